@@ -1,0 +1,197 @@
+"""What the author of a sink needs to know, all of it: events, verdicts, and the life of a sink.
+
+The relay calls a sink from one thread, in this order::
+
+    open() -> (send(events) | verdicts(timeout) | available())* -> close()
+
+Every event handed over by `send` gets exactly one verdict, some time later, from `verdicts`: *stored*
+(durable, as far as this sink's settings promise it), *retry* (not stored, or nobody can tell; the relay
+hands it over again after a pause) or *refused* (never, however often it is tried; the relay parks the
+message it came in). An event is never handed over again before its verdict. Only *stored* lets go of the
+event at the broker, so a sink that says it too early loses events.
+
+An error class exists here only where the relay acts differently on it. Anything else that a sink raises is
+taken for a bug: the process ends, and the broker hands what it held to a replica.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+JSON = "application/json"
+MSGPACK = "application/x-msgpack"
+
+
+class Event(msgspec.Struct, frozen=True, eq=False, weakref=True):
+    """One event as its publisher sent it. Compared by identity: two deliveries of one event are two of these."""
+
+    id: str
+    """BLAKE2b-128 of the verbatim bytes, 32 hex digits: the same on every redelivery, from every replica."""
+    type: str
+    """`task-succeeded`, `worker-heartbeat`, or whatever a custom event calls itself."""
+    source: str
+    """Host name of the worker or client that sent it; `unknown` if nothing says."""
+    subject: str | None
+    """The task's uuid."""
+    key: str
+    """What keeps a task's events together: the uuid, else the source."""
+    time: int | None
+    """When it happened, by its sender's clock, in microseconds since 1970 UTC; None if absent or absurd."""
+    data: bytes
+    """The verbatim bytes."""
+    content_type: str = JSON
+    """`application/json` or `application/x-msgpack`."""
+
+
+class Outcome(enum.Enum):
+    """What has become of events that were handed to a sink."""
+
+    STORED = "stored"
+    RETRY = "retry"
+    REFUSED = "refused"
+
+
+class Verdict(msgspec.Struct, frozen=True, eq=False):
+    """One outcome for a group of events, with the reason where it is not *stored*."""
+
+    outcome: Outcome
+    events: Sequence[Event]
+    reason: str = ""
+
+
+class SinkUnavailable(Exception):
+    """The sink cannot store now and may later: an outage, however long. The text tells the operator why."""
+
+
+class EventRefused(Exception):
+    """The sink will never store this event. The text says why; the message is parked with it."""
+
+
+class SinkGone(Exception):
+    """The sink is gone for good, as a closed pipe is. The process ends with this text."""
+
+
+class Sink(Protocol):
+    """Where events go. See the module's text for who calls what, when."""
+
+    name: str
+    """As in `BRIDGE_SINK`; the label of its metrics."""
+
+    def open(self) -> None:
+        """Connect. Raises SinkUnavailable, after which it is called again."""
+
+    def send(self, events: Sequence[Event]) -> None:
+        """Take over events, in order. May return before anything is stored; never blocks for long."""
+
+    def verdicts(self, timeout: float) -> Sequence[Verdict]:
+        """What has been decided since the last call. Waits up to `timeout` seconds while nothing has been."""
+
+    def available(self) -> None:
+        """Ask, with nothing in hand, whether events would be stored now. Raises SinkUnavailable if not."""
+
+    def close(self) -> None:
+        """Release everything; undecided events are nobody's any more. Never raises."""
+
+
+class SinkPlugin(Protocol):
+    """What an entry point of the group `celery_event_bridge.sinks` names: in practice the sink's class."""
+
+    Settings: ClassVar[type[BaseModel]]
+    """Its settings: field `url` of the sink `redis` is read from `BRIDGE_REDIS_URL`. A model with
+    `extra="allow"` gets every other variable of that prefix as well, its name in lower case."""
+
+    def __call__(self, settings: Any) -> Sink: ...
+
+
+class BlockingSink:
+    """A sink for a client that simply blocks: write `store`, and `open`, `available` and `close` if need be.
+
+    `send` queues; each call of `verdicts` stores one batch, so that the relay can see to its connection
+    between two batches. After a failure the whole queue is given back, so that order holds.
+    """
+
+    name = "blocking"
+    batch_events = 2000
+    """Events stored at a time at most."""
+    batch_bytes = 4 * 1024 * 1024
+    """Bytes of event data stored at a time at most; one larger event goes alone."""
+
+    def __init__(self) -> None:
+        self._queue: deque[Event] = deque()
+
+    def store(self, events: Sequence[Event]) -> None:
+        """Store all of `events`, durably, within a few seconds.
+
+        Raises SinkUnavailable if it cannot now, EventRefused if one of them can never be stored. After
+        either, any of them may have been stored: they are handed over again.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say how to store")
+
+    def open(self) -> None:
+        """Nothing to connect unless overridden."""
+
+    def available(self) -> None:
+        """Always, unless overridden."""
+
+    def close(self) -> None:
+        """Forget what was queued. Call it when overriding."""
+        self._queue.clear()
+
+    def send(self, events: Sequence[Event]) -> None:
+        """Queue the events."""
+        self._queue.extend(events)
+
+    def verdicts(self, timeout: float) -> Sequence[Verdict]:  # noqa: ARG002 - it never waits for nothing
+        """Store one batch of what is queued."""
+        batch = self._next_batch()
+        return self.decide(batch) if batch else ()
+
+    def decide(self, batch: Sequence[Event]) -> Sequence[Verdict]:
+        """Store a batch and say what has become of each event; after a refusal, one by one."""
+        try:
+            self.store(batch)
+        except SinkUnavailable as exc:
+            return (self.give_back(batch, str(exc)),)
+        except EventRefused as exc:
+            if len(batch) == 1:
+                return (Verdict(Outcome.REFUSED, batch, str(exc)),)
+            return self._decide_singly(batch)
+        return (Verdict(Outcome.STORED, batch),)
+
+    def give_back(self, undecided: Sequence[Event], reason: str) -> Verdict:
+        """A verdict that returns these events and all that is queued behind them."""
+        events = [*undecided, *self._queue]
+        self._queue.clear()
+        return Verdict(Outcome.RETRY, events, reason)
+
+    def _decide_singly(self, batch: Sequence[Event]) -> Sequence[Verdict]:
+        verdicts: list[Verdict] = []
+        for position, event in enumerate(batch):
+            try:
+                self.store((event,))
+            except SinkUnavailable as exc:
+                verdicts.append(self.give_back(batch[position:], str(exc)))
+                break
+            except EventRefused as exc:
+                verdicts.append(Verdict(Outcome.REFUSED, (event,), str(exc)))
+            else:
+                verdicts.append(Verdict(Outcome.STORED, (event,)))
+        return verdicts
+
+    def _next_batch(self) -> list[Event]:
+        batch: list[Event] = []
+        size = 0
+        while self._queue and len(batch) < self.batch_events:
+            size += len(self._queue[0].data)
+            if batch and size > self.batch_bytes:
+                break
+            batch.append(self._queue.popleft())
+        return batch

@@ -67,6 +67,15 @@ class Verdict(msgspec.Struct, frozen=True, eq=False):
     reason: str = ""
 
 
+class Rejection(msgspec.Struct, frozen=True):
+    """Why a message, or an event in it, can never be forwarded. Not for sinks, which raise EventRefused."""
+
+    reason: str
+    """A word: `content-type`, `compression`, `too-large`, `undecodable`, `empty`, `not-an-event` or `refused`."""
+    error: str
+    """A sentence for a person."""
+
+
 class SinkUnavailable(Exception):
     """The sink cannot store now and may later: an outage, however long. The text tells the operator why."""
 

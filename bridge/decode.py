@@ -1,0 +1,227 @@
+"""One message body to its events, verbatim. Pure functions; whatever the bytes are, they return.
+
+An event is a JSON or msgpack object whose `type` is a string. A list of events, Celery's `task.multi`, becomes
+one event an element, each the exact slice of the body. msgspec decodes what it can; it refuses NaN, Infinity
+and lone surrogates, all of which Celery can send, so what it refuses goes to the standard library's decoder.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from bridge.contract import JSON, MSGPACK, Event, Rejection
+
+UNKNOWN_SOURCE = "unknown"
+# The years 1 to 9999 in seconds since 1970: what a datetime can hold, and so can every stream.
+EARLIEST, LATEST = -62_135_596_800, 253_402_300_799
+
+
+class Decoded(msgspec.Struct, frozen=True):
+    """The good events of a message, and what is wrong with the rest of it, if anything is."""
+
+    events: list[Event]
+    rejection: Rejection | None = None
+
+
+class _Envelope(msgspec.Struct, gc=False):
+    """The fields that we look at. Any type: one that is wrong counts as absent, it does not spoil the event."""
+
+    type: Any = None
+    uuid: Any = None
+    hostname: Any = None
+    timestamp: Any = None
+
+
+class _Undecodable(Exception):
+    """Not JSON, or not msgpack, from the first byte to the last."""
+
+
+_json_envelope = msgspec.json.Decoder(_Envelope).decode
+_json_slices = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_msgpack_envelope = msgspec.msgpack.Decoder(_Envelope).decode
+_msgpack_slices = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+_MSGPACK_LISTS = frozenset([*range(0x90, 0xA0), 0xDC, 0xDD])
+_BLANKS = b" \t\r\n"
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def decode(body: bytes, content_type: str, headers: Mapping[str, Any]) -> Decoded:
+    """Take a message body apart into events; what cannot be one is in the rejection, never in an exception.
+
+    `content_type` is the AMQP property: JSON is assumed where it is empty. `headers` are the message's; only
+    `hostname` is looked at.
+    """
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind in ("", JSON):
+        kind, split, read = JSON, _split_json, _read_json
+    elif kind in (MSGPACK, "application/msgpack"):
+        kind, split, read = MSGPACK, _split_msgpack, _read_msgpack
+    else:
+        return Decoded([], Rejection("content-type", f"content type {kind[:80]!r} is neither JSON nor msgpack"))
+    try:
+        slices = split(body)
+    except _Undecodable as exc:
+        return Decoded([], Rejection("undecodable", str(exc)))
+    if slices is None:
+        return _decode_each((body,), kind, read, headers, element=False)
+    if not slices:
+        return Decoded([], Rejection("empty", "an empty list: no event in it"))
+    return _decode_each(slices, kind, read, headers, element=True)
+
+
+def _decode_each(
+    slices: Iterable[bytes], kind: str, read: Callable[[bytes], Any], headers: Mapping[str, Any], *, element: bool
+) -> Decoded:
+    events: list[Event] = []
+    bad: list[str] = []
+    reason = "not-an-event"
+    for position, data in enumerate(slices):
+        where = f"element {position}: " if element else ""
+        try:
+            envelope = read(data)
+        except _Undecodable as exc:
+            reason = "undecodable"
+            bad.append(f"{where}{exc}")
+            continue
+        if type(envelope) is not _Envelope:
+            bad.append(f"{where}not an object with names for its fields")
+        elif not (type(envelope.type) is str and envelope.type):
+            bad.append(f"{where}no field `type` with a string in it")
+        else:
+            events.append(_event(data, envelope, kind, headers))
+    if not bad:
+        return Decoded(events)
+    more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+    return Decoded(events, Rejection(reason, bad[0] + more))
+
+
+def _event(data: bytes, envelope: _Envelope, kind: str, headers: Mapping[str, Any]) -> Event:
+    source = _text(envelope.hostname) or _text(headers.get("hostname")) or UNKNOWN_SOURCE
+    subject = _text(envelope.uuid)
+    return Event(
+        blake2b(data, digest_size=16).hexdigest(),
+        _text(envelope.type) or "",
+        source,
+        subject,
+        subject or source,
+        _microseconds(envelope.timestamp),
+        data,
+        kind,
+    )
+
+
+def _text(value: object) -> str | None:
+    """A non-empty string that UTF-8 can hold, else None; a lone surrogate becomes U+FFFD."""
+    if type(value) is not str or not value:
+        return None
+    if value.isascii():
+        return value
+    return _LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", value)
+
+
+def _microseconds(timestamp: object) -> int | None:
+    if type(timestamp) is float:
+        if not math.isfinite(timestamp):
+            return None
+    elif type(timestamp) is not int:
+        return None
+    return round(timestamp * 1_000_000) if EARLIEST <= timestamp <= LATEST else None
+
+
+def _split_json(body: bytes) -> list[bytes] | None:
+    """The elements' slices if the body is a list, None if it is anything else."""
+    if not body.isascii():
+        # msgspec does not look into the strings that it skips, but a consumer of the stream will.
+        try:
+            body.decode()
+        except UnicodeDecodeError as exc:
+            raise _Undecodable(f"not UTF-8 at byte {exc.start}") from exc
+    if not body.lstrip(_BLANKS).startswith(b"["):
+        return None
+    try:
+        return [bytes(part) for part in _json_slices(body)]
+    except (msgspec.DecodeError, RecursionError):
+        return _split_json_plainly(body.decode())
+
+
+def _split_json_plainly(text: str) -> list[bytes]:
+    """What `_split_json` does, by the standard library, which knows NaN and takes lone surrogates."""
+    scan = json.JSONDecoder().raw_decode
+    blanks = _BLANKS.decode()
+    parts: list[bytes] = []
+    try:
+        at = _skip(text, text.index("[") + 1, blanks)
+        if text[at] == "]":
+            end = at
+        else:
+            while True:
+                _, stop = scan(text, at)
+                parts.append(text[at:stop].encode())
+                end = _skip(text, stop, blanks)
+                if text[end] == "]":
+                    break
+                if text[end] != ",":
+                    raise _Undecodable(f"not JSON: `,` or `]` is missing at character {end}")
+                at = _skip(text, end + 1, blanks)
+    except (ValueError, IndexError, RecursionError) as exc:
+        raise _Undecodable(f"not JSON: {_reason(exc)}") from exc
+    if text[end + 1 :].strip(blanks):
+        raise _Undecodable(f"not JSON: text after its end at character {end + 1}")
+    return parts
+
+
+def _skip(text: str, at: int, blanks: str) -> int:
+    while text[at] in blanks:
+        at += 1
+    return at
+
+
+def _read_json(data: bytes) -> Any:
+    try:
+        return _json_envelope(data)
+    except (msgspec.DecodeError, RecursionError):
+        pass
+    try:
+        value = json.loads(data.decode())
+    except (ValueError, RecursionError) as exc:
+        raise _Undecodable(f"not JSON: {_reason(exc)}") from exc
+    return _envelope(value)
+
+
+def _split_msgpack(body: bytes) -> list[bytes] | None:
+    if not body or body[0] not in _MSGPACK_LISTS:
+        return None
+    try:
+        return [bytes(part) for part in _msgpack_slices(body)]
+    except (msgspec.DecodeError, RecursionError) as exc:
+        raise _Undecodable(f"not msgpack: {_reason(exc)}") from exc
+
+
+def _read_msgpack(data: bytes) -> Any:
+    try:
+        return _msgpack_envelope(data)
+    except msgspec.ValidationError:
+        return None
+    except (msgspec.DecodeError, RecursionError, ValueError) as exc:
+        raise _Undecodable(f"not msgpack: {_reason(exc)}") from exc
+
+
+def _envelope(value: object) -> Any:
+    if not isinstance(value, dict):
+        return None
+    return _Envelope(*(value.get(name) for name in _Envelope.__struct_fields__))
+
+
+def _reason(exc: BaseException) -> str:
+    if isinstance(exc, RecursionError):
+        return "nested too deeply"
+    if isinstance(exc, IndexError):
+        return "it ends too early"
+    return str(exc).partition("\n")[0][:200]

@@ -1,0 +1,174 @@
+"""Which deliveries still owe confirms, and what may be acknowledged. Pure state, no I/O.
+
+A delivery belongs to the lane, that is the opened channel, that it came on. A lane is a new object each time a
+channel is opened, so a late verdict on a delivery of a closed channel finds its delivery forgotten and can
+never acknowledge a new message that happens to have the same tag.
+
+Acknowledgements are cumulative: the settled deliveries at the head of a lane, up to the first that still owes
+something, are acknowledged by naming the last of them (the watermark of Jeffail/checkpoint). Only where one
+delivery has held up the rest for a while are those behind it acknowledged one by one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable, Iterator
+from typing import Generic, TypeVar
+
+import msgspec
+
+from bridge.contract import Rejection
+
+MessageT = TypeVar("MessageT")
+
+PINNED_AFTER = 1.0
+"""Seconds that one delivery may hold up the acknowledgement of those behind it."""
+
+
+class Ack(msgspec.Struct, frozen=True):
+    """One `basic.ack`."""
+
+    lane: Hashable
+    tag: int
+    multiple: bool
+
+
+class Delivery(Generic[MessageT]):
+    """A message in hand: what it still owes, and what was refused of it."""
+
+    __slots__ = ("acknowledged", "forgotten", "lane", "message", "owes", "received_at", "refusals", "size", "tag")
+
+    def __init__(
+        self, lane: Hashable, tag: int, size: int, owes: int, received_at: float, message: MessageT, refusals: list[Rejection]
+    ) -> None:
+        self.lane = lane
+        self.tag = tag
+        self.size = size
+        self.owes = owes
+        """Events of it that no sink has decided yet."""
+        self.received_at = received_at
+        self.message = message
+        self.refusals = refusals
+        """Why it has to be parked; empty if it need not be."""
+        self.acknowledged = False
+        self.forgotten = False
+
+    @property
+    def settled(self) -> bool:
+        """Nothing is owed any more, by a sink or by the parking queue."""
+        return not self.owes and not self.refusals
+
+    @property
+    def to_park(self) -> bool:
+        """Its good events are stored; the message itself has to be parked before it may be acknowledged."""
+        return not self.owes and bool(self.refusals)
+
+
+class Ledger(Generic[MessageT]):
+    """All deliveries in hand, by lane, in the order of their tags."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[Hashable, _Lane[MessageT]] = {}
+        self.messages = 0
+        """Deliveries in hand: neither acknowledged nor given back."""
+        self.size = 0
+        """Their sizes, summed: bytes."""
+
+    def enter(
+        self,
+        lane: Hashable,
+        tag: int,
+        *,
+        size: int,
+        owes: int,
+        now: float,
+        message: MessageT,
+        refusal: Rejection | None = None,
+    ) -> Delivery[MessageT]:
+        """Take a delivery in hand that owes a verdict for each of `owes` events."""
+        delivery = Delivery(lane, tag, size, owes, now, message, [refusal] if refusal else [])
+        self._lanes.setdefault(lane, _Lane(now)).queue.append(delivery)
+        self.messages += 1
+        self.size += size
+        return delivery
+
+    def decided(self, delivery: Delivery[MessageT], *, refusal: Rejection | None = None) -> None:
+        """One event of it has been decided: stored, or refused for the reason given."""
+        if delivery.owes < 1:
+            raise ValueError(f"delivery {delivery.tag} owes nothing: a sink gave two verdicts on one event")
+        delivery.owes -= 1
+        if refusal is not None:
+            delivery.refusals.append(refusal)
+
+    def parked(self, delivery: Delivery[MessageT]) -> None:
+        """The broker has confirmed it in the parking queue."""
+        delivery.refusals.clear()
+
+    def take_acks(self, now: float, *, singly: bool = True) -> list[Ack]:
+        """What may be acknowledged now and was not named before.
+
+        With `singly`, those stuck behind a delivery that has held them up for PINNED_AFTER seconds are named
+        one by one. Not at shutdown: RabbitMQ loses single acknowledgements that come just before a close.
+        """
+        acks: list[Ack] = []
+        for name, lane in self._lanes.items():
+            watermark = 0
+            for delivery in lane.take_prefix(now):
+                self._let_go(delivery)
+                if not delivery.acknowledged:
+                    watermark = delivery.tag
+            if watermark:
+                acks.append(Ack(name, watermark, multiple=True))
+            if singly:
+                for delivery in lane.stuck(now):
+                    delivery.acknowledged = True
+                    acks.append(Ack(name, delivery.tag, multiple=False))
+        return acks
+
+    def forget(self) -> int:
+        """All lanes are closed: what was in hand is the broker's again. Returns how many deliveries that were."""
+        count = self.messages
+        for lane in self._lanes.values():
+            for delivery in lane.queue:
+                delivery.forgotten = True
+        self._lanes.clear()
+        self.messages = self.size = 0
+        return count
+
+    def oldest(self) -> float | None:
+        """When the oldest delivery in hand was received; None if there is none."""
+        heads = [lane.queue[0].received_at for lane in self._lanes.values() if lane.queue]
+        return min(heads, default=None)
+
+    def _let_go(self, delivery: Delivery[MessageT]) -> None:
+        delivery.forgotten = True
+        self.messages -= 1
+        self.size -= delivery.size
+
+
+class _Lane(Generic[MessageT]):
+    """The deliveries of one opened channel, oldest first."""
+
+    __slots__ = ("head_since", "queue", "searched_at")
+
+    def __init__(self, now: float) -> None:
+        self.queue: deque[Delivery[MessageT]] = deque()
+        self.head_since = now
+        self.searched_at = now
+
+    def take_prefix(self, now: float) -> Iterator[Delivery[MessageT]]:
+        queue = self.queue
+        while queue and queue[0].settled:
+            self.head_since = now
+            yield queue.popleft()
+        if not queue:
+            self.head_since = now
+
+    def stuck(self, now: float) -> Iterator[Delivery[MessageT]]:
+        """Settled ones behind a head that has not moved for a while; searched for once in PINNED_AFTER seconds."""
+        if now - self.head_since < PINNED_AFTER or now - self.searched_at < PINNED_AFTER:
+            return
+        self.searched_at = now
+        for delivery in self.queue:
+            if delivery.settled and not delivery.acknowledged:
+                yield delivery

@@ -1,0 +1,358 @@
+"""An event's way through the house, top to bottom.
+
+One thread, one loop, and each turn of it is the way: poll the source, decode, enter into the ledger, hand to the
+sink, collect verdicts, settle, park, acknowledge. Nothing in a turn waits for longer than a few seconds, so the
+broker's heartbeat is never missed. An outage, of either end, is a state of the loop and not a loop of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import structlog
+
+from bridge.compression import NotDecompressed, decompress
+from bridge.contract import Event, Outcome, Rejection, Sink, SinkUnavailable, Verdict
+from bridge.decode import Decoded, decode
+from bridge.ledger import Delivery, Ledger
+from bridge.outage import Outage
+from bridge.sources import BrokerUnavailable, Message, Parcel, Parking, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bridge.observe.metrics import Metrics
+    from bridge.observe.status import Status
+    from bridge.settings import Settings
+
+log = structlog.get_logger("bridge")
+
+IDLE_WAIT = 0.5
+"""Seconds to wait on the socket when nothing is in hand; also how late a stop is noticed at most."""
+OWED_WAIT = 0.002
+"""Seconds to wait on the socket while the sink owes verdicts and the last turn brought none."""
+PARK_AT_ONCE = 100
+"""Messages parked in one call: they share a wait for confirms."""
+EVENT_MEMORY = 700
+"""Bytes that one event takes in hand beside its data."""
+
+
+class Relay:
+    """Takes messages from `source`, puts their events into `sink`, parks what can never be stored."""
+
+    def __init__(
+        self, source: Source, sink: Sink, parking: Parking, settings: Settings, metrics: Metrics, status: Status
+    ) -> None:
+        self._source = source
+        self._sink = sink
+        self._parking = parking
+        self._settings = settings
+        self._metrics = metrics
+        self._status = status
+        self._wanted = event_filter(settings.event_types)
+        self._ledger: Ledger[Message] = Ledger()
+        self._owing: dict[Event, Delivery[Message]] = {}
+        """Events handed to the sink and not decided, and those that wait for another attempt."""
+        self._pending: deque[Event] = deque()
+        """Events to hand to the sink, in order."""
+        self._handed = 0
+        """Events that the sink owes a verdict on."""
+        self._to_park: deque[Delivery[Message]] = deque()
+        self._broker = Outage("broker", settings.retry_max_interval)
+        self._stream = Outage("sink", settings.retry_max_interval)
+        self._park = Outage("parking", settings.retry_max_interval)
+        self._sink_opened = False
+        self._connected = False
+        self._consuming = False
+        self._progress_at = time.monotonic()
+        """When the sink last decided something, or had nothing to decide."""
+        self._idle = False
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Finish what is in hand and return from `run`. May be called from a signal handler."""
+        self._stopping = True
+
+    def run(self) -> int:
+        """Forward until stopped. Returns how many messages went back to the broker unconfirmed."""
+        try:
+            while not self._stopping:
+                self.turn()
+            return self._drain()
+        finally:
+            self._source.drop()
+            self._parking.close()
+            self._sink.close()
+
+    def turn(self) -> None:
+        """One turn of the loop."""
+        now = time.monotonic()
+        try:
+            self._see_to_the_ends(now)
+            if self._connected:
+                self._take_in(self._source.poll(self._patience(now)))
+            else:
+                time.sleep(self._patience(now))
+            self._forward()
+            if self._connected:
+                self._source.steer(self._ledger.size)
+        except BrokerUnavailable as exc:
+            self._lose_broker(str(exc))
+        self._report()
+
+    def _forward(self) -> None:
+        now = time.monotonic()
+        self._hand_over(now)
+        self._collect(0.0)
+        self._park_refused(now)
+        if acks := self._ledger.take_acks(now, singly=not self._stopping):
+            self._source.acknowledge(acks)
+
+    # The two ends ---------------------------------------------------------------------------------------------
+
+    def _see_to_the_ends(self, now: float) -> None:
+        if not self._connected and now >= self._broker.due:
+            self._source.open()
+            self._connected = True
+            self._broker.over()
+        if not self._consuming and now >= self._stream.due:
+            self._try_to_consume()
+        elif self._consuming and self._stuck_for(now) >= self._settings.let_go_after:
+            self._let_go()
+
+    def _try_to_consume(self) -> None:
+        """With nothing in hand: take something only when the sink would store it."""
+        if not self._connected:
+            return
+        try:
+            if not self._sink_opened:
+                self._sink.open()
+                self._sink_opened = True
+            self._sink.available()
+        except SinkUnavailable as exc:
+            self._stream.failed(str(exc))
+            return
+        self._stream.over()
+        self._progress_at = time.monotonic()
+        self._source.consume()
+        self._consuming = True
+
+    def _stuck_for(self, now: float) -> float:
+        """Seconds for which the sink has decided nothing of what it was given."""
+        return now - self._progress_at if self._handed or self._pending else 0.0
+
+    def _let_go(self) -> None:
+        """A long outage: messages held would pin the queue's log on the broker's disk, so give them back."""
+        self._source.let_go()
+        log.warning("the sink has been away for long: gave back what was in hand", messages=self._forget())
+        self._stream.failed(self._stream.reason or f"no confirm for {self._settings.let_go_after:g} s")
+
+    def _lose_broker(self, reason: str) -> None:
+        if self._connected:
+            self._metrics.reconnected("broker")
+        self._source.drop()
+        self._connected = False
+        self._forget()
+        self._broker.failed(reason)
+
+    def _forget(self) -> int:
+        """The channels are closed: what was in hand is the broker's. Late verdicts on it will mean nothing."""
+        returned = self._ledger.forget()
+        for event in self._pending:
+            self._owing.pop(event, None)
+        self._pending.clear()
+        self._to_park.clear()
+        self._consuming = False
+        return returned
+
+    def _patience(self, now: float) -> float:
+        """Seconds to wait for the broker: not at all while there is something to do, briefly while the sink owes."""
+        if self._handed:
+            return OWED_WAIT if self._idle else 0.0
+        if not self._connected:
+            due = self._broker.due
+        elif self._pending or not self._consuming:
+            due = self._stream.due
+        elif self._to_park:
+            due = self._park.due
+        else:
+            return IDLE_WAIT
+        return max(0.0, min(IDLE_WAIT, due - now))
+
+    # The way --------------------------------------------------------------------------------------------------
+
+    def _take_in(self, messages: Sequence[Message]) -> None:
+        if not messages:
+            return
+        now = time.monotonic()
+        types: Counter[str] = Counter()
+        for message in messages:
+            decoded = self._decode(message)
+            types.update([event.type for event in decoded.events])
+            events = [event for event in decoded.events if self._wanted(event.type)]
+            delivery = self._ledger.enter(
+                message.lane,
+                message.tag,
+                size=footprint(message, events),
+                owes=len(events),
+                now=now,
+                message=message,
+                refusal=decoded.rejection,
+            )
+            for event in events:
+                self._owing[event] = delivery
+            self._pending.extend(events)
+            if delivery.to_park:
+                self._to_park.append(delivery)
+        self._metrics.received(
+            len(messages),
+            sum(message.redelivered for message in messages),
+            sum(message.expired for message in messages),
+        )
+        self._metrics.events_received(types)
+
+    def _decode(self, message: Message) -> Decoded:
+        """The events of a message: of the size that we take, decompressed, decoded."""
+        limit = self._settings.max_message_bytes
+        body = message.body
+        if len(body) > limit:
+            return Decoded([], Rejection("too-large", f"{len(body)} bytes, over BRIDGE_MAX_MESSAGE_BYTES={limit}"))
+        if method := message.headers.get("compression"):
+            try:
+                body = decompress(body, method, limit)
+            except NotDecompressed as exc:
+                return Decoded([], Rejection(exc.reason, str(exc)))
+        return decode(body, message.content_type, message.headers)
+
+    def _hand_over(self, now: float) -> None:
+        if not self._pending or now < self._stream.due:
+            return
+        if not self._handed and self._stream.reason is None:
+            self._progress_at = now
+        events = list(self._pending)
+        self._pending.clear()
+        self._handed += len(events)
+        self._sink.send(events)
+
+    def _collect(self, timeout: float) -> None:
+        if not self._handed:
+            return
+        verdicts = self._sink.verdicts(timeout)
+        self._idle = not verdicts
+        again: list[Event] = []
+        failure: str | None = None
+        for verdict in verdicts:
+            self._handed -= len(verdict.events)
+            if verdict.outcome is Outcome.RETRY:
+                failure = verdict.reason
+                again += [event for event in verdict.events if self._still_ours(event)]
+            else:
+                self._settle(verdict)
+        self._pending.extendleft(reversed(again))
+        if failure is not None:
+            self._stream.failed(failure)
+        elif verdicts and not self._pending:
+            self._stream.over()
+
+    def _still_ours(self, event: Event) -> bool:
+        """Whether its delivery is still in hand; if the broker has it back, it comes again by itself."""
+        if not self._owing[event].forgotten:
+            return True
+        del self._owing[event]
+        return False
+
+    def _settle(self, verdict: Verdict) -> None:
+        self._progress_at = time.monotonic()
+        refusal = Rejection("refused", verdict.reason) if verdict.outcome is Outcome.REFUSED else None
+        held: list[float] = []
+        for event in verdict.events:
+            delivery = self._owing.pop(event)
+            if delivery.forgotten:
+                continue
+            self._ledger.decided(delivery, refusal=refusal)
+            if not delivery.owes:
+                held.append(self._progress_at - delivery.received_at)
+                if delivery.refusals:
+                    self._to_park.append(delivery)
+        if refusal is None:
+            self._metrics.confirmed(verdict.events, time.time())
+        self._metrics.held(held)
+
+    def _park_refused(self, now: float) -> None:
+        if not self._to_park or now < self._park.due:
+            return
+        deliveries = list(islice(self._to_park, PARK_AT_ONCE))
+        parcels = [Parcel(delivery.message, delivery.refusals[0]) for delivery in deliveries]
+        try:
+            self._parking.park(parcels)
+        except BrokerUnavailable as exc:
+            self._park.failed(str(exc))
+            return
+        self._park.over()
+        for delivery, parcel in zip(deliveries, parcels, strict=True):
+            self._to_park.popleft()
+            self._ledger.parked(delivery)
+            self._metrics.rejected(parcel.why.reason)
+
+    # The end --------------------------------------------------------------------------------------------------
+
+    def _drain(self) -> int:
+        """Finish what is in hand, within BRIDGE_SHUTDOWN_TIMEOUT, unless an end is away: what is left goes back."""
+        deadline = time.monotonic() + self._settings.shutdown_timeout
+        self._status.stopping = True
+        try:
+            if not self._connected:
+                return 0
+            self._source.cancel()
+            while self._unfinished() and time.monotonic() < deadline:
+                self._forward()
+                self._source.poll(OWED_WAIT)  # for the heartbeat; what still arrives goes back unread
+            returned = self._ledger.messages
+            self._source.close()
+        except BrokerUnavailable as exc:
+            self._broker.failed(str(exc))
+            return self._ledger.messages
+        return returned
+
+    def _unfinished(self) -> bool:
+        """Whether waiting can still settle something: no end is known to be away."""
+        if self._stream.reason and not self._handed:
+            return False
+        return bool(self._handed or self._pending or (self._to_park and not self._park.reason))
+
+    def _report(self) -> None:
+        status = self._status
+        status.turned_at = time.monotonic()
+        status.broker_reason = None if self._connected else self._broker.reason or "not connected yet"
+        status.inflight_messages = self._ledger.messages
+        status.inflight_bytes = self._ledger.size
+        status.oldest_inflight_since = self._ledger.oldest()
+        status.queue_messages = self._source.depths
+
+
+def footprint(message: Message, events: Sequence[Event]) -> int:
+    """Bytes of memory that a message and its events take in hand, about."""
+    size = len(message.body)
+    slices = sum(len(event.data) for event in events if event.data is not message.body)
+    return size + slices + EVENT_MEMORY * len(events)
+
+
+def event_filter(patterns: Sequence[str]) -> Callable[[str], bool]:
+    """Whether an event type is to be forwarded, by `BRIDGE_EVENT_TYPES`: `!` excludes; nothing but exclusions
+    means all the others."""
+    includes = [pattern for pattern in patterns if not pattern.startswith("!")] or ["*"]
+    excludes = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
+
+    @lru_cache(maxsize=1024)
+    def wanted(event_type: str) -> bool:
+        return any(fnmatchcase(event_type, pattern) for pattern in includes) and not any(
+            fnmatchcase(event_type, pattern) for pattern in excludes
+        )
+
+    return wanted

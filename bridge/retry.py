@@ -1,0 +1,37 @@
+"""How long to wait before the next attempt. Nothing else in the house knows tenacity."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tenacity import RetryCallState, Retrying, wait_random_exponential
+
+FIRST_INTERVAL = 0.25
+"""Seconds that the first wait takes at most; each further one up to twice as long, as far as the setting allows."""
+
+
+class Backoff:
+    """Waits that grow with each failure in a row, with full jitter; an outage has no number of attempts."""
+
+    def __init__(self, max_interval: float) -> None:
+        self._wait = wait_random_exponential(multiplier=FIRST_INTERVAL, max=max_interval)
+        self._attempt = _Attempt()
+        self.failures = 0
+        """Failures since the last success."""
+
+    def failed(self) -> float:
+        """Count a failure; returns the seconds to wait before the next attempt."""
+        self.failures += 1
+        self._attempt.attempt_number = self.failures
+        return self._wait(self._attempt)
+
+    def succeeded(self) -> None:
+        """Start again from the shortest wait."""
+        self.failures = 0
+
+
+class _Attempt(RetryCallState):
+    """What a wait strategy of tenacity looks at: the number of the attempt."""
+
+    def __init__(self) -> None:
+        super().__init__(Retrying(), fn=None, args=(), kwargs=dict[str, Any]())

@@ -1,0 +1,69 @@
+"""One opened channel and its consumer. A new object for each, so it serves as the generation of its delivery tags."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from bridge.sources import Message
+from bridge.sources.window import Window
+
+if TYPE_CHECKING:
+    import amqp
+
+
+class Lane:
+    """A channel that consumes one queue."""
+
+    def __init__(
+        self, channel: amqp.Channel, queue: str, window: Window, deliver: Callable[[Message], None], *, expired: bool
+    ) -> None:
+        channel.auto_decode = False
+        self._channel = channel
+        self._queue = queue
+        self._deliver = deliver
+        self._expired = expired
+        self._consumer: str | None = None
+        self.window = window
+
+    @property
+    def consuming(self) -> bool:
+        """Whether the broker has a consumer of ours on this channel."""
+        return self._consumer is not None
+
+    def consume(self) -> None:
+        """Start to receive, with the window's prefetch. What was received before does not count against it."""
+        self._channel.basic_qos(0, self.window.prefetch, False)  # noqa: FBT003 - AMQP's own positional flag
+        self._consumer = self._channel.basic_consume(self._queue, callback=self._arrived)
+
+    def cancel(self) -> None:
+        """Stop receiving; what is under way still arrives. Deliveries keep their tags and can be acknowledged."""
+        if self._consumer is not None:
+            consumer, self._consumer = self._consumer, None
+            self._channel.basic_cancel(consumer)
+
+    def acknowledge(self, tag: int, *, multiple: bool) -> None:
+        """Send one `basic.ack`."""
+        self._channel.basic_ack(tag, multiple)
+
+    def close(self) -> None:
+        """Close the channel: what is not acknowledged goes back to the queue."""
+        self._channel.close()
+
+    def _arrived(self, received: Any) -> None:
+        info = received.delivery_info
+        properties = received.properties
+        self._deliver(
+            Message(
+                lane=self,
+                tag=info["delivery_tag"],
+                body=bytes(received.body),
+                content_type=properties.get("content_type") or "",
+                headers=properties.get("application_headers") or {},
+                properties=properties,
+                exchange=info["exchange"],
+                routing_key=info["routing_key"],
+                redelivered=info["redelivered"],
+                expired=self._expired,
+            )
+        )

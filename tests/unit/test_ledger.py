@@ -1,0 +1,156 @@
+"""The ledger: what may be acknowledged, and when."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.contract import Rejection
+from bridge.ledger import PINNED_AFTER, Ack, Delivery, Ledger
+
+BAD = Rejection("undecodable", "not JSON")
+
+
+def enter(ledger: Ledger[str], lane: object, tag: int, owes: int = 1, **more: object) -> Delivery[str]:
+    return ledger.enter(lane, tag, size=10, owes=owes, now=0.0, message=f"m{tag}", **more)  # type: ignore[arg-type]
+
+
+def test_a_settled_prefix_is_acknowledged_by_naming_its_last_tag() -> None:
+    """Three settled deliveries at the head take one cumulative acknowledgement."""
+    ledger: Ledger[str] = Ledger()
+    first, second, third, fourth = (enter(ledger, "lane", tag) for tag in (1, 2, 3, 4))
+    for delivery in (third, first, second):
+        ledger.decided(delivery)
+    assert [Ack("lane", 3, multiple=True)] == ledger.take_acks(0.0)
+    assert (1, 10) == (ledger.messages, ledger.size)
+    ledger.decided(fourth)
+    assert [Ack("lane", 4, multiple=True)] == ledger.take_acks(0.0)
+
+
+def test_nothing_is_acknowledged_past_a_delivery_that_still_owes() -> None:
+    """A delivery of two events with one confirm holds back itself and those behind it."""
+    ledger: Ledger[str] = Ledger()
+    head, behind = enter(ledger, "lane", 1, owes=2), enter(ledger, "lane", 2)
+    ledger.decided(head)
+    ledger.decided(behind)
+    assert [] == ledger.take_acks(0.0)
+    ledger.decided(head)
+    assert [Ack("lane", 2, multiple=True)] == ledger.take_acks(0.0)
+
+
+def test_a_delivery_that_owes_nothing_is_settled_at_once() -> None:
+    """A message whose events were all filtered away is acknowledged without a confirm."""
+    ledger: Ledger[str] = Ledger()
+    enter(ledger, "lane", 7, owes=0)
+    assert [Ack("lane", 7, multiple=True)] == ledger.take_acks(0.0)
+
+
+def test_those_stuck_behind_a_slow_head_are_acknowledged_singly_after_a_while() -> None:
+    """Behind a head that does not move, settled deliveries are named one by one, each once."""
+    ledger: Ledger[str] = Ledger()
+    head, *behind = (enter(ledger, "lane", tag) for tag in (1, 2, 3))
+    for delivery in behind:
+        ledger.decided(delivery)
+    assert [] == ledger.take_acks(PINNED_AFTER / 2)
+    assert [Ack("lane", 2, multiple=False), Ack("lane", 3, multiple=False)] == ledger.take_acks(PINNED_AFTER)
+    assert [] == ledger.take_acks(3 * PINNED_AFTER)
+    ledger.decided(head)
+    assert [Ack("lane", 1, multiple=True)] == ledger.take_acks(4 * PINNED_AFTER)
+    assert (0, 0) == (ledger.messages, ledger.size)
+
+
+def test_the_watermark_never_names_a_tag_that_was_acknowledged_singly() -> None:
+    """RabbitMQ answers 406 to a tag it no longer holds, so the highest outstanding one is named."""
+    ledger: Ledger[str] = Ledger()
+    head, second, third = (enter(ledger, "lane", tag) for tag in (1, 2, 3))
+    ledger.decided(third)
+    assert [Ack("lane", 3, multiple=False)] == ledger.take_acks(PINNED_AFTER)
+    ledger.decided(second)
+    ledger.decided(head)
+    assert [Ack("lane", 2, multiple=True)] == ledger.take_acks(PINNED_AFTER)
+
+
+def test_no_single_acknowledgements_at_shutdown() -> None:
+    """RabbitMQ loses single acknowledgements that come just before a close, so there are none then."""
+    ledger: Ledger[str] = Ledger()
+    enter(ledger, "lane", 1)
+    ledger.decided(enter(ledger, "lane", 2))
+    assert [] == ledger.take_acks(2 * PINNED_AFTER, singly=False)
+
+
+def test_a_refused_delivery_waits_for_its_parking() -> None:
+    """A message with a refused event is acknowledged when the parking is confirmed, not before."""
+    ledger: Ledger[str] = Ledger()
+    delivery = enter(ledger, "lane", 1, owes=2)
+    ledger.decided(delivery, refusal=BAD)
+    assert not delivery.to_park
+    ledger.decided(delivery)
+    assert delivery.to_park
+    assert [] == ledger.take_acks(0.0)
+    ledger.parked(delivery)
+    assert [Ack("lane", 1, multiple=True)] == ledger.take_acks(0.0)
+
+
+def test_an_undecodable_delivery_is_parked_at_once() -> None:
+    """A message without a good event owes nothing but its parking."""
+    ledger: Ledger[str] = Ledger()
+    assert enter(ledger, "lane", 1, owes=0, refusal=BAD).to_park
+    assert [] == ledger.take_acks(0.0)
+
+
+def test_a_late_verdict_acknowledges_nothing_on_a_new_channel() -> None:
+    """After a reconnect the same tag is another message; the old delivery's confirm must not touch it."""
+    ledger: Ledger[str] = Ledger()
+    old = enter(ledger, "old lane", 1)
+    assert 1 == ledger.forget()
+    assert old.forgotten
+    enter(ledger, "new lane", 1)
+    ledger.decided(old)
+    assert [] == ledger.take_acks(0.0)
+    assert 1 == ledger.messages
+
+
+def test_lanes_do_not_hold_each_other_up() -> None:
+    """The live queue's channel and overflow's each have a watermark of their own."""
+    ledger: Ledger[str] = Ledger()
+    enter(ledger, "overflow", 1)
+    ledger.decided(enter(ledger, "live", 1))
+    assert [Ack("live", 1, multiple=True)] == ledger.take_acks(0.0)
+
+
+def test_two_verdicts_on_one_event_are_a_bug() -> None:
+    """A sink that decides an event twice would make the ledger acknowledge too early: it is told so."""
+    ledger: Ledger[str] = Ledger()
+    delivery = enter(ledger, "lane", 1)
+    ledger.decided(delivery)
+    with pytest.raises(ValueError, match="two verdicts"):
+        ledger.decided(delivery)
+
+
+@given(
+    owes=st.lists(st.integers(0, 3), min_size=1, max_size=30),
+    order=st.randoms(use_true_random=False),
+    times=st.floats(0.1, 3.0),
+)
+def test_against_a_naive_model(owes: list[int], order: object, times: float) -> None:
+    """Whatever the order of confirms: each tag is acknowledged once, only when it owes nothing, and in the end all are."""
+    ledger: Ledger[str] = Ledger()
+    deliveries = {tag: enter(ledger, "lane", tag, owes=count) for tag, count in enumerate(owes, 1)}
+    confirms = [tag for tag, count in enumerate(owes, 1) for _ in range(count)]
+    order.shuffle(confirms)  # type: ignore[attr-defined]
+    owed = dict(enumerate(owes, 1))
+    outstanding = set(owed)
+    now = 0.0
+    for tag in [0, *confirms]:
+        now += times
+        if tag:
+            ledger.decided(deliveries[tag])
+            owed[tag] -= 1
+        for ack in ledger.take_acks(now):
+            covered = {other for other in outstanding if other <= ack.tag} if ack.multiple else {ack.tag}
+            assert ack.tag in outstanding
+            assert all(not owed[other] for other in covered)
+            outstanding -= covered
+    assert set() == outstanding
+    assert (0, 0) == (ledger.messages, ledger.size)

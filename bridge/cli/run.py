@@ -1,0 +1,53 @@
+"""`run`: build the parts, connect them, forward until stopped. The composition root."""
+
+from __future__ import annotations
+
+import structlog
+
+from bridge.cli.signals import stopping
+from bridge.contract import Sink
+from bridge.observe.http import serve
+from bridge.observe.metrics import Metrics
+from bridge.observe.sink import ObservedSink
+from bridge.observe.status import Status
+from bridge.relay import Relay
+from bridge.settings import Loaded
+from bridge.sources.amqp import AmqpSource
+from bridge.sources.connection import hide_password
+from bridge.sources.parking import AmqpParking
+from bridge.tee import Tee
+from bridge.topology import Topology
+
+log = structlog.get_logger("bridge")
+
+
+def forward(loaded: Loaded) -> int:
+    """Run a relay with these settings until SIGTERM or SIGINT. Returns the exit code.
+
+    Raises OSError where the HTTP address cannot be had, SinkGone where a sink has ended for good.
+    """
+    settings = loaded.settings
+    topology = Topology.from_settings(settings)
+    status = Status()
+    metrics = Metrics(status)
+    sinks: list[Sink] = [
+        ObservedSink(plugin(sink_settings), metrics, status) for plugin, sink_settings in loaded.sinks.values()
+    ]
+    sink = sinks[0] if len(sinks) == 1 else Tee(sinks)
+    relay = Relay(
+        AmqpSource(settings, topology), sink, AmqpParking(settings, topology.rejected.name), settings, metrics, status
+    )
+    with serve(settings.http, status, metrics) as address, stopping(relay.stop):
+        log.info(
+            "started",
+            broker=[hide_password(url) for url in settings.broker_urls],
+            queue=settings.queue,
+            sink=sink.name,
+            http=address,
+        )
+        returned = relay.run()
+    if returned:
+        log.warning("stopped; what was not confirmed goes back to the broker", messages=returned)
+    else:
+        log.info("stopped; all that was in hand is confirmed")
+    return 0

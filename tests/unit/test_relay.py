@@ -1,0 +1,302 @@
+"""The relay, turn by turn, between a broker and a sink in memory."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bridge import outage, relay as relay_module
+from bridge.contract import Outcome
+from bridge.observe.metrics import Metrics
+from bridge.observe.status import Status
+from bridge.relay import Relay, event_filter
+from tests.unit.fakes import FakeParking, FakeSink, FakeSource
+
+EVENTS = [b'{"type":"task-started","uuid":"%d"}' % number for number in range(5)]
+LIST = b"[" + b",".join(EVENTS) + b"]"
+
+
+class Clock:
+    """Time that moves when told, for the relay and its outages."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class House:
+    """A relay and its three ends."""
+
+    def __init__(self, clock: Clock, **settings: Any) -> None:
+        self.clock = clock
+        self.source, self.sink, self.parking = FakeSource(), FakeSink(), FakeParking()
+        self.status = Status()
+        values = {
+            "event_types": ("*",),
+            "max_message_bytes": 1000,
+            "retry_max_interval": 10.0,
+            "let_go_after": 30.0,
+            "shutdown_timeout": 25.0,
+        }
+        options: Any = SimpleNamespace(**(values | settings))
+        self.relay = Relay(self.source, self.sink, self.parking, options, Metrics(self.status), self.status)
+
+    def turn(self, times: int = 1, *, seconds: float = 0.0) -> None:
+        for _ in range(times):
+            self.relay.turn()
+            self.clock.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    for module in (relay_module, outage):
+        monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def house(clock: Clock) -> House:
+    return House(clock)
+
+
+def bodies(house: House) -> list[bytes]:
+    return [message.body for message in house.source.acknowledged]
+
+
+def test_nothing_is_acknowledged_before_the_sink_has_confirmed(house: House) -> None:
+    """A message stays with the broker until every event in it is stored."""
+    house.source.publish(LIST)
+    house.turn(3)
+    assert EVENTS == [event.data for event in house.sink.undecided]
+    house.sink.decide(Outcome.STORED, 4)
+    house.turn()
+    assert [] == bodies(house)
+    house.sink.decide(Outcome.STORED)
+    house.turn()
+    assert [LIST] == bodies(house)
+
+
+def test_what_was_stored_stays_settled_and_the_rest_is_sent_again_in_order(house: House) -> None:
+    """After a failure in the middle of a batch only what was not stored is handed over again, before newer events."""
+    house.source.publish(*EVENTS[:3])
+    house.turn(2)
+    house.sink.decide(Outcome.STORED, 1)
+    house.sink.decide(Outcome.RETRY)
+    house.source.publish(*EVENTS[3:])
+    house.turn(2, seconds=11)
+    assert EVENTS[1:] == [event.data for event in house.sink.sends[-1]]
+    house.sink.decide(Outcome.STORED)
+    house.turn()
+    assert EVENTS == bodies(house)
+
+
+def test_a_failed_sink_is_left_alone_for_a_while(house: House, clock: Clock) -> None:
+    """Between two attempts there is a pause that grows; new events wait behind the old."""
+    house.source.publish(EVENTS[0])
+    house.turn(2)
+    for _ in range(3):
+        sends = len(house.sink.sends)
+        house.sink.decide(Outcome.RETRY)
+        house.turn()
+        house.source.publish(EVENTS[1])
+        house.turn()
+        assert sends == len(house.sink.sends)
+        clock.now += 11
+        house.turn()
+        assert sends + 1 == len(house.sink.sends)
+
+
+def test_a_refused_event_parks_its_message_after_the_others_are_stored(house: House) -> None:
+    """One event the sink will never store: the rest is stored, the whole message is parked, then acknowledged."""
+    house.source.publish(LIST, EVENTS[0])
+    house.turn(2)
+    house.sink.decide(Outcome.REFUSED, 1, reason="too long")
+    house.turn()
+    assert [] == house.parking.parked
+    house.sink.decide(Outcome.STORED)
+    house.turn()
+    (parcel,) = house.parking.parked
+    assert (LIST, "refused", "too long") == (parcel.message.body, parcel.why.reason, parcel.why.error)
+    assert [LIST, EVENTS[0]] == bodies(house)
+
+
+def test_what_cannot_be_decoded_is_parked(house: House) -> None:
+    """Poison is parked with its reason; good events beside it in a list are forwarded first."""
+    house.source.publish(b"not json", b'[{"type":"a"}, 1]')
+    house.turn(2)
+    house.sink.decide(Outcome.STORED)
+    house.turn(2)
+    assert ["undecodable", "not-an-event"] == [parcel.why.reason for parcel in house.parking.parked]
+    assert [b'{"type":"a"}'] == [event.data for event in house.sink.stored]
+    assert [b"not json", b'[{"type":"a"}, 1]'] == bodies(house)
+
+
+def test_a_message_that_cannot_be_parked_yet_stays_unacknowledged(house: House, clock: Clock) -> None:
+    """While the parking queue refuses, the message waits; those behind it are acknowledged singly."""
+    house.parking.fail = True
+    house.source.publish(b"not json", EVENTS[0])
+    house.turn(2)
+    house.sink.decide(Outcome.STORED)
+    for _ in range(5):
+        house.turn(seconds=1)
+    assert [EVENTS[0]] == bodies(house)
+    house.parking.fail = False
+    house.turn(5, seconds=11)
+    assert [EVENTS[0], b"not json"] == bodies(house)
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "reason"),
+    [
+        (b"x" * 1001, {}, "too-large"),
+        (b"not gzip", {"compression": "application/x-gzip"}, "compression"),
+        (EVENTS[0], {"compression": "application/x-brotli"}, "compression"),
+        (EVENTS[0], {"compression": ["strange"]}, "compression"),
+    ],
+)
+def test_size_and_compression_are_checked(house: House, body: bytes, headers: dict[str, object], reason: str) -> None:
+    """A message that is too large, or not compressed as it says, is parked with its original body."""
+    house.source.publish(body, headers=headers)
+    house.turn(2)
+    (parcel,) = house.parking.parked
+    assert (body, reason) == (parcel.message.body, parcel.why.reason)
+
+
+def test_events_that_are_not_wanted_are_acknowledged_without_a_sink(clock: Clock) -> None:
+    """BRIDGE_EVENT_TYPES leaves events out; a message with none left is done at once."""
+    house = House(clock, event_types=("task-*", "!task-sent"))
+    house.source.publish(b'{"type":"worker-heartbeat"}', b'[{"type":"task-sent"},{"type":"task-started"}]')
+    house.turn(2)
+    assert ["task-started"] == [event.type for event in house.sink.undecided]
+    assert [b'{"type":"worker-heartbeat"}'] == bodies(house)
+
+
+def test_a_lost_connection_forgets_what_was_in_hand(house: House, clock: Clock) -> None:
+    """After a reconnect a late confirm acknowledges nothing; the broker delivers again."""
+    house.source.publish(EVENTS[0])
+    house.turn(2)
+    house.source.fail = "connection reset"
+    house.turn()
+    assert "connection reset" == house.status.broker_reason
+    assert 0 == house.status.inflight_messages
+    clock.now += 11
+    house.turn()
+    house.sink.decide(Outcome.STORED, 1)
+    house.turn()
+    assert [] == bodies(house)
+    house.sink.decide(Outcome.STORED)
+    house.turn()
+    assert [EVENTS[0]] == bodies(house)
+    assert 2 == len(house.sink.stored)
+
+
+def test_a_retry_of_what_the_broker_has_back_is_dropped(house: House, clock: Clock) -> None:
+    """Events of a lost connection are not sent again from memory: they come again from the queue."""
+    house.source.publish(EVENTS[0])
+    house.turn(2)
+    house.source.fail = "connection reset"
+    house.turn()
+    house.sink.decide(Outcome.RETRY)
+    for _ in range(4):
+        clock.now += 11
+        house.turn()
+    assert [1, 1] == [len(events) for events in house.sink.sends]
+
+
+def test_a_long_outage_is_let_go(house: House, clock: Clock) -> None:
+    """After BRIDGE_LET_GO_AFTER everything goes back; nothing is taken until the sink answers, then all is stored."""
+    house.source.publish(*EVENTS)
+    house.turn(2)
+    house.sink.away = "connection refused"
+    for _ in range(4):
+        house.sink.decide(Outcome.RETRY)
+        house.turn(seconds=11)
+    assert "let_go" in house.source.calls
+    assert EVENTS == [message.body for message in house.source.queue]
+    assert 0 == house.status.inflight_messages
+    consumed = house.source.calls.count("consume")
+    house.turn(5, seconds=11)
+    assert consumed == house.source.calls.count("consume")
+    house.sink.away = None
+    house.sink.at_once = True
+    house.turn(3, seconds=11)
+    assert EVENTS == bodies(house)
+
+
+def test_a_sink_that_says_nothing_is_let_go_too(house: House) -> None:
+    """No confirm for BRIDGE_LET_GO_AFTER counts as an outage, whatever the client library hides."""
+    house.source.publish(EVENTS[0])
+    house.turn(2)
+    house.turn(4, seconds=11)
+    assert "let_go" in house.source.calls
+
+
+def test_nothing_is_let_go_while_the_sink_makes_progress(house: House) -> None:
+    """Slow is not away: one confirm now and then keeps what is in hand in hand."""
+    house.source.publish(*EVENTS)
+    house.turn(2)
+    for _ in EVENTS[:-1]:
+        house.turn(seconds=20)
+        house.sink.decide(Outcome.STORED, 1)
+        house.turn()
+    assert "let_go" not in house.source.calls
+
+
+def test_nothing_is_taken_before_the_sink_is_there(house: House, clock: Clock) -> None:
+    """A sink that is away at the start: the queues are declared, nothing is consumed until it comes."""
+    house.sink.away = "connection refused"
+    house.source.publish(EVENTS[0])
+    house.turn(3, seconds=11)
+    assert {"open"} == set(house.source.calls)
+    house.sink.away, house.sink.at_once = None, True
+    house.turn(3, seconds=11)
+    assert [EVENTS[0]] == bodies(house)
+
+
+def test_a_stop_confirms_what_is_in_hand(house: House) -> None:
+    """Stopping cancels the consumer, confirms what is in hand, acknowledges, and closes in order."""
+    house.sink.at_once = True
+    house.source.publish(*EVENTS)
+    house.turn()
+    house.relay.stop()
+    assert 0 == house.relay.run()
+    assert EVENTS == bodies(house)
+    assert ["open", "consume", "cancel", "close", "drop"] == house.source.calls
+
+
+def test_a_stop_with_the_sink_away_gives_back_at_once(house: House, clock: Clock) -> None:
+    """With the sink known to be down a stop does not wait for it; it says how many messages go back."""
+    house.source.publish(*EVENTS)
+    house.turn(2)
+    house.sink.decide(Outcome.RETRY)
+    house.turn()
+    before = clock.now
+    house.relay.stop()
+    assert len(EVENTS) == house.relay.run()
+    assert clock.now - before < 1
+    assert EVENTS == [message.body for message in house.source.queue]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "wanted", "unwanted"),
+    [
+        (("*",), ["task-sent", "custom"], []),
+        (("task-*", "!task-sent"), ["task-failed"], ["task-sent", "worker-online"]),
+        (("!worker-heartbeat",), ["task-sent", "worker-online"], ["worker-heartbeat"]),
+    ],
+)
+def test_event_filter(patterns: tuple[str, ...], wanted: list[str], unwanted: list[str]) -> None:
+    """Patterns include, `!` excludes, exclusions alone leave all others."""
+    matches = event_filter(patterns)
+    assert (wanted, []) == ([t for t in wanted if matches(t)], [t for t in unwanted if matches(t)])

@@ -33,10 +33,12 @@ class Outage:
             log.warning(f"{self._end} unavailable, trying again", reason=reason)
         self.reason = reason
 
-    def over(self) -> None:
-        """It answers; nothing happens if it was not away."""
+    def over(self) -> bool:
+        """It answers. Returns whether it was away."""
         self.due = 0.0
-        if self.reason is not None:
-            log.info(f"{self._end} available again", after_seconds=round(time.monotonic() - self._since, 1))
-            self.reason = None
-            self._backoff.succeeded()
+        if self.reason is None:
+            return False
+        log.info(f"{self._end} available again", after_seconds=round(time.monotonic() - self._since, 1))
+        self.reason = None
+        self._backoff.succeeded()
+        return True

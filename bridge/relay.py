@@ -108,8 +108,10 @@ class Relay:
 
     def _forward(self) -> None:
         now = time.monotonic()
+        # Before and after: what comes back is to be sent again ahead of what is new.
+        decided = self._collect()
         self._hand_over(now)
-        self._collect(0.0)
+        self._idle = not (self._collect() or decided)
         self._park_refused(now)
         if acks := self._ledger.take_acks(now, singly=not self._stopping):
             self._source.acknowledge(acks)
@@ -120,7 +122,8 @@ class Relay:
         if not self._connected and now >= self._broker.due:
             self._source.open()
             self._connected = True
-            self._broker.over()
+            if self._broker.over():
+                self._metrics.reconnected("broker")
         if not self._consuming and now >= self._stream.due:
             self._try_to_consume()
         elif self._consuming and self._stuck_for(now) >= self._settings.let_go_after:
@@ -154,8 +157,6 @@ class Relay:
         self._stream.failed(self._stream.reason or f"no confirm for {self._settings.let_go_after:g} s")
 
     def _lose_broker(self, reason: str) -> None:
-        if self._connected:
-            self._metrics.reconnected("broker")
         self._source.drop()
         self._connected = False
         self._forget()
@@ -240,11 +241,11 @@ class Relay:
         self._handed += len(events)
         self._sink.send(events)
 
-    def _collect(self, timeout: float) -> None:
+    def _collect(self) -> bool:
+        """Act on what the sink has decided; whether there was anything."""
         if not self._handed:
-            return
-        verdicts = self._sink.verdicts(timeout)
-        self._idle = not verdicts
+            return False
+        verdicts = self._sink.verdicts(0.0)
         again: list[Event] = []
         failure: str | None = None
         for verdict in verdicts:
@@ -259,6 +260,7 @@ class Relay:
             self._stream.failed(failure)
         elif verdicts and not self._pending:
             self._stream.over()
+        return bool(verdicts)
 
     def _still_ours(self, event: Event) -> bool:
         """Whether its delivery is still in hand; if the broker has it back, it comes again by itself."""

@@ -101,8 +101,9 @@ def test_what_was_stored_stays_settled_and_the_rest_is_sent_again_in_order(house
     assert EVENTS == bodies(house)
 
 
-def test_a_failed_sink_is_left_alone_for_a_while(house: House, clock: Clock) -> None:
+def test_a_failed_sink_is_left_alone_for_a_while(clock: Clock) -> None:
     """Between two attempts there is a pause that grows; new events wait behind the old."""
+    house = House(clock, let_go_after=1000.0)
     house.source.publish(EVENTS[0])
     house.turn(2)
     for _ in range(3):

@@ -1,0 +1,42 @@
+"""What the relay is doing now: written by its thread, read by the one that answers HTTP."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+STALLED_AFTER = 60.0
+"""Seconds without a turn of the loop after which it counts as dead. A turn takes a few seconds at most."""
+
+
+class Status:
+    """Plain attributes, each assigned whole, so that a reader in another thread needs no lock."""
+
+    def __init__(self) -> None:
+        self.turned_at = time.monotonic()
+        """When the loop last turned, by the monotonic clock."""
+        self.broker_reason: str | None = "not connected yet"
+        """Why the broker is not connected; None if it is."""
+        self.sink_reasons: dict[str, str | None] = {}
+        """Why each sink is not available; None where it is."""
+        self.inflight_messages = 0
+        self.inflight_bytes = 0
+        self.oldest_inflight_since: float | None = None
+        """When the oldest message in hand was taken, by the monotonic clock."""
+        self.queue_messages: Mapping[str, int] = {}
+        """Ready messages by queue."""
+        self.stopping = False
+
+    def live(self) -> str | None:
+        """None, or why the process should be replaced."""
+        stalled = time.monotonic() - self.turned_at
+        return f"the loop has not turned for {stalled:.0f} s" if stalled > STALLED_AFTER else None
+
+    def ready(self) -> str | None:
+        """None, or why nothing is being forwarded."""
+        if self.stopping:
+            return "stopping"
+        reasons = [f"{name}: {reason}" for name, reason in self.sink_reasons.items() if reason is not None]
+        if self.broker_reason is not None:
+            reasons.insert(0, f"broker: {self.broker_reason}")
+        return self.live() or "; ".join(reasons) or None

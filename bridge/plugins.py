@@ -1,0 +1,39 @@
+"""Sinks by name, found by entry point, so that ours have no privilege over a third party's."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import cast
+
+from bridge.contract import SinkPlugin
+
+SINKS = "celery_event_bridge.sinks"
+"""The entry-point group; an entry's name is what `BRIDGE_SINK` says and part of its variables' names."""
+OURS = ("kafka", "redis", "sqlite", "stdout")
+"""Names that the documentation promises, whether or not this version serves them."""
+
+
+class SinkNotInstalled(Exception):
+    """No such sink, or its client library is missing. The text says what to do."""
+
+
+def installed() -> dict[str, EntryPoint]:
+    """The entry points of all sinks, by name; none of them is loaded."""
+    return {entry.name: entry for entry in entry_points(group=SINKS)}
+
+
+def load(name: str) -> SinkPlugin:
+    """The plugin called `name`. Raises SinkNotInstalled."""
+    entries = installed()
+    entry = entries.get(name)
+    if entry is None:
+        if name in OURS:
+            raise SinkNotInstalled(f"BRIDGE_SINK={name}: not available yet")
+        raise SinkNotInstalled(f"BRIDGE_SINK={name}: no such sink; there are {', '.join(sorted(entries))}")
+    try:
+        return cast("SinkPlugin", entry.load())
+    except ModuleNotFoundError as exc:
+        extra = f"celery-event-bridge[{name}]" if name in OURS else (exc.name or "")
+        raise SinkNotInstalled(
+            f"BRIDGE_SINK={name}: the package {exc.name!r} is not installed: pip install '{extra}'"
+        ) from exc

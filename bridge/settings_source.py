@@ -1,0 +1,195 @@
+"""From `BRIDGE_*` variables to settings, with errors of one line that never print a secret.
+
+A library reads the variables that a model names. Here every variable counts: one that nothing knows is reported
+with the nearest name, a `_FILE` is read, and what Kubernetes injects is passed over.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from pydantic import BaseModel, SecretStr, ValidationError
+
+from bridge import plugins
+from bridge.contract import SinkPlugin
+from bridge.settings import Settings
+
+Model = TypeVar("Model", bound=BaseModel)
+
+PREFIX = "BRIDGE_"
+FILE = "_FILE"
+_KUBERNETES = re.compile(
+    r"BRIDGE_(?:[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
+)
+"""Injected for a Service called `bridge` or `bridge-...`; `BRIDGE_PORT=tcp://...` is told by its value."""
+_PASSWORD_IN_URL = re.compile(r"(://[^:/@\s]*):[^@/\s]*@|(://)[^/\s]*@")
+_SECRET_NAME = re.compile(r"password|passwd|secret|token|credential|private|pem\b|jaas|oauthbearer_config|(?<!tls)_key$")
+
+
+class SettingsError(Exception):
+    """The settings are wrong; each line of the text names a variable, its value and what is allowed."""
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """The settings of one run."""
+
+    settings: Settings
+    sinks: Mapping[str, tuple[SinkPlugin, BaseModel]]
+    """By the names in BRIDGE_SINK, in that order: each plugin and its own settings."""
+    unknown: tuple[str, ...]
+    """A line for each variable that nothing knows."""
+
+    def effective(self) -> dict[str, str]:
+        """Each variable and its value as text, secrets hidden."""
+        shown = _shown(PREFIX, self.settings)
+        for name, (_, sink_settings) in self.sinks.items():
+            shown |= _shown(sink_prefix(name), sink_settings)
+        return shown
+
+
+def load(environ: Mapping[str, str], options: Mapping[str, str] | None = None) -> Loaded:
+    """Settings from the environment; `options`, by variable name, win over it. Raises SettingsError."""
+    variables = _read(environ, options or {})
+    core = {name: text for name, text in variables.items() if _field(name, Settings)}
+    origin = {}
+    if "BRIDGE_BROKER_URL" not in core and environ.get("CELERY_BROKER_URL"):
+        core["BRIDGE_BROKER_URL"] = environ["CELERY_BROKER_URL"]
+        origin["BRIDGE_BROKER_URL"] = "CELERY_BROKER_URL"
+    settings = _validated(Settings, PREFIX, core, origin)
+    sinks = {}
+    for name in settings.sink:
+        try:
+            plugin = plugins.load(name)
+        except plugins.SinkNotInstalled as exc:
+            raise SettingsError(str(exc)) from exc
+        prefix = sink_prefix(name)
+        mine = {
+            variable: text
+            for variable, text in variables.items()
+            if variable.startswith(prefix) and variable not in core and _field(variable, plugin.Settings, prefix)
+        }
+        sinks[name] = (plugin, _validated(plugin.Settings, prefix, mine, {}))
+    return Loaded(settings, sinks, tuple(_unknown(variables, sinks)))
+
+
+def sink_prefix(name: str) -> str:
+    """`BRIDGE_REDIS_` for the sink `redis`."""
+    return f"{PREFIX}{name.upper().replace('-', '_')}_"
+
+
+def all_variables() -> list[str]:
+    """Every variable there is, of all installed sinks. Imports them all: for tests and documentation."""
+    names = [PREFIX + field.upper() for field in Settings.model_fields]
+    for sink in plugins.installed():
+        names += [sink_prefix(sink) + field.upper() for field in plugins.load(sink).Settings.model_fields]
+    return names
+
+
+def hide_secrets(text: str) -> str:
+    """The text with the passwords in its URLs hidden."""
+    return _PASSWORD_IN_URL.sub(lambda match: f"{match[1]}:**@" if match[1] else f"{match[2]}**@", text)
+
+
+def is_secret(name: str) -> bool:
+    """Whether a variable of this name holds a secret, by its name."""
+    return bool(_SECRET_NAME.search(name.lower()))
+
+
+def _read(environ: Mapping[str, str], options: Mapping[str, str]) -> dict[str, str]:
+    """The variables by name, `_FILE` resolved. An empty one counts as unset, as compose files leave it."""
+    given = {name: text for name, text in environ.items() if name.startswith(PREFIX) and text.strip()}
+    given = {name: text for name, text in given.items() if not _is_kubernetes(name, text)}
+    variables = dict(given)
+    for name, path in given.items():
+        target = name.removesuffix(FILE)
+        if target == name:
+            continue
+        del variables[name]
+        if target in options:
+            continue
+        if target in given:
+            raise SettingsError(f"{target} and {name}: both are set; give one of them")
+        variables[target] = _content(name, path)
+    return variables | options
+
+
+def _content(name: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+    except OSError as exc:
+        raise SettingsError(f"{name}={path}: cannot read the file: {exc.strerror}") from exc
+    except UnicodeDecodeError as exc:
+        raise SettingsError(f"{name}={path}: the file is not UTF-8 text") from exc
+
+
+def _is_kubernetes(name: str, text: str) -> bool:
+    if _KUBERNETES.fullmatch(name):
+        return True
+    return name.endswith("_PORT") and text.startswith(("tcp://", "udp://", "sctp://"))
+
+
+def _field(variable: str, model: type[BaseModel], prefix: str = PREFIX) -> str | None:
+    """The field of the model that the variable sets, if any."""
+    field = variable.removeprefix(prefix).lower()
+    return field if field in model.model_fields or model.model_config.get("extra") == "allow" else None
+
+
+def _validated(
+    model: type[Model], prefix: str, variables: Mapping[str, str], origin: Mapping[str, str]
+) -> Model:
+    try:
+        return model.model_validate({name.removeprefix(prefix).lower(): text for name, text in variables.items()})
+    except ValidationError as exc:
+        # Not str(exc), which prints the values; and no cause: a traceback would print them too.
+        lines = [_explain(prefix, error, variables, origin) for error in exc.errors(include_url=False)]
+    raise SettingsError("\n".join(dict.fromkeys(lines)))
+
+
+def _explain(prefix: str, error: Any, variables: Mapping[str, str], origin: Mapping[str, str]) -> str:
+    message = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    if not error["loc"]:
+        return str(message)
+    variable = prefix + str(error["loc"][0]).upper()
+    text = variables.get(variable, "")
+    shown = "**" if is_secret(variable) else hide_secrets(text)
+    return f"{origin.get(variable, variable)}={shown}: {message}"
+
+
+def _unknown(variables: Mapping[str, str], sinks: Mapping[str, tuple[SinkPlugin, BaseModel]]) -> list[str]:
+    known = [PREFIX + field.upper() for field in Settings.model_fields]
+    for name, (plugin, _) in sinks.items():
+        known += [sink_prefix(name) + field.upper() for field in plugin.Settings.model_fields]
+    open_ended = tuple(
+        sink_prefix(name) for name, (plugin, _) in sinks.items() if plugin.Settings.model_config.get("extra") == "allow"
+    )
+    # The settings of a sink that is there but not selected do no harm.
+    unselected = tuple(sink_prefix(name) for name in {*plugins.installed(), *plugins.OURS} - {*sinks})
+    lines = []
+    for variable in sorted(variables):
+        if variable in known or variable.startswith((*open_ended, *unselected)):
+            continue
+        near = difflib.get_close_matches(variable, known, n=1, cutoff=0.6)
+        hint = f"did you mean {near[0]}?" if near else "see docs/reference/settings.md"
+        lines.append(f"{variable}: unknown setting, {hint}")
+    return lines
+
+
+def _shown(prefix: str, model: BaseModel) -> dict[str, str]:
+    return {prefix + name.upper(): _text(name, value) for name, value in model}
+
+
+def _text(name: str, value: Any) -> str:
+    if value is None:
+        return "unset"
+    if isinstance(value, SecretStr) or (is_secret(name) and not isinstance(value, Path)):
+        return "**"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return (":" if name == "http" else ",").join(str(part) for part in value)
+    return hide_secrets(str(value))

@@ -1,0 +1,81 @@
+"""How a variable's text becomes a value: sizes, durations, lists, addresses.
+
+Each parser takes what is no text as it is, so that defaults and tests can give values, and raises ValueError with
+a text that says what is allowed.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+_SECONDS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?", re.IGNORECASE)
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhdw]?)", re.IGNORECASE)
+
+
+def size(value: Any) -> Any:
+    """`16MiB`, `4GiB`, `100kB` or plain bytes, to a number of bytes."""
+    if not isinstance(value, str):
+        return value
+    match = _SIZE.fullmatch(value.strip())
+    if not match or match[2].lower() not in _UNITS:
+        raise ValueError("expected a size such as 16MiB, 500kB or 1048576")
+    return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
+def duration(value: Any) -> Any:
+    """`30`, `0.5`, `10m`, `7d`, to seconds."""
+    if not isinstance(value, str):
+        return value
+    match = _DURATION.fullmatch(value.strip())
+    if not match:
+        raise ValueError("expected seconds or a duration such as 0.5, 30, 10m or 7d")
+    return float(match[1]) * _SECONDS[match[2].lower()]
+
+
+def duration_or_never(value: Any) -> Any:
+    """As `duration`; `never` is None."""
+    if isinstance(value, str) and value.strip().lower() == "never":
+        return None
+    return duration(value)
+
+
+def words(value: Any) -> Any:
+    """`a, b` to ("a", "b"), each once."""
+    if not isinstance(value, str):
+        return value
+    parts = tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
+    if not parts:
+        raise ValueError("expected at least one name")
+    return parts
+
+
+def patterns(value: Any) -> Any:
+    """`task-*,!task-received` to its parts."""
+    parts = words(value)
+    if any(part.lstrip("!") == "" or part.startswith("!!") for part in parts):
+        raise ValueError("expected event types separated by commas, such as task-*,!worker-heartbeat")
+    return parts
+
+
+def address(value: Any) -> Any:
+    """`127.0.0.1:9810`, `[::1]:9810` or `off` to (host, port) or None."""
+    if not isinstance(value, str):
+        return value
+    if value.strip().lower() == "off":
+        return None
+    host, _, port = value.strip().rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise ValueError("expected HOST:PORT, such as 127.0.0.1:9810, or off")
+    return host.strip("[]"), int(port)
+
+
+Size = Annotated[int, BeforeValidator(size)]
+"""Bytes."""
+Seconds = Annotated[float, BeforeValidator(duration)]
+OptionalSeconds = Annotated[float | None, BeforeValidator(duration_or_never)]
+"""Seconds, or None for never."""

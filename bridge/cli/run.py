@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import click
 import structlog
 
+from bridge.cli.options import SettingsCommand, loaded
 from bridge.cli.signals import stopping
 from bridge.contract import Sink
+from bridge.observe import logs
 from bridge.observe.http import serve
 from bridge.observe.metrics import Metrics
 from bridge.observe.sink import ObservedSink
 from bridge.observe.status import Status
 from bridge.relay import Relay
-from bridge.settings import Loaded
+from bridge.settings_source import Loaded
 from bridge.sources.amqp import AmqpSource
 from bridge.sources.connection import hide_password
 from bridge.sources.parking import AmqpParking
@@ -21,17 +24,34 @@ from bridge.topology import Topology
 log = structlog.get_logger("bridge")
 
 
-def forward(loaded: Loaded) -> int:
+@click.command(
+    cls=SettingsCommand, epilog="Example: celery-event-bridge run --sink redis --broker-url amqp://rabbitmq:5672//"
+)
+@click.pass_context
+def run(ctx: click.Context) -> int:
+    """Forward events until stopped: SIGTERM or SIGINT finishes what is in hand, a second one ends at once.
+
+    Each option is the setting of that name, BRIDGE_QUEUE_TTL for --queue-ttl, and wins over it; a sink's settings
+    are options too, such as --redis-url or --sqlite-path.
+    """
+    chosen = loaded(ctx)
+    logs.configure(chosen.settings.log_format, chosen.settings.log_level)
+    for line in chosen.unknown:
+        log.warning(line)
+    return forward(chosen)
+
+
+def forward(chosen: Loaded) -> int:
     """Run a relay with these settings until SIGTERM or SIGINT. Returns the exit code.
 
     Raises OSError where the HTTP address cannot be had, SinkGone where a sink has ended for good.
     """
-    settings = loaded.settings
+    settings = chosen.settings
     topology = Topology.from_settings(settings)
     status = Status()
     metrics = Metrics(status)
     sinks: list[Sink] = [
-        ObservedSink(plugin(sink_settings), metrics, status) for plugin, sink_settings in loaded.sinks.values()
+        ObservedSink(plugin(sink_settings), metrics, status) for plugin, sink_settings in chosen.sinks.values()
     ]
     sink = sinks[0] if len(sinks) == 1 else Tee(sinks)
     relay = Relay(

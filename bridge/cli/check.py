@@ -1,0 +1,128 @@
+"""`check`: the settings in effect, then a verdict a line on each end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from bridge.cli.options import SettingsCommand, loaded
+from bridge.contract import SinkUnavailable
+from bridge.observe import logs
+from bridge.settings_source import Loaded, hide_secrets
+from bridge.sources import BrokerUnavailable
+from bridge.sources.connection import abandon, connect, hide_password, translated
+from bridge.topology import Topology, declare_queue
+
+if TYPE_CHECKING:
+    import amqp
+
+    from bridge.contract import SinkPlugin
+
+Finding = tuple[str, str]
+"""`ok`, `warn` or `FAIL`, and a line."""
+COLOURS = {"ok": "green", "warn": "yellow", "FAIL": "red"}
+
+
+@click.command(cls=SettingsCommand, epilog="Example: BRIDGE_SINK=redis celery-event-bridge check")
+@click.pass_context
+def check(ctx: click.Context) -> int:
+    """Validate the settings, connect to both ends, and print a verdict per line. Exits 0, or 1 if a line says FAIL.
+
+    Takes the same options as `run`. It stores nothing and takes no message.
+    """
+    chosen = loaded(ctx)
+    logs.configure(chosen.settings.log_format, "error")
+    for name, text in chosen.effective().items():
+        click.echo(f"     {name}={text}")
+    failed = False
+    for verdict, text in findings(chosen):
+        failed = failed or verdict == "FAIL"
+        click.echo(f"{click.style(f'{verdict:<4}', fg=COLOURS[verdict])} {hide_secrets(text)}")
+    return int(failed)
+
+
+def findings(chosen: Loaded) -> Iterator[Finding]:
+    """A verdict on the settings, each broker URL, each queue and each sink."""
+    for line in chosen.unknown:
+        yield "FAIL", line
+    if not chosen.unknown:
+        yield "ok", "settings"
+    if chosen.settings.queue_type == "classic":
+        yield "warn", (
+            "BRIDGE_QUEUE_TYPE=classic: events waiting in a queue are lost when RabbitMQ restarts, and on their way "
+            "to overflow in a crash; quorum queues keep them"
+        )
+    yield from _broker(chosen)
+    for name, (plugin, settings) in chosen.sinks.items():
+        yield from _sink(name, plugin, settings)
+
+
+def _broker(chosen: Loaded) -> Iterator[Finding]:
+    looked = False
+    for url in chosen.settings.broker_urls:
+        try:
+            connection = connect(chosen.settings, url, role="check")
+        except BrokerUnavailable as exc:
+            yield "FAIL", f"broker {exc}"
+            continue
+        yield "ok", f"broker {hide_password(url)}: connected"
+        try:
+            if not looked:  # the others are nodes of the same cluster
+                looked = True
+                yield from _queues(chosen, connection)
+        finally:
+            abandon(connection)
+
+
+def _queues(chosen: Loaded, connection: amqp.Connection) -> Iterator[Finding]:
+    topology = Topology.from_settings(chosen.settings)
+    yield _exchange(topology, connection)
+    for queue in topology.queues:
+        try:
+            found = _on_a_channel(connection, lambda channel, name=queue.name: channel.queue_declare(name, passive=True))
+            # It is there, so that this changes nothing and says whether the arguments are ours.
+            if chosen.settings.declare:
+                _on_a_channel(connection, lambda channel, spec=queue: declare_queue(channel, spec))
+        except BrokerUnavailable as exc:
+            missing = "NOT_FOUND" in str(exc)
+            if missing and chosen.settings.declare:
+                yield "ok", f"queue {queue.name}: not there yet, run will declare it"
+            else:
+                yield "FAIL", f"queue {queue.name}: {exc}"
+        else:
+            yield "ok", f"queue {queue.name}: {found.message_count} messages ready"
+
+
+def _exchange(topology: Topology, connection: amqp.Connection) -> Finding:
+    try:
+        _on_a_channel(connection, lambda channel: channel.exchange_declare(topology.exchange, "topic", passive=True))
+    except BrokerUnavailable as exc:
+        if "NOT_FOUND" in str(exc):
+            return "ok", f"exchange {topology.exchange}: not there yet, run or a worker will declare it"
+        return "FAIL", f"exchange {topology.exchange}: {exc}"
+    return "ok", f"exchange {topology.exchange}"
+
+
+def _on_a_channel(connection: amqp.Connection, action: Callable[..., object]) -> object:
+    """Do something on a channel of its own, since an error closes it."""
+    with translated("looking"):
+        channel = connection.channel()
+        result = action(channel)
+        channel.close()
+    return result
+
+
+def _sink(name: str, plugin: SinkPlugin, settings: object) -> Iterator[Finding]:
+    sink = plugin(settings)
+    try:
+        sink.open()
+        sink.available()
+        yield "ok", f"sink {name}: stores"
+        for line in getattr(sink, "advice", tuple)():
+            yield "warn", f"sink {name}: {line}"
+    except SinkUnavailable as exc:
+        yield "FAIL", f"sink {name}: {exc}"
+    finally:
+        sink.close()

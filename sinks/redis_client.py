@@ -1,0 +1,96 @@
+"""One connection to Redis for the sink: commands out in one write, each reply back, errors as values.
+
+Below `redis.Redis`, because a reply belongs to an event, and because `WAIT` speaks of its connection's last write:
+a client that reconnects by itself would wait for nothing and call it done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from redis.backoff import NoBackoff
+from redis.connection import ConnectionPool
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
+from redis.retry import Retry
+
+from bridge.contract import SinkUnavailable
+
+CONNECT_TIMEOUT = 3.0
+REPLY_TIMEOUT = 5.0
+"""Seconds; the loop stands still for as long at most."""
+
+Command = Sequence[str | bytes | int]
+Reply = Any
+"""Bytes, an int, a list, None, or a ResponseError that the server answered with."""
+
+
+class RedisClient:
+    """Connects when it is first used, and again after a failure."""
+
+    def __init__(self, url: str) -> None:
+        pool = ConnectionPool.from_url(url)
+        # After the URL's own options, which would win: replies are bytes, and nothing is sent twice.
+        pool.connection_kwargs.update(
+            socket_connect_timeout=CONNECT_TIMEOUT,
+            socket_timeout=REPLY_TIMEOUT,
+            retry=Retry(NoBackoff(), 0),
+            retry_on_error=(),
+            retry_on_timeout=False,
+            decode_responses=False,
+            health_check_interval=0,
+            protocol=2,
+        )
+        kwargs = pool.connection_kwargs
+        self._where = kwargs.get("path") or f"{kwargs.get('host', 'localhost')}:{kwargs.get('port', 6379)}"
+        self._connection = pool.make_connection()
+
+    def exchange(self, commands: Sequence[Command]) -> tuple[list[Reply], SinkUnavailable | None]:
+        """Send all, read a reply for each. With the second value set the connection was lost on the way: then the
+        replies are fewer than the commands, and what became of the others nobody knows."""
+        replies: list[Reply] = []
+        connection = self._connection
+        try:
+            connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+            while len(replies) < len(commands):
+                try:
+                    replies.append(connection.read_response(disable_decoding=True))
+                except ResponseError as exc:
+                    replies.append(exc)
+        except (RedisError, OSError) as exc:
+            self.close()
+            return replies, self._unavailable(exc)
+        return replies, None
+
+    def ask(self, *command: str | bytes | int) -> Reply:
+        """One command's reply, which may be a ResponseError. Raises SinkUnavailable if the connection is lost."""
+        replies, lost = self.exchange([command])
+        if lost is not None:
+            raise lost
+        return replies[0]
+
+    def connect(self) -> None:
+        """Connect and log in, if that is not so already. Raises SinkUnavailable."""
+        try:
+            self._connection.connect()
+        except (RedisError, OSError) as exc:
+            self.close()
+            raise self._unavailable(exc) from exc
+
+    def close(self) -> None:
+        """Disconnect. Never raises."""
+        try:
+            self._connection.disconnect()
+        except (RedisError, OSError):
+            pass
+
+    def explain(self, error: Exception) -> str:
+        """One line about an error that the server or the way to it gave; no secret is in it."""
+        code = getattr(error, "status_code", None)
+        text = f"{code} {error}" if code else str(error) or type(error).__name__
+        if isinstance(error, AuthenticationError) or code in ("NOAUTH", "WRONGPASS"):
+            text += ": check user and password in BRIDGE_REDIS_URL"
+        return f"Redis at {self._where}: {text}"
+
+    def _unavailable(self, exc: Exception) -> SinkUnavailable:
+        return SinkUnavailable(self.explain(exc))

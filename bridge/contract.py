@@ -117,7 +117,8 @@ class SinkPlugin(Protocol):
     """Its settings: field `url` of the sink `redis` is read from `BRIDGE_REDIS_URL`. A model with
     `extra="allow"` gets every other variable of that prefix as well, its name in lower case."""
 
-    def __call__(self, settings: Any) -> Sink: ...
+    def __call__(self, settings: Any) -> Sink:
+        """The sink with these settings, an instance of `Settings`; it connects when opened."""
 
 
 class BlockingSink:

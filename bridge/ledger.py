@@ -39,7 +39,14 @@ class Delivery(Generic[MessageT]):
     __slots__ = ("acknowledged", "forgotten", "lane", "message", "owes", "received_at", "refusals", "size", "tag")
 
     def __init__(
-        self, lane: Hashable, tag: int, size: int, owes: int, received_at: float, message: MessageT, refusals: list[Rejection]
+        self,
+        lane: Hashable,
+        tag: int,
+        size: int,
+        owes: int,
+        received_at: float,
+        message: MessageT,
+        refusals: list[Rejection],
     ) -> None:
         self.lane = lane
         self.tag = tag

@@ -347,7 +347,8 @@ def footprint(message: Message, events: Sequence[Event]) -> int:
 
 def event_filter(patterns: Sequence[str]) -> Callable[[str], bool]:
     """Whether an event type is to be forwarded, by `BRIDGE_EVENT_TYPES`: `!` excludes; nothing but exclusions
-    means all the others."""
+    means all the others.
+    """
     includes = [pattern for pattern in patterns if not pattern.startswith("!")] or ["*"]
     excludes = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
 

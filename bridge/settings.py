@@ -106,9 +106,7 @@ class Settings(BaseModel):
     @model_validator(mode="after")
     def _tls_where_it_can_be(self) -> Settings:
         given = [self.broker_tls_ca, self.broker_tls_cert, self.broker_tls_key]
-        if (any(given) or not self.broker_tls_verify) and not any(
-            url.startswith("amqps:") for url in self.broker_urls
-        ):
+        if (any(given) or not self.broker_tls_verify) and not any(url.startswith("amqps:") for url in self.broker_urls):
             raise ValueError("BRIDGE_BROKER_TLS_*: only used with amqps://, but BRIDGE_BROKER_URL says amqp://")
         if bool(self.broker_tls_cert) != bool(self.broker_tls_key):
             raise ValueError("BRIDGE_BROKER_TLS_CERT and BRIDGE_BROKER_TLS_KEY: give both or neither")
@@ -119,4 +117,6 @@ def _check_port(url: str) -> None:
     try:
         _ = urlsplit(url).port
     except ValueError:
-        raise ValueError("the port is no number from 0 to 65535 (a / or @ in the password has to be %-encoded)") from None
+        raise ValueError(
+            "the port is no number from 0 to 65535 (a / or @ in the password has to be %-encoded)"
+        ) from None

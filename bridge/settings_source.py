@@ -28,7 +28,9 @@ _KUBERNETES = re.compile(
 )
 """Injected for a Service called `bridge` or `bridge-...`; `BRIDGE_PORT=tcp://...` is told by its value."""
 _PASSWORD_IN_URL = re.compile(r"(://[^:/@\s]*):[^@/\s]*@|(://)[^/\s]*@")
-_SECRET_NAME = re.compile(r"password|passwd|secret|token|credential|private|pem\b|jaas|oauthbearer_config|(?<!tls)_key$")
+_SECRET_NAME = re.compile(
+    r"password|passwd|secret|token|credential|private|pem\b|jaas|oauthbearer_config|(?<!tls)_key$"
+)
 
 
 class SettingsError(Exception):
@@ -115,7 +117,7 @@ def _read(environ: Mapping[str, str], options: Mapping[str, str]) -> dict[str, s
         if target in given:
             raise SettingsError(f"{target} and {name}: both are set; give one of them")
         variables[target] = _content(name, path)
-    return variables | options
+    return {**variables, **options}
 
 
 def _content(name: str, path: str) -> str:
@@ -139,9 +141,7 @@ def _field(variable: str, model: type[BaseModel], prefix: str = PREFIX) -> str |
     return field if field in model.model_fields or model.model_config.get("extra") == "allow" else None
 
 
-def _validated(
-    model: type[Model], prefix: str, variables: Mapping[str, str], origin: Mapping[str, str]
-) -> Model:
+def _validated(model: type[Model], prefix: str, variables: Mapping[str, str], origin: Mapping[str, str]) -> Model:
     try:
         return model.model_validate({name.removeprefix(prefix).lower(): text for name, text in variables.items()})
     except ValidationError as exc:

@@ -89,9 +89,11 @@ _SETTINGS_BY_ARGUMENT = {
     "x-dead-letter-exchange": "BRIDGE_QUEUE_TTL",
     "x-dead-letter-routing-key": "BRIDGE_QUEUE_TTL",
 }
-_INEQUIVALENT = re.compile(r"inequivalent arg '(?P<arg>[^']+)' for (?P<kind>\w+) '(?P<name>[^']*)'.*?: (?P<rest>.*)", re.S)
+_INEQUIVALENT = re.compile(
+    r"inequivalent arg '(?P<arg>[^']+)' for (?P<kind>\w+) '(?P<name>[^']*)'.*?: (?P<rest>.*)", re.DOTALL
+)
 _VALUE = r"(?:the value '(?P<{0}>[^']*)'|(?P<{0}_none>none))"
-_VALUES = re.compile(rf"received {_VALUE.format('asked')}.*? but current is {_VALUE.format('found')}", re.S)
+_VALUES = re.compile(rf"received {_VALUE.format('asked')}.*? but current is {_VALUE.format('found')}", re.DOTALL)
 
 
 def explain(error: Exception) -> str:
@@ -103,7 +105,10 @@ def explain(error: Exception) -> str:
     if code == 406 and (mismatch := _INEQUIVALENT.search(text)):
         return _explain_mismatch(mismatch)
     if code == 403:
-        return f"{text}: grant this user configure, write and read there, or declare the queues as a user who may and set BRIDGE_DECLARE=false"
+        return (
+            f"{text}: grant this user configure, write and read there, or declare the queues "
+            "as a user who may and set BRIDGE_DECLARE=false"
+        )
     if code == 404:
         return f"{text}: BRIDGE_DECLARE=false expects it to be there; create it, or set BRIDGE_DECLARE=true"
     return f"{code} {text}"

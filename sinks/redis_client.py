@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from redis.backoff import NoBackoff
-from redis.connection import ConnectionPool
+from redis.connection import Connection, parse_url
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from redis.retry import Retry
 
@@ -29,25 +29,27 @@ class RedisClient:
     """Connects when it is first used, and again after a failure."""
 
     def __init__(self, url: str) -> None:
-        pool = ConnectionPool.from_url(url)
-        # After the URL's own options, which would win: replies are bytes, and nothing is sent twice.
-        pool.connection_kwargs.update(
-            socket_connect_timeout=CONNECT_TIMEOUT,
-            socket_timeout=REPLY_TIMEOUT,
-            retry=Retry(NoBackoff(), 0),
-            retry_on_error=(),
-            retry_on_timeout=False,
-            decode_responses=False,
-            health_check_interval=0,
-            protocol=2,
-        )
-        kwargs = pool.connection_kwargs
-        self._where = kwargs.get("path") or f"{kwargs.get('host', 'localhost')}:{kwargs.get('port', 6379)}"
-        self._connection = pool.make_connection()
+        options: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]
+        connection_class = options.pop("connection_class", Connection)
+        # Over the URL's own options: replies are bytes, and nothing is sent twice.
+        options |= {
+            "socket_connect_timeout": CONNECT_TIMEOUT,
+            "socket_timeout": REPLY_TIMEOUT,
+            "retry": Retry(NoBackoff(), 0),
+            "retry_on_error": (),
+            "retry_on_timeout": False,
+            "decode_responses": False,
+            "health_check_interval": 0,
+            "protocol": 2,
+        }
+        self._where = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+        # Without a pool, which would look after notifications of maintenance and need another protocol.
+        self._connection = connection_class(**options)
 
     def exchange(self, commands: Sequence[Command]) -> tuple[list[Reply], SinkUnavailable | None]:
         """Send all, read a reply for each. With the second value set the connection was lost on the way: then the
-        replies are fewer than the commands, and what became of the others nobody knows."""
+        replies are fewer than the commands, and what became of the others nobody knows.
+        """
         replies: list[Reply] = []
         connection = self._connection
         try:

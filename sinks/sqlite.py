@@ -91,7 +91,17 @@ class SqliteSink(BlockingSink):
         """All of them in one transaction."""
         now = time.time_ns() // 1000
         rows = [
-            (event.id, event.type, event.source, event.subject, event.key, event.time, event.data, event.content_type, now)
+            (
+                event.id,
+                event.type,
+                event.source,
+                event.subject,
+                event.key,
+                event.time,
+                event.data,
+                event.content_type,
+                now,
+            )
             for event in events
         ]
         connection = self._current()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -50,9 +50,12 @@ def findings(chosen: Loaded) -> Iterator[Finding]:
     if not chosen.unknown:
         yield "ok", "settings"
     if chosen.settings.queue_type == "classic":
-        yield "warn", (
-            "BRIDGE_QUEUE_TYPE=classic: events waiting in a queue are lost when RabbitMQ restarts, and on their way "
-            "to overflow in a crash; quorum queues keep them"
+        yield (
+            "warn",
+            (
+                "BRIDGE_QUEUE_TYPE=classic: events waiting in a queue are lost when RabbitMQ restarts, and on the way "
+                "to overflow in a crash; quorum queues keep them"
+            ),
         )
     yield from _broker(chosen)
     for name, (plugin, settings) in chosen.sinks.items():
@@ -81,7 +84,9 @@ def _queues(chosen: Loaded, connection: amqp.Connection) -> Iterator[Finding]:
     yield _exchange(topology, connection)
     for queue in topology.queues:
         try:
-            found = _on_a_channel(connection, lambda channel, name=queue.name: channel.queue_declare(name, passive=True))
+            found = _on_a_channel(
+                connection, lambda channel, name=queue.name: channel.queue_declare(name, passive=True)
+            )
             # It is there, so that this changes nothing and says whether the arguments are ours.
             if chosen.settings.declare:
                 _on_a_channel(connection, lambda channel, spec=queue: declare_queue(channel, spec))
@@ -105,7 +110,7 @@ def _exchange(topology: Topology, connection: amqp.Connection) -> Finding:
     return "ok", f"exchange {topology.exchange}"
 
 
-def _on_a_channel(connection: amqp.Connection, action: Callable[..., object]) -> object:
+def _on_a_channel(connection: amqp.Connection, action: Callable[..., Any]) -> Any:
     """Do something on a channel of its own, since an error closes it."""
     with translated("looking"):
         channel = connection.channel()

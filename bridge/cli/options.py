@@ -1,5 +1,6 @@
 """Options for settings: `--queue-ttl 10` is `BRIDGE_QUEUE_TTL=10`, and wins over it. One for each setting, the
-sinks' too, made from the models so that no list of them has to be kept."""
+sinks' too, made from the models so that no list of them has to be kept.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +26,9 @@ class SettingsCommand(click.Command):
         self.context_settings = {"ignore_unknown_options": True, "allow_extra_args": True}
         for name, field in Settings.model_fields.items():
             self.params.append(
-                click.Option([_option(name)], metavar="TEXT", help=field.description, expose_value=False, callback=_keep)
+                click.Option(
+                    [_option(name)], metavar="TEXT", help=field.description, expose_value=False, callback=_keep
+                )
             )
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""A Prometheus histogram that takes a batch of values at a time: one observation a call costs more than an event may."""
+"""A Prometheus histogram that takes a batch of values at a time; a call for each event would cost too much."""
 
 from __future__ import annotations
 

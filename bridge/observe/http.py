@@ -65,7 +65,7 @@ def _listen(address: tuple[str, int], pages: dict[str, Callable[[], Answer]]) ->
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
+    def handle_error(self, request: object, client_address: object) -> None:
         """A client that went away is no news."""
 
 

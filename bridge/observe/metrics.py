@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 P = "celery_bridge_"
 CELERYS_OWN = frozenset(
-    """task-sent task-received task-started task-succeeded task-failed task-rejected task-revoked task-retried
-    worker-online worker-heartbeat worker-offline""".split()
+    {
+        *("task-sent", "task-received", "task-started", "task-succeeded", "task-failed", "task-rejected"),
+        *("task-revoked", "task-retried", "worker-online", "worker-heartbeat", "worker-offline"),
+    }
 )
 """Event types that get a label of their own; a publisher can invent any number of others."""
 
@@ -31,7 +33,7 @@ class Metrics:
     """Counters for the relay and its sinks, in a registry of their own; what `status` knows is read when asked for."""
 
     def __init__(self, status: Status) -> None:
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry = CollectorRegistry()
         self._messages = Counter(P + "messages_received", "Messages taken from the broker", registry=registry)
         self._redelivered = Counter(P + "messages_redelivered", "Messages delivered before", registry=registry)
@@ -42,11 +44,15 @@ class Metrics:
             P + "events_forwarded", "Events confirmed by a sink", ["sink", "type"], registry=registry
         )
         self._retries = Counter(P + "sink_retries", "Events a sink did not store at once", ["sink"], registry=registry)
-        self._reconnects = Counter(P + "reconnects", "Times an end was lost and found again", ["end"], registry=registry)
+        self._reconnects = Counter(
+            P + "reconnects", "Times an end was lost and found again", ["end"], registry=registry
+        )
         self._send = Histogram(P + "sink_send_seconds", "From hand-over to a sink to its verdict", "sink")
         self._delay = Histogram(P + "event_delay_seconds", "From an event's own time to its confirm")
         self._hold = Histogram(P + "hold_seconds", "From taking a message off the broker to its last confirm")
-        self._last_confirm = Gauge(P + "last_confirm_timestamp_seconds", "When a sink last confirmed", registry=registry)
+        self._last_confirm = Gauge(
+            P + "last_confirm_timestamp_seconds", "When a sink last confirmed", registry=registry
+        )
         Info(P + "build", "Version of the bridge", registry=registry).info(
             {"version": __version__, "python": platform.python_version()}
         )

@@ -40,7 +40,7 @@ class Message(msgspec.Struct, frozen=True, eq=False):
 class Source(Protocol):
     """The broker's end of the relay. Every method but `drop` may raise BrokerUnavailable; `drop` follows then."""
 
-    depths: Mapping[str, int]
+    depths: dict[str, int]
     """Ready messages by queue, as last seen."""
 
     def open(self) -> None:
@@ -82,7 +82,7 @@ class Parking(Protocol):
     """Where messages wait that can never be forwarded."""
 
     def park(self, parcels: Sequence[Parcel]) -> None:
-        """Publish them and return once the broker has confirmed all. Raises BrokerUnavailable: none counts as parked."""
+        """Publish them and return once the broker has confirmed all. Raises BrokerUnavailable; then none counts."""
 
     def close(self) -> None:
         """Never raises."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from amqp.exceptions import AccessRefused, AMQPError, NotAllowed
-from kombu import Connection
+from kombu.connection import Connection
 from kombu.utils.url import maybe_sanitize_url
 
 from bridge.sources import BrokerUnavailable
@@ -37,7 +37,7 @@ def connect(settings: Settings, url: str, *, role: str, heartbeat: int = HEARTBE
 
     Raises BrokerUnavailable with a reason that contains no password.
     """
-    connection = Connection(
+    connection = Connection(  # type: ignore[no-untyped-call]
         url,
         heartbeat=heartbeat,
         connect_timeout=CONNECT_TIMEOUT,
@@ -51,7 +51,9 @@ def connect(settings: Settings, url: str, *, role: str, heartbeat: int = HEARTBE
             f"{hide_password(url)}: login refused: check user and password in BRIDGE_BROKER_URL"
         ) from exc
     except NotAllowed as exc:
-        raise BrokerUnavailable(f"{hide_password(url)}: {explain(exc)}: check the vhost and the user's rights to it") from exc
+        raise BrokerUnavailable(
+            f"{hide_password(url)}: {explain(exc)}: check the vhost and the user's rights to it"
+        ) from exc
     except (AMQPError, OSError, ValueError) as exc:
         raise BrokerUnavailable(f"{hide_password(url)}: cannot connect: {explain(exc)}") from exc
     established.transport.sock.settimeout(CALL_TIMEOUT)
@@ -75,7 +77,7 @@ def hide_password(url: str) -> str:
 
 def abandon(connection: amqp.Connection | None) -> None:
     """Close the socket, whatever state it is in, without a word to the broker. Never raises."""
-    transport = getattr(connection, "_transport", None)
+    transport: Any = getattr(connection, "_transport", None)
     sock = getattr(transport, "sock", None)
     if sock is not None:
         # Closed first: collect() would unwrap TLS, which waits for an answer of a peer that may be gone.

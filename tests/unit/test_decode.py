@@ -10,8 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from bridge.contract import JSON, MSGPACK
 from bridge.decode import decode
@@ -62,7 +61,10 @@ def test_captured_messages_decode_as_the_contract_says() -> None:
         (b'[{"type":"a","x":NaN} , {"type":"b"}]', [b'{"type":"a","x":NaN}', b'{"type":"b"}']),
         (b'[{"type":"a","x":"\\ud800"}]', [b'{"type":"a","x":"\\ud800"}']),
         ('{"type":"a","x":"é"}'.encode(), ['{"type":"a","x":"é"}'.encode()]),
-        ('[{"type":"a","x":"é"}, {"type":"b","y":NaN}]'.encode(), ['{"type":"a","x":"é"}'.encode(), b'{"type":"b","y":NaN}']),
+        (
+            '[{"type":"a","x":"é"}, {"type":"b","y":NaN}]'.encode(),
+            ['{"type":"a","x":"é"}'.encode(), b'{"type":"b","y":NaN}'],
+        ),
     ],
 )
 def test_slices_are_verbatim(body: bytes, slices: list[bytes]) -> None:
@@ -122,7 +124,13 @@ def test_good_events_of_a_bad_list_are_kept() -> None:
         (b'{"type":"a","hostname":"w","uuid":"u"}', {"hostname": "h"}, "w", "u", "u"),
         (b'{"type":"a","hostname":7,"uuid":[]}', {"hostname": "h"}, "h", None, "h"),
         (b'{"type":"a","hostname":"","uuid":""}', {}, "unknown", None, "unknown"),
-        (b'{"type":"a","uuid":"\\ud800u"}', {"hostname": b"raw"}, "unknown", "\N{REPLACEMENT CHARACTER}u", "\N{REPLACEMENT CHARACTER}u"),
+        (
+            b'{"type":"a","uuid":"\\ud800u"}',
+            {"hostname": b"raw"},
+            "unknown",
+            "\N{REPLACEMENT CHARACTER}u",
+            "\N{REPLACEMENT CHARACTER}u",
+        ),
     ],
 )
 def test_fields_of_a_wrong_type_count_as_absent(
@@ -165,7 +173,9 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=10,
 )
-events = st.fixed_dictionaries({"type": st.text(min_size=1)}, optional={"uuid": values, "hostname": values, "x": values})
+events = st.fixed_dictionaries(
+    {"type": st.text(min_size=1)}, optional={"uuid": values, "hostname": values, "x": values}
+)
 
 
 @given(st.lists(events, min_size=1, max_size=6), st.booleans(), st.sampled_from([None, 1]))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from bridge.contract import Rejection
 from bridge.ledger import PINNED_AFTER, Ack, Delivery, Ledger
@@ -134,7 +133,7 @@ def test_two_verdicts_on_one_event_are_a_bug() -> None:
     times=st.floats(0.1, 3.0),
 )
 def test_against_a_naive_model(owes: list[int], order: object, times: float) -> None:
-    """Whatever the order of confirms: each tag is acknowledged once, only when it owes nothing, and in the end all are."""
+    """Whatever the order of confirms: each tag is acknowledged once, not while it owes, and in the end all are."""
     ledger: Ledger[str] = Ledger()
     deliveries = {tag: enter(ledger, "lane", tag, owes=count) for tag, count in enumerate(owes, 1)}
     confirms = [tag for tag, count in enumerate(owes, 1) for _ in range(count)]

@@ -12,7 +12,8 @@ from bridge.contract import Outcome
 from bridge.observe.metrics import Metrics
 from bridge.observe.status import Status
 from bridge.relay import Relay, event_filter
-from tests.unit.fakes import FakeParking, FakeSink, FakeSource
+from bridge.testing import FakeSource, MemorySink
+from tests.unit.fakes import FakeParking
 
 EVENTS = [b'{"type":"task-started","uuid":"%d"}' % number for number in range(5)]
 LIST = b"[" + b",".join(EVENTS) + b"]"
@@ -39,7 +40,7 @@ class House:
 
     def __init__(self, clock: Clock, **settings: Any) -> None:
         self.clock = clock
-        self.source, self.sink, self.parking = FakeSource(), FakeSink(), FakeParking()
+        self.source, self.sink, self.parking = FakeSource(), MemorySink(at_once=False), FakeParking()
         self.status = Status()
         values = {
             "event_types": ("*",),

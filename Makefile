@@ -1,0 +1,44 @@
+# Everything goes on in .venv, which the first target that needs it makes. `make` alone lists the targets.
+PYTHON ?= python3
+SINK ?= sqlite
+TESTS ?= tests
+READY := .venv/.ready
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test unit lint format demo lock clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(READY): requirements/dev.txt pyproject.toml scripts/setup.sh
+	@PYTHON='$(PYTHON)' scripts/setup.sh .venv
+
+setup: $(READY)  ## make .venv with all that is needed
+
+demo: $(READY)  ## watch it lose nothing: make demo SINK=redis
+	@$(BIN)/python -m examples.demo --sink $(SINK)
+
+test: $(READY)  ## all tests, against real servers: make test TESTS=tests/unit
+	@$(BIN)/python -m pytest --durations=10 $(TESTS)
+
+unit: $(READY)  ## the tests that need no server, in seconds
+	@$(BIN)/python -m pytest -q tests/unit
+
+lint: $(READY)  ## ruff, mypy, import-linter
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+format: $(READY)  ## let ruff format and mend what it can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock: $(READY)  ## pin the newest versions in requirements/dev.txt (needs uv)
+	@uv pip compile pyproject.toml requirements/dev.in --extra all --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header --upgrade --quiet --output-file requirements/dev.txt
+
+clean:  ## remove .venv and all caches
+	@rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -prune -exec rm -rf {} +

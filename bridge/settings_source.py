@@ -17,6 +17,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from bridge import plugins
 from bridge.contract import SinkPlugin
+from bridge.secrets import hide_secrets, is_secret
 from bridge.settings import Settings
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -27,10 +28,6 @@ _KUBERNETES = re.compile(
     r"BRIDGE_(?:[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
 )
 """Injected for a Service called `bridge` or `bridge-...`; `BRIDGE_PORT=tcp://...` is told by its value."""
-_PASSWORD_IN_URL = re.compile(r"(://[^:/@\s]*):[^@/\s]*@|(://)[^/\s]*@")
-_SECRET_NAME = re.compile(
-    r"password|passwd|secret|token|credential|private|pem\b|jaas|oauthbearer_config|(?<!tls)_key$"
-)
 
 
 class SettingsError(Exception):
@@ -90,16 +87,6 @@ def all_variables() -> list[str]:
     for sink in plugins.installed():
         names += [sink_prefix(sink) + field.upper() for field in plugins.load(sink).Settings.model_fields]
     return names
-
-
-def hide_secrets(text: str) -> str:
-    """The text with the passwords in its URLs hidden."""
-    return _PASSWORD_IN_URL.sub(lambda match: f"{match[1]}:**@" if match[1] else f"{match[2]}**@", text)
-
-
-def is_secret(name: str) -> bool:
-    """Whether a variable of this name holds a secret, by its name."""
-    return bool(_SECRET_NAME.search(name.lower()))
 
 
 def _read(environ: Mapping[str, str], options: Mapping[str, str]) -> dict[str, str]:

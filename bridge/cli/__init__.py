@@ -72,7 +72,8 @@ def _main(arguments: list[str] | None) -> int:
 
 
 def _failed(exc: Exception, arguments: list[str]) -> int:
-    from bridge.settings_source import SettingsError, hide_secrets
+    from bridge.secrets import hide_secrets
+    from bridge.settings_source import SettingsError
 
     wrong_settings = isinstance(exc, SettingsError)
     if not wrong_settings and _debugging(arguments):

@@ -10,9 +10,10 @@ import click
 from bridge.cli.options import SettingsCommand, loaded
 from bridge.contract import SinkUnavailable
 from bridge.observe import logs
-from bridge.settings_source import Loaded, hide_secrets
+from bridge.secrets import hide_secrets
+from bridge.settings_source import Loaded
 from bridge.sources import BrokerUnavailable
-from bridge.sources.connection import abandon, connect, hide_password, translated
+from bridge.sources.connection import abandon, connect, translated
 from bridge.topology import Topology, declare_queue
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def _broker(chosen: Loaded) -> Iterator[Finding]:
         except BrokerUnavailable as exc:
             yield "FAIL", f"broker {exc}"
             continue
-        yield "ok", f"broker {hide_password(url)}: connected"
+        yield "ok", f"broker {hide_secrets(url)}: connected"
         try:
             if not looked:  # the others are nodes of the same cluster
                 looked = True

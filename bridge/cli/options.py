@@ -11,8 +11,9 @@ from typing import Any
 import click
 
 from bridge import plugins
+from bridge.secrets import is_secret
 from bridge.settings import Settings
-from bridge.settings_source import PREFIX, Loaded, is_secret, load
+from bridge.settings_source import PREFIX, Loaded, load
 
 OPTIONS = "settings"
 """Where a command finds its options in the context: variable names and texts."""

@@ -14,9 +14,9 @@ from bridge.observe.metrics import Metrics
 from bridge.observe.sink import ObservedSink
 from bridge.observe.status import Status
 from bridge.relay import Relay
+from bridge.secrets import hide_secrets
 from bridge.settings_source import Loaded
 from bridge.sources.amqp import AmqpSource
-from bridge.sources.connection import hide_password
 from bridge.sources.parking import AmqpParking
 from bridge.tee import Tee
 from bridge.topology import Topology
@@ -60,7 +60,7 @@ def forward(chosen: Loaded) -> int:
     with serve(settings.http, status, metrics) as address, stopping(relay.stop):
         log.info(
             "started",
-            broker=[hide_password(url) for url in settings.broker_urls],
+            broker=[hide_secrets(url) for url in settings.broker_urls],
             queue=settings.queue,
             sink=sink.name,
             http=address,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from bridge.settings_source import hide_secrets
+from bridge.secrets import hide_secrets
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from amqp.exceptions import AccessRefused, AMQPError, NotAllowed
 from kombu.connection import Connection
-from kombu.utils.url import maybe_sanitize_url
 
+from bridge.secrets import hide_secrets
 from bridge.sources import BrokerUnavailable
 from bridge.topology import explain
 
@@ -48,14 +48,14 @@ def connect(settings: Settings, url: str, *, role: str, heartbeat: int = HEARTBE
         established: amqp.Connection = connection.transport.establish_connection()
     except AccessRefused as exc:
         raise BrokerUnavailable(
-            f"{hide_password(url)}: login refused: check user and password in BRIDGE_BROKER_URL"
+            f"{hide_secrets(url)}: login refused: check user and password in BRIDGE_BROKER_URL"
         ) from exc
     except NotAllowed as exc:
         raise BrokerUnavailable(
-            f"{hide_password(url)}: {explain(exc)}: check the vhost and the user's rights to it"
+            f"{hide_secrets(url)}: {explain(exc)}: check the vhost and the user's rights to it"
         ) from exc
     except (AMQPError, OSError, ValueError) as exc:
-        raise BrokerUnavailable(f"{hide_password(url)}: cannot connect: {explain(exc)}") from exc
+        raise BrokerUnavailable(f"{hide_secrets(url)}: cannot connect: {explain(exc)}") from exc
     established.transport.sock.settimeout(CALL_TIMEOUT)
     return established
 
@@ -67,12 +67,6 @@ def translated(action: str) -> Iterator[None]:
         yield
     except (AMQPError, OSError) as exc:
         raise BrokerUnavailable(f"{action}: {explain(exc)}") from exc
-
-
-def hide_password(url: str) -> str:
-    """The URL with asterisks in the place of the password."""
-    hidden: str = maybe_sanitize_url(url)
-    return hidden
 
 
 def abandon(connection: amqp.Connection | None) -> None:

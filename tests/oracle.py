@@ -1,0 +1,144 @@
+"""What was published, and what a plain client finds in the streams: nothing in here uses the bridge's code."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+import amqp
+from redis import Redis
+
+DATA = Path(__file__).parent / "data"
+
+
+class Published(NamedTuple):
+    """One message for the exchange."""
+
+    body: bytes
+    properties: dict[str, Any]
+    routing_key: str
+
+
+def captured() -> list[Published]:
+    """471 messages as real workers sent them: single events, lists, msgpack, pickle."""
+    rows = [json.loads(line) for line in (DATA / "captured-events.jsonl").read_text().splitlines()]
+    return [
+        Published(
+            base64.b64decode(row["body_b64"]) if "body_b64" in row else row["body"].encode(),
+            row["properties"],
+            row["delivery_info"]["routing_key"],
+        )
+        for row in rows
+    ]
+
+
+def numbered(first: int, count: int, *, size: int = 350) -> list[Published]:
+    """So many single events, each one different, as a worker sends them."""
+    filler = "x" * max(0, size - 200)
+    return [
+        Published(
+            b'{"type": "task-started", "uuid": "%032x", "hostname": "w%d@test", "pid": 1, "clock": %d, "filler": "%s"}'
+            % (number, number % 7, number, filler.encode()),
+            {"content_type": "application/json", "content_encoding": "utf-8", "delivery_mode": 1, "priority": 0}
+            | {"application_headers": {"hostname": f"w{number % 7}@test"}},
+            "task.started",
+        )
+        for number in range(first, first + count)
+    ]
+
+
+def broker(url: str) -> amqp.Connection:
+    """A plain connection."""
+    parts = urlsplit(url)
+    connection = amqp.Connection(
+        f"{parts.hostname}:{parts.port or 5672}",
+        userid=unquote(parts.username or "guest"),
+        password=unquote(parts.password or "guest"),
+        virtual_host=unquote(parts.path[1:]) or "/",
+        confirm_publish=False,
+    )
+    connection.connect()
+    return connection
+
+
+def publish(channel: amqp.Channel, messages: Iterable[Published], exchange: str = "celeryev") -> None:
+    """Publish, without waiting for confirms: as workers do."""
+    for message in messages:
+        channel.basic_publish(amqp.Message(message.body, **message.properties), exchange, message.routing_key)
+
+
+def events_of(message: Published) -> list[bytes]:
+    """The bytes of each event in a JSON message: the slices of a list, without the blanks around them."""
+    text = message.body.decode()
+    if not text.lstrip().startswith("["):
+        return [message.body]
+    decoder, position, found = json.JSONDecoder(), text.index("[") + 1, []
+    while True:
+        while text[position] in " \t\r\n,":
+            position += 1
+        if text[position] == "]":
+            return found
+        _, end = decoder.raw_decode(text, position)
+        found.append(text[position:end].encode())
+        position = end
+
+
+def event_id(data: bytes) -> str:
+    """The contract's id."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def in_sqlite(path: Path | str) -> list[dict[str, Any]]:
+    """All rows, in order."""
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30) as connection:
+        connection.row_factory = sqlite3.Row
+        rows = [dict(row) for row in connection.execute("SELECT * FROM events ORDER BY seq")]
+    connection.close()
+    return rows
+
+
+def in_redis(url: str, stream: str = "celery-events") -> list[dict[bytes, bytes]]:
+    """All entries, in order."""
+    with Redis.from_url(url, socket_timeout=30) as client:
+        return list(_entries(client, stream))
+
+
+def _entries(client: Redis, stream: str) -> Iterator[dict[bytes, bytes]]:
+    first = "-"
+    while page := client.xrange(stream, first, "+", count=5000):
+        for entry, fields in page:
+            yield fields
+        first = f"({entry.decode()}"
+
+
+def drain(url: str, queue: str) -> list[amqp.Message]:
+    """Take all messages out of a queue."""
+    connection = broker(url)
+    channel = connection.channel()
+    channel.auto_decode = False
+    messages = []
+    while (message := channel.basic_get(queue, no_ack=True)) is not None:
+        messages.append(message)
+    connection.close()
+    return messages
+
+
+def depth(url: str, queue: str) -> int:
+    """Ready messages; a quorum queue's are up to five seconds old."""
+    connection = broker(url)
+    try:
+        return int(connection.channel().queue_declare(queue, passive=True).message_count)
+    finally:
+        connection.close()
+
+
+def missing(expected: Iterable[bytes], found: Iterable[bytes]) -> Counter[bytes]:
+    """What is expected and not found, as multisets."""
+    return Counter(expected) - Counter(found)

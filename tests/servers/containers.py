@@ -1,0 +1,115 @@
+"""RabbitMQ and Redis in containers, through testcontainers, where a Docker engine answers."""
+
+from __future__ import annotations
+
+import uuid
+from functools import cache
+from typing import Any
+
+from redis import Redis as Client
+
+from tests.servers.debian import free_port, until
+from tests.servers.rabbitmq import amqp_url, can_connect
+
+RABBITMQ = "rabbitmq:4"
+REDIS = "redis:8"
+
+
+@cache
+def engine() -> bool:
+    """Whether a Docker engine answers; asked once, for two seconds at most."""
+    try:
+        import docker
+
+        client = docker.from_env(timeout=2)
+        try:
+            return bool(client.ping())
+        finally:
+            client.close()
+    except Exception:  # noqa: BLE001 - no engine, no socket, no permission: no engine for us
+        return False
+
+
+class _Container:
+    """One container on a port of 127.0.0.1 that stays the same when it is started again."""
+
+    def __init__(self, image: str, port: int, *command: str) -> None:
+        from testcontainers.core.container import DockerContainer
+
+        self.port = free_port()
+        self._container: Any = DockerContainer(image).with_bind_ports(f"{port}/tcp", ("127.0.0.1", self.port))
+        if command:
+            self._container.with_command(list(command))
+        self._started = False
+
+    def start(self) -> None:
+        if self._started:
+            self._docker.start()
+        else:
+            self._container.start()
+            self._started = True
+        until(self._answers, 60, f"{type(self).__name__} answers")
+
+    def kill(self) -> None:
+        self._docker.kill()
+
+    def pause(self) -> None:
+        self._docker.pause()
+
+    def resume(self) -> None:
+        self._docker.unpause()
+
+    def remove(self) -> None:
+        if self._started:
+            self._container.stop()
+
+    @property
+    def _docker(self) -> Any:
+        return self._container.get_wrapped_container()
+
+    def _run(self, *command: str) -> str:
+        code, output = self._docker.exec_run(list(command))
+        assert code == 0, f"{' '.join(command)}: {output.decode(errors='replace')}"
+        return str(output.decode(errors="replace"))
+
+    def _answers(self) -> bool:
+        raise NotImplementedError("a container says how to tell that it answers")
+
+
+class rabbitmq(_Container):  # noqa: N801 - called like the function that makes one
+    """RabbitMQ's official image."""
+
+    def __init__(self) -> None:
+        super().__init__(RABBITMQ, 5672)
+
+    def url(self, vhost: str = "/") -> str:
+        return amqp_url("127.0.0.1", self.port, vhost)
+
+    def new_vhost(self) -> str:
+        name = f"v{uuid.uuid4().hex[:8]}"
+        self.ctl("add_vhost", name)
+        self.ctl("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
+        return self.url(name)
+
+    def ctl(self, *arguments: str) -> str:
+        return self._run("rabbitmqctl", "--quiet", *arguments)
+
+    def disk_bytes(self) -> int:
+        return 1024 * int(self._run("du", "-sk", "/var/lib/rabbitmq").split()[0])
+
+    def _answers(self) -> bool:
+        return can_connect(self.url())
+
+
+class redis(_Container):  # noqa: N801 - called like the function that makes one
+    """Redis's official image, with an append-only file."""
+
+    def __init__(self) -> None:
+        super().__init__(REDIS, 6379, "redis-server", "--appendonly", "yes", "--save", "")
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+
+    def client(self) -> Client:
+        return Client.from_url(self.url, socket_timeout=10)
+
+    def _answers(self) -> bool:
+        return bool(self.client().ping())

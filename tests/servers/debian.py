@@ -1,0 +1,145 @@
+"""Programs from Debian's packages, installed on first use; child processes under a guardian; free ports."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from tests.servers import guardian
+
+POLICY = Path("/usr/sbin/policy-rc.d")
+ROOT = Path(__file__).parents[2]
+
+
+class ServerMissing(Exception):
+    """No server of that kind can be had here. The text says what to do."""
+
+
+def program(name: str, package: str) -> str:
+    """The path of a program; its package is installed if it is not there."""
+    if (found := _which(name)) is None:
+        _install(package)
+        found = _which(name)
+    if found is None:
+        raise ServerMissing(f"the Debian package {package} brings no {name}")
+    return found
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(condition: Callable[[], object], timeout: float, what: str) -> None:
+    """Wait until `condition()` is true; an error while it is not yet counts as false. Raises TimeoutError."""
+    deadline = time.monotonic() + timeout
+    error: Exception | None = None
+    while time.monotonic() < deadline:
+        try:
+            if condition():
+                return
+            error = None
+        except Exception as exc:  # noqa: BLE001 - a server that starts up refuses in many ways
+            error = exc
+        time.sleep(0.05)
+    raise TimeoutError(f"after {timeout:g} s still not: {what}" + (f" ({error})" if error else ""))
+
+
+class Child:
+    """A server as a child process under a guardian of its own."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        self._mark = uuid.uuid4().hex
+        self.log = log
+        with log.open("ab") as output:
+            self._guardian = subprocess.Popen(
+                [sys.executable, "-m", "tests.servers.guardian", self._mark, *command],
+                cwd=ROOT,
+                env=os.environ | environment,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    @property
+    def running(self) -> bool:
+        return self._guardian.poll() is None
+
+    def pids(self, name: str = "") -> list[int]:
+        """The ids of its processes, or of those whose executable's name contains `name`."""
+        return [pid for pid in guardian.family(self._mark, self._guardian.pid) if name in _executable(pid)]
+
+    def signal(self, number: signal.Signals, name: str) -> None:
+        """Send a signal to its processes of that name."""
+        for pid in self.pids(name):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def end(self) -> None:
+        """Kill all of it and wait until it is gone."""
+        stdin: IO[bytes] | None = self._guardian.stdin
+        if stdin is not None:
+            stdin.close()
+        self._guardian.wait(20)
+
+    def tail(self) -> str:
+        return self.log.read_text(errors="replace")[-500:] if self.log.exists() else ""
+
+
+def _executable(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/exe").readlink().name
+    except OSError:
+        return ""
+
+
+def _which(name: str) -> str | None:
+    if name.startswith("/"):
+        return name if os.access(name, os.X_OK) else None
+    return shutil.which(name) or shutil.which(name, path="/usr/local/sbin:/usr/sbin:/sbin:/usr/bin")
+
+
+def _install(package: str) -> None:
+    as_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    if shutil.which("apt-get") is None or (as_root and not _may_sudo()):
+        raise ServerMissing(f"{package} is missing; as root: apt-get install {package}")
+    print(f"installing the Debian package {package}", file=sys.stderr, flush=True)
+    environment = ["env", "DEBIAN_FRONTEND=noninteractive"]
+    with _no_services_started(as_root):
+        for command in (["update"], ["install", "-y", "--no-install-recommends", package]):
+            done = subprocess.run(
+                [*as_root, *environment, "apt-get", *command], capture_output=True, text=True, stdin=subprocess.DEVNULL
+            )
+            if done.returncode:
+                raise ServerMissing(f"apt-get {' '.join(command)} failed: {(done.stderr or done.stdout)[-300:].strip()}")
+
+
+@contextmanager
+def _no_services_started(as_root: Sequence[str]) -> Iterator[None]:
+    """Debian starts a server once it is installed, unless a policy says no: we start our own, elsewhere."""
+    if POLICY.exists():
+        yield
+        return
+    try:
+        script = f"printf '#!/bin/sh\\nexit 101\\n' > {POLICY} && chmod 755 {POLICY}"
+        subprocess.run([*as_root, "sh", "-c", script], check=True)
+        yield
+    finally:
+        subprocess.run([*as_root, "rm", "-f", str(POLICY)], check=False)
+
+
+def _may_sudo() -> bool:
+    return shutil.which("sudo") is not None and subprocess.run(["sudo", "-n", "true"], capture_output=True).returncode == 0

@@ -1,0 +1,170 @@
+"""RabbitMQ: given by its address, or a node of our own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import uuid
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import quote, urlsplit
+
+import amqp
+
+from tests.servers.debian import Child, ServerMissing, free_port, program, until
+
+SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+"""The script itself: Debian's wrapper changes to a user that may not read a temporary folder of ours."""
+CONTROL = "/usr/lib/rabbitmq/bin/rabbitmqctl"
+QUEUES = ("celeryev.bridge", "celeryev.bridge.overflow", "celeryev.bridge.rejected")
+
+
+class RabbitMQ(Protocol):
+    """What tests and the demo may ask of it."""
+
+    def start(self) -> None:
+        """Start the node and wait until it takes connections."""
+
+    def url(self, vhost: str = "/") -> str:
+        """The URL of a vhost."""
+
+    def new_vhost(self) -> str:
+        """The URL of a vhost with nothing in it."""
+
+    def ctl(self, *arguments: str) -> str:
+        """What `rabbitmqctl` prints. Takes about a second."""
+
+    def kill(self) -> None:
+        """SIGKILL to the node."""
+
+    def disk_bytes(self) -> int:
+        """What the node's data takes on the disk."""
+
+    def remove(self) -> None:
+        """End it and remove its data."""
+
+
+def amqp_url(host: str, port: int, vhost: str, user: str = "guest", password: str = "guest") -> str:
+    return f"amqp://{user}:{password}@{host}:{port}/{quote(vhost, safe='')}"
+
+
+def can_connect(url: str) -> bool:
+    parts = urlsplit(url)
+    connection = amqp.Connection(
+        f"{parts.hostname}:{parts.port or 5672}",
+        userid=parts.username or "guest",
+        password=parts.password or "guest",
+        connect_timeout=2,
+        read_timeout=5,
+    )
+    connection.connect()
+    connection.close()
+    return True
+
+
+class NativeRabbitMQ:
+    """A node of Debian's package, in a temporary folder, with a port mapper of its own."""
+
+    def __init__(self) -> None:
+        self._server = program(SERVER, "rabbitmq-server")
+        self._folder = Path(tempfile.mkdtemp(prefix="rabbitmq-"))
+        self.port = free_port()
+        self._environment = {
+            "HOME": str(self._folder),  # for Erlang's cookie
+            "RABBITMQ_NODENAME": f"t{uuid.uuid4().hex[:8]}@localhost",
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_DIST_PORT": str(free_port()),
+            "ERL_EPMD_PORT": str(free_port()),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_MNESIA_BASE": str(self._folder / "data"),
+            "RABBITMQ_LOG_BASE": str(self._folder / "log"),
+            "RABBITMQ_PID_FILE": str(self._folder / "pid"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self._folder / "plugins"),
+            "RABBITMQ_CONFIG_FILE": str(self._folder / "none"),
+            "LC_ALL": "C.UTF-8",
+        }
+        self._child: Child | None = None
+
+    def start(self) -> None:
+        if self._child is not None:
+            self._child.end()
+        self._child = child = Child([self._server], self._environment, self._folder / "output")
+
+        def answers() -> bool:
+            if not child.running:
+                raise ServerMissing(f"RabbitMQ ended at its start: {child.tail()}")
+            return can_connect(self.url())
+
+        until(answers, 60, "RabbitMQ takes connections")
+
+    def url(self, vhost: str = "/") -> str:
+        return amqp_url("127.0.0.1", self.port, vhost)
+
+    def new_vhost(self) -> str:
+        name = f"v{uuid.uuid4().hex[:8]}"
+        self.ctl("add_vhost", name)
+        self.ctl("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
+        return self.url(name)
+
+    def ctl(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [CONTROL, "--quiet", *arguments], env=os.environ | self._environment, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, f"rabbitmqctl {arguments}: {done.stderr or done.stdout}"
+        return done.stdout
+
+    def kill(self) -> None:
+        assert self._child is not None
+        self._child.signal(signal.SIGKILL, "beam.smp")
+        until(lambda: not self._child or not self._child.running, 20, "the node is gone")
+
+    def disk_bytes(self) -> int:
+        return sum(file.stat().st_size for file in (self._folder / "data").rglob("*") if file.is_file())
+
+    def remove(self) -> None:
+        if self._child is not None:
+            self._child.end()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class GivenRabbitMQ:
+    """Somebody's, by its address: our queues in it are emptied, and it is neither stopped nor looked into."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def start(self) -> None:
+        """It runs."""
+
+    def url(self, vhost: str = "/") -> str:
+        return self._url
+
+    def new_vhost(self) -> str:
+        parts = urlsplit(self._url)
+        connection = amqp.Connection(
+            f"{parts.hostname}:{parts.port or 5672}",
+            userid=parts.username or "guest",
+            password=parts.password or "guest",
+            virtual_host=parts.path[1:] or "/",
+        )
+        connection.connect()
+        for queue in QUEUES:
+            connection.channel().queue_delete(queue)
+        connection.close()
+        return self._url
+
+    def ctl(self, *arguments: str) -> str:
+        raise ServerMissing(f"rabbitmqctl {' '.join(arguments)}: not on a server given by TEST_RABBITMQ_URL")
+
+    def kill(self) -> None:
+        raise ServerMissing("a server given by TEST_RABBITMQ_URL is not killed")
+
+    def disk_bytes(self) -> int:
+        raise ServerMissing("the disk of a server given by TEST_RABBITMQ_URL cannot be seen")
+
+    def remove(self) -> None:
+        """It is not ours."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import re
@@ -21,6 +22,11 @@ from tests.servers.debian import ROOT, until
 SERIES = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 
 
+def die_with_parent() -> None:
+    """In a child, before it becomes another program: let the kernel end it when its parent is gone, however it went."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 class Bridge:
     """One bridge process; what it logs goes to a file."""
 
@@ -31,7 +37,13 @@ class Bridge:
         arguments = shlex.split(command) if command else [sys.executable, "-m", "bridge", "run"]
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                arguments, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                arguments,
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                preexec_fn=die_with_parent,
             )
 
     def log(self) -> list[dict[str, Any]]:

@@ -1,0 +1,179 @@
+"""The scenario, top to bottom. `python -m examples.demo --sink sqlite` or `--sink redis`; exits 0 if nothing is missing."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from examples.demo.report import Report
+from examples.demo.streams import Stream, stream
+from examples.demo.witness import Witness
+from examples.demo.workload import Sender, Worker
+from tests.bridges import Bridge
+from tests.servers import ServerMissing, rabbitmq
+from tests.servers.debian import until
+
+SENDING = 20.0
+"""Seconds for which tasks are sent."""
+PAUSE_AT, KILL_AT, RESUME_AT = 8.0, 12.0, 16.5
+"""Seconds into that: the kill falls into the pause, so that it hits a bridge with its hands full."""
+DRAINING = 30.0
+"""Seconds that the bridges may take to finish once nothing is published any more."""
+SETTINGS = {
+    # Small, so that three bridges cannot hold all of the pause in their hands, and events outlive the TTL.
+    "BRIDGE_PREFETCH": "20",
+    "BRIDGE_RETRY_MAX_INTERVAL": "2",
+}
+
+
+class Demo:
+    """One run."""
+
+    def __init__(self, console: Console, folder: Path, broker_url: str, into: Stream, report: Report) -> None:
+        self._console = console
+        self._folder = folder
+        self._broker_url = broker_url
+        self._stream = into
+        self._report = report
+        self._bridges: list[Bridge] = []
+        self._counts: dict[int, tuple[float, float]] = {}
+        """By bridge: messages through overflow and events forwarded, as last seen."""
+        self._shown_at = 0.0
+
+    def run(self, stack: ExitStack) -> None:
+        """The whole scenario."""
+        witness = Witness(self._broker_url)
+        with self._step("bridges and worker up"):
+            for _ in range(3):
+                self._start_bridge(stack)
+            for bridge in self._bridges:
+                bridge.await_ready()
+            worker = Worker(self._broker_url, self._folder / "worker.log")
+            stack.callback(worker.end)
+            until(lambda: worker.check() or witness.messages(), 30, "the worker publishes events")
+        with self._step("tasks sent"):
+            self._send(stack, worker, witness)
+        with self._step("worker stopped"):
+            worker.stop()
+        self._report.published = witness.events()
+        with self._step("bridges drained"):
+            self._drain()
+        with self._step("bridges stopped"):
+            self._stop_bridges()
+        self._report.stored = self._stream.events()
+        self._report.expired = round(sum(expired for expired, _ in self._counts.values()))
+        self._report.forwarded = round(sum(forwarded for _, forwarded in self._counts.values()))
+
+    def _start_bridge(self, stack: ExitStack) -> None:
+        log = self._folder / f"bridge-{len(self._bridges) + 1}.log"
+        settings = {"BRIDGE_BROKER_URL": self._broker_url} | SETTINGS | self._stream.settings
+        bridge = Bridge(log, settings, os.environ.get("DEMO_BRIDGE"))
+        stack.callback(bridge.end)
+        self._bridges.append(bridge)
+
+    def _send(self, stack: ExitStack, worker: Worker, witness: Witness) -> None:
+        sender = Sender(self._broker_url, SENDING)
+        sender.start()
+        start, paused_at, victim = time.monotonic(), 0.0, self._bridges[0]
+        while sender.is_alive():
+            elapsed = time.monotonic() - start
+            if not paused_at and elapsed >= PAUSE_AT:
+                self._say("the sink stands still")
+                self._stream.pause()
+                paused_at = time.monotonic()
+            if not self._report.killed and elapsed >= KILL_AT:
+                self._count()
+                self._say(f"SIGKILL to bridge 1, process {victim.process.pid}; bridge 4 takes its place")
+                victim.kill()
+                self._report.killed = victim.process.returncode == -9
+                self._start_bridge(stack)
+            if paused_at and not self._report.paused_seconds and elapsed >= RESUME_AT:
+                self._report.paused_seconds = time.monotonic() - paused_at
+                self._stream.resume()
+                self._say(f"the sink goes on after {self._report.paused_seconds:.1f} s")
+            self._progress(elapsed, sender.sent, witness.messages())
+            worker.check()
+            time.sleep(0.1)
+        if sender.error is not None:
+            raise RuntimeError(f"sending tasks failed: {sender.error}")
+
+    def _drain(self) -> None:
+        """Until all that was published is stored, or the time is up: then it will be reported as missing."""
+        deadline = time.monotonic() + DRAINING
+        while time.monotonic() < deadline:
+            self._report.stored = self._stream.events()
+            if not self._report.missing:
+                return
+            self._progress(SENDING, -1, 0)
+            time.sleep(0.5)
+
+    def _stop_bridges(self) -> None:
+        self._count()
+        for bridge in self._bridges:
+            if bridge.process.poll() is None and (code := bridge.stop()):
+                self._report.unclean.append(f"a bridge ended with {code}: see {bridge.log_file}")
+
+    def _count(self) -> None:
+        for bridge in self._bridges:
+            if bridge.process.poll() is None:
+                self._counts[bridge.process.pid] = (
+                    bridge.metric("messages_expired_total"),
+                    bridge.metric("events_forwarded_total"),
+                )
+
+    def _progress(self, elapsed: float, sent: int, messages: int) -> None:
+        if time.monotonic() - self._shown_at < 2:
+            return
+        self._shown_at = time.monotonic()
+        stored = self._stream.count()
+        seen = f"{sent} tasks sent, {messages} messages published, " if sent >= 0 else ""
+        self._say(f"{elapsed:4.0f} s  {seen}{'no answer from the sink' if stored is None else f'{stored} events stored'}")
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, highlight=self._console.is_terminal)
+
+    @contextmanager
+    def _step(self, name: str) -> Iterator[None]:
+        start = time.monotonic()
+        with self._console.status(name):
+            yield
+        self._report.steps[name] = time.monotonic() - start
+
+
+def main() -> int:
+    """Run the demo; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m examples.demo", description="Lose nothing, and see it counted.")
+    parser.add_argument("--sink", choices=["sqlite", "redis"], default="sqlite")
+    sink = parser.parse_args().sink
+    console = Console()
+    start = time.monotonic()
+    report = Report(sink, once=sink == "sqlite")
+    folder = Path(tempfile.mkdtemp(prefix="celery-event-bridge-demo-"))
+    console.print(f"logs and data: {folder}")
+    try:
+        with ExitStack() as stack:
+            with console.status("starting RabbitMQ"):
+                broker = stack.enter_context(rabbitmq(own=True))
+            into = stack.enter_context(stream(sink, folder))
+            report.steps["servers up"] = time.monotonic() - start
+            Demo(console, folder, broker.url(), into, report).run(stack)
+    except KeyboardInterrupt:
+        console.print("interrupted")
+        return 130
+    except (ServerMissing, RuntimeError, TimeoutError, AssertionError) as exc:
+        console.print(f"[red]failed:[/red] {exc}")
+        return 1
+    report.steps["in all"] = time.monotonic() - start
+    return report.show(console)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

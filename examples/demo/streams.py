@@ -1,0 +1,115 @@
+"""The durable side: where the bridges store, how the demo holds that up, and how a plain client reads it back."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from redis import RedisError
+
+from tests import oracle, servers
+
+
+class Stream(Protocol):
+    """One kind of stream."""
+
+    settings: dict[str, str]
+    once: bool
+    """Whether an event that is stored again changes nothing."""
+
+    def pause(self) -> None:
+        """Make writers wait."""
+
+    def resume(self) -> None:
+        """Let them go on."""
+
+    def events(self) -> Counter[bytes]:
+        """The bytes of every stored event, with how often it is there."""
+
+    def count(self) -> int | None:
+        """How many are stored now; None while it does not answer."""
+
+
+class SqliteStream:
+    """One file; another writer that holds its lock is its outage."""
+
+    once = True
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "events.db"
+        self.settings = {"BRIDGE_SINK": "sqlite", "BRIDGE_SQLITE_PATH": str(self._path)}
+        self._lock: sqlite3.Connection | None = None
+
+    def pause(self) -> None:
+        self._lock = sqlite3.connect(self._path, isolation_level=None, timeout=0.2)
+        for _ in range(50):
+            try:
+                self._lock.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                time.sleep(0.02)
+            else:
+                return
+        raise RuntimeError("the bridges would not let go of SQLite's write lock")
+
+    def resume(self) -> None:
+        if self._lock is not None:
+            self._lock.execute("ROLLBACK")
+            self._lock.close()
+
+    def events(self) -> Counter[bytes]:
+        return Counter(row["data"] for row in oracle.in_sqlite(self._path))
+
+    def count(self) -> int | None:
+        connection = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)
+        try:
+            return int(connection.execute("SELECT count(*) FROM events").fetchone()[0])
+        except sqlite3.Error:
+            return None
+        finally:
+            connection.close()
+
+
+class RedisStream:
+    """A Redis of our own; standing still is its outage."""
+
+    once = False
+
+    def __init__(self, server: servers.Redis) -> None:
+        self._server = server
+        self.settings = {"BRIDGE_SINK": "redis", "BRIDGE_REDIS_URL": server.url}
+        self._paused = False
+
+    def pause(self) -> None:
+        self._server.pause()
+        self._paused = True
+
+    def resume(self) -> None:
+        self._server.resume()
+        self._paused = False
+
+    def events(self) -> Counter[bytes]:
+        return Counter(entry[b"data"] for entry in oracle.in_redis(self._server.url))
+
+    def count(self) -> int | None:
+        if self._paused:
+            return None
+        try:
+            with self._server.client() as client:
+                return int(client.xlen("celery-events"))
+        except RedisError:
+            return None
+
+
+@contextmanager
+def stream(name: str, folder: Path) -> Iterator[Stream]:
+    """The stream called `name`."""
+    if name == "redis":
+        with servers.redis(own=True) as server:
+            yield RedisStream(server)
+    else:
+        yield SqliteStream(folder)

@@ -1,0 +1,43 @@
+"""A Celery app of a few tasks: some succeed, some fail, some retry, some are revoked before they start."""
+
+from __future__ import annotations
+
+import os
+import random
+
+from celery import Celery, Task
+
+app = Celery("demo", broker=os.environ.get("DEMO_BROKER_URL", "amqp://"))
+app.conf.update(
+    task_send_sent_event=True,
+    worker_send_task_events=True,
+    task_ignore_result=True,
+    broker_connection_retry_on_startup=True,
+    worker_hijack_root_logger=False,
+)
+
+
+@app.task
+def charge(amount: int) -> int:
+    """One that works."""
+    return amount * 2
+
+
+@app.task
+def refuse(card: str) -> None:
+    """One that fails."""
+    raise ValueError(f"card {card} refused")
+
+
+@app.task(bind=True, max_retries=2, default_retry_delay=0.2)
+def deliver(self: Task, address: str) -> str:
+    """One that is often tried again."""
+    if random.random() < 0.5:
+        raise self.retry(exc=ConnectionError(address))
+    return address
+
+
+@app.task
+def remind(customer: int) -> int:
+    """One that is called off before its time."""
+    return customer

@@ -1,0 +1,29 @@
+"""A bridge broken on purpose: it acknowledges what it receives before the sink has confirmed it. A negative control."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bridge.cli import main
+from bridge.ledger import Ack, Ledger
+from bridge.relay import Relay
+from bridge.sources import Message
+
+take_in = Relay._take_in
+
+
+def take_in_and_acknowledge(self: Relay, messages: Sequence[Message]) -> None:
+    take_in(self, messages)
+    self._source.acknowledge([Ack(message.lane, message.tag, multiple=False) for message in messages])
+
+
+def nothing_to_acknowledge(*_: Any, **__: Any) -> list[Ack]:
+    return []
+
+
+Relay._take_in = take_in_and_acknowledge  # type: ignore[method-assign]
+Ledger.take_acks = nothing_to_acknowledge  # type: ignore[method-assign]
+
+if __name__ == "__main__":
+    main()

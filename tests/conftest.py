@@ -12,6 +12,7 @@ import pytest
 
 from tests.bridges import Bridge
 from tests.servers import RabbitMQ, Redis, ServerMissing, rabbitmq, redis
+from tests.stores import RedisStore, SqliteStore, Store
 
 Server = TypeVar("Server")
 
@@ -78,3 +79,11 @@ def start_bridge(tmp_path: Path) -> Iterator[Callable[..., Bridge]]:
     yield start
     for bridge in bridges:
         bridge.end()
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """Each stream in turn, nobody else's, that the test may stop."""
+    if request.param == "redis":
+        return RedisStore(request.getfixturevalue("own_redis"))
+    return SqliteStore(tmp_path)

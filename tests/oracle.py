@@ -7,7 +7,7 @@ import hashlib
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -72,6 +72,25 @@ def publish(channel: amqp.Channel, messages: Iterable[Published], exchange: str 
     """Publish, without waiting for confirms: as workers do."""
     for message in messages:
         channel.basic_publish(amqp.Message(message.body, **message.properties), exchange, message.routing_key)
+
+
+def publish_confirmed(channel: amqp.Channel, messages: Sequence[Published]) -> None:
+    """Publish, and return when the broker has confirmed all: what is confirmed, RabbitMQ owes."""
+    unconfirmed: set[int] = set()
+    published = 0
+
+    def confirmed(tag: int, multiple: bool) -> None:
+        unconfirmed.difference_update({one for one in unconfirmed if one <= tag} if multiple else {tag})
+
+    channel.confirm_select()
+    channel.events["basic_ack"].add(confirmed)
+    for first in range(0, len(messages), 1000):
+        for message in messages[first : first + 1000]:
+            published += 1
+            unconfirmed.add(published)
+            channel.basic_publish(amqp.Message(message.body, **message.properties), "celeryev", message.routing_key)
+        while unconfirmed:
+            channel.connection.drain_events(timeout=30)
 
 
 def events_of(message: Published) -> list[bytes]:

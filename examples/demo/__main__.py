@@ -23,10 +23,11 @@ from tests.servers.debian import until
 
 SENDING = 20.0
 """Seconds for which tasks are sent."""
-PAUSE_AT, KILL_AT, RESUME_AT = 8.0, 12.0, 16.5
-"""Seconds into that: the kill falls into the pause, so that it hits a bridge with its hands full."""
-DRAINING = 30.0
-"""Seconds that the bridges may take to finish once nothing is published any more."""
+PAUSE_AT, KILL_AT, RESUME_AT = 4.5, 11.0, 13.0
+"""Seconds into that. The kill falls into the pause, when the bridges have noticed it and taken more in hand: what a
+paused Redis has in its socket it still stores, so that an earlier kill would take nothing with it."""
+DRAINING = 12.0
+"""Seconds without a new event after which the rest counts as missing: more than twice the TTL."""
 SETTINGS = {
     # Small, so that three bridges cannot hold all of the pause in their hands, and events outlive the TTL.
     "BRIDGE_PREFETCH": "20",
@@ -106,12 +107,15 @@ class Demo:
             raise RuntimeError(f"sending tasks failed: {sender.error}")
 
     def _drain(self) -> None:
-        """Until all that was published is stored, or the time is up: then it will be reported as missing."""
-        deadline = time.monotonic() + DRAINING
-        while time.monotonic() < deadline:
+        """Until all that was published is stored, or nothing more comes: then it will be reported as missing."""
+        arrived_at = time.monotonic()
+        while time.monotonic() - arrived_at < DRAINING:
+            before = self._report.stored.total()
             self._report.stored = self._stream.events()
             if not self._report.missing:
                 return
+            if self._report.stored.total() > before:
+                arrived_at = time.monotonic()
             self._progress(SENDING, -1, 0)
             time.sleep(0.5)
 

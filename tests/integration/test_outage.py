@@ -1,0 +1,92 @@
+"""A sink that is away for long: nothing is lost, memory stays bounded, the backlog comes back, fresh events first.
+
+`OUTAGE_SECONDS=60 make test TESTS=tests/integration/test_outage.py` makes it as long as the guarantee's; by default
+it is short, and the bridges let go of what they hold all the sooner.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from tests import oracle
+from tests.bridges import Bridge
+from tests.load import Load
+from tests.servers import RabbitMQ
+from tests.servers.debian import until
+from tests.stores import Store
+
+SECONDS = float(os.environ.get("OUTAGE_SECONDS", "12"))
+LET_GO_AFTER = "30" if SECONDS >= 45 else "4"
+MAX_INFLIGHT = 16 * 2**20
+
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(SECONDS * 6 + 200)]
+
+
+class Memory(threading.Thread):
+    """The highest resident memory of each bridge while it runs."""
+
+    def __init__(self, bridges: list[Bridge]) -> None:
+        super().__init__(daemon=True)
+        self._bridges = bridges
+        self.idle = [bridge.rss_bytes() for bridge in bridges]
+        self.peak = list(self.idle)
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        while not self._stopping.wait(0.05):
+            self.peak = [max(peak, bridge.rss_bytes()) for peak, bridge in zip(self.peak, self._bridges, strict=True)]
+
+    def growth(self) -> list[int]:
+        self._stopping.set()
+        self.join(5)
+        return [peak - idle for peak, idle in zip(self.peak, self.idle, strict=True)]
+
+
+@pytest.mark.parametrize(("size", "rate"), [(350, 2000), (200_000, 60)], ids=["350B", "200kB"])
+def test_an_outage(
+    start_bridge: Callable[..., Bridge], own_rabbitmq: RabbitMQ, store: Store, size: int, rate: int
+) -> None:
+    """Each event is stored in the end; a replica never grows by more than three times BRIDGE_MAX_INFLIGHT_BYTES."""
+    broker_url = own_rabbitmq.new_vhost()
+    disk_before = own_rabbitmq.disk_bytes()
+    settings = store.settings | {"BRIDGE_BROKER_URL": broker_url, "BRIDGE_LET_GO_AFTER": LET_GO_AFTER}
+    bridges = [start_bridge(**settings) for _ in range(3)]
+    for bridge in bridges:
+        bridge.await_ready()
+    memory = Memory(bridges)
+    memory.start()
+    load = Load(broker_url, rate, size=size)
+    load.start()
+    until(lambda: store.count() >= rate, 30, "events are being stored")
+    store.stop()
+    time.sleep(SECONDS)
+    disk_peak = own_rabbitmq.disk_bytes()
+    store.start()
+    resumed = time.monotonic()
+    time.sleep(2)
+    published = load.finish()
+    until(lambda: store.count() >= len(published), SECONDS * 3 + 60, "all is stored")
+    drained = time.monotonic() - resumed
+    growth = memory.growth()
+    expired = sum(bridge.metric("messages_expired_total") for bridge in bridges)
+    let_go = sum(len(bridge.logged("gave back")) for bridge in bridges)
+    for bridge in bridges:
+        assert 0 == bridge.stop()
+    stored = store.bodies()
+    assert Counter() == oracle.missing(published, stored)
+    assert set(published) == set(stored)
+    assert let_go >= 3
+    assert expired > 0
+    print(
+        f"{len(published)} messages of {size} B, outage {SECONDS:g} s: 0 missing, {len(stored) - len(set(stored))} twice, "
+        f"{expired:.0f} through overflow, drained in {drained:.1f} s, memory grew by "
+        f"{[round(grown / 2**20, 1) for grown in growth]} MiB over {[round(idle / 2**20, 1) for idle in memory.idle]}, "
+        f"disk {disk_before / 1e6:.1f} -> {disk_peak / 1e6:.1f} -> {own_rabbitmq.disk_bytes() / 1e6:.1f} MB"
+    )
+    assert max(growth) <= 3 * MAX_INFLIGHT

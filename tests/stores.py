@@ -1,0 +1,89 @@
+"""The streams that a fault test runs against, behind one face: settings, outage, and what a plain client reads."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Protocol
+
+from tests import oracle
+from tests.servers import Redis
+
+
+class Store(Protocol):
+    """Where the bridges under test store."""
+
+    settings: dict[str, str]
+
+    def bodies(self) -> list[bytes]:
+        """What is stored, in order, with what is there twice."""
+
+    def count(self) -> int:
+        """How many, counting what is there twice."""
+
+    def stop(self) -> None:
+        """An outage begins."""
+
+    def start(self) -> None:
+        """It ends."""
+
+
+class SqliteStore:
+    """A file; somebody else who holds its write lock is the outage."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "events.db"
+        self.settings = {"BRIDGE_SINK": "sqlite", "BRIDGE_SQLITE_PATH": str(self.path)}
+        self._lock: sqlite3.Connection | None = None
+
+    def bodies(self) -> list[bytes]:
+        return [row["data"] for row in oracle.in_sqlite(self.path)]
+
+    def count(self) -> int:
+        connection = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=30)
+        try:
+            return int(connection.execute("SELECT count(*) FROM events").fetchone()[0])
+        finally:
+            connection.close()
+
+    def stop(self) -> None:
+        # A writer lets go of the lock between two transactions; SQLite's own waiting is too coarse to get in there.
+        self._lock = sqlite3.connect(self.path, isolation_level=None, timeout=0.0, check_same_thread=False)
+        from tests.servers.debian import until
+
+        until(self._try_lock, 20, "the test has SQLite's write lock")
+
+    def start(self) -> None:
+        if self._lock is not None:
+            self._lock.execute("ROLLBACK")
+            self._lock.close()
+            self._lock = None
+
+    def _try_lock(self) -> bool:
+        assert self._lock is not None
+        try:
+            self._lock.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        return True
+
+
+class RedisStore:
+    """A server of the test's own; it is killed, and comes back with its append-only file."""
+
+    def __init__(self, server: Redis) -> None:
+        self.server = server
+        self.settings = {"BRIDGE_SINK": "redis", "BRIDGE_REDIS_URL": server.url}
+
+    def bodies(self) -> list[bytes]:
+        return [entry[b"data"] for entry in oracle.in_redis(self.server.url)]
+
+    def count(self) -> int:
+        with self.server.client() as client:
+            return int(client.xlen("celery-events"))
+
+    def stop(self) -> None:
+        self.server.kill()
+
+    def start(self) -> None:
+        self.server.start()

@@ -81,9 +81,16 @@ class Bridge:
 
     def await_ready(self, timeout: float = 30) -> Bridge:
         """Wait until it is connected to both ends."""
-        until(lambda: self.get("/readyz")[0] == 200 or self.process.poll() is not None, timeout, "the bridge is ready")
+        until(self._ready_or_over, timeout, "the bridge is ready")
         assert self.process.poll() is None, f"ended with {self.process.returncode}: {self.log()}"
         return self
+
+    def _ready_or_over(self) -> bool:
+        if self.process.poll() is not None:
+            return True
+        code, text = self.get("/readyz")
+        assert code == 200, text
+        return True
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of a metric's series that carry the labels."""

@@ -79,6 +79,7 @@ def start_bridge(tmp_path: Path) -> Iterator[Callable[..., Bridge]]:
     yield start
     for bridge in bridges:
         bridge.end()
+        print(f"{bridge.log_file.name}:\n{bridge.log_file.read_text()[-3000:]}")  # shown where the test has failed
 
 
 @pytest.fixture(params=["sqlite", "redis"])

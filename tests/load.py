@@ -11,7 +11,9 @@ from tests import oracle
 class Load(threading.Thread):
     """Publishes `rate` messages a second until stopped, or until there have been `total`."""
 
-    def __init__(self, broker_url: str, rate: int, *, size: int = 350, total: int | None = None, first: int = 0) -> None:
+    def __init__(
+        self, broker_url: str, rate: int, *, size: int = 350, total: int | None = None, first: int = 0
+    ) -> None:
         super().__init__(daemon=True)
         self._url = broker_url
         self._rate = rate

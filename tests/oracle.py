@@ -132,9 +132,9 @@ def in_redis(url: str, stream: str = "celery-events") -> list[dict[bytes, bytes]
 def _entries(client: Redis, stream: str) -> Iterator[dict[bytes, bytes]]:
     first = "-"
     while page := client.xrange(stream, first, "+", count=5000):
-        for entry, fields in page:
+        for _, fields in page:
             yield fields
-        first = f"({entry.decode()}"
+        first = f"({page[-1][0].decode()}"
 
 
 def drain(url: str, queue: str) -> list[amqp.Message]:

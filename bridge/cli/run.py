@@ -67,7 +67,11 @@ def forward(chosen: Loaded) -> int:
         )
         returned = relay.run()
     if returned:
-        log.warning("stopped; what was not confirmed goes back to the broker", messages=returned)
+        log.warning(
+            "stopped; what was not confirmed goes back to the broker",
+            messages=returned,
+            forwarded=metrics.events_confirmed,
+        )
     else:
-        log.info("stopped; all that was in hand is confirmed")
+        log.info("stopped; all that was in hand is confirmed", forwarded=metrics.events_confirmed)
     return 0

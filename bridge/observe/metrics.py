@@ -56,6 +56,8 @@ class Metrics:
         Info(P + "build", "Version of the bridge", registry=registry).info(
             {"version": __version__, "python": platform.python_version()}
         )
+        self.events_confirmed = 0
+        """Events that all selected sinks have confirmed."""
         for collector in (self._send, self._delay, self._hold, _StatusCollector(status)):
             registry.register(collector)
         ProcessCollector(registry=registry)
@@ -85,6 +87,7 @@ class Metrics:
         """All selected sinks have these; `now` in seconds since 1970."""
         self._delay.observe([now - event.time / 1e6 for event in events if event.time is not None])
         self._last_confirm.set(now)
+        self.events_confirmed += len(events)
 
     def held(self, seconds: Sequence[float]) -> None:
         """How long each of some messages was in hand."""

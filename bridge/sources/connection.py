@@ -16,6 +16,7 @@ from kombu.connection import Connection
 
 from bridge.secrets import hide_secrets
 from bridge.sources import BrokerUnavailable
+from bridge.sources.bounded import CALL_TIMEOUT, BoundedConnection
 from bridge.topology import explain
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 HEARTBEAT = 10
 """Seconds. Nothing in the loop blocks for as long as half of it."""
 CONNECT_TIMEOUT = 5.0
-CALL_TIMEOUT = 10.0
-"""Seconds that a synchronous AMQP call may take before the connection counts as lost."""
 TCP_USER_TIMEOUT = 18
 """Linux's number of the socket option. py-amqp sets it to a second, too little for a broker under load."""
 
@@ -44,6 +43,7 @@ def connect(settings: Settings, url: str, *, role: str, heartbeat: int = HEARTBE
         ssl=tls_options(settings, url),
         transport_options=_transport_options(settings, role),
     )
+    connection.transport.Connection = BoundedConnection
     try:
         established: amqp.Connection = connection.transport.establish_connection()
     except AccessRefused as exc:

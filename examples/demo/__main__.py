@@ -1,9 +1,12 @@
-"""The scenario, top to bottom. `python -m examples.demo --sink sqlite` or `--sink redis`; exits 0 if nothing is missing."""
+"""The scenario, top to bottom: `python -m examples.demo --sink sqlite` or `redis`; exits 0 if nothing is missing."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import signal
+import sqlite3
+import subprocess
 import sys
 import tempfile
 import time
@@ -11,7 +14,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from amqp.exceptions import AMQPError
+from redis import RedisError
 from rich.console import Console
+from rich.markup import escape
 
 from examples.demo.report import Report
 from examples.demo.streams import Stream, stream
@@ -33,6 +39,12 @@ SETTINGS = {
     "BRIDGE_PREFETCH": "20",
     "BRIDGE_RETRY_MAX_INTERVAL": "2",
 }
+
+FAILURES = (
+    *(ServerMissing, RuntimeError, AssertionError, OSError, subprocess.SubprocessError),
+    *(AMQPError, RedisError, sqlite3.Error),
+)
+"""What a server, a process or a client may end in; a timeout is an OSError."""
 
 
 class Demo:
@@ -56,10 +68,12 @@ class Demo:
             for _ in range(3):
                 self._start_bridge(stack)
             for bridge in self._bridges:
+                bridge.await_log("started")  # at once if it has ended, where its readiness would be waited for
                 bridge.await_ready()
             worker = Worker(self._broker_url, self._folder / "worker.log")
             stack.callback(worker.end)
-            until(lambda: worker.check() or witness.messages(), 30, "the worker publishes events")
+            until(lambda: worker.ended or witness.messages(), 30, "the worker publishes events")
+            worker.check()
         with self._step("tasks sent"):
             self._send(stack, worker, witness)
         with self._step("worker stopped"):
@@ -70,7 +84,8 @@ class Demo:
         with self._step("bridges stopped"):
             self._stop_bridges()
         self._report.stored = self._stream.events()
-        self._report.expired = round(sum(expired for expired, _ in self._counts.values()))
+        lived = {bridge.process.pid for bridge in self._bridges if bridge.process.returncode != -signal.SIGKILL}
+        self._report.expired = round(sum(expired for pid, (expired, _) in self._counts.items() if pid in lived))
         self._report.forwarded = round(sum(forwarded for _, forwarded in self._counts.values()))
 
     def _start_bridge(self, stack: ExitStack) -> None:
@@ -94,12 +109,13 @@ class Demo:
                 self._count()
                 self._say(f"SIGKILL to bridge 1, process {victim.process.pid}; bridge 4 takes its place")
                 victim.kill()
-                self._report.killed = victim.process.returncode == -9
+                self._report.killed = victim.process.returncode == -signal.SIGKILL
                 self._start_bridge(stack)
             if paused_at and not self._report.paused_seconds and elapsed >= RESUME_AT:
                 self._report.paused_seconds = time.monotonic() - paused_at
                 self._stream.resume()
                 self._say(f"the sink goes on after {self._report.paused_seconds:.1f} s")
+            self._report.overflow_depth = max(self._report.overflow_depth, witness.overflowing())
             self._progress(elapsed, sender.sent, witness.messages())
             worker.check()
             time.sleep(0.1)
@@ -139,7 +155,8 @@ class Demo:
         self._shown_at = time.monotonic()
         stored = self._stream.count()
         seen = f"{sent} tasks sent, {messages} messages published, " if sent >= 0 else ""
-        self._say(f"{elapsed:4.0f} s  {seen}{'no answer from the sink' if stored is None else f'{stored} events stored'}")
+        kept = "no answer from the sink" if stored is None else f"{stored} events stored"
+        self._say(f"{elapsed:4.0f} s  {seen}{kept}")
 
     def _say(self, text: str) -> None:
         self._console.print(text, highlight=self._console.is_terminal)
@@ -172,8 +189,8 @@ def main() -> int:
     except KeyboardInterrupt:
         console.print("interrupted")
         return 130
-    except (ServerMissing, RuntimeError, TimeoutError, AssertionError) as exc:
-        console.print(f"[red]failed:[/red] {exc}")
+    except FAILURES as exc:
+        console.print(f"[red]failed:[/red] {escape(str(exc))}")
         return 1
     report.steps["in all"] = time.monotonic() - start
     return report.show(console)

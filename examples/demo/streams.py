@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from redis import RedisError
 
 from tests import oracle, servers
+
+
+class Stored(NamedTuple):
+    """One event in a stream."""
+
+    id: str
+    data: bytes
 
 
 class Stream(Protocol):
@@ -28,8 +34,8 @@ class Stream(Protocol):
     def resume(self) -> None:
         """Let them go on."""
 
-    def events(self) -> Counter[bytes]:
-        """The bytes of every stored event, with how often it is there."""
+    def events(self) -> list[Stored]:
+        """Everything in it."""
 
     def count(self) -> int | None:
         """How many are stored now; None while it does not answer."""
@@ -61,8 +67,8 @@ class SqliteStream:
             self._lock.execute("ROLLBACK")
             self._lock.close()
 
-    def events(self) -> Counter[bytes]:
-        return Counter(row["data"] for row in oracle.in_sqlite(self._path))
+    def events(self) -> list[Stored]:
+        return [Stored(row["id"], row["data"]) for row in oracle.in_sqlite(self._path)]
 
     def count(self) -> int | None:
         connection = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)
@@ -92,8 +98,8 @@ class RedisStream:
         self._server.resume()
         self._paused = False
 
-    def events(self) -> Counter[bytes]:
-        return Counter(entry[b"data"] for entry in oracle.in_redis(self._server.url))
+    def events(self) -> list[Stored]:
+        return [Stored(entry[b"id"].decode(), entry[b"data"]) for entry in oracle.in_redis(self._server.url)]
 
     def count(self) -> int | None:
         if self._paused:

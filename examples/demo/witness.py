@@ -7,6 +7,7 @@ from collections import Counter
 from tests import oracle
 
 QUEUE = "demo.witness"
+OVERFLOW = "celeryev.bridge.overflow"
 
 
 class Witness:
@@ -23,6 +24,10 @@ class Witness:
     def messages(self) -> int:
         """How many it holds."""
         return int(self._channel.queue_declare(QUEUE, passive=True).message_count)
+
+    def overflowing(self) -> int:
+        """How many wait in the bridge's overflow queue, which is there once a bridge is ready."""
+        return int(self._channel.queue_declare(OVERFLOW, passive=True).message_count)
 
     def events(self) -> Counter[bytes]:
         """The bytes of every event that was published, with how often it was. Empties the queue."""

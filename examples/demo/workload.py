@@ -21,8 +21,8 @@ class Worker:
     """`celery worker` with two prefork children."""
 
     def __init__(self, broker_url: str, log: Path) -> None:
-        command = [sys.executable, "-m", "celery", "-A", "examples.demo.tasks", "worker", "-E", "-c", "2", "-P", "prefork"]
-        command += ["-n", "demo@%h", "--without-gossip", "--without-mingle"]
+        command = [sys.executable, "-m", "celery", "-A", "examples.demo.tasks", "worker", "-E", "-n", "demo@%h"]
+        command += ["-P", "prefork", "-c", "2", "--without-gossip", "--without-mingle"]
         environment = {name: text for name, text in os.environ.items() if not name.startswith(("BRIDGE_", "CELERY_"))}
         environment["DEMO_BROKER_URL"] = broker_url
         if os.geteuid() == 0:
@@ -49,9 +49,13 @@ class Worker:
             self._process.kill()
             self._process.wait(10)
 
+    @property
+    def ended(self) -> bool:
+        return self._process.poll() is not None
+
     def check(self) -> None:
         """Raises RuntimeError if it has ended by itself."""
-        if self._process.poll() is not None:
+        if self.ended:
             raise RuntimeError(f"the Celery worker has ended: {self._log.read_text()[-500:]}")
 
 
@@ -73,7 +77,7 @@ class Sender(threading.Thread):
                     self._send(self.sent)
                     self.sent += 1
                 time.sleep(0.02)
-        except Exception as exc:  # the scenario reports it
+        except Exception as exc:  # noqa: BLE001 - the scenario reports it
             self.error = exc
 
     def _send(self, number: int) -> None:

@@ -31,7 +31,9 @@ def expected_records() -> list[tuple[Any, ...]]:
             source = fields.get("hostname") or message.properties["application_headers"]["hostname"]
             subject = fields.get("uuid")
             time = round(fields["timestamp"] * 1_000_000)
-            records.append((data, oracle.event_id(data), fields["type"], source, subject, subject or source, time, content_type))
+            records.append(
+                (data, oracle.event_id(data), fields["type"], source, subject, subject or source, time, content_type)
+            )
     return records
 
 
@@ -59,7 +61,9 @@ def forward(start_bridge: Callable[..., Bridge], broker_url: str, count: int, **
     connection.close()
     pickles = sum(message.properties["content_type"] == PICKLE for message in MESSAGES)
     until(
-        lambda: bridge.metric("events_forwarded_total") == count and bridge.metric("messages_rejected_total") == pickles,
+        lambda: (
+            bridge.metric("events_forwarded_total") == count and bridge.metric("messages_rejected_total") == pickles
+        ),
         30,
         f"{count} events forwarded and {pickles} messages parked",
     )

@@ -124,7 +124,9 @@ def _install(package: str) -> None:
                 [*as_root, *environment, "apt-get", *command], capture_output=True, text=True, stdin=subprocess.DEVNULL
             )
             if done.returncode:
-                raise ServerMissing(f"apt-get {' '.join(command)} failed: {(done.stderr or done.stdout)[-300:].strip()}")
+                raise ServerMissing(
+                    f"apt-get {' '.join(command)} failed: {(done.stderr or done.stdout)[-300:].strip()}"
+                )
 
 
 @contextmanager
@@ -142,4 +144,6 @@ def _no_services_started(as_root: Sequence[str]) -> Iterator[None]:
 
 
 def _may_sudo() -> bool:
-    return shutil.which("sudo") is not None and subprocess.run(["sudo", "-n", "true"], capture_output=True).returncode == 0
+    return (
+        shutil.which("sudo") is not None and subprocess.run(["sudo", "-n", "true"], capture_output=True).returncode == 0
+    )

@@ -23,7 +23,9 @@ def family(mark: str, guardian: int) -> list[int]:
     Both, since a daemon leaves the session, and Redis writes its title over its environment.
     """
     wanted = f"{MARK}={mark}".encode()
-    processes = {int(entry.name): _parent_and_session(entry) for entry in Path("/proc").iterdir() if entry.name.isdigit()}
+    processes = {
+        int(entry.name): _parent_and_session(entry) for entry in Path("/proc").iterdir() if entry.name.isdigit()
+    }
     sessions = {session for parent, session in processes.values() if parent == guardian}
     return [pid for pid, (_, session) in processes.items() if session in sessions or _carries(pid, wanted)]
 

@@ -112,7 +112,11 @@ class NativeRabbitMQ:
 
     def ctl(self, *arguments: str) -> str:
         done = subprocess.run(
-            [CONTROL, "--quiet", *arguments], env=os.environ | self._environment, capture_output=True, text=True, timeout=60
+            [CONTROL, "--quiet", *arguments],
+            env=os.environ | self._environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
         assert done.returncode == 0, f"rabbitmqctl {arguments}: {done.stderr or done.stdout}"
         return done.stdout

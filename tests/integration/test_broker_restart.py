@@ -1,0 +1,65 @@
+"""RabbitMQ restarted and killed with messages waiting: nothing is lost, and every replica consumes again by itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from tests import oracle
+from tests.bridges import Bridge
+from tests.servers import RabbitMQ
+from tests.servers.debian import until
+from tests.stores import Store
+
+MESSAGES = 5000
+
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(180)]
+
+
+def stop_and_start_app(server: RabbitMQ) -> None:
+    server.ctl("stop_app")
+    server.ctl("start_app")
+
+
+def kill_and_start(server: RabbitMQ) -> None:
+    server.kill()
+    server.start()
+
+
+@pytest.mark.parametrize("restart", [stop_and_start_app, kill_and_start])
+def test_the_broker_restarts_with_messages_waiting(
+    start_bridge: Callable[..., Bridge], own_rabbitmq: RabbitMQ, store: Store, restart: Callable[[RabbitMQ], None]
+) -> None:
+    """What RabbitMQ had confirmed to its publisher is stored, and each of three replicas takes its share afterwards."""
+    broker_url = own_rabbitmq.new_vhost()
+    settings = store.settings | {"BRIDGE_BROKER_URL": broker_url, "BRIDGE_PREFETCH": "100"}
+    bridges = [start_bridge(**settings) for _ in range(3)]
+    for bridge in bridges:
+        bridge.await_ready()
+    store.stop()
+    before, after = oracle.numbered(0, MESSAGES), oracle.numbered(MESSAGES, MESSAGES)
+    publish(broker_url, before)
+    restart(own_rabbitmq)
+    store.start()
+    for bridge in bridges:
+        bridge.await_ready()
+    received = [bridge.metric("messages_received_total") for bridge in bridges]
+    publish(broker_url, after)
+    expected = [message.body for message in before + after]
+    until(lambda: store.count() >= len(expected), 60, "all is stored")
+    for bridge, earlier in zip(bridges, received, strict=True):
+        assert bridge.metric("messages_received_total") > earlier, "a replica consumes no more"
+        assert 1 <= bridge.metric("reconnects_total", end="broker")
+        assert 0 == bridge.stop()
+    stored = store.bodies()
+    assert Counter() == oracle.missing(expected, stored)
+    assert set(expected) == set(stored)
+    print(f"{len(expected)} messages, {len(stored) - len(set(stored))} duplicates on the wire, 0 missing")
+
+
+def publish(broker_url: str, messages: list[oracle.Published]) -> None:
+    connection = oracle.broker(broker_url)
+    oracle.publish_confirmed(connection.channel(), messages)
+    connection.close()

@@ -92,8 +92,8 @@ _SETTINGS_BY_ARGUMENT = {
 _INEQUIVALENT = re.compile(
     r"inequivalent arg '(?P<arg>[^']+)' for (?P<kind>\w+) '(?P<name>[^']*)'.*?: (?P<rest>.*)", re.DOTALL
 )
-_VALUE = r"(?:the value '(?P<{0}>[^']*)'|(?P<{0}_none>none))"
-_VALUES = re.compile(rf"received {_VALUE.format('asked')}.*? but current is {_VALUE.format('found')}", re.DOTALL)
+_VALUES = re.compile(r"received (?:the value )?('[^']*'|none).*? but current is (?:the value )?('[^']*'|none)", re.DOTALL)
+"""3.10 says `the value '' of type 'longstr'` of some arguments and the value alone of others."""
 
 
 def explain(error: Exception) -> str:
@@ -117,7 +117,7 @@ def explain(error: Exception) -> str:
 def _explain_mismatch(mismatch: re.Match[str]) -> str:
     argument, kind, name = mismatch["arg"], mismatch["kind"], mismatch["name"]
     values = _VALUES.search(mismatch["rest"])
-    asked, found = (values["asked"] or "none", values["found"] or "none") if values else ("other", "other")
+    asked, found = (value.strip("'") or "''" for value in values.groups()) if values else ("another", "one")
     if kind == "exchange":
         return (
             f"exchange {name!r} exists with {argument}={found}, Celery's is {argument}={asked}: "

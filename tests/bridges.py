@@ -22,6 +22,11 @@ from tests.servers.debian import ROOT, until
 SERIES = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 
 
+def clean_environment() -> dict[str, str]:
+    """Ours without any setting of a bridge."""
+    return {name: text for name, text in os.environ.items() if not name.startswith(("BRIDGE_", "CELERY_"))}
+
+
 def die_with_parent() -> None:
     """In a child, before it becomes another program: let the kernel end it when its parent is gone, however it went."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
@@ -32,8 +37,7 @@ class Bridge:
 
     def __init__(self, log: Path, settings: Mapping[str, str], command: str | None = None) -> None:
         self.log_file = log
-        environment = {name: text for name, text in os.environ.items() if not name.startswith(("BRIDGE_", "CELERY_"))}
-        environment |= {"BRIDGE_HTTP": "127.0.0.1:0", "BRIDGE_LOG_FORMAT": "json"} | dict(settings)
+        environment = clean_environment() | {"BRIDGE_HTTP": "127.0.0.1:0", "BRIDGE_LOG_FORMAT": "json"} | dict(settings)
         arguments = shlex.split(command) if command else [sys.executable, "-m", "bridge", "run"]
         with log.open("ab") as output:
             self.process = subprocess.Popen(

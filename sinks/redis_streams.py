@@ -17,8 +17,9 @@ from sinks.redis_trim import AckedTrimmer, Trim, trim_rule
 
 WAIT_MILLISECONDS = 500
 """For one WAIT; it is repeated until enough replicas have answered."""
-TOO_LARGE = "invalid bulk length"
-"""What Redis says to a value over its `proto-max-bulk-len`, before it closes the connection."""
+LONGEST_VALUE = "proto-max-bulk-len"
+DEFAULT_LONGEST_VALUE = 512 * 1024 * 1024
+"""Redis's own default."""
 
 
 class RedisSettings(BaseModel):
@@ -62,12 +63,14 @@ class RedisStreamsSink(BlockingSink):
         self._client = RedisClient(settings.url)
         self._waiting: list[Event] = []
         """Written, but not by as many replicas as asked for yet."""
+        self._limit: int | None = None
         self._streams: set[bytes] = set()
         self._names: dict[str, bytes] = {}
         self._trimmer = AckedTrimmer(self._client) if settings.trim.rule == "acked" else None
 
     def open(self) -> None:
         """Connect and log in."""
+        self._limit = None
         self._client.connect()
 
     def available(self) -> None:
@@ -91,33 +94,43 @@ class RedisStreamsSink(BlockingSink):
 
     def decide(self, batch: Sequence[Event]) -> Sequence[Verdict]:
         """Write a batch; the reply to each event is its verdict."""
-        commands = [self._command(event) for event in batch]
-        replies, lost = self._client.exchange(commands)
-        stored: list[Event] = []
-        refused: list[Verdict] = []
-        again: list[Event] = []
-        reason = str(lost) if lost else ""
-        for event, reply in zip(batch, replies, strict=False):
-            if isinstance(reply, bytes):
-                stored.append(event)
-            elif TOO_LARGE in str(reply):
-                refused.append(Verdict(Outcome.REFUSED, (event,), f"over the server's proto-max-bulk-len: {reply}"))
-                again += batch[len(stored) + len(refused) + len(again) :]
-                reason = "Redis closes the connection after a value that is too large"
-                break
-            else:
-                again.append(event)
-                reason = reason or self._explain(reply, self._stream(event))
-        else:
-            again += batch[len(replies) :]
-        verdicts: list[Verdict] = [*refused]
-        if again:
-            verdicts.append(self.give_back(again, reason))
+        try:
+            limit = self._longest_value()
+        except SinkUnavailable as exc:
+            return (self.give_back(batch, str(exc)),)
+        refused = [event for event in batch if len(event.data) > limit]
+        if refused:
+            batch = [event for event in batch if len(event.data) <= limit]
+        replies, lost = self._client.exchange([self._command(event) for event in batch])
+        if lost:
+            self._limit = None
+        stored = [event for event, reply in zip(batch, replies, strict=False) if isinstance(reply, bytes)]
+        verdicts: list[Verdict] = []
+        if refused:
+            verdicts.append(Verdict(Outcome.REFUSED, refused, f"over the server's {LONGEST_VALUE}={limit}"))
+        if len(stored) < len(batch):
+            verdicts.append(self._give_back_unstored(batch, replies, lost))
         if stored:
             verdicts += self._confirm(stored)
         if self._trimmer:
             self._trimmer.trim(self._streams, len(stored))
         return verdicts
+
+    def _give_back_unstored(
+        self, batch: Sequence[Event], replies: Sequence[Reply], lost: SinkUnavailable | None
+    ) -> Verdict:
+        failed = [(event, reply) for event, reply in zip(batch, replies, strict=False) if not isinstance(reply, bytes)]
+        reason = str(lost) if lost else self._explain(failed[0][1], self._stream(failed[0][0]))
+        return self.give_back([event for event, _ in failed] + list(batch[len(replies) :]), reason)
+
+    def _longest_value(self) -> int:
+        """Bytes that the server takes as one value. To more it closes the connection, and the replies before that,
+        on their way still, may be lost with it: so it is never sent."""
+        if self._limit is None:
+            reply = self._client.ask("CONFIG", "GET", LONGEST_VALUE)
+            known = isinstance(reply, list) and len(reply) == 2  # not so for a user who may not ask
+            self._limit = int(reply[1]) if known else DEFAULT_LONGEST_VALUE
+        return self._limit
 
     def advice(self) -> Sequence[str]:
         """What the server's settings may lose."""

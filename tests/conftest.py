@@ -16,6 +16,8 @@ from tests.stores import RedisStore, SqliteStore, Store
 
 Server = TypeVar("Server")
 
+pytest.register_assert_rewrite("bridge.testing")
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:

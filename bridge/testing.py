@@ -150,7 +150,8 @@ def sample_events(count: int, *, size: int = 100) -> list[Event]:
     """So many events that differ, with a task's uuid, without, with and without a time, in JSON and in msgpack."""
     bodies = []
     for number in range(count):
-        fields: dict[str, object] = {"type": "task-started" if number % 3 else "worker-heartbeat", "hostname": "w@é", "clock": number}
+        event_type = "task-started" if number % 3 else "worker-heartbeat"
+        fields: dict[str, object] = {"type": event_type, "hostname": "w@é", "clock": number}
         if number % 3:
             fields["uuid"] = f"{number:032x}"
         if number % 5:

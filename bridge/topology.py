@@ -92,7 +92,8 @@ _SETTINGS_BY_ARGUMENT = {
 _INEQUIVALENT = re.compile(
     r"inequivalent arg '(?P<arg>[^']+)' for (?P<kind>\w+) '(?P<name>[^']*)'.*?: (?P<rest>.*)", re.DOTALL
 )
-_VALUES = re.compile(r"received (?:the value )?('[^']*'|none).*? but current is (?:the value )?('[^']*'|none)", re.DOTALL)
+_VALUE = r"(?:the value )?('[^']*'|none)"
+_VALUES = re.compile(rf"received {_VALUE}.*? but current is {_VALUE}", re.DOTALL)
 """3.10 says `the value '' of type 'longstr'` of some arguments and the value alone of others."""
 
 

@@ -125,7 +125,8 @@ class RedisStreamsSink(BlockingSink):
 
     def _longest_value(self) -> int:
         """Bytes that the server takes as one value. To more it closes the connection, and the replies before that,
-        on their way still, may be lost with it: so it is never sent."""
+        on their way still, may be lost with it: so it is never sent.
+        """
         if self._limit is None:
             reply = self._client.ask("CONFIG", "GET", LONGEST_VALUE)
             known = isinstance(reply, list) and len(reply) == 2  # not so for a user who may not ask

@@ -38,6 +38,7 @@ def test_the_broker_restarts_with_messages_waiting(
     bridges = [start_bridge(**settings) for _ in range(3)]
     for bridge in bridges:
         bridge.await_ready()
+    own_rabbitmq.await_queues_on_disk(broker_url, 3)
     store.stop()
     before, after = oracle.numbered(0, MESSAGES), oracle.numbered(MESSAGES, MESSAGES)
     publish(broker_url, before)

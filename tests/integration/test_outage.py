@@ -85,8 +85,9 @@ def test_an_outage(
     assert expired > 0
     print(
         f"{len(published)} messages of {size} B, outage {SECONDS:g} s: 0 missing, "
-        f"{len(stored) - len(set(stored))} twice, {expired:.0f} through overflow, drained in {drained:.1f} s, memory grew by "
-        f"{[round(grown / 2**20, 1) for grown in growth]} MiB over {[round(idle / 2**20, 1) for idle in memory.idle]}, "
+        f"{len(stored) - len(set(stored))} twice, {expired:.0f} through overflow, "
+        f"drained in {drained:.1f} s, "
+        f"memory grew by {[round(grown / 2**20, 1) for grown in growth]} MiB over {[round(idle / 2**20, 1) for idle in memory.idle]}, "
         f"disk {disk_before / 1e6:.1f} -> {disk_peak / 1e6:.1f} -> {own_rabbitmq.disk_bytes() / 1e6:.1f} MB"
     )
     assert max(growth) <= 3 * MAX_INFLIGHT

@@ -234,11 +234,10 @@ def test_trim_by_length(redis_url: str) -> None:
 
 def test_trim_by_age(redis_url: str, redis_server: Redis) -> None:
     """Entries older than that go; younger ones stay."""
-    with redis_server.client() as client:
-        with client.pipeline() as pipeline:
-            for number in range(1, 501):
-                pipeline.xadd(STREAM, {"data": "old"}, id=f"{number}-1")
-            pipeline.execute()
+    with redis_server.client() as client, client.pipeline() as pipeline:
+        for number in range(1, 501):
+            pipeline.xadd(STREAM, {"data": "old"}, id=f"{number}-1")
+        pipeline.execute()
     subject = opened(redis_url, trim="age=1d")
     events = sample_events(10)
     deliver(subject, events, 20)

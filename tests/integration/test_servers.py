@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -24,8 +25,7 @@ with rabbitmq(own=True) as broker, redis(own=True) as store:
 
 def alive(pid: int) -> bool:
     try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
 
@@ -39,6 +39,7 @@ def test_a_killed_node_comes_back_with_what_it_had_confirmed(own_rabbitmq: Rabbi
     channel.queue_declare("q", durable=True, auto_delete=False, arguments={"x-queue-type": "quorum"})
     channel.queue_bind("q", "celeryev", routing_key="#")
     oracle.publish_confirmed(channel, oracle.numbered(0, 10))
+    own_rabbitmq.await_queues_on_disk(url, 1)
     own_rabbitmq.kill()
     own_rabbitmq.start()
     until(lambda: oracle.depth(url, "q") == 10, 30, "the messages are back")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from functools import cache
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from redis import Redis as Client
 
@@ -93,6 +94,11 @@ class rabbitmq(_Container):  # noqa: N801 - called like the function that makes 
 
     def ctl(self, *arguments: str) -> str:
         return self._run("rabbitmqctl", "--quiet", *arguments)
+
+    def await_queues_on_disk(self, url: str, queues: int) -> None:
+        vhost = unquote(urlsplit(url).path[1:])
+        search = f"cat /var/lib/rabbitmq/mnesia/*/quorum/*/names.dets | grep -oaF '{vhost}' | wc -l"
+        until(lambda: int(self._run("sh", "-c", search)) >= queues, 20, "the queues' names are on disk")
 
     def disk_bytes(self) -> int:
         return 1024 * int(self._run("du", "-sk", "/var/lib/rabbitmq").split()[0])

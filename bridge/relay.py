@@ -10,23 +10,18 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
-from functools import lru_cache
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import structlog
 
-from bridge.compression import NotDecompressed, decompress
 from bridge.contract import Event, Outcome, Rejection, Sink, SinkUnavailable, Verdict
-from bridge.decode import Decoded, decode
+from bridge.intake import Intake
 from bridge.ledger import Delivery, Ledger
 from bridge.outage import Outage
-from bridge.sources import BrokerUnavailable, Message, Parcel, Parking, Source
+from bridge.parker import Parker
+from bridge.sources import BrokerUnavailable, Message, Parking, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from bridge.observe.metrics import Metrics
     from bridge.observe.status import Status
     from bridge.settings import Settings
@@ -37,10 +32,6 @@ IDLE_WAIT = 0.5
 """Seconds to wait on the socket when nothing is in hand; also how late a stop is noticed at most."""
 OWED_WAIT = 0.002
 """Seconds to wait on the socket while the sink owes verdicts and the last turn brought none."""
-PARK_AT_ONCE = 100
-"""Messages parked in one call: they share a wait for confirms."""
-EVENT_MEMORY = 700
-"""Bytes that one event takes in hand beside its data."""
 
 
 class Relay:
@@ -51,11 +42,11 @@ class Relay:
     ) -> None:
         self._source = source
         self._sink = sink
-        self._parking = parking
+        self._parker = Parker(parking, metrics, settings.retry_max_interval)
         self._settings = settings
         self._metrics = metrics
         self._status = status
-        self._wanted = event_filter(settings.event_types)
+        self._intake = Intake(settings.event_types, settings.max_message_bytes)
         self._ledger: Ledger[Message] = Ledger()
         self._owing: dict[Event, Delivery[Message]] = {}
         """Events handed to the sink and not decided, and those that wait for another attempt."""
@@ -63,10 +54,8 @@ class Relay:
         """Events to hand to the sink, in order."""
         self._handed = 0
         """Events that the sink owes a verdict on."""
-        self._to_park: deque[Delivery[Message]] = deque()
         self._broker = Outage("broker", settings.retry_max_interval)
         self._stream = Outage("sink", settings.retry_max_interval)
-        self._park = Outage("parking", settings.retry_max_interval)
         self._sink_opened = False
         self._connected = False
         self._consuming = False
@@ -87,7 +76,7 @@ class Relay:
             return self._drain()
         finally:
             self._source.drop()
-            self._parking.close()
+            self._parker.close()
             self._sink.close()
 
     def turn(self) -> None:
@@ -112,7 +101,8 @@ class Relay:
         decided = self._collect()
         self._hand_over(now)
         self._idle = not (self._collect() or decided)
-        self._park_refused(now)
+        for delivery in self._parker.park(now):
+            self._ledger.parked(delivery)
         if acks := self._ledger.take_acks(now, singly=not self._stopping):
             self._source.acknowledge(acks)
 
@@ -168,7 +158,7 @@ class Relay:
         for event in self._pending:
             self._owing.pop(event, None)
         self._pending.clear()
-        self._to_park.clear()
+        self._parker.forget()
         self._consuming = False
         return returned
 
@@ -180,8 +170,8 @@ class Relay:
             due = self._broker.due
         elif self._pending or not self._consuming:
             due = self._stream.due
-        elif self._to_park:
-            due = self._park.due
+        elif self._parker.waiting:
+            due = self._parker.due
         else:
             return IDLE_WAIT
         return max(0.0, min(IDLE_WAIT, due - now))
@@ -194,42 +184,28 @@ class Relay:
         now = time.monotonic()
         types: Counter[str] = Counter()
         for message in messages:
-            decoded = self._decode(message)
-            types.update([event.type for event in decoded.events])
-            events = [event for event in decoded.events if self._wanted(event.type)]
+            taken = self._intake.take(message)
+            types.update(taken.types)
             delivery = self._ledger.enter(
                 message.lane,
                 message.tag,
-                size=footprint(message, events),
-                owes=len(events),
+                size=taken.size,
+                owes=len(taken.events),
                 now=now,
                 message=message,
-                refusal=decoded.rejection,
+                refusal=taken.rejection,
             )
-            for event in events:
+            for event in taken.events:
                 self._owing[event] = delivery
-            self._pending.extend(events)
+            self._pending.extend(taken.events)
             if delivery.to_park:
-                self._to_park.append(delivery)
+                self._parker.add(delivery)
         self._metrics.received(
             len(messages),
             sum(message.redelivered for message in messages),
             sum(message.expired for message in messages),
         )
         self._metrics.events_received(types)
-
-    def _decode(self, message: Message) -> Decoded:
-        """The events of a message: of the size that we take, decompressed, decoded."""
-        limit = self._settings.max_message_bytes
-        body = message.body
-        if len(body) > limit:
-            return Decoded([], Rejection("too-large", f"{len(body)} bytes, over BRIDGE_MAX_MESSAGE_BYTES={limit}"))
-        if method := message.headers.get("compression"):
-            try:
-                body = decompress(body, method, limit)
-            except NotDecompressed as exc:
-                return Decoded([], Rejection(exc.reason, str(exc)))
-        return decode(body, message.content_type, message.headers)
 
     def _hand_over(self, now: float) -> None:
         if not self._pending or now < self._stream.due:
@@ -281,26 +257,10 @@ class Relay:
             if not delivery.owes:
                 held.append(self._progress_at - delivery.received_at)
                 if delivery.refusals:
-                    self._to_park.append(delivery)
+                    self._parker.add(delivery)
         if refusal is None:
             self._metrics.confirmed(verdict.events, time.time())
         self._metrics.held(held)
-
-    def _park_refused(self, now: float) -> None:
-        if not self._to_park or now < self._park.due:
-            return
-        deliveries = list(islice(self._to_park, PARK_AT_ONCE))
-        parcels = [Parcel(delivery.message, delivery.refusals[0]) for delivery in deliveries]
-        try:
-            self._parking.park(parcels)
-        except BrokerUnavailable as exc:
-            self._park.failed(str(exc))
-            return
-        self._park.over()
-        for delivery, parcel in zip(deliveries, parcels, strict=True):
-            self._to_park.popleft()
-            self._ledger.parked(delivery)
-            self._metrics.rejected(parcel.why.reason)
 
     # The end --------------------------------------------------------------------------------------------------
 
@@ -326,7 +286,7 @@ class Relay:
         """Whether waiting can still settle something: no end is known to be away."""
         if self._stream.reason and not self._handed:
             return False
-        return bool(self._handed or self._pending or (self._to_park and not self._park.reason))
+        return bool(self._handed or self._pending or (self._parker.waiting and self._parker.available))
 
     def _report(self) -> None:
         status = self._status
@@ -336,26 +296,3 @@ class Relay:
         status.inflight_bytes = self._ledger.size
         status.oldest_inflight_since = self._ledger.oldest()
         status.queue_messages = self._source.depths
-
-
-def footprint(message: Message, events: Sequence[Event]) -> int:
-    """Bytes of memory that a message and its events take in hand, about."""
-    size = len(message.body)
-    slices = sum(len(event.data) for event in events if event.data is not message.body)
-    return size + slices + EVENT_MEMORY * len(events)
-
-
-def event_filter(patterns: Sequence[str]) -> Callable[[str], bool]:
-    """Whether an event type is to be forwarded, by `BRIDGE_EVENT_TYPES`: `!` excludes; nothing but exclusions
-    means all the others.
-    """
-    includes = [pattern for pattern in patterns if not pattern.startswith("!")] or ["*"]
-    excludes = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
-
-    @lru_cache(maxsize=1024)
-    def wanted(event_type: str) -> bool:
-        return any(fnmatchcase(event_type, pattern) for pattern in includes) and not any(
-            fnmatchcase(event_type, pattern) for pattern in excludes
-        )
-
-    return wanted

@@ -48,6 +48,10 @@ class Memory(threading.Thread):
         return [peak - idle for peak, idle in zip(self.peak, self.idle, strict=True)]
 
 
+def mebibytes(sizes: list[int]) -> list[float]:
+    return [round(size / 2**20, 1) for size in sizes]
+
+
 @pytest.mark.parametrize(("size", "rate"), [(350, 2000), (200_000, 60)], ids=["350B", "200kB"])
 def test_an_outage(
     start_bridge: Callable[..., Bridge], own_rabbitmq: RabbitMQ, store: Store, size: int, rate: int
@@ -86,8 +90,7 @@ def test_an_outage(
     print(
         f"{len(published)} messages of {size} B, outage {SECONDS:g} s: 0 missing, "
         f"{len(stored) - len(set(stored))} twice, {expired:.0f} through overflow, "
-        f"drained in {drained:.1f} s, "
-        f"memory grew by {[round(grown / 2**20, 1) for grown in growth]} MiB over {[round(idle / 2**20, 1) for idle in memory.idle]}, "
+        f"drained in {drained:.1f} s, memory grew by {mebibytes(growth)} MiB over {mebibytes(memory.idle)}, "
         f"disk {disk_before / 1e6:.1f} -> {disk_peak / 1e6:.1f} -> {own_rabbitmq.disk_bytes() / 1e6:.1f} MB"
     )
     assert max(growth) <= 3 * MAX_INFLIGHT

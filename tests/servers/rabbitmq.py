@@ -41,8 +41,10 @@ class RabbitMQ(Protocol):
         """SIGKILL to the node."""
 
     def await_queues_on_disk(self, url: str, queues: int) -> None:
-        """Wait until a killed node would know that many quorum queues of the vhost again: it writes the names of their logs
-        every five seconds only (seen with 3.10.8), and without its name a queue comes back empty and dead.
+        """Wait until a killed node would know that many quorum queues of the vhost again.
+
+        It writes the names of their logs every five seconds only (seen with 3.10.8), and without its name a queue comes
+        back empty and dead.
         """
 
     def disk_bytes(self) -> int:

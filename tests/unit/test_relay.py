@@ -9,9 +9,10 @@ import pytest
 
 from bridge import outage, relay as relay_module
 from bridge.contract import Outcome
+from bridge.intake import event_filter
 from bridge.observe.metrics import Metrics
 from bridge.observe.status import Status
-from bridge.relay import Relay, event_filter
+from bridge.relay import Relay
 from bridge.testing import FakeSource, MemorySink
 from tests.unit.fakes import FakeParking
 

@@ -1,0 +1,77 @@
+"""From a message to what is taken in hand of it: those of its events that are wanted, and the memory they take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
+from functools import lru_cache
+
+import msgspec
+
+from bridge.compression import NotDecompressed, decompress
+from bridge.contract import Event, Rejection
+from bridge.decode import Decoded, decode
+from bridge.sources import Message
+
+EVENT_MEMORY = 700
+"""Bytes that one event takes in hand beside its data."""
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """What is taken in hand of one message."""
+
+    events: Sequence[Event]
+    """Those to forward, in order."""
+    types: Sequence[str]
+    """The types of all its events, wanted or not."""
+    size: int
+    """Bytes of memory, about."""
+    rejection: Rejection | None
+    """Why the message has to be parked once its events are stored."""
+
+
+class Intake:
+    """Decodes and filters by `BRIDGE_EVENT_TYPES` and `BRIDGE_MAX_MESSAGE_BYTES`."""
+
+    def __init__(self, event_types: Sequence[str], max_message_bytes: int) -> None:
+        self._wanted = event_filter(event_types)
+        self._limit = max_message_bytes
+
+    def take(self, message: Message) -> Taken:
+        """What becomes of a message. Never raises: what cannot be decoded has a rejection."""
+        decoded = self._decode(message)
+        events = [event for event in decoded.events if self._wanted(event.type)]
+        types = [event.type for event in decoded.events]
+        return Taken(events, types, footprint(message, events), decoded.rejection)
+
+    def _decode(self, message: Message) -> Decoded:
+        body, limit = message.body, self._limit
+        if len(body) > limit:
+            return Decoded([], Rejection("too-large", f"{len(body)} bytes, over BRIDGE_MAX_MESSAGE_BYTES={limit}"))
+        if method := message.headers.get("compression"):
+            try:
+                body = decompress(body, method, limit)
+            except NotDecompressed as exc:
+                return Decoded([], Rejection(exc.reason, str(exc)))
+        return decode(body, message.content_type, message.headers)
+
+
+def footprint(message: Message, events: Sequence[Event]) -> int:
+    """Bytes of memory that a message and its events take in hand, about."""
+    size = len(message.body)
+    slices = sum(len(event.data) for event in events if event.data is not message.body)
+    return size + slices + EVENT_MEMORY * len(events)
+
+
+def event_filter(patterns: Sequence[str]) -> Callable[[str], bool]:
+    """Whether an event type is to be forwarded. `!` excludes; nothing but exclusions means all the others."""
+    includes = [pattern for pattern in patterns if not pattern.startswith("!")] or ["*"]
+    excludes = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
+
+    @lru_cache(maxsize=1024)
+    def wanted(event_type: str) -> bool:
+        return any(fnmatchcase(event_type, pattern) for pattern in includes) and not any(
+            fnmatchcase(event_type, pattern) for pattern in excludes
+        )
+
+    return wanted

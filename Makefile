@@ -6,7 +6,7 @@ READY := .venv/.ready
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test unit lint format demo lock clean
+.PHONY: help setup test endurance unit lint format demo lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,6 +21,9 @@ demo: $(READY)  ## watch it lose nothing: make demo SINK=redis
 
 test: $(READY)  ## all tests, against real servers: make test TESTS=tests/unit
 	@$(BIN)/python -m pytest --durations=10 $(TESTS)
+
+endurance: $(READY)  ## the fault tests at full length, about 15 minutes
+	@FULL=1 $(BIN)/python -m pytest -s -m fault tests
 
 unit: $(READY)  ## the tests that need no server, in seconds
 	@$(BIN)/python -m pytest -q tests/unit

@@ -1,13 +1,19 @@
-"""The streams that a fault test runs against, behind one face: settings, outage, and what a plain client reads."""
+"""The streams that a fault test runs against, behind one face: settings, outage, and what a plain client reads.
+
+`FULL=1`, as `make endurance` sets it, makes the fault tests as long as the guarantees say, against every stream.
+"""
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 from typing import Protocol
 
 from tests import oracle
 from tests.servers import Redis
+
+FULL = bool(os.environ.get("FULL"))
 
 
 class Store(Protocol):

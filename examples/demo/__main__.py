@@ -126,11 +126,11 @@ class Demo:
         """Until all that was published is stored, or nothing more comes: then it will be reported as missing."""
         arrived_at = time.monotonic()
         while time.monotonic() - arrived_at < DRAINING:
-            before = self._report.stored.total()
+            before = len(self._report.stored)
             self._report.stored = self._stream.events()
             if not self._report.missing:
                 return
-            if self._report.stored.total() > before:
+            if len(self._report.stored) > before:
                 arrived_at = time.monotonic()
             self._progress(SENDING, -1, 0)
             time.sleep(0.5)

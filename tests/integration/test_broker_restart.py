@@ -11,7 +11,7 @@ from tests import oracle
 from tests.bridges import Bridge
 from tests.servers import RabbitMQ
 from tests.servers.debian import until
-from tests.stores import Store
+from tests.stores import FULL, Store
 
 MESSAGES = 5000
 
@@ -28,7 +28,11 @@ def kill_and_start(server: RabbitMQ) -> None:
     server.start()
 
 
-@pytest.mark.parametrize("restart", [stop_and_start_app, kill_and_start])
+SHORT = [("sqlite", stop_and_start_app), ("redis", kill_and_start)]
+ALL = [(store, restart) for store in ("sqlite", "redis") for restart in (stop_and_start_app, kill_and_start)]
+
+
+@pytest.mark.parametrize(("store", "restart"), ALL if FULL else SHORT, indirect=["store"])
 def test_the_broker_restarts_with_messages_waiting(
     start_bridge: Callable[..., Bridge], own_rabbitmq: RabbitMQ, store: Store, restart: Callable[[RabbitMQ], None]
 ) -> None:

@@ -94,7 +94,7 @@ class Settings(BaseModel):
     @field_validator("shards", "ordered", "redact")
     @classmethod
     def _served_by_a_later_version(cls, value: Any) -> Any:
-        if value not in (1, False, ()):
+        if value is True or (value is not False and value not in (1, ())):
             raise ValueError("not available yet")
         return value
 

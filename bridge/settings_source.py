@@ -160,7 +160,7 @@ def _unknown(variables: Mapping[str, str], sinks: Mapping[str, tuple[SinkPlugin,
     for variable in sorted(variables):
         if variable in known or variable.startswith((*open_ended, *unselected)):
             continue
-        near = difflib.get_close_matches(variable, known, n=1, cutoff=0.6)
+        near = difflib.get_close_matches(variable, known, n=1, cutoff=0.75)
         hint = f"did you mean {near[0]}?" if near else "see docs/reference/settings.md"
         lines.append(f"{variable}: unknown setting, {hint}")
     return lines

@@ -31,7 +31,8 @@ COLOURS = {"ok": "green", "warn": "yellow", "FAIL": "red"}
 def check(ctx: click.Context) -> int:
     """Validate the settings, connect to both ends, and print a verdict per line. Exits 0, or 1 if a line says FAIL.
 
-    Takes the same options as `run`. It stores nothing and takes no message.
+    Takes the same options as `run`. It stores no event and takes no message; a SQLite file that
+    is not there is made.
     """
     chosen = loaded(ctx)
     logs.configure(chosen.settings.log_format, "error")

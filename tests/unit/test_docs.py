@@ -1,0 +1,94 @@
+"""What is not documented does not count: settings, metrics, links and decisions."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from bridge.cli import COMMANDS
+from bridge.observe.metrics import Metrics
+from bridge.observe.status import Status
+from bridge.plugins import installed, load
+from bridge.settings import Settings
+from bridge.settings_source import all_variables, sink_prefix
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#([^)\s]+))?\)")
+
+
+def test_every_setting_is_documented() -> None:
+    """Each variable of the core and of every installed sink has a row of its own in the reference."""
+    page = (ROOT / "docs/reference/settings.md").read_text()
+    assert [] == [name for name in all_variables() if f"| `{name}` |" not in page]
+
+
+def test_nothing_but_settings_is_documented_as_one() -> None:
+    """Each row of the reference is a variable that exists."""
+    page = (ROOT / "docs/reference/settings.md").read_text()
+    assert set(re.findall(r"^\| `(BRIDGE_\w+)` \|", page, re.MULTILINE)) == set(all_variables())
+
+
+def test_every_metric_is_documented() -> None:
+    """Each metric of ours is in the reference, with its labels."""
+    page = (ROOT / "docs/reference/metrics.md").read_text()
+    documented = set(re.findall(r"`(celery_bridge_\w+)", page))
+    status = Status()
+    status.sink_reasons, status.queue_messages = {"redis": None}, {"celeryev.bridge": 1}
+    ours = set()
+    for family in Metrics(status).registry.collect():
+        if family.name.startswith("celery_bridge_"):
+            suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
+            ours.add(family.name + suffix)
+    assert ours == documented - {"celery_bridge_queue_messages"} | {"celery_bridge_queue_messages"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    """Each relative link leads to a file, and each fragment to a heading."""
+    for target, fragment in LINK.findall(page.read_text()):
+        if "://" in target:
+            continue
+        file = (page.parent / target).resolve()
+        assert file.exists(), f"{page.name}: {target}"
+        if fragment:
+            headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
+            assert fragment in [re.sub(r"[^\w -]", "", text).lower().replace(" ", "-") for text in headings]
+
+
+def test_every_decision_is_in_the_index() -> None:
+    """The index names each page, once, in order."""
+    folder = ROOT / "docs/decisions"
+    linked = [target for target, _ in LINK.findall((folder / "README.md").read_text())]
+    assert sorted(path.name for path in folder.glob("0*.md")) == linked
+
+
+def test_every_command_is_documented() -> None:
+    """The README shows each command."""
+    page = (ROOT / "README.md").read_text()
+    assert [] == [name for name in COMMANDS if f"celery-event-bridge {name}" not in page]
+
+
+def test_documented_defaults_are_the_real_ones() -> None:
+    """Where the reference gives a default as one value, the setting of that text is the setting left out."""
+    page = (ROOT / "docs/reference/settings.md").read_text()
+    documented = dict(re.findall(r"^\| `(BRIDGE_\w+)` \| `([^`]+)` \|", page, re.MULTILINE))
+    models = [("BRIDGE_", Settings), *((sink_prefix(name), load(name).Settings) for name in installed())]
+    compared = 0
+    for prefix, model in models:
+        for field, left_out in model():
+            text = documented.get(prefix + field.upper())
+            if text is not None:
+                compared += 1
+                assert left_out == getattr(model.model_validate({field: text}), field), prefix + field.upper()
+    assert compared > 20
+
+
+def test_the_proofs_that_the_guarantees_name_are_there() -> None:
+    """Each test that a promise refers to exists."""
+    named = re.findall(r"`(test_\w+)`", (ROOT / "docs/guarantees.md").read_text())
+    tests = "".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
+    assert named
+    assert [] == [name for name in named if f"def {name}(" not in tests]

@@ -1,0 +1,121 @@
+"""Several sinks as one: an event is decided when all have decided."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, strategies as st
+
+from bridge.contract import Outcome, SinkUnavailable
+from bridge.tee import Tee
+from bridge.testing import MemorySink, sample_events
+
+
+def tee(count: int = 2) -> tuple[Tee, list[MemorySink]]:
+    sinks = [MemorySink(at_once=False) for _ in range(count)]
+    for position, sink in enumerate(sinks):
+        sink.name = f"sink{position}"
+    subject = Tee(sinks)
+    subject.open()
+    return subject, sinks
+
+
+def test_its_name_is_theirs() -> None:
+    """The log and the metrics name all of them."""
+    assert "sink0+sink1" == tee()[0].name
+
+
+def test_stored_when_all_have_stored() -> None:
+    """One confirm of two is none."""
+    subject, (first, second) = tee()
+    events = sample_events(3)
+    subject.send(events)
+    first.decide(Outcome.STORED)
+    assert [] == subject.verdicts(0.0)
+    second.decide(Outcome.STORED, 2)
+    (verdict,) = subject.verdicts(0.0)
+    assert (Outcome.STORED, events[:2]) == (verdict.outcome, list(verdict.events))
+
+
+def test_a_retry_goes_only_to_the_sink_that_lacks_it() -> None:
+    """What one sink has stored it is not given again."""
+    subject, (first, second) = tee()
+    events = sample_events(2)
+    subject.send(events)
+    first.decide(Outcome.STORED)
+    second.decide(Outcome.RETRY, reason="away")
+    (verdict,) = subject.verdicts(0.0)
+    assert (Outcome.RETRY, events, "away") == (verdict.outcome, list(verdict.events), verdict.reason)
+    subject.send(events)
+    assert ([], events) == (first.undecided, second.undecided)
+    second.decide(Outcome.STORED)
+    assert [Outcome.STORED] == [verdict.outcome for verdict in subject.verdicts(0.0)]
+    assert (events, events) == (first.stored, second.stored)
+
+
+def test_refused_by_one_after_the_others_have_decided() -> None:
+    """The message is parked only when the other sink has its event."""
+    subject, (first, second) = tee()
+    events = sample_events(1)
+    subject.send(events)
+    first.decide(Outcome.REFUSED, reason="too long")
+    second.decide(Outcome.RETRY)
+    assert [Outcome.RETRY] == [verdict.outcome for verdict in subject.verdicts(0.0)]
+    subject.send(events)
+    assert [] == first.undecided
+    second.decide(Outcome.STORED)
+    (verdict,) = subject.verdicts(0.0)
+    assert (Outcome.REFUSED, "sink0: too long") == (verdict.outcome, verdict.reason)
+
+
+def test_it_is_available_when_all_are() -> None:
+    """The reason names each sink that is away."""
+    subject, (first, second) = tee()
+    subject.available()
+    first.away, second.away = "down", "full"
+    with pytest.raises(SinkUnavailable, match="sink0: down; sink1: full"):
+        subject.available()
+
+
+def test_a_sink_that_is_open_is_not_opened_again() -> None:
+    """When the second cannot be opened the first stays open, and is not connected twice."""
+    first, second = MemorySink(), MemorySink()
+    opened = []
+    first.open = lambda: opened.append("first")  # type: ignore[method-assign]
+    second.away = "down"
+    subject = Tee([first, second])
+    with pytest.raises(SinkUnavailable):
+        subject.open()
+    second.away = None
+    subject.open()
+    assert ["first"] == opened
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from(list(Outcome)), st.integers(1, 4)), max_size=60))
+def test_each_event_has_one_verdict_and_reaches_every_sink(steps: list[tuple[int, Outcome, int]]) -> None:
+    """Whatever the order of outcomes: one verdict for each hand-over; no sink lacks what it did not refuse."""
+    subject, sinks = tee(3)
+    events = sample_events(5)
+    owed = {id(event) for event in events}
+    refused: dict[int, set[int]] = {}
+    subject.send(events)
+
+    def collect() -> None:
+        for verdict in subject.verdicts(0.0):
+            for event in verdict.events:
+                owed.remove(id(event))
+            if verdict.outcome is Outcome.RETRY:
+                subject.send(verdict.events)
+                owed.update(id(event) for event in verdict.events)
+
+    for position, outcome, count in steps:
+        if outcome is Outcome.REFUSED:
+            refused.setdefault(position, set()).update(id(event) for event in sinks[position].undecided[:count])
+        sinks[position].decide(outcome, count)
+        collect()
+    while owed:
+        for sink in sinks:
+            sink.decide(Outcome.STORED)
+        collect()
+    for position, sink in enumerate(sinks):
+        assert {id(event) for event in events} - refused.get(position, set()) == {id(event) for event in sink.stored}
+        assert len(sink.stored) == len({id(event) for event in sink.stored})

@@ -27,6 +27,19 @@ def clean_environment() -> dict[str, str]:
     return {name: text for name, text in os.environ.items() if not name.startswith(("BRIDGE_", "CELERY_"))}
 
 
+def run_to_end(module: str, *arguments: str, timeout: float = 60, **settings: str) -> subprocess.CompletedProcess[str]:
+    """`python -m module arguments` with these variables set, and what it printed."""
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        cwd=ROOT,
+        env=clean_environment() | settings,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        stdin=subprocess.DEVNULL,
+    )
+
+
 def die_with_parent() -> None:
     """In a child, before it becomes another program: let the kernel end it when its parent is gone, however it went."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG

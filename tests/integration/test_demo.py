@@ -7,22 +7,13 @@ import sys
 
 import pytest
 
-from tests.bridges import clean_environment
-from tests.servers.debian import ROOT
+from tests.bridges import run_to_end
 
 pytestmark = pytest.mark.timeout(200)
 
 
 def demo(sink: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "examples.demo", "--sink", sink],
-        cwd=ROOT,
-        env=clean_environment() | environment,
-        capture_output=True,
-        text=True,
-        timeout=180,
-        stdin=subprocess.DEVNULL,
-    )
+    return run_to_end("examples.demo", "--sink", sink, timeout=180, **environment)
 
 
 @pytest.mark.parametrize("sink", ["sqlite", "redis"])

@@ -13,23 +13,15 @@ import pytest
 from redis import Redis as Client
 
 from tests import oracle
-from tests.bridges import Bridge, clean_environment
+from tests.bridges import Bridge, run_to_end
 from tests.servers import RabbitMQ, Redis
-from tests.servers.debian import ROOT, free_port, until
+from tests.servers.debian import free_port, until
 from tests.stores import RedisStore, SqliteStore
 
 
 def command(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run the command line to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "bridge", *arguments],
-        cwd=ROOT,
-        env=clean_environment() | settings,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        stdin=subprocess.DEVNULL,
-    )
+    return run_to_end("bridge", *arguments, **settings)
 
 
 def with_user(url: str, user: str, password: str) -> str:

@@ -75,9 +75,10 @@ def can_connect(url: str) -> bool:
 class NativeRabbitMQ:
     """A node of Debian's package, in a temporary folder, with a port mapper of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: str = "") -> None:
         self._server = program(SERVER, "rabbitmq-server")
         self._folder = Path(tempfile.mkdtemp(prefix="rabbitmq-"))
+        (self._folder / "rabbitmq.conf").write_text(config)
         self.port = free_port()
         self._environment = {
             "HOME": str(self._folder),  # for Erlang's cookie
@@ -91,7 +92,7 @@ class NativeRabbitMQ:
             "RABBITMQ_LOG_BASE": str(self._folder / "log"),
             "RABBITMQ_PID_FILE": str(self._folder / "pid"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self._folder / "plugins"),
-            "RABBITMQ_CONFIG_FILE": str(self._folder / "none"),
+            "RABBITMQ_CONFIG_FILE": str(self._folder / "rabbitmq.conf"),
             "LC_ALL": "C.UTF-8",
         }
         self._child: Child | None = None

@@ -33,7 +33,5 @@ def load(name: str) -> SinkPlugin:
     try:
         return cast("SinkPlugin", entry.load())
     except ModuleNotFoundError as exc:
-        extra = f"celery-event-bridge[{name}]" if name in OURS else (exc.name or "")
-        raise SinkNotInstalled(
-            f"BRIDGE_SINK={name}: the package {exc.name!r} is not installed: pip install '{extra}'"
-        ) from exc
+        way = f"pip install 'celery-event-bridge[{name}]', in a clone '.[{name}]'" if name in OURS else "install it"
+        raise SinkNotInstalled(f"BRIDGE_SINK={name}: the package {exc.name!r} is not installed: {way}") from exc

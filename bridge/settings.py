@@ -37,24 +37,26 @@ class Settings(BaseModel):
     broker_tls_verify: bool = Field(True, description="verify the broker's certificate and host name")
     event_exchange: str = Field("celeryev", min_length=1, description="Celery's event_exchange")
     queue: str = Field("celeryev.bridge", min_length=1, max_length=200, description="queue that all replicas share")
-    declare: bool = Field(True, description="false: the queues are there already, touch nothing")
+    declare: bool = Field(True, description="false: the queues are there already, declare nothing")
     queue_type: Literal["quorum", "classic"] = Field("quorum", description="quorum or classic")
     queue_ttl: Seconds = Field(
         5.0, ge=0, le=LONGEST_TTL, description="seconds before an event moves to overflow; 0: no limit, no overflow"
     )
     overflow_max_bytes: Size = Field(4 * 2**30, ge=1, description="bound of the overflow queue and of the live queue")
     rejected_max_bytes: Size = Field(256 * 2**20, ge=1, description="bound of the parking queue")
-    shards: int = Field(1, ge=1, description="live queues")
-    ordered: bool = Field(False, description="one active replica, the others stand by; strict order")
+    shards: int = Field(1, ge=1, description="live queues; not available yet")
+    ordered: bool = Field(False, description="strict order; not available yet")
     prefetch: int = Field(2000, ge=1, le=65535, description="messages a replica may hold unconfirmed")
     max_inflight_bytes: Size = Field(16 * 2**20, ge=64 * 1024, description="bytes a replica may hold unconfirmed")
     max_message_bytes: Size = Field(16 * 2**20, ge=1024, description="a larger message is parked")
     event_types: Annotated[tuple[str, ...], BeforeValidator(patterns)] = Field(
         ("*",), description="which events are forwarded, e.g. task-*,!worker-heartbeat"
     )
-    redact: Annotated[tuple[str, ...], BeforeValidator(words)] = Field((), description="fields to blank")
+    redact: Annotated[tuple[str, ...], BeforeValidator(words)] = Field(
+        (), description="fields to blank; not available yet"
+    )
     sink: Annotated[tuple[str, ...], BeforeValidator(words)] = Field(
-        ("sqlite",), description="kafka, redis, sqlite, stdout, or several: redis,sqlite"
+        ("sqlite",), description="redis, sqlite, stdout, or several: redis,sqlite; kafka is not available yet"
     )
     retry_max_interval: Seconds = Field(10.0, gt=0, description="seconds that retries back off to at most")
     let_go_after: Seconds = Field(30.0, gt=0, description="seconds of sink outage until messages in hand go back")
@@ -84,7 +86,7 @@ class Settings(BaseModel):
             if transport in NO_EVENTS:
                 raise ValueError(f"Celery's events cannot travel over {transport}: it has no fan-out")
             if scheme in AMQP:
-                _check_port(url)
+                _check_parts(url)
             elif transport in ("redis", "rediss", "sentinel", "filesystem", "mongodb", "memory", "valkey"):
                 raise ValueError(f"a broker of the kind {transport}:// is not available yet, only amqp:// and amqps://")
             else:
@@ -113,10 +115,14 @@ class Settings(BaseModel):
         return self
 
 
-def _check_port(url: str) -> None:
+def _check_parts(url: str) -> None:
+    """A password that was not %-encoded would be taken for another part of the URL."""
+    parts = urlsplit(url)
     try:
-        _ = urlsplit(url).port
+        strange = (
+            (parts.port or 0) < 0 or "@" in parts.path + parts.query + parts.fragment or parts.netloc.count("@") > 1
+        )
     except ValueError:
-        raise ValueError(
-            "the port is no number from 0 to 65535 (a / or @ in the password has to be %-encoded)"
-        ) from None
+        strange = True
+    if strange:
+        raise ValueError("the port is no number from 0 to 65535, or a / @ # or ? in the password is not %-encoded")

@@ -40,8 +40,8 @@ class Loaded(msgspec.Struct, frozen=True):
     settings: Settings
     sinks: Mapping[str, tuple[SinkPlugin, BaseModel]]
     """By the names in BRIDGE_SINK, in that order: each plugin and its own settings."""
-    unknown: tuple[str, ...]
-    """A line for each variable that nothing knows."""
+    unknown: Mapping[str, str]
+    """A line for each variable that nothing knows, by its name."""
 
     def effective(self) -> dict[str, str]:
         """Each variable and its value as text, secrets hidden."""
@@ -73,7 +73,7 @@ def load(environ: Mapping[str, str], options: Mapping[str, str] | None = None) -
             if variable.startswith(prefix) and variable not in core and _field(variable, plugin.Settings, prefix)
         }
         sinks[name] = (plugin, _validated(plugin.Settings, prefix, mine, {}))
-    return Loaded(settings, sinks, tuple(_unknown(variables, sinks)))
+    return Loaded(settings, sinks, _unknown(variables, sinks))
 
 
 def sink_prefix(name: str) -> str:
@@ -144,10 +144,12 @@ def _explain(prefix: str, error: Any, variables: Mapping[str, str], origin: Mapp
     variable = prefix + str(error["loc"][0]).upper()
     text = variables.get(variable, "")
     shown = "**" if is_secret(variable) else hide_secrets(text)
+    if "@" in text and "://" not in text:  # a URL whose scheme was forgotten
+        shown = f"**@{text.rpartition('@')[2]}"
     return f"{origin.get(variable, variable)}={shown}: {message}"
 
 
-def _unknown(variables: Mapping[str, str], sinks: Mapping[str, tuple[SinkPlugin, BaseModel]]) -> list[str]:
+def _unknown(variables: Mapping[str, str], sinks: Mapping[str, tuple[SinkPlugin, BaseModel]]) -> dict[str, str]:
     known = [PREFIX + field.upper() for field in Settings.model_fields]
     for name, (plugin, _) in sinks.items():
         known += [sink_prefix(name) + field.upper() for field in plugin.Settings.model_fields]
@@ -156,13 +158,13 @@ def _unknown(variables: Mapping[str, str], sinks: Mapping[str, tuple[SinkPlugin,
     )
     # The settings of a sink that is there but not selected do no harm.
     unselected = tuple(sink_prefix(name) for name in {*plugins.installed(), *plugins.OURS} - {*sinks})
-    lines = []
+    lines = {}
     for variable in sorted(variables):
         if variable in known or variable.startswith((*open_ended, *unselected)):
             continue
         near = difflib.get_close_matches(variable, known, n=1, cutoff=0.75)
         hint = f"did you mean {near[0]}?" if near else "see docs/reference/settings.md"
-        lines.append(f"{variable}: unknown setting, {hint}")
+        lines[variable] = f"{variable}: unknown setting, {hint}"
     return lines
 
 
@@ -170,9 +172,13 @@ def _shown(prefix: str, model: BaseModel) -> dict[str, str]:
     return {prefix + name.upper(): _text(name, value) for name, value in model}
 
 
+_WITHOUT = {"http": "off", "retention": "never"}
+"""How the absence of a value is written."""
+
+
 def _text(name: str, value: Any) -> str:
     if value is None:
-        return "unset"
+        return _WITHOUT.get(name, "unset")
     if isinstance(value, SecretStr) or (is_secret(name) and not isinstance(value, Path)):
         return "**"
     if isinstance(value, bool):

@@ -41,7 +41,10 @@ def duration_or_never(value: Any) -> Any:
     """As `duration`; `never` is None."""
     if isinstance(value, str) and value.strip().lower() == "never":
         return None
-    return duration(value)
+    try:
+        return duration(value)
+    except ValueError as exc:
+        raise ValueError(f"{exc}, or never") from None
 
 
 def words(value: Any) -> Any:

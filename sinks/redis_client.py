@@ -6,19 +6,25 @@ a client that reconnects by itself would wait for nothing and call it done.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
 from redis.backoff import NoBackoff
-from redis.connection import Connection, parse_url
-from redis.exceptions import AuthenticationError, RedisError, ResponseError
+from redis.connection import AbstractConnection, Connection, parse_url
+from redis.exceptions import (
+    AuthenticationError,
+    ConnectionError as RedisConnectionError,
+    RedisError,
+    ResponseError,
+)
 from redis.retry import Retry
 
 from bridge.contract import SinkUnavailable
 
-CONNECT_TIMEOUT = 3.0
+CONNECT_TIMEOUT = 2.0
 REPLY_TIMEOUT = 5.0
-"""Seconds; the loop stands still for as long at most."""
+"""Seconds for one reply, or for the next byte of it; the loop stands still meanwhile."""
 
 Command = Sequence[str | bytes | int]
 Reply = Any
@@ -42,6 +48,9 @@ class RedisClient:
             "health_check_interval": 0,
             "protocol": 2,
         }
+        if "driver_info" in inspect.signature(AbstractConnection.__init__).parameters:
+            # Or each connection begins with two courtesies whose replies are waited for as well.
+            options["driver_info"] = None
         self._where = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
         # Without a pool, which would look after notifications of maintenance and need another protocol.
         self._connection = connection_class(**options)
@@ -92,6 +101,8 @@ class RedisClient:
         text = f"{code} {error}" if code else str(error) or type(error).__name__
         if isinstance(error, AuthenticationError) or code in ("NOAUTH", "WRONGPASS"):
             text += ": check user and password in BRIDGE_REDIS_URL"
+        elif isinstance(error, (ConnectionRefusedError, RedisConnectionError)) and not code:
+            text = f"{text.rstrip('.')}: is Redis there, and BRIDGE_REDIS_URL right?"
         return f"Redis at {self._where}: {text}"
 
     def _unavailable(self, exc: Exception) -> SinkUnavailable:

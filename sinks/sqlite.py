@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from bridge.contract import BlockingSink, Event, EventRefused, SinkUnavailable
 from bridge.settings_values import OptionalSeconds
@@ -51,10 +51,16 @@ EXPIRE = "DELETE FROM events WHERE stored_at < ? AND seq IN (SELECT seq FROM eve
 class SqliteSettings(BaseModel):
     """`BRIDGE_SQLITE_*`."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", validate_default=True)
 
     path: Path = Field(Path("celery-events.db"), description="the file; made if it is not there")
+    """Absolute once it is read, so that what is shown says where it is."""
     retention: OptionalSeconds = Field(None, gt=0, description="never, or 30d: older events are removed")
+
+    @field_validator("path")
+    @classmethod
+    def _absolute(cls, path: Path) -> Path:
+        return path.absolute()
 
 
 class SqliteSink(BlockingSink):

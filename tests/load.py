@@ -1,4 +1,4 @@
-"""A steady stream of numbered messages from a thread, the way workers publish: without waiting for anything."""
+"""A steady stream of numbered messages from a thread; RabbitMQ has confirmed all of them when it ends."""
 
 from __future__ import annotations
 
@@ -42,13 +42,15 @@ class Load(threading.Thread):
 
     def _publish(self) -> None:
         connection = oracle.broker(self._url)
-        channel = connection.channel()
+        confirms = oracle.Confirms(connection.channel())
         start = time.monotonic()
         while not self._stopping.is_set() and (self._total is None or len(self.published) < self._total):
             due = int((time.monotonic() - start) * self._rate) + 1 - len(self.published)
             due = min(due, 500) if self._total is None else min(due, 500, self._total - len(self.published))
             batch = oracle.numbered(self._first + len(self.published), due, size=self._size)
-            oracle.publish(channel, batch)
+            confirms.publish(batch)
+            confirms.look()
             self.published += [message.body for message in batch]
             time.sleep(0.005)
+        confirms.wait()
         connection.close()

@@ -40,7 +40,7 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Settings come from BRIDGE_* variables; an option of the same name wins. "
+    epilog="Settings come from BRIDGE_* variables; an option of the same name, after the command, wins. "
     "Example: BRIDGE_SINK=redis celery-event-bridge run",
 )
 @click.version_option(__version__, prog_name="celery-event-bridge")

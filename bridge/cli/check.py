@@ -47,7 +47,7 @@ def check(ctx: click.Context) -> int:
 
 def findings(chosen: Loaded) -> Iterator[Finding]:
     """A verdict on the settings, each broker URL, each queue and each sink."""
-    for line in chosen.unknown:
+    for line in chosen.unknown.values():
         yield "FAIL", line
     if not chosen.unknown:
         yield "ok", "settings"
@@ -97,9 +97,15 @@ def _queues(chosen: Loaded, connection: amqp.Connection) -> Iterator[Finding]:
             if missing and chosen.settings.declare:
                 yield "ok", f"queue {queue.name}: not there yet, run will declare it"
             else:
-                yield "FAIL", f"queue {queue.name}: {exc}"
+                yield "FAIL", str(exc)
         else:
-            yield "ok", f"queue {queue.name}: {found.message_count} messages ready"
+            yield _ready(queue.name, found.message_count, parked=queue is topology.rejected)
+
+
+def _ready(queue: str, messages: int, *, parked: bool) -> Finding:
+    if parked and messages:
+        return "warn", f"queue {queue}: {messages} messages are parked: see docs/how-to/parked-messages.md"
+    return "ok", f"queue {queue}: {messages} messages ready"
 
 
 def _exchange(topology: Topology, connection: amqp.Connection) -> Finding:
@@ -108,13 +114,13 @@ def _exchange(topology: Topology, connection: amqp.Connection) -> Finding:
     except BrokerUnavailable as exc:
         if "NOT_FOUND" in str(exc):
             return "ok", f"exchange {topology.exchange}: not there yet, run or a worker will declare it"
-        return "FAIL", f"exchange {topology.exchange}: {exc}"
+        return "FAIL", str(exc)
     return "ok", f"exchange {topology.exchange}"
 
 
 def _on_a_channel(connection: amqp.Connection, action: Callable[..., Any]) -> Any:
     """Do something on a channel of its own, since an error closes it."""
-    with translated("looking"):
+    with translated():
         channel = connection.channel()
         result = action(channel)
         channel.close()

@@ -51,7 +51,11 @@ class SettingsCommand(click.Command):
 
 def loaded(ctx: click.Context) -> Loaded:
     """The settings of this invocation. Raises SettingsError."""
-    return load(os.environ, ctx.meta.get(OPTIONS, {}))
+    options = ctx.meta.get(OPTIONS, {})
+    chosen = load(os.environ, options)
+    if unknown := [line for variable, line in chosen.unknown.items() if variable in options]:
+        raise click.UsageError(f"No such option. {unknown[0]}", ctx)
+    return chosen
 
 
 def _option(field: str) -> str:

@@ -36,7 +36,7 @@ def run(ctx: click.Context) -> int:
     """
     chosen = loaded(ctx)
     logs.configure(chosen.settings.log_format, chosen.settings.log_level)
-    for line in chosen.unknown:
+    for line in chosen.unknown.values():
         log.warning(line)
     return forward(chosen)
 

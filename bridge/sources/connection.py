@@ -55,18 +55,20 @@ def connect(settings: Settings, url: str, *, role: str, heartbeat: int = HEARTBE
             f"{hide_secrets(url)}: {explain(exc)}: check the vhost and the user's rights to it"
         ) from exc
     except (AMQPError, OSError, ValueError) as exc:
-        raise BrokerUnavailable(f"{hide_secrets(url)}: cannot connect: {explain(exc)}") from exc
+        raise BrokerUnavailable(
+            f"{hide_secrets(url)}: cannot connect: {explain(exc)}: is RabbitMQ there, and BRIDGE_BROKER_URL right?"
+        ) from exc
     established.transport.sock.settimeout(CALL_TIMEOUT)
     return established
 
 
 @contextmanager
-def translated(action: str) -> Iterator[None]:
+def translated(action: str = "") -> Iterator[None]:
     """Turn what py-amqp raises when a connection or channel ends into BrokerUnavailable."""
     try:
         yield
     except (AMQPError, OSError) as exc:
-        raise BrokerUnavailable(f"{action}: {explain(exc)}") from exc
+        raise BrokerUnavailable(f"{action}: {explain(exc)}".removeprefix(": ")) from exc
 
 
 def abandon(connection: amqp.Connection | None) -> None:

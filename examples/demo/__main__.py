@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -193,7 +194,10 @@ def main() -> int:
         console.print(f"[red]failed:[/red] {escape(str(exc))}")
         return 1
     report.steps["in all"] = time.monotonic() - start
-    return report.show(console)
+    code = report.show(console)
+    if code == 0:
+        shutil.rmtree(folder, ignore_errors=True)
+    return code
 
 
 if __name__ == "__main__":

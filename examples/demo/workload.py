@@ -39,9 +39,12 @@ class Worker:
         self._log = log
 
     def stop(self) -> None:
-        """A warm stop: it finishes its tasks and publishes their last events."""
+        """A warm stop: it finishes its tasks and publishes their last events. One that hangs is killed."""
         self._process.send_signal(signal.SIGTERM)
-        self._process.wait(30)
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.end()
 
     def end(self) -> None:
         """End it at once, if it still runs."""

@@ -45,13 +45,13 @@ def test_the_broker_restarts_with_messages_waiting(
     own_rabbitmq.await_queues_on_disk(broker_url, 3)
     store.stop()
     before, after = oracle.numbered(0, MESSAGES), oracle.numbered(MESSAGES, MESSAGES)
-    publish(broker_url, before)
+    oracle.publish(broker_url, before)
     restart(own_rabbitmq)
     store.start()
     for bridge in bridges:
         bridge.await_ready()
     received = [bridge.metric("messages_received_total") for bridge in bridges]
-    publish(broker_url, after)
+    oracle.publish(broker_url, after)
     expected = [message.body for message in before + after]
     until(lambda: store.count() >= len(expected), 60, "all is stored")
     for bridge, earlier in zip(bridges, received, strict=True):
@@ -62,9 +62,3 @@ def test_the_broker_restarts_with_messages_waiting(
     assert Counter() == oracle.missing(expected, stored)
     assert set(expected) == set(stored)
     print(f"{len(expected)} messages, {len(stored) - len(set(stored))} duplicates on the wire, 0 missing")
-
-
-def publish(broker_url: str, messages: list[oracle.Published]) -> None:
-    connection = oracle.broker(broker_url)
-    oracle.publish_confirmed(connection.channel(), messages)
-    connection.close()

@@ -56,9 +56,7 @@ def slices(message: oracle.Published) -> list[bytes]:
 def forward(start_bridge: Callable[..., Bridge], broker_url: str, count: int, **settings: str) -> None:
     """Publish all messages, wait until `count` events are confirmed, stop."""
     bridge = start_bridge(BRIDGE_BROKER_URL=broker_url, **settings).await_ready()
-    connection = oracle.broker(broker_url)
-    oracle.publish(connection.channel(), MESSAGES)
-    connection.close()
+    oracle.publish(broker_url, MESSAGES)
     pickles = sum(message.properties["content_type"] == PICKLE for message in MESSAGES)
     until(
         lambda: (
@@ -123,9 +121,7 @@ def test_into_stdout(start_bridge: Callable[..., Bridge], broker_url: str) -> No
     """Every event is a line of JSON that carries its bytes."""
     expected = expected_records()
     bridge = start_bridge(BRIDGE_BROKER_URL=broker_url, BRIDGE_SINK="stdout").await_ready()
-    connection = oracle.broker(broker_url)
-    oracle.publish(connection.channel(), MESSAGES)
-    connection.close()
+    oracle.publish(broker_url, MESSAGES)
     until(lambda: bridge.metric("events_forwarded_total") == len(expected), 30, "all events are written")
     assert 0 == bridge.stop()
     ids = Counter(line["id"] for line in bridge.log() if "id" in line)

@@ -32,16 +32,19 @@ def test_fresh_events_pass_a_backlog_in_overflow(
     assert 0 == first.stop()
     connection = oracle.broker(broker_url)
     channel = connection.channel()
-    oracle.publish(channel, oracle.numbered(0, BACKLOG))
+    confirms = oracle.Confirms(channel)
+    confirms.publish(oracle.numbered(0, BACKLOG))
+    confirms.wait()
     until(lambda: oracle.depth(broker_url, "celeryev.bridge.overflow") >= BACKLOG, 60, "all is in overflow")
     bridges = [start_bridge(**settings) for _ in range(3)]
     begin, published = time.monotonic(), 0
     while (elapsed := time.monotonic() - begin) < FRESH_SECONDS:
         while published < elapsed * FRESH_RATE:
             body = json.dumps({"type": "task-custom", "uuid": f"fresh-{published}", "timestamp": time.time()}).encode()
-            oracle.publish(channel, [oracle.Published(body, {"content_type": "application/json"}, "task.custom")])
+            confirms.publish([oracle.Published(body, {"content_type": "application/json"}, "task.custom")])
             published += 1
-        time.sleep(0.002)
+        confirms.look()
+    confirms.wait()
     connection.close()
     until(lambda: store.count() == BACKLOG + published, 60, "all is stored")
     with own_redis.client() as client:

@@ -38,7 +38,7 @@ def test_a_killed_node_comes_back_with_what_it_had_confirmed(own_rabbitmq: Rabbi
     channel.exchange_declare("celeryev", "topic", durable=True, auto_delete=False)
     channel.queue_declare("q", durable=True, auto_delete=False, arguments={"x-queue-type": "quorum"})
     channel.queue_bind("q", "celeryev", routing_key="#")
-    oracle.publish_confirmed(channel, oracle.numbered(0, 10))
+    oracle.publish(url, oracle.numbered(0, 10))
     own_rabbitmq.await_queues_on_disk(url, 1)
     own_rabbitmq.kill()
     own_rabbitmq.start()

@@ -33,9 +33,9 @@ def publish(broker_url: str, count: int, first: int = 0) -> set[bytes]:
     connection = oracle.broker(broker_url)
     channel = connection.channel()
     channel.exchange_declare("celeryev", "topic", durable=True, auto_delete=False)
-    messages = oracle.numbered(first, count)
-    oracle.publish(channel, messages)
     connection.close()
+    messages = oracle.numbered(first, count)
+    oracle.publish(broker_url, messages)
     return {message.body for message in messages}
 
 

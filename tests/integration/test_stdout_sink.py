@@ -19,9 +19,7 @@ def test_lines_carry_the_events(broker_url: str, start_bridge: Callable[..., Bri
     plain = b'{"type": "task-sent",  "uuid": "1", "args": "\xc3\xa9"}'
     folded = b'{"type": "task-sent",\n "uuid": "2"}'
     properties = {"content_type": "application/json"}
-    connection = oracle.broker(broker_url)
-    oracle.publish(connection.channel(), [oracle.Published(body, properties, "task.sent") for body in (plain, folded)])
-    connection.close()
+    oracle.publish(broker_url, [oracle.Published(body, properties, "task.sent") for body in (plain, folded)])
     until(lambda: bridge.metric("events_forwarded_total") == 2, 20, "both are written")
     assert 0 == bridge.stop()
     raw = [line for line in bridge.log_file.read_bytes().splitlines() if b'"data' in line]
@@ -46,9 +44,7 @@ def test_a_reader_that_goes_away_ends_the_bridge(broker_url: str) -> None:
             assert process.stderr is not None
             process.stdout.close()
             until(lambda: oracle.depth(broker_url, "celeryev.bridge") == 0, 20, "the queue is declared")
-            connection = oracle.broker(broker_url)
-            oracle.publish(connection.channel(), oracle.numbered(0, 3))
-            connection.close()
+            oracle.publish(broker_url, oracle.numbered(0, 3))
             assert 1 == process.wait(20)
             lines = process.stderr.read().splitlines()
         finally:

@@ -88,9 +88,7 @@ def test_a_second_signal_ends_at_once(
         command = f"unshare --pid --fork --kill-child {sys.executable} -m bridge run"
     bridge = start_bridge(command, **RedisStore(own_redis).settings, BRIDGE_BROKER_URL=broker_url).await_ready()
     own_redis.pause()
-    connection = oracle.broker(broker_url)
-    oracle.publish(connection.channel(), oracle.numbered(0, 10))
-    connection.close()
+    oracle.publish(broker_url, oracle.numbered(0, 10))
     until(lambda: bridge.metric("messages_received_total") == 10, 20, "messages are in hand")
     pid = the_bridge_itself(bridge) if as_process_1 else bridge.process.pid
     os.kill(pid, signal.SIGTERM)
@@ -114,9 +112,7 @@ def test_a_stop_while_the_sink_is_away(start_bridge: Callable[..., Bridge], brok
     bridge = start_bridge(**settings).await_ready()
     store.stop()
     messages = oracle.numbered(0, 30)
-    connection = oracle.broker(broker_url)
-    oracle.publish(connection.channel(), messages)
-    connection.close()
+    oracle.publish(broker_url, messages)
     until(lambda: bridge.metric("sink_retries_total") > 0, 30, "the sink has failed")
     until(lambda: bridge.metric("messages_received_total") == 30, 30, "all messages are in hand")
     begin = time.monotonic()

@@ -76,6 +76,7 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
         (["run", "--redis-password", "x"], "set BRIDGE_REDIS_PASSWORD or BRIDGE_REDIS_PASSWORD_FILE"),
         (["run", "stray"], "unexpected argument 'stray'"),
         (["rnu"], "No such command"),
+        (["run", "--sqlite-paht", "x"], "did you mean BRIDGE_SQLITE_PATH?"),
         (["run", "--prefetch", "x"], "BRIDGE_PREFETCH=x: expected a valid integer"),
     ],
 )
@@ -95,8 +96,8 @@ def test_options_of_sinks_are_settings_too() -> None:
     def show(ctx: click.Context) -> None:
         click.echo(options.loaded(ctx).effective()["BRIDGE_SQLITE_PATH"])
 
-    for arguments in (["--sqlite-path", "x.db"], ["--sqlite-path=x.db", "--prefetch", "3"]):
-        assert "x.db\n" == CliRunner().invoke(show, arguments).output
+    for arguments in (["--sqlite-path", "/x.db"], ["--sqlite-path=/x.db", "--prefetch", "3"]):
+        assert "/x.db\n" == CliRunner().invoke(show, arguments).output
 
 
 def raising(error: BaseException) -> click.Command:

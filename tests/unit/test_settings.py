@@ -193,7 +193,7 @@ def test_an_empty_variable_is_unset() -> None:
 
 def unknown(**variables: str) -> tuple[str, ...]:
     loaded: Loaded = load(variables)
-    return loaded.unknown
+    return tuple(loaded.unknown.values())
 
 
 def test_an_unknown_variable_is_reported_with_the_nearest_name() -> None:
@@ -242,6 +242,17 @@ def test_no_password_gets_into_an_error_or_a_listing(scheme: str, password: str)
     url = f"{scheme}://user:{password}@h:99999/"
     assert "ame" not in error(BRIDGE_BROKER_URL=url).partition(": ")[0].replace("sesame-free", "")
     assert password not in error(BRIDGE_BROKER_URL=url)
+
+
+def test_a_url_without_its_scheme_shows_no_password() -> None:
+    """Nor does what only looks like one."""
+    assert "sesame" not in error(BRIDGE_BROKER_URL="guest:sesame@127.0.0.1")
+
+
+@pytest.mark.parametrize("password", ["p@ss", "p/w", "p@s/s", "p#w", "p?w@x"])
+def test_a_password_that_is_not_encoded_is_said_so(password: str) -> None:
+    """It would be taken for another part of the URL, and the host would not be found."""
+    assert "%-encoded" in error(BRIDGE_BROKER_URL=f"amqp://guest:{password}@127.0.0.1:5672//")
 
 
 def test_secrets_are_hidden_wherever_they_stand() -> None:

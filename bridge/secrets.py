@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import re
 
-# Up to the last @, since a password may hold one that was not encoded; a ; parts two URLs.
-_PASSWORD_IN_URL = re.compile(r"(://[^:/@\s;]*):[^\s;]*@|(://)[^/\s;@]+@")
+# Up to the last @, since a password may hold one that was not encoded; a ; parts two URLs only before a scheme.
+_PASSWORD_IN_URL = re.compile(r"(://[^:/@\s;]*):(?:(?!;\s*[a-zA-Z][\w+.-]*://)\S)*@|(://)[^/\s;@]+@")
+_WORDS = "password|passwd|secret|token"
+_IN_QUERY = re.compile(rf"([?&][\w.-]*(?:{_WORDS})[\w.-]*=)[^&\s]+", re.IGNORECASE)
+_IN_JSON = re.compile(
+    rf"""((["'])[\w.-]*(?:{_WORDS})[\w.-]*\2\s*:\s*)(?:"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[^\s,}}\]]+)""",
+    re.IGNORECASE,
+)
 _SECRET_NAME = re.compile(
     r"password|passwd|secret|token|credential|private|pem\b|jaas|oauthbearer_config|(?<!tls)_key$", re.IGNORECASE
 )
 
 
 def hide_secrets(text: str) -> str:
-    """The text with two asterisks for the password of each URL in it."""
-    return _PASSWORD_IN_URL.sub(lambda match: f"{match[1]}:**@" if match[1] else f"{match[2]}**@", text)
+    """The text with two asterisks for each password in it: in a URL, its query, or in JSON."""
+    text = _PASSWORD_IN_URL.sub(lambda match: f"{match[1]}:**@" if match[1] else f"{match[2]}**@", text)
+    return _IN_JSON.sub(r"\1\2**\2", _IN_QUERY.sub(r"\1**", text))
 
 
 def is_secret(name: str) -> bool:

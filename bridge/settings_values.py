@@ -72,9 +72,10 @@ def address(value: Any) -> Any:
     if value.strip().lower() == "off":
         return None
     host, _, port = value.strip().rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
         raise ValueError("expected HOST:PORT, such as 127.0.0.1:9810, or off")
-    return host.strip("[]"), int(port)
+    return host, int(port)
 
 
 Size = Annotated[int, BeforeValidator(size)]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
+import select
 import sys
 from typing import Any, cast
 
@@ -58,17 +60,26 @@ def _main(arguments: list[str] | None) -> int:
     try:
         code = cli.main(given, prog_name="celery-event-bridge", standalone_mode=False)
     except click.ClickException as exc:
-        exc.show()
+        from bridge.secrets import hide_secrets
+
+        text = io.StringIO()
+        exc.show(text)
+        click.echo(hide_secrets(text.getvalue()), err=True, nl=False)  # a URL may be given in the wrong place
         return exc.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130
-    except BrokenPipeError:
-        # The reader has gone; without this the interpreter would complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except SystemExit as exc:
+        # So click ends a command that could not write, with 1 and without a word.
+        return 0 if _reader_has_gone() else int(exc.code or 0)
     except Exception as exc:  # noqa: BLE001 - the last resort: one line for the user
         return _failed(exc, given)
     return code if isinstance(code, int) else 0
+
+
+def _reader_has_gone() -> bool:
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
 
 
 def _failed(exc: Exception, arguments: list[str]) -> int:

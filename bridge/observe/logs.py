@@ -24,6 +24,7 @@ def configure(log_format: str | None, level: str) -> None:
     shared: list[Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=not console),
+        structlog.processors.format_exc_info,
         _without_secrets,
     ]
     renderer: Processor = structlog.processors.JSONRenderer()
@@ -31,8 +32,6 @@ def configure(log_format: str | None, level: str) -> None:
         renderer = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
-    else:
-        shared.append(structlog.processors.format_exc_info)
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
@@ -49,6 +48,6 @@ def configure(log_format: str | None, level: str) -> None:
 def _without_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """A last net: whatever a library's error text carries, a URL's password does not get into a log."""
     for name, value in event.items():
-        if isinstance(value, str) and "@" in value:
+        if isinstance(value, str):
             event[name] = hide_secrets(value)
     return event

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -141,3 +142,129 @@ def test_python_m_bridge_is_the_same_command() -> None:
     """Both names lead to the same help."""
     done = subprocess.run([sys.executable, "-m", "bridge", "--help"], capture_output=True, text=True, timeout=30)
     assert (0, invoke("--help")[1]) == (done.returncode, done.stdout)
+
+
+def ended(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """`python -m bridge` in a process of its own, with none of the caller's settings."""
+    clean = {name: text for name, text in os.environ.items() if not name.startswith(("BRIDGE_", "CELERY_"))}
+    return subprocess.run(
+        [sys.executable, "-m", "bridge", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env=clean | variables,
+    )
+
+
+def test_a_process_says_wrong_settings_with_its_exit_code() -> None:
+    """2, a line on standard error, nothing on standard output."""
+    done = ended("run", BRIDGE_PREFETCH="x", BRIDGE_SHARDS="2")
+    assert (2, "") == (done.returncode, done.stdout)
+    assert [
+        "celery-event-bridge: BRIDGE_SHARDS=2: not available yet",
+        "celery-event-bridge: BRIDGE_PREFETCH=x: expected a valid integer, unable to parse string as an integer",
+    ] == done.stderr.splitlines()
+
+
+def test_a_process_that_fails_says_one_line() -> None:
+    """An address that cannot be had is exit code 1 and a line that names the setting; debug shows where it was."""
+    arguments = ("run", "--sink", "stdout", "--http", "192.0.2.1:1", "--log-format", "json")
+    done = ended(*arguments)
+    (line,) = done.stderr.splitlines()
+    assert (1, True) == (done.returncode, line.startswith("celery-event-bridge: BRIDGE_HTTP=192.0.2.1:1: "))
+    done = ended(*arguments, "--log-level", "debug")
+    assert (1, True) == (done.returncode, "Traceback (most recent call last)" in done.stderr)
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help"), ("--version",)])
+def test_a_reader_that_has_gone_is_no_failure(arguments: tuple[str, ...]) -> None:
+    """`celery-event-bridge run --help | head -1` ends without a word."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        done = subprocess.run(
+            [sys.executable, "-m", "bridge", *arguments], stdout=closed, stderr=subprocess.PIPE, text=True, timeout=30
+        )
+    assert (0, "") == (done.returncode, done.stderr)
+
+
+def test_a_pipe_that_breaks_elsewhere_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only standard output's reader may go away; a lost connection is not taken for it."""
+    monkeypatch.setattr(cli.cli, "get_command", lambda ctx, name: raising(BrokenPipeError(32, "Broken pipe")))
+    monkeypatch.setattr(cli, "_reader_has_gone", lambda: False)
+    assert 1 == invoke("run")[0]
+    monkeypatch.setattr(cli, "_reader_has_gone", lambda: True)
+    assert 0 == invoke("run")[0]
+
+
+@pytest.mark.parametrize(("returned", "code"), [(None, 0), (0, 0), (1, 1)])
+def test_what_a_command_returns_is_the_exit_code(
+    monkeypatch: pytest.MonkeyPatch, returned: int | None, code: int
+) -> None:
+    """0 for done, 1 for what `check` finds wrong."""
+    monkeypatch.setattr(cli.cli, "get_command", lambda ctx, name: click.Command(name, callback=lambda: returned))
+    assert (code, "") == invoke("check")
+
+
+@pytest.mark.parametrize(
+    ("option", "name"),
+    [
+        ("--redis-password", "BRIDGE_REDIS_PASSWORD"),
+        ("--sqlite-secret", "BRIDGE_SQLITE_SECRET"),
+        ("--token", "BRIDGE_TOKEN"),
+    ],
+)
+@pytest.mark.parametrize("form", ["{} sesame", "{}=sesame"])
+def test_secrets_are_no_options(option: str, name: str, form: str) -> None:
+    """Everybody on the machine could read them; the line says where they go, and not what was given."""
+    code, text = invoke("run", *form.format(option).split(" "))
+    assert (2, True) == (code, f"{option}: secrets are no options; set {name} or {name}_FILE" in text)
+    assert "sesame" not in text
+
+
+@pytest.mark.parametrize(
+    "arguments", [["amqp://u:sesame@h//"], ["run", "amqp://u:sesame@h//"], ["run", "--broker", "amqp://u:sesame@h//"]]
+)
+def test_a_url_in_the_wrong_place_is_not_repeated_with_its_password(arguments: list[str]) -> None:
+    """Output of a container is kept, and read by others."""
+    code, text = invoke(*arguments)
+    assert (2, False) == (code, "sesame" in text)
+
+
+@pytest.mark.parametrize(
+    ("option", "near"), [("--quue", "--queue"), ("--brokerurl", "--broker-url"), ("--log-levle", "--log-level")]
+)
+def test_an_option_mistyped_is_answered_with_the_nearest(option: str, near: str) -> None:
+    """One of the core's."""
+    code, text = invoke("run", option, "x")
+    assert (2, True) == (code, near in text.splitlines()[-1])
+
+
+def test_an_option_without_its_value_is_wrong_usage() -> None:
+    """The core's and a sink's alike."""
+    for option in ("--queue", "--sqlite-path"):
+        code, text = invoke("run", option)
+        assert (2, True) == (code, f"'{option}' requires an argument" in text)
+
+
+def test_an_option_wins_over_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sink's and the core's; the last of two counts."""
+    monkeypatch.setenv("BRIDGE_QUEUE", "variable")
+    monkeypatch.setenv("BRIDGE_SQLITE_PATH", "/variable")
+
+    @click.command(cls=options.SettingsCommand)
+    @click.pass_context
+    def show(ctx: click.Context) -> None:
+        shown = options.loaded(ctx).effective()
+        click.echo(f"{shown['BRIDGE_QUEUE']} {shown['BRIDGE_SQLITE_PATH']}")
+
+    assert "variable /variable\n" == CliRunner().invoke(show, []).output
+    given = ["--sqlite-path", "/first", "--queue=option", "--sqlite-path=/option"]
+    assert "option /option\n" == CliRunner().invoke(show, given).output
+
+
+def test_a_failure_in_several_lines_has_the_name_on_each() -> None:
+    """So that a log collector knows whose they are."""
+    code, text = invoke("run", "--prefetch", "x", "--queue-type", "y")
+    assert (2, 2) == (code, len(text.splitlines()))
+    assert all(line.startswith("celery-event-bridge: BRIDGE_") for line in text.splitlines())

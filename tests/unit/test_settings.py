@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import traceback
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
+from hypothesis import assume, given, strategies as st
+from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
+from bridge import plugins, settings_values
 from bridge.secrets import hide_secrets, is_secret
-from bridge.settings import Settings
+from bridge.settings import NO_EVENTS, Settings
 from bridge.settings_source import Loaded, SettingsError, load
 
 
@@ -72,7 +78,14 @@ def test_durations(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize(
     ("text", "address"),
-    [("0.0.0.0:9810", ("0.0.0.0", 9810)), ("[::1]:80", ("::1", 80)), ("localhost:0", ("localhost", 0)), ("off", None)],
+    [
+        ("0.0.0.0:9810", ("0.0.0.0", 9810)),
+        ("[::1]:80", ("::1", 80)),
+        ("localhost:0", ("localhost", 0)),
+        (" localhost:65535 ", ("localhost", 65535)),
+        ("off", None),
+        (" OFF ", None),
+    ],
 )
 def test_addresses(text: str, address: tuple[str, int] | None) -> None:
     """HOST:PORT, an IPv6 address in brackets, or off."""
@@ -94,6 +107,11 @@ def test_addresses(text: str, address: tuple[str, int] | None) -> None:
         ("BRIDGE_EVENT_TYPES", "task-*,!", "event types separated by commas"),
         ("BRIDGE_HTTP", "9810", "HOST:PORT"),
         ("BRIDGE_HTTP", "localhost:99999", "HOST:PORT"),
+        ("BRIDGE_HTTP", "localhost:-1", "HOST:PORT"),
+        ("BRIDGE_HTTP", "localhost:", "HOST:PORT"),
+        ("BRIDGE_HTTP", "localhost:²", "HOST:PORT"),
+        ("BRIDGE_HTTP", ":9810", "HOST:PORT"),
+        ("BRIDGE_HTTP", "[]:9810", "HOST:PORT"),
         ("BRIDGE_BROKER_TRANSPORT_OPTIONS", "{", "JSON"),
         ("BRIDGE_BROKER_URL", "http://h/", "amqp://"),
         ("BRIDGE_BROKER_URL", ";", "a URL such as"),
@@ -235,7 +253,9 @@ def test_tls_needs_a_tls_url_and_both_halves(tmp_path: Path) -> None:
     assert settings(BRIDGE_BROKER_URL="amqps://h", BRIDGE_BROKER_TLS_CA=str(file)).broker_tls_ca == file
 
 
-@pytest.mark.parametrize("password", ["sesame", "ses:ame", "ses@ame", "ses/ame", "ses#ame?x", "%40sesame"])
+@pytest.mark.parametrize(
+    "password", ["sesame", "ses:ame", "ses@ame", "ses/ame", "ses;ame", "1;s@e:s/ame", "ses#ame?x", "%40sesame"]
+)
 @pytest.mark.parametrize("scheme", ["amqp", "ftp"])
 def test_no_password_gets_into_an_error_or_a_listing(scheme: str, password: str) -> None:
     """Not even one that should have been encoded."""
@@ -263,3 +283,299 @@ def test_secrets_are_hidden_wherever_they_stand() -> None:
     for name in ("BRIDGE_KAFKA_SASL_PASSWORD", "BRIDGE_X_TOKEN", "BRIDGE_X_CLIENT_SECRET", "BRIDGE_X_API_KEY"):
         assert is_secret(name)
     assert not is_secret("BRIDGE_BROKER_TLS_KEY")
+
+
+LIMITS = [
+    ("BRIDGE_PREFETCH", "1", "0"),
+    ("BRIDGE_PREFETCH", "65535", "65536"),
+    ("BRIDGE_SHARDS", "1", "0"),
+    ("BRIDGE_QUEUE", "q" * 200, "q" * 201),
+    ("BRIDGE_QUEUE_TTL", "0", "-0.001"),
+    ("BRIDGE_QUEUE_TTL", "4294967", "4294967.1"),
+    ("BRIDGE_OVERFLOW_MAX_BYTES", "1", "0"),
+    ("BRIDGE_REJECTED_MAX_BYTES", "1", "0"),
+    ("BRIDGE_MAX_INFLIGHT_BYTES", "64KiB", "65535"),
+    ("BRIDGE_MAX_MESSAGE_BYTES", "1KiB", "1023"),
+    ("BRIDGE_RETRY_MAX_INTERVAL", "1ms", "0"),
+    ("BRIDGE_LET_GO_AFTER", "1ms", "0"),
+    ("BRIDGE_SHUTDOWN_TIMEOUT", "0", "-1"),
+    ("BRIDGE_HTTP", "h:65535", "h:65536"),
+    ("BRIDGE_SQLITE_RETENTION", "1s", "0"),
+]
+
+
+@pytest.mark.parametrize(("name", "last", "beyond"), LIMITS)
+def test_limits_are_inclusive(name: str, last: str, beyond: str) -> None:
+    """The last value that is allowed is taken, the next is refused by name."""
+    assert name in load({name: last}).effective()
+    assert error(**{name: beyond}).startswith(f"{name}={beyond}: ")
+
+
+@pytest.mark.parametrize("field", [name for name, field in Settings.model_fields.items() if field.metadata])
+def test_every_limit_has_been_tried(field: str) -> None:
+    """A limit that is new is in the table above; what takes no limit has a parser of its own."""
+    parsed = {"event_exchange", "event_types", "redact", "sink", "broker_transport_options"}
+    files = {"broker_tls_ca", "broker_tls_cert", "broker_tls_key"}
+    assert field in {name.removeprefix("BRIDGE_").lower() for name, _, _ in LIMITS} | parsed | files
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "field", "value"),
+    [
+        ("BRIDGE_QUEUE_TYPE", "Classic", "queue_type", "classic"),
+        ("BRIDGE_LOG_LEVEL", "DEBUG", "log_level", "debug"),
+        ("BRIDGE_LOG_FORMAT", "JSON", "log_format", "json"),
+        ("BRIDGE_DECLARE", "false", "declare", False),
+        ("BRIDGE_DECLARE", "0", "declare", False),
+        ("BRIDGE_DECLARE", "Yes", "declare", True),
+        ("BRIDGE_EVENT_EXCHANGE", "events", "event_exchange", "events"),
+        ("BRIDGE_EVENT_TYPES", "task-*, !task-sent ,task-*", "event_types", ("task-*", "!task-sent")),
+        ("BRIDGE_SINK", "sqlite, stdout,sqlite", "sink", ("sqlite", "stdout")),
+        ("BRIDGE_SHARDS", "1", "shards", 1),
+        ("BRIDGE_ORDERED", "false", "ordered", False),
+        ("BRIDGE_BROKER_TRANSPORT_OPTIONS", '{"a": {"b": 1}}', "broker_transport_options", {"a": {"b": 1}}),
+    ],
+)
+def test_texts_and_their_values(name: str, text: str, field: str, value: object) -> None:
+    """Case, blanks and repetitions do not matter where they mean nothing."""
+    assert value == getattr(settings(**{name: text}), field)
+
+
+@pytest.mark.parametrize("text", ["[]", "1", '"x"', "null"])
+def test_transport_options_are_an_object(text: str) -> None:
+    """JSON alone is not enough."""
+    assert error(BRIDGE_BROKER_TRANSPORT_OPTIONS=text).startswith("BRIDGE_BROKER_TRANSPORT_OPTIONS=")
+
+
+@pytest.mark.parametrize("text", ["!!task-sent", "!", "task-*,!"])
+def test_a_pattern_has_to_say_something(text: str) -> None:
+    """A lone exclamation mark, or two, is a mistake."""
+    assert "event types separated by commas" in error(BRIDGE_EVENT_TYPES=text)
+
+
+@given(st.integers(0, 2**60))
+def test_a_size_in_bytes_is_that_many(number: int) -> None:
+    """So is a number of KiB, 1024 times over, as long as a float can say it."""
+    assert number % 2**52 == settings_values.size(str(number % 2**52))
+    assert number % 2**42 * 1024 == settings_values.size(f" {number % 2**42} KiB ")
+
+
+@given(st.text(max_size=12))
+def test_a_parser_takes_a_text_or_says_what_is_allowed(text: str) -> None:
+    """No text makes a parser fail in any other way."""
+    parsers = ("size", "duration", "duration_or_never", "words", "patterns", "address")
+    failures = []
+    for name in parsers:
+        try:
+            getattr(settings_values, name)(text)
+        except ValueError as exc:
+            failures.append(str(exc))
+    assert [] == [failure for failure in failures if not failure.startswith("expected ")]
+
+
+@pytest.mark.parametrize("name", ["size", "duration", "duration_or_never", "words", "patterns", "address"])
+def test_what_is_no_text_is_taken_as_it_is(name: str) -> None:
+    """So that defaults and tests can give values."""
+    value = ("127.0.0.1", "9810")
+    assert value is getattr(settings_values, name)(value)
+
+
+def test_never_is_a_duration_where_it_may_be() -> None:
+    """Only a setting that can be without one takes it."""
+    assert "BRIDGE_SQLITE_RETENTION=never" in listing(BRIDGE_SQLITE_RETENTION="Never")
+    assert error(BRIDGE_LET_GO_AFTER="never").startswith("BRIDGE_LET_GO_AFTER=never: expected seconds")
+
+
+@pytest.mark.parametrize("transport", sorted(NO_EVENTS))
+def test_every_transport_without_fan_out_is_refused(transport: str) -> None:
+    """Celery's events cannot travel there, whichever of several URLs it is."""
+    assert "no fan-out" in error(BRIDGE_BROKER_URL=f"amqp://h//;{transport}://h")
+
+
+@pytest.mark.parametrize("scheme", ["amqp", "amqps", "pyamqp"])
+def test_every_scheme_of_rabbitmq_is_served(scheme: str) -> None:
+    """Celery's documentation uses all of them."""
+    assert (f"{scheme}://h//",) == settings(BRIDGE_BROKER_URL=f"{scheme}://h//").broker_urls
+
+
+def test_the_sinks_errors_have_the_sinks_prefix() -> None:
+    """The line names the variable as the user wrote it."""
+    assert error(BRIDGE_SINK="redis", BRIDGE_REDIS_WAIT="-1").startswith("BRIDGE_REDIS_WAIT=-1: ")
+    assert error(BRIDGE_SINK="redis", BRIDGE_REDIS_URL="http://h").startswith("BRIDGE_REDIS_URL=http://h: ")
+
+
+def test_a_file_wins_over_celerys_variable_and_an_option_over_all(tmp_path: Path) -> None:
+    """The nearest to the bridge counts."""
+    file = tmp_path / "url"
+    file.write_bytes(b"amqp://file//\r\n")
+    environ = {"CELERY_BROKER_URL": "amqp://celery//", "BRIDGE_BROKER_URL_FILE": str(file)}
+    assert ("amqp://file//",) == load(environ).settings.broker_urls
+    options = {"BRIDGE_BROKER_URL": "amqp://option//"}
+    assert ("amqp://option//",) == load(environ, options).settings.broker_urls
+    assert ("amqp://option//",) == load({"CELERY_BROKER_URL": "amqp://celery//"}, options).settings.broker_urls
+
+
+def test_empty_files_and_fallbacks_are_unset() -> None:
+    """An empty `_FILE` beside a value is no conflict, and Celery's variable may be empty too."""
+    assert "a" == settings(BRIDGE_QUEUE="a", BRIDGE_QUEUE_FILE="").queue
+    assert "celeryev.bridge" == settings(BRIDGE_QUEUE_FILE=" ").queue
+    assert ("amqp://guest:guest@localhost:5672//",) == settings(CELERY_BROKER_URL="", BRIDGE_BROKER_URL="").broker_urls
+
+
+def test_a_sinks_secret_in_a_file_and_in_a_variable_is_too_much(tmp_path: Path) -> None:
+    """The error names both variables and neither value."""
+    (tmp_path / "url").write_text("redis://:sesame@h/1")
+    text = error(BRIDGE_SINK="redis", BRIDGE_REDIS_URL="redis://:open@h/0", BRIDGE_REDIS_URL_FILE=str(tmp_path / "url"))
+    assert "BRIDGE_REDIS_URL and BRIDGE_REDIS_URL_FILE: both are set; give one of them" == text
+
+
+def test_variables_of_others_are_not_looked_at() -> None:
+    """Nothing without the prefix is a setting, a file or unknown."""
+    assert {} == load({"PREFETCH": "0", "CELERY_QUEUE": "x", "MYBRIDGE_QUEUE_FILE": "/none"}).unknown
+
+
+def test_the_settings_cannot_be_changed() -> None:
+    """What was validated is what runs."""
+    with pytest.raises(ValidationError, match="frozen"):
+        settings().prefetch = 5
+
+
+@pytest.mark.parametrize("cut", ["verify", "key"])
+def test_tls_is_all_or_nothing(tmp_path: Path, cut: str) -> None:
+    """Turning verification off for amqp://, or a key without its certificate, is a mistake."""
+    file = tmp_path / "x.pem"
+    file.touch()
+    if cut == "verify":
+        assert "only used with amqps://" in error(BRIDGE_BROKER_TLS_VERIFY="false")
+        assert not settings(BRIDGE_BROKER_URL="amqps://h", BRIDGE_BROKER_TLS_VERIFY="false").broker_tls_verify
+    else:
+        both = {"BRIDGE_BROKER_TLS_CERT": str(file), "BRIDGE_BROKER_TLS_KEY": str(file)}
+        assert "both or neither" in error(BRIDGE_BROKER_URL="amqps://h", BRIDGE_BROKER_TLS_KEY=str(file))
+        assert file == settings(BRIDGE_BROKER_URL="amqps://h", **both).broker_tls_key
+
+
+def listing(**variables: str) -> list[str]:
+    return [f"{name}={text}" for name, text in load(variables).effective().items()]
+
+
+def test_the_listing_has_every_setting_as_it_would_be_written() -> None:
+    """The core's and the selected sinks', and no other sink's."""
+    lines = listing(BRIDGE_SINK="stdout,sqlite", BRIDGE_DECLARE="no", BRIDGE_HTTP="off")
+    names = [line.partition("=")[0] for line in lines]
+    assert [f"BRIDGE_{name.upper()}" for name in Settings.model_fields] == names[: len(Settings.model_fields)]
+    assert {"BRIDGE_SQLITE_PATH", "BRIDGE_SQLITE_RETENTION"} == set(names[len(Settings.model_fields) :])
+    assert {"BRIDGE_SINK=stdout,sqlite", "BRIDGE_DECLARE=false", "BRIDGE_HTTP=off", "BRIDGE_BROKER_TLS_CA=unset"} <= {
+        *lines
+    }
+    assert "BRIDGE_HTTP=127.0.0.1:9810" in listing()
+
+
+def test_the_listing_hides_secrets() -> None:
+    """In URLs, in a URL's query, and in the transport's options."""
+    shown = "\n".join(
+        listing(
+            BRIDGE_BROKER_URL="amqp://u:sesame@a//;amqp://v:ses%40ame@b//",
+            BRIDGE_BROKER_TRANSPORT_OPTIONS='{"login": {"password": "ses\'ame"}, "api_token": "sesame", "x": 1}',
+            BRIDGE_SINK="redis",
+            BRIDGE_REDIS_URL="redis://h/0?password=sesame&socket_keepalive=yes",
+        )
+    )
+    assert [] == [password for password in ("sesame", "ses%40ame", "ses'ame") if password in shown]
+    assert "BRIDGE_BROKER_URL=amqp://u:**@a//;amqp://v:**@b//" in shown
+    assert "BRIDGE_REDIS_URL=redis://h/0?password=**&socket_keepalive=yes" in shown
+    assert "'x': 1" in shown
+
+
+@pytest.mark.parametrize("text", ['{"password": "sesame"', "{'password': 'sesame'}", '{"a": {"my_secret": "sesame"]'])
+def test_broken_json_shows_no_secret(text: str) -> None:
+    """It is what a person mistyped, quotes and all."""
+    assert "sesame" not in error(BRIDGE_BROKER_TRANSPORT_OPTIONS=text)
+
+
+def test_no_traceback_of_an_error_has_a_secret() -> None:
+    """The library's own error, which prints values, is neither its cause nor its context."""
+    with pytest.raises(SettingsError) as failure:
+        load({"BRIDGE_BROKER_URL": "amqp://u:sesame@h:99999//", "BRIDGE_PREFETCH": "x"})
+    assert failure.value.__cause__ is failure.value.__context__ is None
+    assert "sesame" not in "".join(traceback.format_exception_only(failure.value))
+
+
+class Opened(BaseModel):
+    """Settings of a sink that is not ours and takes whatever has its prefix."""
+
+    model_config = ConfigDict(extra="allow")
+
+    password: SecretStr = SecretStr("")
+    api_key: str = ""
+    size: int = 1
+
+
+class OpenedSink:
+    Settings = Opened
+
+
+@pytest.fixture
+def third_party(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three sinks that somebody else has installed; one lacks a library, ours and all."""
+    entries = [
+        EntryPoint("my-store", f"{__name__}:OpenedSink", plugins.SINKS),
+        EntryPoint("lacking", "no_such_library.sink:Sink", plugins.SINKS),
+        EntryPoint("redis", "no_such_library.sink:Sink", plugins.SINKS),
+    ]
+    entries[0].__dict__["load"] = lambda: OpenedSink
+    monkeypatch.setattr(plugins, "entry_points", lambda group: entries if group == plugins.SINKS else [])
+
+
+@pytest.mark.usefixtures("third_party")
+def test_a_sink_of_a_third_party_is_as_good_as_ours() -> None:
+    """Its settings have its prefix, and what its model takes is not unknown."""
+    loaded = load({"BRIDGE_SINK": "my-store", "BRIDGE_MY_STORE_SIZE": "3", "BRIDGE_MY_STORE_ANYTHING": "x"})
+    (_, opened) = loaded.sinks["my-store"]
+    assert {"password": SecretStr(""), "api_key": "", "size": 3, "anything": "x"} == dict(opened)
+    assert {} == loaded.unknown
+
+
+@pytest.mark.usefixtures("third_party")
+def test_a_third_partys_secrets_are_hidden() -> None:
+    """By their type, or by their name."""
+    variables = {"BRIDGE_SINK": "my-store", "BRIDGE_MY_STORE_PASSWORD": "sesame", "BRIDGE_MY_STORE_API_KEY": "sesame"}
+    shown = load(variables).effective()
+    assert ("**", "**") == (shown["BRIDGE_MY_STORE_PASSWORD"], shown["BRIDGE_MY_STORE_API_KEY"])
+    assert "sesame" not in error(**variables, BRIDGE_MY_STORE_SIZE="x")
+
+
+@pytest.mark.usefixtures("third_party")
+@pytest.mark.parametrize(
+    ("sink", "text"),
+    [
+        ("lacking", "BRIDGE_SINK=lacking: the package 'no_such_library' is not installed: install it"),
+        ("redis", "pip install 'celery-event-bridge[redis]'"),
+        ("sqlite", "BRIDGE_SINK=sqlite: not available yet"),
+        ("nothing", "BRIDGE_SINK=nothing: no such sink; there are lacking, my-store, redis"),
+    ],
+)
+def test_a_sink_that_cannot_be_had(sink: str, text: str) -> None:
+    """The line says what to install, or what there is."""
+    assert text in error(BRIDGE_SINK=sink)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "amqp://u:{}@h//",
+        "amqp://u:{}@h//;amqp://v:{}@k//",
+        "lost amqp://u:{}@h:5672//: try again",
+        "redis://:{}@h/0",
+        "redis://h/0?db=1&password={}&x=y",
+        '{{"password": "{}"}}',
+        "{{'PassWord' : '{}'}}",
+    ],
+)
+@given(st.text("abcXYZ019:/@;!$%#?=+-_.~^()[]{}", min_size=8, max_size=20))
+def test_whatever_a_password_is_made_of_it_is_hidden(text: str, password: str) -> None:
+    """In every place where one may stand, and what surrounds it stays."""
+    if "?" in text:
+        password = password.replace("&", "").replace("#", "")
+    assume(not re.search(r";[a-zA-Z][\w+.-]*://", password))  # that is where the next URL begins
+    count = text.count("{}")
+    assert text.format(*["**"] * count) == hide_secrets(text.format(*[password] * count))

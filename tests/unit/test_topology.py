@@ -8,7 +8,7 @@ import pytest
 from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed
 
 from bridge.settings_source import load
-from bridge.topology import Topology, explain
+from bridge.topology import DELIVERY_LIMIT, QueueSpec, Topology, declare_queue, explain
 
 LIVE = {
     "x-queue-type": "quorum",
@@ -98,3 +98,149 @@ def refusal(kind: Any, code: int, text: str) -> Exception:
     error: Exception = kind(text, (50, 10), "Queue.declare")
     assert code == kind.code
     return error
+
+
+class Recorder:
+    """A channel that writes down what it is asked."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    def exchange_declare(self, exchange: str, kind: str, **flags: bool) -> None:
+        self.calls.append(("exchange", exchange, kind, flags))
+
+    def queue_declare(self, queue: str, *, arguments: dict[str, Any], **flags: bool) -> None:
+        self.calls.append(("queue", queue, arguments, flags))
+
+    def queue_bind(self, queue: str, exchange: str, *, routing_key: str) -> None:
+        self.calls.append(("bind", queue, exchange, routing_key))
+
+
+def test_what_is_declared() -> None:
+    """Celery's exchange as Celery declares it, the queues in their order, the live one bound to every event."""
+    channel, lasting = Recorder(), {"durable": True, "auto_delete": False}
+    topology(BRIDGE_EVENT_EXCHANGE="events", BRIDGE_QUEUE="q").declare(channel)
+    assert [
+        ("exchange", "events", "topic", lasting),
+        ("queue", "q.rejected", OVERFLOW | {"x-max-length-bytes": 256 * 2**20}, lasting),
+        ("queue", "q.overflow", OVERFLOW, lasting),
+        ("queue", "q", LIVE | {"x-dead-letter-routing-key": "q.overflow"}, lasting),
+        ("bind", "q", "events", "#"),
+    ] == channel.calls
+
+
+def test_the_arguments_given_to_the_client_are_its_own() -> None:
+    """It may change them; the specification stays."""
+    channel, arguments = Recorder(), {"x-queue-type": "quorum"}
+    declare_queue(channel, QueueSpec("q", arguments))
+    (_, _, given, _) = channel.calls[0]
+    assert arguments == given
+    assert arguments is not given
+
+
+def test_arguments_without_a_ttl() -> None:
+    """All that is left of the live queue's; the parking queue's are the same as ever."""
+    without = topology(BRIDGE_QUEUE_TTL="0")
+    kept = ("x-queue-type", "x-overflow", "x-delivery-limit", "x-max-length-bytes")
+    assert without.overflow is None
+    assert {name: LIVE[name] for name in kept} == dict(without.live.arguments)
+    assert OVERFLOW | {"x-max-length-bytes": 256 * 2**20} == dict(without.rejected.arguments)
+
+
+def test_arguments_of_classic_queues() -> None:
+    """What a broker without quorum queues understands, and dead-lettering at most once."""
+    classic = topology(BRIDGE_QUEUE_TYPE="classic", BRIDGE_OVERFLOW_MAX_BYTES="1GiB", BRIDGE_REJECTED_MAX_BYTES="5")
+    bounded = {"x-queue-type": "classic", "x-overflow": "drop-head"}
+    assert {
+        "celeryev.bridge.rejected": bounded | {"x-max-length-bytes": 5},
+        "celeryev.bridge.overflow": bounded | {"x-max-length-bytes": 2**30},
+        "celeryev.bridge": {
+            "x-queue-type": "classic",
+            "x-overflow": "reject-publish",
+            "x-max-length-bytes": 2**30,
+            "x-message-ttl": 5000,
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": "celeryev.bridge.overflow",
+        },
+    } == {queue.name: dict(queue.arguments) for queue in classic.queues}
+
+
+@pytest.mark.parametrize(
+    ("text", "milliseconds"), [("0.5", 500), ("1ms", 1), ("2.0004", 2000), ("4294967", 4294967000)]
+)
+def test_the_ttl_is_whole_milliseconds(text: str, milliseconds: int) -> None:
+    """RabbitMQ refuses a fraction, and 2^32 and more."""
+    ttl = topology(BRIDGE_QUEUE_TTL=text).live.arguments["x-message-ttl"]
+    assert (milliseconds, int) == (ttl, type(ttl))
+    assert ttl < 2**32
+
+
+def test_a_crash_loop_throws_no_event_away() -> None:
+    """RabbitMQ 4 gives a message up after 20 returns unless told otherwise."""
+    limits = {queue.name: queue.arguments["x-delivery-limit"] for queue in topology().queues}
+    assert {DELIVERY_LIMIT} == set(limits.values())
+    assert DELIVERY_LIMIT > 100_000
+
+
+WAYS_OUT = "or choose another name with BRIDGE_QUEUE"
+MISMATCH = "PRECONDITION_FAILED - inequivalent arg"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            f"{MISMATCH} 'x-message-ttl' for queue 'ie' in vhost '/': received '7000' but current is '5000'",
+            (
+                "queue 'ie' exists with x-message-ttl=5000, the settings ask for x-message-ttl=7000: "
+                f"set BRIDGE_QUEUE_TTL to match it, {WAYS_OUT}"
+            ),
+        ),
+        (
+            (
+                f"{MISMATCH} 'x-dead-letter-exchange' for queue 'ie' in vhost '/': "
+                "received none but current is the value '' of type 'longstr'"
+            ),
+            (
+                "queue 'ie' exists with x-dead-letter-exchange='', the settings ask for x-dead-letter-exchange=none: "
+                f"set BRIDGE_QUEUE_TTL to match it, {WAYS_OUT}"
+            ),
+        ),
+        (
+            (
+                f"{MISMATCH} 'x-overflow' for queue 'a: b' in vhost 'v': received the value 'drop-head' of type "
+                "'longstr' but current is none"
+            ),
+            (
+                "queue 'a: b' exists with x-overflow=none, the settings ask for x-overflow=drop-head: "
+                f"delete it once it is empty, {WAYS_OUT}"
+            ),
+        ),
+        (
+            f"{MISMATCH} 'durable' for queue 'q' in vhost '/': as nobody has ever seen it",
+            (
+                "queue 'q' exists with durable=one, the settings ask for durable=another: "
+                f"delete it once it is empty, {WAYS_OUT}"
+            ),
+        ),
+    ],
+)
+def test_a_mismatch_is_one_line_with_two_ways_out(text: str, line: str) -> None:
+    """It names the queue, the argument and both values, whichever way RabbitMQ says it."""
+    assert line == explain(refusal(PreconditionFailed, 406, text))
+
+
+def test_a_refusal_keeps_the_brokers_own_words() -> None:
+    """They name the queue, the user and the vhost."""
+    refused = "ACCESS_REFUSED - configure access to queue 'q' in vhost '/' refused for user 'u'"
+    assert explain(refusal(AccessRefused, 403, refused)).startswith(f"{refused}: grant this user")
+    missing = "NOT_FOUND - no queue 'q' in vhost '/'"
+    assert explain(refusal(NotFound, 404, missing)).startswith(f"{missing}: BRIDGE_DECLARE=false expects")
+    other = "PRECONDITION_FAILED - unknown delivery tag 7"
+    assert f"406 {other}" == explain(refusal(PreconditionFailed, 406, other))
+
+
+def test_an_error_without_words_is_named() -> None:
+    """A line that says nothing helps nobody."""
+    assert "TimeoutError" == explain(TimeoutError())
+    assert explain(AccessRefused()).startswith("AccessRefused")

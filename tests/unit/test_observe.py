@@ -394,6 +394,15 @@ def test_head_is_get_without_the_page(metrics: Metrics, status: Status, path: st
     assert length == pytest.approx(head[2], rel=0.01)  # the numbers in metrics change from one to the next
 
 
+def test_after_the_headers_of_head_nothing_follows(metrics: Metrics, status: Status) -> None:
+    """On the wire, where a client that reuses its connection would take a page for the next answer."""
+    with pages.serve(("127.0.0.1", 0), status, metrics) as address:
+        host, port = address.split(":")
+        with socket.create_connection((host, int(port)), timeout=5) as connection, connection.makefile("rb") as answer:
+            connection.sendall(b"HEAD /livez HTTP/1.0\r\n\r\n")
+            assert answer.read().endswith(b"Content-Length: 3\r\n\r\n")
+
+
 def test_a_page_that_is_not_there_names_those_that_are(metrics: Metrics, status: Status) -> None:
     """So that nobody has to look them up; other methods are refused."""
     with pages.serve(("127.0.0.1", 0), status, metrics) as address:

@@ -506,6 +506,7 @@ class Opened(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     password: SecretStr = SecretStr("")
+    pin: SecretStr = SecretStr("")
     api_key: str = ""
     size: int = 1
 
@@ -531,16 +532,17 @@ def test_a_sink_of_a_third_party_is_as_good_as_ours() -> None:
     """Its settings have its prefix, and what its model takes is not unknown."""
     loaded = load({"BRIDGE_SINK": "my-store", "BRIDGE_MY_STORE_SIZE": "3", "BRIDGE_MY_STORE_ANYTHING": "x"})
     (_, opened) = loaded.sinks["my-store"]
-    assert {"password": SecretStr(""), "api_key": "", "size": 3, "anything": "x"} == dict(opened)
+    assert {"password": SecretStr(""), "pin": SecretStr(""), "api_key": "", "size": 3, "anything": "x"} == dict(opened)
     assert {} == loaded.unknown
 
 
 @pytest.mark.usefixtures("third_party")
 def test_a_third_partys_secrets_are_hidden() -> None:
     """By their type, or by their name."""
-    variables = {"BRIDGE_SINK": "my-store", "BRIDGE_MY_STORE_PASSWORD": "sesame", "BRIDGE_MY_STORE_API_KEY": "sesame"}
+    secrets = {f"BRIDGE_MY_STORE_{name}": "sesame" for name in ("PASSWORD", "API_KEY", "PIN")}
+    variables = {"BRIDGE_SINK": "my-store"} | secrets
     shown = load(variables).effective()
-    assert ("**", "**") == (shown["BRIDGE_MY_STORE_PASSWORD"], shown["BRIDGE_MY_STORE_API_KEY"])
+    assert dict.fromkeys(secrets, "**") == {name: shown[name] for name in secrets}
     assert "sesame" not in error(**variables, BRIDGE_MY_STORE_SIZE="x")
 
 

@@ -109,7 +109,7 @@ def _read(environ: Mapping[str, str], options: Mapping[str, str]) -> dict[str, s
 
 def _content(name: str, path: str) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+        return Path(path).read_text(encoding="utf-8").removesuffix("\n")
     except OSError as exc:
         raise SettingsError(f"{name}={path}: cannot read the file: {exc.strerror}") from exc
     except UnicodeDecodeError as exc:
@@ -143,10 +143,16 @@ def _explain(prefix: str, error: Any, variables: Mapping[str, str], origin: Mapp
         return str(message)
     variable = prefix + str(error["loc"][0]).upper()
     text = variables.get(variable, "")
-    shown = "**" if is_secret(variable) else hide_secrets(text)
+    return f"{origin.get(variable, variable)}={_harmless(variable, text)}: {message}"
+
+
+def _harmless(variable: str, text: str) -> str:
+    """The text as it may be shown."""
+    if is_secret(variable):
+        return "**"
     if "@" in text and "://" not in text:  # a URL whose scheme was forgotten
-        shown = f"**@{text.rpartition('@')[2]}"
-    return f"{origin.get(variable, variable)}={shown}: {message}"
+        return f"**@{text.rpartition('@')[2]}"
+    return hide_secrets(text)
 
 
 def _unknown(variables: Mapping[str, str], sinks: Mapping[str, tuple[SinkPlugin, BaseModel]]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from tests import oracle
 from tests.servers import Redis
+from tests.servers.debian import until
 
 FULL = bool(os.environ.get("FULL"))
 
@@ -55,8 +56,6 @@ class SqliteStore:
     def stop(self) -> None:
         # A writer lets go of the lock between two transactions; SQLite's own waiting is too coarse to get in there.
         self._lock = sqlite3.connect(self.path, isolation_level=None, timeout=0.0, check_same_thread=False)
-        from tests.servers.debian import until
-
         until(self._try_lock, 20, "the test has SQLite's write lock")
 
     def start(self) -> None:

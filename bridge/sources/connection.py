@@ -92,7 +92,7 @@ def abandon(connection: amqp.Connection | None) -> None:
 def tls_options(settings: Settings, url: str) -> dict[str, Any] | bool:
     """What kombu takes as `ssl` for this URL; made anew for each, since it names the host to verify."""
     parts = urlsplit(url)
-    if parts.scheme not in ("amqps", "pyamqps"):
+    if parts.scheme != "amqps":
         return False
     options: dict[str, Any] = {
         "ca_certs": _path(settings.broker_tls_ca),

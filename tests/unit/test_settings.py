@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given, strategies as st
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
-from bridge import plugins, settings_values
+from bridge import plugins, settings_source, settings_values
 from bridge.secrets import hide_secrets, is_secret
 from bridge.settings import NO_EVENTS, Settings
 from bridge.settings_source import Loaded, SettingsError, load
@@ -581,3 +581,8 @@ def test_whatever_a_password_is_made_of_it_is_hidden(text: str, password: str) -
     assume(not re.search(r";[a-zA-Z][\w+.-]*://", password))  # that is where the next URL begins
     count = text.count("{}")
     assert text.format(*["**"] * count) == hide_secrets(text.format(*[password] * count))
+
+
+def test_a_secret_shows_nothing_of_itself() -> None:
+    """Not even what stands after an @, as it does in a URL."""
+    assert "**" == settings_source._harmless("BRIDGE_X_PASSWORD", "open@sesame")

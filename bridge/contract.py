@@ -8,7 +8,8 @@ Every event handed over by `send` gets exactly one verdict, some time later, fro
 (durable, as far as this sink's settings promise it), *retry* (not stored, or nobody can tell; the relay
 hands it over again after a pause) or *refused* (never, however often it is tried; the relay parks the
 message it came in). An event is never handed over again before its verdict. Only *stored* lets go of the
-event at the broker, so a sink that says it too early loses events.
+event at the broker, so a sink that says it too early loses events. A sink whose client goes on trying by itself
+tells of an outage with *retry* on no event at all.
 
 An error class exists here only where the relay acts differently on it. Anything else that a sink raises is
 taken for a bug: the process ends, and the broker hands what it held to a replica.
@@ -115,7 +116,8 @@ class SinkPlugin(Protocol):
 
     Settings: ClassVar[type[BaseModel]]
     """Its settings: field `url` of the sink `redis` is read from `BRIDGE_REDIS_URL`. A model with
-    `extra="allow"` gets every other variable of that prefix as well, its name in lower case."""
+    `extra="allow"` gets every other variable of that prefix as well, its name in lower case; one whose name is in its
+    class attribute `ending_in_file` is a path itself, and not one to a file that holds the value."""
 
     def __call__(self, settings: Any) -> Sink:
         """The sink with these settings, an instance of `Settings`; it connects when opened."""

@@ -32,6 +32,8 @@ IDLE_WAIT = 0.5
 """Seconds to wait on the socket when nothing is in hand; also how late a stop is noticed at most."""
 OWED_WAIT = 0.002
 """Seconds to wait on the socket while the sink owes verdicts and the last turn brought none."""
+AWAY_WAIT = 3.0
+"""Seconds without a verdict from a sink known to be away after which a stop waits for it no longer."""
 
 
 class Relay:
@@ -212,8 +214,7 @@ class Relay:
             return
         if not self._handed and self._stream.reason is None:
             self._progress_at = now
-        events = list(self._pending)
-        self._pending.clear()
+        events, self._pending = list(self._pending), deque()
         self._handed += len(events)
         self._sink.send(events)
 
@@ -227,8 +228,9 @@ class Relay:
         for verdict in verdicts:
             self._handed -= len(verdict.events)
             if verdict.outcome is Outcome.RETRY:
-                failure = verdict.reason
-                again += [event for event in verdict.events if self._still_ours(event)]
+                again += (ours := [event for event in verdict.events if self._still_ours(event)])
+                if ours or not verdict.events:  # on what went back to the broker long ago it is no news
+                    failure = verdict.reason
             else:
                 self._settle(verdict)
         self._pending.extendleft(reversed(again))
@@ -284,7 +286,7 @@ class Relay:
 
     def _unfinished(self) -> bool:
         """Whether waiting can still settle something: no end is known to be away."""
-        if self._stream.reason and not self._handed:
+        if self._stream.reason and not (self._handed and self._stuck_for(time.monotonic()) < AWAY_WAIT):
             return False
         return bool(self._handed or self._pending or (self._parker.waiting and self._parker.available))
 

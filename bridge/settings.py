@@ -56,7 +56,7 @@ class Settings(BaseModel):
         (), description="fields to blank; not available yet"
     )
     sink: Annotated[tuple[str, ...], BeforeValidator(words)] = Field(
-        ("sqlite",), description="redis, sqlite, stdout, or several: redis,sqlite; kafka is not available yet"
+        ("sqlite",), description="kafka, redis, sqlite, stdout, or several: kafka,redis"
     )
     retry_max_interval: Seconds = Field(10.0, gt=0, description="seconds that retries back off to at most")
     let_go_after: Seconds = Field(30.0, gt=0, description="seconds of sink outage until messages in hand go back")

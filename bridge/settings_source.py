@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -53,7 +53,10 @@ class Loaded(msgspec.Struct, frozen=True):
 
 def load(environ: Mapping[str, str], options: Mapping[str, str] | None = None) -> Loaded:
     """Settings from the environment; `options`, by variable name, win over it. Raises SettingsError."""
-    variables = _read(environ, options or {})
+    options = options or {}
+    given = _given(environ)
+    sinks_own = tuple(sink_prefix(name) for name in plugins.installed())
+    variables = _resolved({name: text for name, text in given.items() if not _is_sinks(name, sinks_own)}, options)
     core = {name: text for name, text in variables.items() if _field(name, Settings)}
     origin = {}
     if "BRIDGE_BROKER_URL" not in core and environ.get("CELERY_BROKER_URL"):
@@ -67,6 +70,9 @@ def load(environ: Mapping[str, str], options: Mapping[str, str] | None = None) -
         except plugins.SinkNotInstalled as exc:
             raise SettingsError(str(exc)) from exc
         prefix = sink_prefix(name)
+        of_sink = {variable: text for variable, text in given.items() if _is_sinks(variable, prefix)}
+        literal = {prefix + field.upper() for field in getattr(plugin.Settings, "ending_in_file", ())}
+        variables |= _resolved(of_sink, options, literal)
         mine = {
             variable: text
             for variable, text in variables.items()
@@ -89,14 +95,25 @@ def all_variables() -> list[str]:
     return names
 
 
-def _read(environ: Mapping[str, str], options: Mapping[str, str]) -> dict[str, str]:
-    """The variables by name, `_FILE` resolved. An empty one counts as unset, as compose files leave it."""
-    given = {name: text for name, text in environ.items() if name.startswith(PREFIX) and text.strip()}
-    given = {name: text for name, text in given.items() if not _is_kubernetes(name, text)}
+def _given(environ: Mapping[str, str]) -> dict[str, str]:
+    """Our variables. An empty one counts as unset, as compose files leave it."""
+    return {
+        name: text
+        for name, text in environ.items()
+        if name.startswith(PREFIX) and text.strip() and not _is_kubernetes(name, text)
+    }
+
+
+def _is_sinks(variable: str, prefix: str | tuple[str, ...]) -> bool:
+    return variable.startswith(prefix) and not _field(variable.removesuffix(FILE), Settings)
+
+
+def _resolved(given: Mapping[str, str], options: Mapping[str, str], literal: Collection[str] = ()) -> dict[str, str]:
+    """The variables by name: options over them, each `_FILE` read unless it is one of the `literal` names."""
     variables = dict(given)
     for name, path in given.items():
         target = name.removesuffix(FILE)
-        if target == name:
+        if target == name or name in literal:
             continue
         del variables[name]
         if target in options:
@@ -175,20 +192,20 @@ def _unknown(variables: Mapping[str, str], sinks: Mapping[str, tuple[SinkPlugin,
 
 
 def _shown(prefix: str, model: BaseModel) -> dict[str, str]:
-    return {prefix + name.upper(): _text(name, value) for name, value in model}
+    return {prefix + name.upper(): _text(prefix + name.upper(), value) for name, value in model}
 
 
-_WITHOUT = {"http": "off", "retention": "never"}
+_WITHOUT = {"BRIDGE_HTTP": "off", "BRIDGE_SQLITE_RETENTION": "never"}
 """How the absence of a value is written."""
 
 
-def _text(name: str, value: Any) -> str:
+def _text(variable: str, value: Any) -> str:
     if value is None:
-        return _WITHOUT.get(name, "unset")
-    if isinstance(value, SecretStr) or (is_secret(name) and not isinstance(value, Path)):
+        return _WITHOUT.get(variable, "unset")
+    if isinstance(value, SecretStr) or (is_secret(variable) and not isinstance(value, Path)):
         return "**"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-        return (":" if name == "http" else ",").join(str(part) for part in value)
+        return (":" if variable == "BRIDGE_HTTP" else ",").join(str(part) for part in value)
     return hide_secrets(str(value))

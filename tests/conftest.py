@@ -11,8 +11,8 @@ from typing import TypeVar
 import pytest
 
 from tests.bridges import Bridge
-from tests.servers import RabbitMQ, Redis, ServerMissing, rabbitmq, redis
-from tests.stores import RedisStore, SqliteStore, Store
+from tests.servers import Kafka, RabbitMQ, Redis, ServerMissing, kafka, rabbitmq, redis
+from tests.stores import KafkaStore, RedisStore, SqliteStore, Store
 
 Server = TypeVar("Server")
 
@@ -68,6 +68,23 @@ def own_redis() -> Iterator[Redis]:
     yield from _serving(redis(own=True))
 
 
+@pytest.fixture(scope="session")
+def kafka_server() -> Iterator[Kafka]:
+    yield from _serving(kafka())
+
+
+@pytest.fixture(scope="module")
+def own_kafka() -> Iterator[Kafka]:
+    """A node that a test may stop, pause and kill, if it starts it again; each uses a topic of its own."""
+    yield from _serving(kafka(own=True))
+
+
+@pytest.fixture(scope="module")
+def kafka_cluster() -> Iterator[Kafka]:
+    """Three nodes that a test may kill one by one, if it starts them again."""
+    yield from _serving(kafka(own=True, nodes=3))
+
+
 @pytest.fixture
 def start_bridge(tmp_path: Path) -> Iterator[Callable[..., Bridge]]:
     """Starts bridges: `start_bridge(BRIDGE_SINK="redis", ...)`. They end with the test."""
@@ -84,9 +101,11 @@ def start_bridge(tmp_path: Path) -> Iterator[Callable[..., Bridge]]:
         print(f"{bridge.log_file.name}:\n{bridge.log_file.read_text()[-3000:]}")  # shown where the test has failed
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(params=["sqlite", "redis", "kafka"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """Each stream in turn, nobody else's, that the test may stop."""
     if request.param == "redis":
         return RedisStore(request.getfixturevalue("own_redis"))
+    if request.param == "kafka":
+        return KafkaStore(request.getfixturevalue("own_kafka"))
     return SqliteStore(tmp_path)

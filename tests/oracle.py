@@ -6,16 +6,24 @@ import base64
 import hashlib
 import json
 import sqlite3
+import subprocess
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import amqp
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 from redis import Redis
 
+from tests.servers.debian import program
+
 DATA = Path(__file__).parent / "data"
+ANSWER = 10.0
+"""Seconds for one question to Kafka."""
 
 
 class Published(NamedTuple):
@@ -168,6 +176,91 @@ def _entries(client: Redis, stream: str) -> Iterator[dict[bytes, bytes]]:
         for _, fields in page:
             yield fields
         first = f"({page[-1][0].decode()}"
+
+
+class Record(NamedTuple):
+    """One record of a Kafka topic."""
+
+    partition: int
+    offset: int
+    key: bytes
+    value: bytes
+    headers: dict[str, bytes]
+    timestamp: int
+    """Milliseconds since 1970."""
+
+
+def in_kafka(bootstrap: str, topic: str = "celery-events") -> list[Record]:
+    """All records that are there now, partition by partition, in order."""
+    with _reader(bootstrap) as reader:
+        ends = _ends(reader, topic)
+        reader.assign([TopicPartition(topic, number, first) for number, (first, _) in ends.items()])
+        waiting = {number for number, (first, last) in ends.items() if last > first}
+        records: list[Record] = []
+        answered = time.monotonic()
+        while waiting:
+            found = reader.consume(1000, timeout=0.1)  # waits for so many, or so long
+            answered = time.monotonic() if found else answered
+            assert time.monotonic() - answered < ANSWER, f"no answer from Kafka within {ANSWER:g} s"
+            for message in found:
+                error = message.error()
+                assert error is None or error.code() == KafkaError._PARTITION_EOF, error
+                if error is not None or message.offset() + 1 >= ends[message.partition()][1]:
+                    waiting.discard(message.partition())
+                if error is None:
+                    records.append(_record(message))
+    return sorted(records)
+
+
+def kafka_counts(bootstrap: str, topic: str = "celery-events") -> dict[int, int]:
+    """How many records each partition has now."""
+    with _reader(bootstrap) as reader:
+        return {number: last - first for number, (first, last) in _ends(reader, topic).items()}
+
+
+def by_kcat(bootstrap: str, topic: str) -> list[Record]:
+    """The same as kcat reads it, a client in C. Raises ServerMissing where there is none."""
+    # A line of numbers and headers, then key and value by their lengths.
+    command = [program("kcat", "kcat"), "-C", "-b", bootstrap, "-t", topic, "-o", "beginning", "-e", "-q"]
+    done = subprocess.run([*command, "-f", r"%p %o %T %K %S %h\n%k%s"], capture_output=True, timeout=60, check=True)
+    records, rest = [], done.stdout
+    while rest:
+        line, _, rest = rest.partition(b"\n")
+        *numbers, text = line.split(b" ", 5)
+        partition, offset, timestamp, key, value = map(int, numbers)
+        headers = {name.decode(): header for name, _, header in (one.partition(b"=") for one in text.split(b","))}
+        records.append(Record(partition, offset, rest[:key], rest[key : key + value], headers, timestamp))
+        rest = rest[key + value :]
+    return sorted(records)
+
+
+@contextmanager
+def _reader(bootstrap: str) -> Iterator[Consumer]:
+    reader = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "oracle",
+            "enable.auto.commit": "false",
+            "enable.partition.eof": "true",
+            "log_level": "0",
+        }
+    )
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+def _ends(reader: Consumer, topic: str) -> dict[int, tuple[int, int]]:
+    """The first offset of each partition, and the one after its last."""
+    partitions = reader.list_topics(topic, timeout=ANSWER).topics[topic].partitions
+    return {number: reader.get_watermark_offsets(TopicPartition(topic, number), ANSWER) for number in partitions}
+
+
+def _record(message: Any) -> Record:
+    headers = dict(message.headers() or ())
+    _, timestamp = message.timestamp()
+    return Record(message.partition(), message.offset(), message.key(), message.value(), headers, timestamp)
 
 
 def drain(url: str, queue: str) -> list[amqp.Message]:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import uuid
 from pathlib import Path
 from typing import Protocol
 
 from tests import oracle
-from tests.servers import Redis
+from tests.servers import Kafka, Redis
 from tests.servers.debian import until
 
 FULL = bool(os.environ.get("FULL"))
@@ -86,6 +87,36 @@ class RedisStore:
     def count(self) -> int:
         with self.server.client() as client:
             return int(client.xlen("celery-events"))
+
+    def stop(self) -> None:
+        self.server.kill()
+
+    def start(self) -> None:
+        self.server.start()
+
+
+class KafkaStore:
+    """A Kafka of the test's own; it is killed, and comes back with its log."""
+
+    def __init__(self, server: Kafka) -> None:
+        self.server = server
+        self.topic = f"events-{uuid.uuid4().hex[:8]}"
+        self.settings = {
+            "BRIDGE_SINK": "kafka",
+            "BRIDGE_KAFKA_BOOTSTRAP_SERVERS": server.bootstrap,
+            "BRIDGE_KAFKA_TOPIC": self.topic,
+            "BRIDGE_KAFKA_PARTITIONS": "3",
+        }
+
+    def bodies(self) -> list[bytes]:
+        return [record.value for record in oracle.in_kafka(self.server.bootstrap, self.topic)]
+
+    def count(self) -> int:
+        return sum(self.partitions().values())
+
+    def partitions(self) -> dict[int, int]:
+        """How many records each partition has."""
+        return oracle.kafka_counts(self.server.bootstrap, self.topic)
 
     def stop(self) -> None:
         self.server.kill()

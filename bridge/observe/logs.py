@@ -43,6 +43,8 @@ def configure(log_format: str | None, level: str) -> None:
     logging.basicConfig(handlers=[handler], level=max(LEVELS[level], logging.WARNING), force=True)
     # It warns of each delivery that arrives on a channel we have closed on purpose.
     logging.getLogger("amqp").setLevel(logging.ERROR)
+    # It tells of each attempt to reach a broker that is away; that it is, the relay says once.
+    logging.getLogger("librdkafka").setLevel(logging.WARNING if level == "debug" else logging.CRITICAL)
 
 
 def _without_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -1,4 +1,4 @@
-"""The scenario, top to bottom: `python -m examples.demo --sink sqlite` or `redis`; exits 0 if nothing is missing."""
+"""The scenario, top to bottom: `python -m examples.demo --sink kafka`; exits 0 if nothing is missing."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from amqp.exceptions import AMQPError
+from confluent_kafka import KafkaException
 from redis import RedisError
 from rich.console import Console
 from rich.markup import escape
@@ -43,7 +44,7 @@ SETTINGS = {
 
 FAILURES = (
     *(ServerMissing, RuntimeError, AssertionError, OSError, subprocess.SubprocessError),
-    *(AMQPError, RedisError, sqlite3.Error),
+    *(AMQPError, RedisError, KafkaException, sqlite3.Error),
 )
 """What a server, a process or a client may end in; a timeout is an OSError."""
 
@@ -173,7 +174,7 @@ class Demo:
 def main() -> int:
     """Run the demo; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m examples.demo", description="Lose nothing, and see it counted.")
-    parser.add_argument("--sink", choices=["sqlite", "redis"], default="sqlite")
+    parser.add_argument("--sink", choices=["sqlite", "redis", "kafka"], default="sqlite")
     sink = parser.parse_args().sink
     console = Console()
     start = time.monotonic()

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from confluent_kafka import KafkaException
 from redis import RedisError
 
 from tests import oracle, servers
@@ -111,11 +112,49 @@ class RedisStream:
             return None
 
 
+class KafkaStream:
+    """A Kafka of our own; standing still is its outage."""
+
+    once = False
+
+    def __init__(self, server: servers.Kafka) -> None:
+        self._server = server
+        self.settings = {
+            "BRIDGE_SINK": "kafka",
+            "BRIDGE_KAFKA_BOOTSTRAP_SERVERS": server.bootstrap,
+            "BRIDGE_KAFKA_PARTITIONS": "3",
+        }
+        self._paused = False
+
+    def pause(self) -> None:
+        self._server.pause()
+        self._paused = True
+
+    def resume(self) -> None:
+        self._server.resume()
+        self._paused = False
+
+    def events(self) -> list[Stored]:
+        records = oracle.in_kafka(self._server.bootstrap)
+        return [Stored(record.headers["ce_id"].decode(), record.value) for record in records]
+
+    def count(self) -> int | None:
+        if self._paused:
+            return None
+        try:
+            return sum(oracle.kafka_counts(self._server.bootstrap).values())
+        except KafkaException:
+            return None
+
+
 @contextmanager
 def stream(name: str, folder: Path) -> Iterator[Stream]:
     """The stream called `name`."""
     if name == "redis":
         with servers.redis(own=True) as server:
             yield RedisStream(server)
+    elif name == "kafka":
+        with servers.kafka(own=True) as broker:
+            yield KafkaStream(broker)
     else:
         yield SqliteStream(folder)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+import time
+from collections import Counter, defaultdict
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ import pytest
 
 from tests import oracle
 from tests.bridges import Bridge
+from tests.servers import Kafka
 from tests.servers.debian import until
+from tests.stores import KafkaStore
 
 JSON, MSGPACK, PICKLE = "application/json", "application/x-msgpack", "application/x-python-serialize"
 MESSAGES = oracle.captured()
@@ -107,13 +111,44 @@ def test_into_redis(start_bridge: Callable[..., Bridge], broker_url: str, redis_
     expected = expected_records()
     forward(start_bridge, broker_url, len(expected), BRIDGE_SINK="redis", BRIDGE_REDIS_URL=redis_url)
     wanted = []
-    for data, event_id, event_type, source, subject, _, time, content_type in expected:
-        fields = {"data": data, "id": event_id, "type": event_type, "source": source, "time": str(time)}
+    for data, event_id, event_type, source, subject, _, at, content_type in expected:
+        fields = {"data": data, "id": event_id, "type": event_type, "source": source, "time": str(at)}
         fields |= {"subject": subject} if subject else {}
         fields |= {"content_type": content_type} if content_type != JSON else {}
         wanted.append({name: value if isinstance(value, bytes) else value.encode() for name, value in fields.items()})
     found = [{name.decode(): value for name, value in entry.items()} for entry in oracle.in_redis(redis_url)]
     assert Counter(frozenset(entry.items()) for entry in wanted) == Counter(frozenset(entry.items()) for entry in found)
+    assert_only_pickles_are_parked(broker_url)
+
+
+def test_into_kafka(start_bridge: Callable[..., Bridge], broker_url: str, kafka_server: Kafka) -> None:
+    """Every JSON and msgpack event is a CloudEvents record with the contract's headers; every pickle is parked.
+
+    Read twice, by a plain consumer and by kcat, which knows nothing of Python.
+    """
+    expected = expected_records()
+    store = KafkaStore(kafka_server)
+    before = time.time()
+    forward(start_bridge, broker_url, len(expected), **store.settings)
+    wanted = Counter()
+    for data, event_id, event_type, source, subject, key, at, content_type in expected:
+        headers = {"ce_specversion": "1.0", "ce_id": event_id, "ce_type": f"celery.{event_type}", "ce_source": source}
+        headers |= {"content-type": content_type} | ({"ce_subject": subject} if subject else {})
+        wanted[(data, key.encode(), at // 1000, frozenset(headers.items()))] += 1
+    records = oracle.in_kafka(kafka_server.bootstrap, store.topic)
+    found = Counter()
+    for record in records:
+        headers = {name: value.decode() for name, value in record.headers.items()}
+        recorded = datetime.fromisoformat(headers.pop("ce_recordedtime"))
+        assert before - 1 <= recorded.timestamp() <= time.time()
+        found[(record.value, record.key, record.timestamp, frozenset(headers.items()))] += 1
+    assert wanted == found
+    assert records == oracle.by_kcat(kafka_server.bootstrap, store.topic)
+    partitions = defaultdict(set)
+    for record in records:
+        partitions[record.key].add(record.partition)
+    assert {1} == {len(numbers) for numbers in partitions.values()}, "a key's records are in one partition"
+    assert 3 == len({record.partition for record in records})
     assert_only_pickles_are_parked(broker_url)
 
 

@@ -230,7 +230,12 @@ def test_the_disk_is_full(start_bridge: Callable[..., Bridge], broker_url: str, 
 @pytest.mark.parametrize(
     ("settings", "wanted"),
     [
-        ({"BRIDGE_SINK": "kafka"}, "BRIDGE_SINK=kafka: not available yet"),
+        ({"BRIDGE_SINK": "kafka", "BRIDGE_KAFKA_ACKS": "1"}, "BRIDGE_KAFKA_ACKS=1: would break the promise"),
+        ({"BRIDGE_SINK": "kafka", "BRIDGE_KAFKA_TOPICS": "x"}, "BRIDGE_KAFKA_TOPICS=x: neither a setting nor"),
+        (
+            {"BRIDGE_SINK": "kafka", "BRIDGE_KAFKA_SSL_KEY_PEM": "sesame", "BRIDGE_KAFKA_SECURITY_PROTOCOL": "ssl"},
+            "BRIDGE_KAFKA_SSL_KEY_PEM=**: ",
+        ),
         ({"BRIDGE_SHARDS": "4"}, "BRIDGE_SHARDS=4: not available yet"),
         ({"BRIDGE_PREFETCH": "many"}, "BRIDGE_PREFETCH=many: expected a valid integer"),
         ({"BRIDGE_BROKER_URL": "redis://:open-sesame@h/0"}, "BRIDGE_BROKER_URL=redis://:**@h/0: "),

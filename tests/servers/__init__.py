@@ -1,9 +1,10 @@
 """Real servers for tests and the demo.
 
-`rabbitmq()` and `redis()` yield a server, in this order of preference: the one that `TEST_RABBITMQ_URL` or
-`TEST_REDIS_URL` names; a container, where a Docker engine answers; else a child process on free ports of 127.0.0.1,
-from Debian's packages, which are installed on first use. With `own=True` the first is passed over: such a server is
-nobody else's and may be killed. What was started stops with the process that asked for it, however that ends.
+`rabbitmq()`, `redis()` and `kafka()` yield a server, in this order of preference: the one that `TEST_RABBITMQ_URL`,
+`TEST_REDIS_URL` or `TEST_KAFKA_BOOTSTRAP_SERVERS` names; a container, where a Docker engine answers; else a child
+process on free ports of 127.0.0.1, from Debian's packages, which are installed on first use, Kafka by Maven. With
+`own=True` the first is passed over: such a server is nobody else's and may be killed. What was started stops with the
+process that asked for it, however that ends.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from contextlib import ExitStack, contextmanager
 
 from tests.servers import containers
 from tests.servers.debian import ServerMissing
+from tests.servers.kafka import GivenKafka, Kafka, NativeKafka
 from tests.servers.rabbitmq import GivenRabbitMQ, NativeRabbitMQ, RabbitMQ
 from tests.servers.redis import GivenRedis, NativeRedis, Redis
 
-__all__ = ["RabbitMQ", "Redis", "ServerMissing", "rabbitmq", "redis"]
+__all__ = ["Kafka", "RabbitMQ", "Redis", "ServerMissing", "kafka", "rabbitmq", "redis"]
 
 
 @contextmanager
@@ -41,6 +43,22 @@ def redis(*, own: bool = False) -> Iterator[Redis]:
         return
     with ExitStack() as stack:
         server: Redis = containers.redis() if containers.engine() else NativeRedis()
+        stack.callback(server.remove)
+        server.start()
+        yield server
+
+
+@contextmanager
+def kafka(*, own: bool = False, nodes: int = 1) -> Iterator[Kafka]:
+    """A Kafka of one or three nodes that answers. Raises ServerMissing where none is to be had.
+
+    Three are always processes, which a test can stop one by one without a network of containers.
+    """
+    if (bootstrap := os.environ.get("TEST_KAFKA_BOOTSTRAP_SERVERS")) and not own and nodes == 1:
+        yield GivenKafka(bootstrap)
+        return
+    with ExitStack() as stack:
+        server: Kafka = containers.kafka() if nodes == 1 and containers.engine() else NativeKafka(nodes)
         stack.callback(server.remove)
         server.start()
         yield server

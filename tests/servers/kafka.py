@@ -1,0 +1,160 @@
+"""Apache Kafka in KRaft mode: given by its address, or one or three nodes of our own, each broker and controller."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from confluent_kafka.admin import AdminClient
+
+from tests.servers.debian import Child, ServerMissing, free_port, until
+from tests.servers.kafka_files import java
+
+CLUSTER = "dGVzdHMgb2YgYSBicmlkZw"
+"""Its id; any 16 bytes in base64."""
+ANSWER = 5.0
+"""Seconds for one question to a node that runs."""
+
+
+class Kafka(Protocol):
+    """What tests and the demo may ask of it. Nodes are numbered from 1."""
+
+    bootstrap: str
+    nodes: Sequence[int]
+
+    def start(self, *nodes: int) -> None:
+        """Start these nodes, or all, and wait until they are in the cluster."""
+
+    def kill(self, *nodes: int) -> None:
+        """SIGKILL to these nodes, or all."""
+
+    def pause(self) -> None:
+        """All stand still, connections open."""
+
+    def resume(self) -> None:
+        """They go on."""
+
+    def remove(self) -> None:
+        """End them and remove their data."""
+
+
+def admin(bootstrap: str) -> AdminClient:
+    """A plain client; it says nothing about nodes that are away."""
+    return AdminClient({"bootstrap.servers": bootstrap, "log_level": 0, "reconnect.backoff.max.ms": 500})
+
+
+def brokers(bootstrap: str) -> set[int]:
+    """The ids of the nodes that are in the cluster now."""
+    return set(admin(bootstrap).list_topics(timeout=ANSWER).brokers)
+
+
+class NativeKafka:
+    """Nodes as child processes of ours, in a temporary folder."""
+
+    def __init__(self, nodes: int = 1, config: Mapping[str, str] | None = None) -> None:
+        self._java = java()
+        self.nodes = range(1, nodes + 1)
+        self._folder = Path(tempfile.mkdtemp(prefix="kafka-"))
+        self._ports = {node: free_port() for node in self.nodes}
+        self._controllers = {node: free_port() for node in self.nodes}
+        self._config = config or {}
+        self.bootstrap = ",".join(f"127.0.0.1:{port}" for port in self._ports.values())
+        self._children: dict[int, Child] = {}
+
+    def start(self, *nodes: int) -> None:
+        wanted = nodes or self.nodes
+        for node in wanted:
+            if node not in self._children:
+                self._format(node)
+            elif self._children[node].running:
+                continue
+            else:
+                self._children[node].end()
+            command = [*self._java, "kafka.Kafka", str(self._properties(node))]
+            self._children[node] = Child(command, {}, self._folder / f"output-{node}")
+        until(lambda: self._are_there(wanted), 60, f"Kafka's nodes {list(wanted)} are in the cluster")
+
+    def kill(self, *nodes: int) -> None:
+        killed = nodes or self.nodes
+        self._signal(signal.SIGKILL, killed)
+        until(lambda: not any(self._children[node].running for node in killed), 20, "Kafka's nodes are gone")
+
+    def pause(self) -> None:
+        self._signal(signal.SIGSTOP, self.nodes)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT, self.nodes)
+
+    def remove(self) -> None:
+        for child in self._children.values():
+            child.end()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _are_there(self, nodes: Sequence[int]) -> bool:
+        for node in nodes:
+            if not self._children[node].running:
+                raise ServerMissing(f"Kafka ended at its start: {self._children[node].tail()}")
+        # Each asked itself: the others know a node that was killed for some seconds more.
+        return all(node in brokers(f"127.0.0.1:{self._ports[node]}") for node in nodes)
+
+    def _signal(self, number: signal.Signals, nodes: Sequence[int]) -> None:
+        for node in nodes:
+            self._children[node].signal(number, "java")
+
+    def _properties(self, node: int) -> Path:
+        return self._folder / f"{node}.properties"
+
+    def _format(self, node: int) -> None:
+        copies = str(min(3, len(self.nodes)))
+        voters = ",".join(f"{one}@127.0.0.1:{port}" for one, port in self._controllers.items())
+        listeners = f"PLAINTEXT://127.0.0.1:{self._ports[node]}"
+        properties = {
+            "process.roles": "broker,controller",
+            "node.id": str(node),
+            "controller.quorum.voters": voters,
+            "listeners": f"{listeners},CONTROLLER://127.0.0.1:{self._controllers[node]}",
+            "advertised.listeners": listeners,
+            "controller.listener.names": "CONTROLLER",
+            "inter.broker.listener.name": "PLAINTEXT",
+            "log.dirs": str(self._folder / f"data-{node}"),
+            "offsets.topic.replication.factor": copies,
+            "offsets.topic.num.partitions": "4",
+            "transaction.state.log.replication.factor": copies,
+            "transaction.state.log.min.isr": "1",
+            "group.initial.rebalance.delay.ms": "0",
+            # A node that was killed may come back when its old session has ended; alone, nobody else waits for that.
+            "broker.session.timeout.ms": "3000" if len(self.nodes) == 1 else "9000",
+        } | dict(self._config)
+        self._properties(node).write_text("".join(f"{name}={text}\n" for name, text in properties.items()))
+        command = [*self._java, "kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", str(self._properties(node))]
+        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        if done.returncode:
+            raise ServerMissing(f"Kafka could not make its storage: {(done.stderr or done.stdout)[-300:].strip()}")
+
+
+class GivenKafka:
+    """Somebody's, by its address: tests make topics of their own in it, and it is not stopped."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self.bootstrap = bootstrap
+        self.nodes = sorted(brokers(bootstrap))
+
+    def start(self, *nodes: int) -> None:
+        """It runs."""
+
+    def kill(self, *nodes: int) -> None:
+        raise ServerMissing("a server given by TEST_KAFKA_BOOTSTRAP_SERVERS is not killed")
+
+    def pause(self) -> None:
+        raise ServerMissing("a server given by TEST_KAFKA_BOOTSTRAP_SERVERS is not paused")
+
+    def resume(self) -> None:
+        """It was not paused."""
+
+    def remove(self) -> None:
+        """It is not ours."""

@@ -1,0 +1,75 @@
+"""Apache Kafka's own files, fetched once by Maven and kept in the user's cache directory."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.servers.debian import ServerMissing, program
+
+POM = Path(__file__).with_name("kafka.xml")
+VERSION = re.findall(r"kafka_2.13</artifactId>\s*<version>([\d.]+)</version>", POM.read_text())[0]
+HEAP = "-Xmx384m"
+
+
+def java(*arguments: str) -> Sequence[str]:
+    """A command that runs a class of Kafka's. Raises ServerMissing."""
+    # Short-lived, many, on few cores: the quick compiler and the plain collector.
+    options = (HEAP, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
+    return [_java(), *options, "-cp", f"{libraries()}/*", *arguments]
+
+
+def libraries() -> Path:
+    """The folder with Kafka's jars. Raises ServerMissing."""
+    folder = cache() / f"kafka-{VERSION}"
+    if not folder.exists():
+        _fetch(folder)
+    return folder
+
+
+def cache() -> Path:
+    """Where this user's caches go, ours among them."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "celery-event-bridge"
+
+
+def _java() -> str:
+    try:
+        return program("java", "default-jre-headless")
+    except ServerMissing as exc:
+        raise ServerMissing(f"Kafka needs a Docker engine, or Java 17: {exc}") from exc
+
+
+def _fetch(folder: Path) -> None:
+    try:
+        maven = program("mvn", "maven")
+    except ServerMissing as exc:
+        raise ServerMissing(f"Kafka needs a Docker engine, or Maven to fetch it: {exc}") from exc
+    print(f"fetching Apache Kafka {VERSION} by Maven, 43 MB", file=sys.stderr, flush=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Moved there in one step, so that what is there is whole.
+    with tempfile.TemporaryDirectory(dir=folder.parent) as name:
+        shutil.copy(POM, Path(name) / "pom.xml")
+        command = [
+            maven,
+            "-B",
+            "-q",
+            "dependency:copy-dependencies",
+            "-DincludeScope=runtime",
+            "-DoutputDirectory=jars",
+        ]
+        done = subprocess.run(command, cwd=name, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        if done.returncode:
+            errors = [line for line in done.stdout.splitlines() if "ERROR" in line] or [done.stderr[-300:]]
+            raise ServerMissing(f"Maven could not fetch Apache Kafka {VERSION}: {errors[0].strip()}")
+        try:
+            (Path(name) / "jars").rename(folder)
+        except OSError:
+            if not folder.exists():  # else another process was faster
+                raise

@@ -4,9 +4,10 @@ SINK ?= sqlite
 TESTS ?= tests
 READY := .venv/.ready
 BIN := .venv/bin
+COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test endurance unit lint format demo lock clean
+.PHONY: help setup test endurance containers unit lint format demo lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,6 +26,9 @@ test: $(READY)  ## all tests, against real servers: make test TESTS=tests/unit
 endurance: $(READY)  ## the fault tests at full length, about 15 minutes
 	@FULL=1 $(BIN)/python -m pytest -s -m fault tests
 
+containers: $(READY)  ## the image, the compose file and the servers in containers (needs a Docker engine)
+	@CI=true CONTAINERS=1 $(BIN)/python -m pytest -s tests/compose tests/integration/test_servers.py
+
 unit: $(READY)  ## the tests that need no server, in seconds
 	@$(BIN)/python -m pytest -q tests/unit
 
@@ -38,9 +42,11 @@ format: $(READY)  ## let ruff format and mend what it can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-lock: $(READY)  ## pin the newest versions in requirements/dev.txt (needs uv)
-	@uv pip compile pyproject.toml requirements/dev.in --extra all --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-header --upgrade --quiet --output-file requirements/dev.txt
+lock: $(READY)  ## pin the newest versions in requirements/*.txt (needs uv)
+	@$(COMPILE) pyproject.toml requirements/dev.in --extra all --upgrade --output-file requirements/dev.txt
+	@$(COMPILE) pyproject.toml --extra all --constraints requirements/dev.txt --output-file requirements/run.txt
+	@$(COMPILE) requirements/build.in --constraints requirements/dev.txt --output-file requirements/build.txt
+	@$(COMPILE) requirements/demo.in --constraints requirements/dev.txt --output-file requirements/demo.txt
 
 clean:  ## remove .venv and all caches
 	@rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

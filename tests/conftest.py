@@ -17,6 +17,8 @@ from tests.stores import KafkaStore, RedisStore, SqliteStore, Store
 Server = TypeVar("Server")
 
 pytest.register_assert_rewrite("bridge.testing")
+collect_ignore = [] if os.environ.get("CONTAINERS") else ["compose"]
+"""A Docker engine is needed for these, for nothing else: `make containers` runs them."""
 
 
 @pytest.hookimpl(wrapper=True)

@@ -22,9 +22,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from examples.demo.report import Report
+from examples.demo.sender import Sender
 from examples.demo.streams import Stream, stream
 from examples.demo.witness import Witness
-from examples.demo.sender import Sender
 from examples.demo.workload import Worker
 from tests.bridges import Bridge
 from tests.servers import ServerMissing, rabbitmq

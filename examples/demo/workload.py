@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.bridges import die_with_parent
 
+
 class Worker:
     """`celery worker` with two prefork children."""
 

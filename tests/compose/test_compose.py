@@ -29,7 +29,9 @@ pytestmark = pytest.mark.timeout(500)
 
 
 def docker(*arguments: str, environment: Mapping[str, str] = os.environ) -> str:
-    done = subprocess.run(["docker", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        ["docker", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, f"docker {' '.join(arguments)}: {done.stderr[-1000:]}"
     return done.stdout
 

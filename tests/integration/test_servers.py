@@ -9,16 +9,18 @@ import sys
 from pathlib import Path
 
 import pytest
+from confluent_kafka import KafkaException, Producer
 
 from tests import oracle
-from tests.servers import RabbitMQ, Redis, containers
+from tests.servers import Kafka, RabbitMQ, Redis, containers
 from tests.servers.debian import ROOT, until
+from tests.servers.kafka import admin, brokers
 
 SCRIPT = """
 import sys, time
-from tests.servers import rabbitmq, redis
-with rabbitmq(own=True) as broker, redis(own=True) as store:
-    print(*broker._child.pids(), *store._child.pids(), flush=True)
+from tests.servers import kafka, rabbitmq, redis
+with rabbitmq(own=True) as broker, redis(own=True) as store, kafka(own=True) as stream:
+    print(*broker._child.pids(), *store._child.pids(), *stream._children[1].pids(), flush=True)
     time.sleep(100)
 """
 
@@ -56,14 +58,35 @@ def test_a_killed_redis_comes_back_with_its_file(own_redis: Redis) -> None:
         assert b"value" == client.get("key")
 
 
+def test_a_killed_kafka_comes_back_with_its_log(own_kafka: Kafka) -> None:
+    """SIGKILL, start, and what it had confirmed is there."""
+    producer = Producer({"bootstrap.servers": own_kafka.bootstrap, "log_level": 0})
+    producer.produce("kept", b"value", b"key")
+    assert 0 == producer.flush(20)
+    own_kafka.kill()
+    own_kafka.start()
+    assert [(b"key", b"value")] == [
+        (record.key, record.value) for record in oracle.in_kafka(own_kafka.bootstrap, "kept")
+    ]
+
+
+def test_a_paused_kafka_goes_on(own_kafka: Kafka) -> None:
+    """It does not answer while it stands still, and does afterwards."""
+    own_kafka.pause()
+    with pytest.raises(KafkaException):
+        admin(own_kafka.bootstrap).list_topics(timeout=1)
+    own_kafka.resume()
+    assert {1} == brokers(own_kafka.bootstrap)
+
+
 def test_servers_end_with_the_process_that_asked_for_them() -> None:
     """Even when that is killed, no process of theirs is left, Erlang's port mapper included."""
-    if containers.engine():
-        pytest.skip("containers are ended by their engine")
+    if containers.can_run(containers.RABBITMQ) or containers.can_run(containers.REDIS):
+        pytest.skip("containers are ended by testcontainers' own reaper")
     with subprocess.Popen([sys.executable, "-c", SCRIPT], cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         pids = [int(word) for word in parent.stdout.readline().split()]
-        assert len(pids) >= 3
+        assert len(pids) >= 4
         assert all(map(alive, pids))
         os.kill(parent.pid, signal.SIGKILL)
     until(lambda: not any(map(alive, pids)), 20, "all server processes are gone")

@@ -29,7 +29,7 @@ def rabbitmq(*, own: bool = False) -> Iterator[RabbitMQ]:
         yield GivenRabbitMQ(url)
         return
     with ExitStack() as stack:
-        server: RabbitMQ = containers.rabbitmq() if containers.engine() else NativeRabbitMQ()
+        server: RabbitMQ = containers.rabbitmq() if containers.can_run(containers.RABBITMQ) else NativeRabbitMQ()
         stack.callback(server.remove)
         server.start()
         yield server
@@ -42,7 +42,7 @@ def redis(*, own: bool = False) -> Iterator[Redis]:
         yield GivenRedis(url)
         return
     with ExitStack() as stack:
-        server: Redis = containers.redis() if containers.engine() else NativeRedis()
+        server: Redis = containers.redis() if containers.can_run(containers.REDIS) else NativeRedis()
         stack.callback(server.remove)
         server.start()
         yield server
@@ -58,7 +58,8 @@ def kafka(*, own: bool = False, nodes: int = 1) -> Iterator[Kafka]:
         yield GivenKafka(bootstrap)
         return
     with ExitStack() as stack:
-        server: Kafka = containers.kafka() if nodes == 1 and containers.engine() else NativeKafka(nodes)
+        contained = nodes == 1 and containers.can_run(containers.KAFKA)
+        server: Kafka = containers.kafka() if contained else NativeKafka(nodes)
         stack.callback(server.remove)
         server.start()
         yield server

@@ -1,49 +1,69 @@
-"""RabbitMQ and Redis in containers, through testcontainers, where a Docker engine answers."""
+"""RabbitMQ, Redis and Kafka in containers, through testcontainers, where a Docker engine answers."""
 
 from __future__ import annotations
 
+import sys
 import uuid
+from collections.abc import Mapping
+from contextlib import closing
 from functools import cache
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import docker
+from docker.errors import DockerException, ImageNotFound
 from redis import Redis as Client
+from testcontainers.core.container import DockerContainer
 
 from tests.servers.debian import free_port, until
+from tests.servers.kafka import ALONE, brokers
 from tests.servers.rabbitmq import amqp_url, can_connect
 
 RABBITMQ = "rabbitmq:4"
 REDIS = "redis:8"
+KAFKA = "apache/kafka:4.1.0"
 
 
 @cache
 def engine() -> bool:
     """Whether a Docker engine answers; asked once, for two seconds at most."""
     try:
-        import docker
-
-        client = docker.from_env(timeout=2)
-        try:
+        with closing(docker.from_env(timeout=2)) as client:
             return bool(client.ping())
-        finally:
-            client.close()
     except Exception:  # noqa: BLE001 - no engine, no socket, no permission: no engine for us
         return False
+
+
+@cache
+def can_run(image: str) -> bool:
+    """Whether an engine answers that has this image, or can pull it; asked once."""
+    if not engine():
+        return False
+    with closing(docker.from_env(timeout=300)) as client:
+        try:
+            client.images.get(image)
+        except ImageNotFound:
+            print(f"pulling the image {image}", file=sys.stderr, flush=True)
+            try:
+                client.images.pull(image)
+            except DockerException as exc:
+                print(f"no image {image}, going on without: {exc}", file=sys.stderr, flush=True)
+                return False
+    return True
 
 
 class _Container:
     """One container on a port of 127.0.0.1 that stays the same when it is started again."""
 
     def __init__(self, image: str, port: int, *command: str) -> None:
-        from testcontainers.core.container import DockerContainer
-
         self.port = free_port()
-        self._container: Any = DockerContainer(image).with_bind_ports(f"{port}/tcp", ("127.0.0.1", self.port))
+        self._container: Any = DockerContainer(image)
+        self._container.ports[f"{port}/tcp"] = ("127.0.0.1", self.port)  # with_bind_ports would open it to everybody
         if command:
             self._container.with_command(list(command))
         self._started = False
 
-    def start(self) -> None:
+    def start(self, *_nodes: int) -> None:
         if self._started:
             self._docker.start()
         else:
@@ -51,7 +71,7 @@ class _Container:
             self._started = True
         until(self._answers, 60, f"{type(self).__name__} answers")
 
-    def kill(self) -> None:
+    def kill(self, *_nodes: int) -> None:
         self._docker.kill()
 
     def pause(self) -> None:
@@ -119,3 +139,30 @@ class redis(_Container):  # noqa: N801 - called like the function that makes one
 
     def _answers(self) -> bool:
         return bool(self.client().ping())
+
+
+class kafka(_Container):  # noqa: N801 - called like the function that makes one
+    """Apache Kafka's official image: one node, broker and controller."""
+
+    nodes = (1,)
+
+    def __init__(self, config: Mapping[str, str] | None = None) -> None:
+        super().__init__(KAFKA, 9092)
+        self.bootstrap = f"127.0.0.1:{self.port}"
+        properties = {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "controller.quorum.voters": "1@localhost:9093",
+            "listeners": "PLAINTEXT://:9092,CONTROLLER://:9093",
+            "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
+            "controller.listener.names": "CONTROLLER",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "broker.session.timeout.ms": "3000",
+            **ALONE,
+            **(config or {}),
+        }
+        for name, text in properties.items():
+            self._container.with_env(f"KAFKA_{name.upper().replace('.', '_')}", text)
+
+    def _answers(self) -> bool:
+        return brokers(self.bootstrap) == {1}

@@ -17,6 +17,14 @@ from tests.servers.kafka_files import java
 
 CLUSTER = "dGVzdHMgb2YgYSBicmlkZw"
 """Its id; any 16 bytes in base64."""
+ALONE = {
+    "offsets.topic.replication.factor": "1",
+    "offsets.topic.num.partitions": "4",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "group.initial.rebalance.delay.ms": "0",
+}
+"""What a node without others needs; the defaults are for three."""
 ANSWER = 5.0
 """Seconds for one question to a node that runs."""
 
@@ -122,11 +130,9 @@ class NativeKafka:
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "PLAINTEXT",
             "log.dirs": str(self._folder / f"data-{node}"),
+            **ALONE,
             "offsets.topic.replication.factor": copies,
-            "offsets.topic.num.partitions": "4",
             "transaction.state.log.replication.factor": copies,
-            "transaction.state.log.min.isr": "1",
-            "group.initial.rebalance.delay.ms": "0",
             # A node that was killed may come back when its old session has ended; alone, nobody else waits for that.
             "broker.session.timeout.ms": "3000" if len(self.nodes) == 1 else "9000",
         } | dict(self._config)

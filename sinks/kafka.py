@@ -85,6 +85,7 @@ class KafkaSink:
             reason = self._cause or str(exc)
             raise SinkUnavailable(reason) from exc
         finally:
+            self._producer.poll(0)
             self._trouble = None
             if len(self._producer) or self._fatal is not None:
                 # What librdkafka still holds is the broker's again: it must not be sent when Kafka is back.

@@ -28,8 +28,8 @@ def kill_and_start(server: RabbitMQ) -> None:
     server.start()
 
 
-SHORT = [("sqlite", stop_and_start_app), ("redis", kill_and_start)]
-ALL = [(store, restart) for store in ("sqlite", "redis") for restart in (stop_and_start_app, kill_and_start)]
+SHORT = [("redis", stop_and_start_app), ("kafka", kill_and_start)]
+ALL = [(store, restart) for store in ("sqlite", "redis", "kafka") for restart in (stop_and_start_app, kill_and_start)]
 
 
 @pytest.mark.parametrize(("store", "restart"), ALL if FULL else SHORT, indirect=["store"])

@@ -51,8 +51,8 @@ def mebibytes(sizes: list[int]) -> list[float]:
 
 
 SMALL, LARGE = (350, 2000), (200_000, 60)
-CASES = [(store, case) for store in ("sqlite", "redis") for case in (SMALL, LARGE)]
-SHORT = [("sqlite", SMALL), ("redis", LARGE)]
+CASES = [(store, case) for store in ("sqlite", "redis", "kafka") for case in (SMALL, LARGE)]
+SHORT = [("redis", LARGE), ("kafka", SMALL)]
 
 
 @pytest.mark.parametrize(("store", "case"), CASES if FULL else SHORT, indirect=["store"])

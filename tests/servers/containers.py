@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import uuid
 from collections.abc import Mapping
 from contextlib import closing
 from functools import cache
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -27,6 +29,9 @@ KAFKA = "apache/kafka:4.1.0"
 @cache
 def engine() -> bool:
     """Whether a Docker engine answers; asked once, for two seconds at most."""
+    address = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+    if address.startswith("unix://") and not Path(address.removeprefix("unix://")).exists():
+        return False
     try:
         with closing(docker.from_env(timeout=2)) as client:
             return bool(client.ping())

@@ -64,13 +64,21 @@ def brokers(bootstrap: str) -> set[int]:
 class NativeKafka:
     """Nodes as child processes of ours, in a temporary folder."""
 
-    def __init__(self, nodes: int = 1, config: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, nodes: int = 1, config: Mapping[str, str] | None = None, users: Mapping[str, str] | None = None
+    ) -> None:
+        """With `users`, names and passwords: `sasl_bootstrap` is for these, who may do what ACLs say, and that is
+        nothing at first; at `bootstrap` everything is allowed.
+        """
         self._java = java()
         self.nodes = range(1, nodes + 1)
         self._folder = Path(tempfile.mkdtemp(prefix="kafka-"))
         self._ports = {node: free_port() for node in self.nodes}
         self._controllers = {node: free_port() for node in self.nodes}
         self._config = config or {}
+        self._users = users or {}
+        self._sasl_port = free_port()
+        self.sasl_bootstrap = f"127.0.0.1:{self._sasl_port}"
         self.bootstrap = ",".join(f"127.0.0.1:{port}" for port in self._ports.values())
         self._children: dict[int, Child] = {}
 
@@ -135,12 +143,28 @@ class NativeKafka:
             "transaction.state.log.replication.factor": copies,
             # A node that was killed may come back when its old session has ended; alone, nobody else waits for that.
             "broker.session.timeout.ms": "3000" if len(self.nodes) == 1 else "9000",
-        } | dict(self._config)
+            **(self._secured(listeners) if self._users else {}),
+            **self._config,
+        }
         self._properties(node).write_text("".join(f"{name}={text}\n" for name, text in properties.items()))
         command = [*self._java, "kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", str(self._properties(node))]
         done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         if done.returncode:
             raise ServerMissing(f"Kafka could not make its storage: {(done.stderr or done.stdout)[-300:].strip()}")
+
+    def _secured(self, listeners: str) -> dict[str, str]:
+        login = "org.apache.kafka.common.security.plain.PlainLoginModule required"
+        users = " ".join(f'user_{name}="{password}"' for name, password in self._users.items())
+        sasl = f"SASL_PLAINTEXT://{self.sasl_bootstrap}"
+        return {
+            "listeners": f"{listeners},{sasl},CONTROLLER://127.0.0.1:{self._controllers[1]}",
+            "advertised.listeners": f"{listeners},{sasl}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "sasl.enabled.mechanisms": "PLAIN",
+            "listener.name.sasl_plaintext.plain.sasl.jaas.config": f"{login} {users};",
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": "User:ANONYMOUS",
+        }
 
 
 class GivenKafka:

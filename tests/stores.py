@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 import uuid
+from collections.abc import Collection
 from pathlib import Path
 from typing import Protocol
 
@@ -34,6 +36,14 @@ class Store(Protocol):
 
     def start(self) -> None:
         """It ends."""
+
+
+def await_stored(store: Store, published: Collection[bytes], timeout: float) -> None:
+    """Until each of these is there. The count alone would be reached too early by what is there twice."""
+    deadline = time.monotonic() + timeout
+    until(lambda: store.count() >= len(published), timeout, "as many are stored as were published")
+    wanted = set(published)
+    until(lambda: wanted <= set(store.bodies()), max(1.0, deadline - time.monotonic()), "all is stored")
 
 
 class SqliteStore:

@@ -10,8 +10,7 @@ import pytest
 from tests import oracle
 from tests.bridges import Bridge
 from tests.servers import RabbitMQ
-from tests.servers.debian import until
-from tests.stores import FULL, Store
+from tests.stores import FULL, Store, await_stored
 
 MESSAGES = 5000
 
@@ -53,7 +52,7 @@ def test_the_broker_restarts_with_messages_waiting(
     received = [bridge.metric("messages_received_total") for bridge in bridges]
     oracle.publish(broker_url, after)
     expected = [message.body for message in before + after]
-    until(lambda: store.count() >= len(expected), 60, "all is stored")
+    await_stored(store, expected, 60)
     for bridge, earlier in zip(bridges, received, strict=True):
         assert bridge.metric("messages_received_total") > earlier, "a replica consumes no more"
         assert 1 <= bridge.metric("reconnects_total", end="broker")

@@ -16,7 +16,7 @@ from tests.load import Load
 from tests.servers import Kafka
 from tests.servers.debian import until
 from tests.servers.kafka import admin
-from tests.stores import FULL, KafkaStore
+from tests.stores import FULL, KafkaStore, await_stored
 
 TOO_FEW_FOR = 40.0 if FULL else 12.0
 LET_GO_AFTER = "30" if FULL else "4"
@@ -57,7 +57,7 @@ def under_load(start_bridge: Callable[..., Bridge], broker_url: str, store: Kafk
     until(lambda: min(store.partitions().values()) > 300, 30, "every partition takes events")
     yield bridges
     published = load.finish()
-    until(lambda: store.count() >= len(published), 90, "all is stored")
+    await_stored(store, published, 90)
     for bridge in bridges:
         assert 0 == bridge.stop()
     stored = store.bodies()

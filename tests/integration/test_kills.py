@@ -12,8 +12,7 @@ import pytest
 from tests import oracle
 from tests.bridges import Bridge
 from tests.load import Load
-from tests.servers.debian import until
-from tests.stores import FULL, Store
+from tests.stores import FULL, Store, await_stored
 
 MESSAGES = 100_000 if FULL else 30_000
 RATE = 5000
@@ -42,7 +41,7 @@ def test_a_replica_killed_every_two_seconds(start_bridge: Callable[..., Bridge],
         replicas[position] = start_bridge(**settings)
     published = load.finish(wait=True)
     assert kills >= MESSAGES / RATE / KILL_EVERY - 1
-    until(lambda: store.count() >= MESSAGES, 60, "all messages are stored")
+    await_stored(store, published, 60)
     for replica in replicas:
         assert 0 == replica.stop()
     stored = store.bodies()

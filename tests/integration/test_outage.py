@@ -17,7 +17,7 @@ from tests.bridges import Bridge
 from tests.load import Load
 from tests.servers import RabbitMQ
 from tests.servers.debian import until
-from tests.stores import FULL, Store
+from tests.stores import FULL, Store, await_stored
 
 SECONDS = 60.0 if FULL else 12.0
 LET_GO_AFTER = "30" if FULL else "4"
@@ -79,7 +79,7 @@ def test_an_outage(
     resumed = time.monotonic()
     time.sleep(2)
     published = load.finish()
-    until(lambda: store.count() >= len(published), SECONDS * 3 + 60, "all is stored")
+    await_stored(store, published, SECONDS * 3 + 60)
     drained = time.monotonic() - resumed
     growth = memory.growth()
     expired = sum(bridge.metric("messages_expired_total") for bridge in bridges)

@@ -93,7 +93,9 @@ class NativeKafka:
                 self._children[node].end()
             command = [*self._java, "kafka.Kafka", str(self._properties(node))]
             self._children[node] = Child(command, {}, self._folder / f"output-{node}")
-        until(lambda: self._are_there(wanted), 60, f"Kafka's nodes {list(wanted)} are in the cluster")
+        until(lambda: self._ended(wanted) or self._are_there(wanted), 60, f"Kafka's nodes {[*wanted]} are there")
+        if ended := self._ended(wanted):
+            raise ServerMissing(f"Kafka ended at its start: {ended}")
 
     def kill(self, *nodes: int) -> None:
         killed = nodes or self.nodes
@@ -111,10 +113,12 @@ class NativeKafka:
             child.end()
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def _ended(self, nodes: Sequence[int]) -> str:
+        """What the first of these that has ended wrote last; nothing if all run."""
+        children = [self._children[node] for node in nodes]
+        return next((child.tail() or "?" for child in children if not child.running), "")
+
     def _are_there(self, nodes: Sequence[int]) -> bool:
-        for node in nodes:
-            if not self._children[node].running:
-                raise ServerMissing(f"Kafka ended at its start: {self._children[node].tail()}")
         # Each asked itself: the others know a node that was killed for some seconds more.
         return all(node in brokers(f"127.0.0.1:{self._ports[node]}") for node in nodes)
 

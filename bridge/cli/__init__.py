@@ -15,6 +15,7 @@ from bridge import __version__
 
 COMMANDS = {
     "check": "Validate the settings, connect to both ends, say what is wrong.",
+    "queues": "Declare the queues, look at them, migrate, remove them.",
     "run": "Forward events until stopped.",
 }
 """Name, which is also the module's and the function's, and the line for `--help`."""

@@ -16,6 +16,7 @@ from bridge.ledger import Ack
 from bridge.sources import BrokerUnavailable, Message
 from bridge.sources.connection import abandon, connect, translated
 from bridge.sources.lane import Lane
+from bridge.sources.overflow import OverflowWatch
 from bridge.sources.window import Window
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class AmqpSource:
         # Overflow's share is small: fresh events go first.
         self._live_window = Window(settings.prefetch, self._max_bytes * 3 // 4)
         self._overflow_window = Window(min(settings.prefetch, OVERFLOW_PREFETCH), self._max_bytes // 4)
+        overflow = topology.overflow
+        self._watch = OverflowWatch(overflow.name, settings.overflow_max_bytes) if overflow else None
         self._depth_channel: amqp.Channel | None = None
         self._depth_due = 0.0
         self.depths: dict[str, int] = {}
@@ -179,3 +182,6 @@ class AmqpSource:
         self._depth_due = now + DEPTH_INTERVAL
         for queue in self._topology.queues:
             self.depths[queue.name] = self._depth_channel.queue_declare(queue.name, passive=True).message_count
+        if self._watch and self._topology.overflow:
+            mean = self._overflow_window.mean_body or self._live_window.mean_body
+            self._watch.look(self.depths[self._topology.overflow.name], mean)

@@ -25,6 +25,11 @@ class Window:
         self.prefetch = min(limit, FIRST_PREFETCH)
         """Messages; what the lane should consume with now."""
 
+    @property
+    def mean_body(self) -> float:
+        """Bytes of a message's body, lately; 0 while none has been seen."""
+        return max(0.0, self._mean - OVERHEAD) / COPIES
+
     def observe(self, sizes: list[int]) -> None:
         """Take note of the body sizes, in bytes, of messages that have arrived."""
         if not sizes:

@@ -12,6 +12,7 @@ import msgspec
 from amqp.basic_message import Message as AmqpMessage
 
 from bridge.sources import BrokerUnavailable
+from bridge.sources.confirms import Confirms
 from bridge.sources.connection import abandon, connect, translated
 from bridge.topology import QueueSpec, Topology, declare_queue
 
@@ -137,8 +138,11 @@ class Broker:
                 for message in batch:
                     properties = dict(message.properties)
                     headers = dict(properties.pop("application_headers", {}))
-                    # RabbitMQ's own; with it in, a message on its way to overflow would be taken for one in a circle.
-                    headers.pop("x-death", None)
+                    # RabbitMQ's own: with it in, a message on its way to overflow would be taken for one in a circle;
+                    # and what would have it refused, or copied elsewhere once more.
+                    for name in ("x-death", "CC"):
+                        headers.pop(name, None)
+                    properties.pop("user_id", None)
                     again = AmqpMessage(message.body, application_headers=headers, **properties)
                     channel.basic_publish(again, "", target, mandatory=True)
                 confirmed.wait(len(batch), target)
@@ -178,42 +182,3 @@ class Broker:
 
 def _delete(queue: str, channel: amqp.Channel) -> None:
     channel.queue_delete(queue)
-
-
-class Confirms:
-    """Publisher confirms on one channel. Use it before anything is published there."""
-
-    def __init__(self, channel: amqp.Channel) -> None:
-        self._channel = channel
-        self._confirmed = 0
-        self._failure = ""
-        self._published = 0
-        channel.confirm_select()
-        channel.events["basic_ack"].add(self._acked)
-        channel.events["basic_nack"].add(self._nacked)
-        channel.events["basic_return"].add(self._returned)
-
-    def wait(self, published: int, target: str, timeout: float = 10.0) -> None:
-        """Until as many more are confirmed. Raises BrokerUnavailable."""
-        self._published += published
-        deadline = time.monotonic() + timeout
-        while self._confirmed < self._published and not self._failure:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                self._failure = f"no confirm within {timeout:g} s"
-                break
-            try:
-                self._channel.connection.drain_events(timeout=left)
-            except TimeoutError:
-                continue
-        if self._failure:
-            raise BrokerUnavailable(f"queue {target} did not take a message: {self._failure}; nothing is lost")
-
-    def _acked(self, tag: int, multiple: bool) -> None:  # noqa: FBT001 - py-amqp calls it so
-        self._confirmed = tag if multiple else self._confirmed + 1
-
-    def _nacked(self, _tag: int, _multiple: bool) -> None:  # noqa: FBT001
-        self._failure = "it is full"
-
-    def _returned(self, *_: Any) -> None:
-        self._failure = "it is not there"

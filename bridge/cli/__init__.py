@@ -16,6 +16,7 @@ from bridge import __version__
 COMMANDS = {
     "check": "Validate the settings, connect to both ends, say what is wrong.",
     "queues": "Declare the queues, look at them, migrate, remove them.",
+    "rejected": "List, show, requeue, purge what could not be forwarded.",
     "run": "Forward events until stopped.",
 }
 """Name, which is also the module's and the function's, and the line for `--help`."""

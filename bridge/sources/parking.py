@@ -131,6 +131,9 @@ def parked_properties(parcel: Parcel) -> dict[str, Any]:
     message = parcel.message
     properties = dict(message.properties)
     exchange, routing_key = origin(message)
+    # One that was parked before and sent again came from there first.
+    exchange = message.headers.get("x-bridge-exchange", exchange)
+    routing_key = message.headers.get("x-bridge-routing-key", routing_key)
     headers = {
         RENAMED.get(name, name): value for name, value in message.headers.items() if not _is_brokers_own(str(name))
     }

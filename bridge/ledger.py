@@ -142,6 +142,10 @@ class Ledger(Generic[MessageT]):
         self.messages = self.size = 0
         return count
 
+    def largest(self) -> int:
+        """The size of the largest delivery in hand, in bytes; 0 if there is none."""
+        return max((delivery.size for lane in self._lanes.values() for delivery in lane.queue), default=0)
+
     def oldest(self) -> float | None:
         """When the oldest delivery in hand was received; None if there is none."""
         heads = [lane.queue[0].received_at for lane in self._lanes.values() if lane.queue]

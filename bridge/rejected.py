@@ -111,7 +111,7 @@ class ParkingQueue:
         while (message := self._get(channel)) is not None:
             properties = dict(message.properties)
             headers = properties.pop("application_headers", None) or {}
-            body = bytes(message.body)
+            body = bytes(message.body or b"")
             yield Content(_summary(body, properties, headers), properties, headers, body), message.delivery_tag
 
     def _get(self, channel: amqp.Channel) -> Any:

@@ -92,7 +92,7 @@ class Relay:
                 time.sleep(self._patience(now))
             self._forward()
             if self._connected:
-                self._source.steer(self._ledger.size)
+                self._source.steer(self._ledger.size, self._ledger.largest)
         except BrokerUnavailable as exc:
             self._lose_broker(str(exc))
         self._report()

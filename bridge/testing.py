@@ -59,7 +59,7 @@ class FakeSource:
             delivered.append(again)
         return delivered
 
-    def steer(self, held_bytes: int) -> None:
+    def steer(self, held_bytes: int, largest: Callable[[], int]) -> None:
         self._check()
 
     def acknowledge(self, acks: Sequence[Ack]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -52,8 +52,8 @@ class Source(Protocol):
     def poll(self, timeout: float) -> Sequence[Message]:
         """What has arrived; waits up to `timeout` seconds for the first. Keeps the connection alive."""
 
-    def steer(self, held_bytes: int) -> None:
-        """Receive less, or more again, by how many bytes are held unacknowledged."""
+    def steer(self, held_bytes: int, largest: Callable[[], int]) -> None:
+        """Receive less, or more again, by how many bytes are held unacknowledged, and how many by one message alone."""
 
     def acknowledge(self, acks: Sequence[Ack]) -> None:
         """Tell the broker that it may forget."""

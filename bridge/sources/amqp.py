@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING, cast
 
@@ -92,12 +92,14 @@ class AmqpSource:
                 timeout = 0.0
         return self._take_inbox()
 
-    def steer(self, held_bytes: int) -> None:
+    def steer(self, held_bytes: int, largest: Callable[[], int]) -> None:
         """Cancel the consumers at the byte bound, consume again below half of it, follow the windows."""
         if not self._lanes:
             return
         held_bytes += self._inbox_bytes
-        if held_bytes >= 2 * self._max_bytes and held_bytes > 2 * self._settings.max_message_bytes:
+        # A single message is admitted whatever its size: given back it would only come again.
+        too_many = held_bytes >= 2 * self._max_bytes and held_bytes - largest() >= 2 * self._max_bytes
+        if too_many and held_bytes > 2 * self._settings.max_message_bytes:
             # What the broker has already written to the socket cannot be called back, only cut off.
             for lane in self._lanes:
                 lane.window.shrink()

@@ -13,6 +13,8 @@ from typing import Any
 
 from kombu.transport import pyamqp
 
+from bridge.sources.frames import is_delivery, legible_delivery, tolerant_frame_handler
+
 CALL_TIMEOUT = 5.0
 """Seconds that a synchronous call may take before the connection counts as lost."""
 
@@ -25,12 +27,24 @@ class BoundedChannel(pyamqp.Channel):
         with self.connection.call():
             return super().wait(*args, **kwargs)
 
+    def dispatch_method(self, method_sig: tuple[int, int], payload: Any, content: Any) -> Any:
+        """Act on a method; a delivery whose names are no text is a delivery all the same."""
+        if is_delivery(method_sig):
+            try:
+                bytes(payload[5 + payload[4] + 9 :]).decode()
+            except UnicodeDecodeError:
+                payload = legible_delivery(payload)
+        return super().dispatch_method(method_sig, payload, content)
+
 
 class BoundedConnection(pyamqp.Connection):
     """See the module's text."""
 
     Channel = BoundedChannel
     _call_ends = 0.0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"frame_handler": tolerant_frame_handler, **kwargs})
 
     def wait(self, *args: Any, **kwargs: Any) -> Any:
         """Wait for a method's answer. Raises TimeoutError."""

@@ -57,7 +57,7 @@ class Lane:
             Message(
                 lane=self,
                 tag=info["delivery_tag"],
-                body=bytes(received.body),
+                body=bytes(received.body or b""),  # py-amqp has '' for none
                 content_type=properties.get("content_type") or "",
                 headers=properties.get("application_headers") or {},
                 properties=properties,

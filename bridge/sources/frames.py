@@ -1,0 +1,90 @@
+"""Messages whose properties py-amqp cannot read: they are delivered all the same.
+
+RabbitMQ passes on what a publisher has put into headers, also what py-amqp fails on: a timestamp beyond the calendar,
+text that is not UTF-8. Its error ends the connection, the message comes again, and no replica gets past it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from amqp import spec
+from amqp.exceptions import AMQPError
+from amqp.method_framing import frame_handler
+from amqp.serialization import PROPERTY_CLASSES
+
+HEADER_FRAME = 2
+PREFIX = 12
+"""Bytes of a content header before its properties: class, weight, size of the body."""
+CONTENT_TYPE, CONTENT_ENCODING, HEADERS = 0x8000, 0x4000, 0x2000
+"""Flags of the properties, which follow in this order."""
+UNREADABLE = "x-bridge-unreadable-properties"
+"""The header that stands in for them: their bytes."""
+LONGEST = 64 * 1024
+"""Bytes of them that are kept; so many that a frame takes them with what parking adds."""
+
+Frame = tuple[int, int, Any]
+
+
+def tolerant_frame_handler(connection: Any, callback: Callable[..., Any]) -> Callable[[Frame], bool]:
+    """py-amqp's own, that goes on where properties cannot be read."""
+    handle: Callable[[Frame], bool] = frame_handler(connection, callback)
+
+    def on_frame(frame: Frame) -> bool:
+        if frame[0] != HEADER_FRAME:
+            return handle(frame)
+        kind, channel, payload = frame
+        size = struct.unpack_from(">Q", payload, 4)[0]
+        if not size:
+            # Then the message is whole, and its callback is called in there, whose errors are not ours to hide.
+            return handle((kind, channel, _readable(payload)))
+        try:
+            return handle(frame)
+        except AMQPError:
+            raise
+        except Exception:  # noqa: BLE001 - whatever its parser stumbles over
+            return handle((kind, channel, _without_properties(payload)))
+
+    return on_frame
+
+
+def legible_delivery(payload: Any) -> bytes:
+    """The arguments of a `basic.deliver` whose names are not UTF-8, with `?` for each byte that is not ASCII."""
+    body = bytes(payload)
+    tag_length = body[4]
+    names = 4 + 1 + tag_length + 8 + 1  # class and method, consumer tag, delivery tag, redelivered
+    return body[:names] + bytes(byte if byte < 0x80 else 0x3F for byte in body[names:])
+
+
+def is_delivery(method: tuple[int, int]) -> bool:
+    """Whether it is `basic.deliver`."""
+    return bool(method == spec.Basic.Deliver)
+
+
+def _readable(payload: Any) -> Any:
+    try:
+        PROPERTY_CLASSES[spec.Basic.CLASS_ID](payload, PREFIX)
+    except Exception:  # noqa: BLE001 - as above
+        return _without_properties(payload)
+    return payload
+
+
+def _without_properties(payload: Any) -> bytes:
+    """The same content header with the content type and encoding, and the bytes of all properties as one header."""
+    raw = bytes(payload)
+    (flags,) = struct.unpack_from(">H", raw, PREFIX)
+    position, kept_flags, kept = PREFIX + 2, HEADERS, b""
+    for flag in (CONTENT_TYPE, CONTENT_ENCODING):
+        if not flags & flag:
+            continue
+        text = raw[position : position + 1 + raw[position]]
+        position += len(text)
+        if text.isascii():
+            kept_flags |= flag
+            kept += text
+    name = UNREADABLE.encode()
+    properties = raw[PREFIX : PREFIX + LONGEST]
+    field = bytes([len(name)]) + name + b"x" + struct.pack(">I", len(properties)) + properties
+    return raw[:PREFIX] + struct.pack(">H", kept_flags) + kept + struct.pack(">I", len(field)) + field

@@ -2,12 +2,13 @@
 PYTHON ?= python3
 SINK ?= sqlite
 TESTS ?= tests
+SECONDS ?= 60
 READY := .venv/.ready
 BIN := .venv/bin
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test endurance containers unit lint format demo lock clean
+.PHONY: help setup test endurance faults faults-all containers unit lint format demo lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,7 +25,13 @@ test: $(READY)  ## all tests, against real servers: make test TESTS=tests/unit
 	@$(BIN)/python -m pytest --durations=10 $(TESTS)
 
 endurance: $(READY)  ## the fault tests at full length, about 15 minutes
-	@FULL=1 $(BIN)/python -m pytest -s -m fault tests
+	@FULL=1 $(BIN)/python -m pytest -s -m fault tests --deselect tests/integration/test_faults.py::test_a_fault
+
+faults: $(READY)  ## faults at random: make faults SECONDS=600 SEED=1 SINK=redis
+	@$(BIN)/python -m tests.faults --seconds $(SECONDS) --sink $(SINK) $(if $(SEED),--seed $(SEED))
+
+faults-all: $(READY)  ## each fault by name, over each sink, about half an hour
+	@FULL=1 $(BIN)/python -m pytest -s tests/integration/test_faults.py
 
 containers: $(READY)  ## the image, the compose file and the servers in containers (needs a Docker engine)
 	@CI=true CONTAINERS=1 $(BIN)/python -m pytest -s tests/compose tests/integration/test_servers.py

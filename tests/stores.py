@@ -13,11 +13,15 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Protocol
 
+import pytest
+
 from tests import oracle
 from tests.servers import Kafka, Redis
 from tests.servers.debian import until
 
 FULL = bool(os.environ.get("FULL"))
+at_full_length = pytest.mark.skipif(not FULL, reason="a long one: make endurance runs it")
+"""For what tests/integration/test_faults.py covers in short."""
 
 
 class Store(Protocol):

@@ -27,7 +27,7 @@ def kill_and_start(server: RabbitMQ) -> None:
     server.start()
 
 
-SHORT = [("redis", stop_and_start_app), ("kafka", kill_and_start)]
+SHORT = [("redis", kill_and_start)]
 ALL = [(store, restart) for store in ("sqlite", "redis", "kafka") for restart in (stop_and_start_app, kill_and_start)]
 
 

@@ -13,13 +13,13 @@ from tests import oracle
 from tests.bridges import Bridge
 from tests.servers import Redis
 from tests.servers.debian import until
-from tests.stores import RedisStore
+from tests.stores import RedisStore, at_full_length
 
 BACKLOG = 20_000
 FRESH_SECONDS = 5.0
 FRESH_RATE = 200
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(120), at_full_length]
 
 
 def test_fresh_events_pass_a_backlog_in_overflow(

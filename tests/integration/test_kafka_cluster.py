@@ -16,14 +16,14 @@ from tests.load import Load
 from tests.servers import Kafka
 from tests.servers.debian import until
 from tests.servers.kafka import admin
-from tests.stores import FULL, KafkaStore, await_stored
+from tests.stores import FULL, KafkaStore, at_full_length, await_stored
 
 TOO_FEW_FOR = 40.0 if FULL else 12.0
 LET_GO_AFTER = "30" if FULL else "4"
 RECOVERY = 15.0
 """Seconds within which every partition takes events again."""
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(240), at_full_length]
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ KILL_EVERY = 2.0
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
 
 
+@pytest.mark.parametrize("store", ["sqlite", "redis", "kafka"] if FULL else ["redis"], indirect=True)
 def test_a_replica_killed_every_two_seconds(start_bridge: Callable[..., Bridge], broker_url: str, store: Store) -> None:
     """Of three replicas one is killed every two seconds and replaced; each of up to 100,000 messages is stored."""
     settings = store.settings | {"BRIDGE_BROKER_URL": broker_url}

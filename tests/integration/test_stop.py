@@ -25,6 +25,7 @@ STOPS = 10 if FULL else 4
 pytestmark = [pytest.mark.fault]
 
 
+@pytest.mark.parametrize("store", ["sqlite", "redis", "kafka"] if FULL else ["kafka"], indirect=True)
 def test_ten_stops_under_load(start_bridge: Callable[..., Bridge], broker_url: str, store: Store) -> None:
     """At 2,000 messages a second, up to ten SIGTERMs: exit code 0, within the timeout, no id twice on the wire."""
     settings = store.settings | {"BRIDGE_BROKER_URL": broker_url, "BRIDGE_SHUTDOWN_TIMEOUT": "10"}

@@ -1,0 +1,88 @@
+"""Faults dealt one after the other under load, and the verdict afterwards."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from random import Random
+
+from tests.faults import bridges, brokers, streams  # noqa: F401 - they fill the deck
+from tests.faults.cards import Card, deck
+from tests.faults.stage import Stage
+from tests.faults.verdict import Verdict, compare
+from tests.faults.workload import Workload
+from tests.servers.debian import until
+
+RATE = 300.0
+"""Messages a second."""
+QUIET = 0.5
+"""Seconds between two faults."""
+LATE = 240.0
+"""Seconds to wait for what RabbitMQ delivers late: it tries a dead-letter route that failed again after 180 s."""
+
+
+def cards_for(sink: str, part: str = "") -> list[Card]:
+    """The faults that there are with this sink, or those whose name contains the part."""
+    return [card for card in deck if sink in card.sinks and part in card.name]
+
+
+def dealt(cards: list[Card], dice: Random, seconds: float) -> Iterator[Card]:
+    """Cards at random, for so long."""
+    begin = time.monotonic()
+    while time.monotonic() - begin < seconds:
+        yield dice.choices(cards, [card.weight for card in cards])[0]
+
+
+class Campaign:
+    """One run."""
+
+    def __init__(self, on: Stage, seed: int) -> None:
+        self.dice = Random(seed)
+        self.played: Counter[str] = Counter()
+        self.slowest = 0.0
+        """Seconds until every replica consumed again, at most."""
+        self._stage = on
+        self._workload = Workload(on.broker_url, seed, RATE)
+        self._parked: list[bytes] = []
+
+    def play(self, cards: Iterable[Card]) -> None:
+        """Play them in turn; after each, every replica has to consume again. Raises TimeoutError if one does not."""
+        self._workload.start()
+        self._stage.await_consuming()
+        begin = time.monotonic()
+        for card in cards:
+            started = time.monotonic()
+            card.play(self._stage, self.dice)
+            ended = time.monotonic()
+            took = self._stage.await_consuming()
+            self.slowest = max(self.slowest, took)
+            self.played[card.name] += 1
+            print(
+                f"{ended - begin:7.1f} s  {card.name}: {ended - started:.1f} s, consuming after {took:.1f} s",
+                flush=True,
+            )
+            time.sleep(QUIET)
+
+    def verdict(self) -> Verdict:
+        """Stop publishing, wait until all is there or nothing more can come, and compare."""
+        self._workload.finish()
+        obliged = len(set(self._workload.obligations))
+        deadline = time.monotonic() + LATE
+        while True:
+            try:
+                until(lambda: self._stage.store.count() >= obliged and not self._stage.waiting(), 20, "all is stored")
+            except TimeoutError as exc:
+                print(exc, flush=True)
+            verdict = self._compare()
+            if not verdict.good:
+                print(f"not yet: {verdict}; {self._stage.waiting()} messages waiting", flush=True)
+            if verdict.good or time.monotonic() > deadline:
+                return verdict
+            time.sleep(1)
+
+    def _compare(self) -> Verdict:
+        workload = self._workload
+        self._parked += self._stage.parked()
+        stored = self._stage.store.bodies()
+        return compare(workload.obligations, workload.parked, workload.published, stored, self._parked)

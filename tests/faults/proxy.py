@@ -1,0 +1,122 @@
+"""A TCP proxy on 127.0.0.1 that fails the way networks do."""
+
+from __future__ import annotations
+
+import enum
+import socket
+import struct
+import threading
+import time
+from contextlib import suppress
+
+CHUNK = 65536
+LOOK = 0.02
+"""Seconds between two looks at the mode while nothing may move."""
+
+
+class Mode(enum.Enum):
+    """What the network does."""
+
+    PASS = "pass"
+    STALL = "stall"
+    """Nothing moves; every connection stays open."""
+    DROP_REPLIES = "drop replies"
+    """What the server says is thrown away; it notices nothing."""
+    TRICKLE = "trickle"
+    """One byte at a time, at most a thousand a second."""
+    REFUSE = "refuse"
+    """New connections are closed at once; those that are there go on."""
+
+
+class Proxy:
+    """Between clients and one server: two threads a connection, one for each direction."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self.mode = Mode.PASS
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=100)
+        self.port = int(self._listener.getsockname()[1])
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        """Client's end and server's end of each connection."""
+        self._orphans: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        """Every connection is reset, on both sides."""
+        pairs, self._pairs = self._pairs, []
+        for pair in pairs:
+            for end in pair:
+                _reset(end)
+
+    def half_open(self) -> None:
+        """The server sees its clients go; the clients see nothing until `heal`."""
+        pairs, self._pairs = self._pairs, []
+        for client, server in pairs:
+            self._orphans.append(client)
+            _reset(server)
+
+    def heal(self) -> None:
+        """The network is well again. Connections that have lost bytes, or one end, are gone."""
+        lossy = self.mode is Mode.DROP_REPLIES
+        self.mode = Mode.PASS
+        orphans, self._orphans = self._orphans, []
+        for orphan in orphans:
+            _reset(orphan)
+        if lossy:
+            self.cut()
+
+    def close(self) -> None:
+        """End it."""
+        self._listener.close()
+        self.heal()
+        self.cut()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return  # closed
+            if self.mode is Mode.REFUSE:
+                client.close()
+                continue
+            try:
+                server = socket.create_connection(("127.0.0.1", self._target), timeout=2)
+            except OSError:
+                _reset(client)
+                continue
+            server.settimeout(None)
+            for end in (client, server):
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._pairs.append((client, server))
+            threading.Thread(target=self._pump, args=(client, server, False), daemon=True).start()
+            threading.Thread(target=self._pump, args=(server, client, True), daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket, is_reply: bool) -> None:
+        """Pass on what one end sends until it ends; then the other is told, unless it is an orphan now."""
+        try:
+            while data := source.recv(CHUNK):
+                while self.mode is Mode.STALL:
+                    time.sleep(LOOK)
+                if self.mode is Mode.DROP_REPLIES and is_reply:
+                    continue
+                self._send(sink, data)
+        except OSError:
+            pass
+        if sink not in self._orphans:
+            with suppress(OSError):
+                sink.shutdown(socket.SHUT_WR)
+
+    def _send(self, sink: socket.socket, data: bytes) -> None:
+        while data and self.mode is Mode.TRICKLE:
+            sink.sendall(data[:1])
+            data = data[1:]
+            time.sleep(0.001)
+        sink.sendall(data)
+
+
+def _reset(end: socket.socket) -> None:
+    with suppress(OSError):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        end.shutdown(socket.SHUT_RDWR)
+    end.close()

@@ -10,16 +10,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from confluent_kafka.admin import (
-    AclBinding,
-    AclBindingFilter,
-    AclOperation,
-    AclPermissionType,
-    ConfigResource,
-    NewTopic,
-    ResourcePatternType,
-    ResourceType,
-)
+from confluent_kafka.admin import AclOperation, ConfigResource, NewTopic, ResourceType
 
 from bridge.contract import JSON, Event, Outcome, Sink, SinkUnavailable, Verdict
 from bridge.decode import decode
@@ -30,6 +21,7 @@ from tests import oracle
 from tests.servers import Kafka
 from tests.servers.debian import until
 from tests.servers.kafka import NativeKafka, admin
+from tests.servers.kafka_acl import allow, deny_all
 
 DEADLINE = 30
 
@@ -332,25 +324,6 @@ class TestPermissions:
             **more,
         }
 
-    def allow(self, server: NativeKafka, topic: str, *operations: AclOperation) -> None:
-        client = admin(server.bootstrap)
-        for operation in operations:
-            acl = AclBinding(
-                *(ResourceType.TOPIC, topic, ResourcePatternType.LITERAL),
-                *(f"User:{USER}", "*", operation, AclPermissionType.ALLOW),
-            )
-            for future in client.create_acls([acl]).values():
-                future.result(10)
-
-    def deny_all(self, server: NativeKafka, topic: str) -> None:
-        everything = AclBindingFilter(
-            *(ResourceType.TOPIC, topic, ResourcePatternType.LITERAL),
-            *(None, None, AclOperation.ANY, AclPermissionType.ANY),
-        )
-        client = admin(server.bootstrap)
-        for future in client.delete_acls([everything]).values():
-            future.result(10)
-
     def test_a_wrong_password(self, secured: NativeKafka) -> None:
         """The reason is the server's, and no password is in it."""
         subject = sink(secured, **self.settings(secured, sasl_password="wrong-sesame"))
@@ -366,11 +339,11 @@ class TestPermissions:
         name = topic_of(subject)
         subject.open()
         self.refuses(subject, "TOPIC_AUTHORIZATION_FAILED")
-        self.allow(secured, name, AclOperation.DESCRIBE)
+        allow(secured.bootstrap, USER, name, AclOperation.DESCRIBE)
         self.refuses(subject, "could not be made")
-        self.allow(secured, name, AclOperation.CREATE)
+        allow(secured.bootstrap, USER, name, AclOperation.CREATE)
         self.refuses(subject, "no permission to write")
-        self.allow(secured, name, AclOperation.WRITE)
+        allow(secured.bootstrap, USER, name, AclOperation.WRITE)
         until(lambda: subject.available() is None, 20, "it is available")
         await_stored(subject, sample_events(3))
         subject.close()
@@ -388,14 +361,14 @@ class TestPermissions:
         """Events come back with the reason, and are stored once it is given again."""
         subject = sink(secured, **self.settings(secured))
         name = topic_of(subject)
-        self.allow(secured, name, AclOperation.CREATE, AclOperation.DESCRIBE, AclOperation.WRITE)
+        allow(secured.bootstrap, USER, name, AclOperation.CREATE, AclOperation.DESCRIBE, AclOperation.WRITE)
         subject.open()
         until(lambda: subject.available() is None, 20, "it is available")
         deliver(subject, sample_events(3), DEADLINE)
-        self.deny_all(secured, name)
+        deny_all(secured.bootstrap, name)
         found = outcomes(deliver(subject, sample_events(3), DEADLINE))
         assert [Outcome.RETRY] == list(found)
-        self.allow(secured, name, AclOperation.DESCRIBE, AclOperation.WRITE)
+        allow(secured.bootstrap, USER, name, AclOperation.DESCRIBE, AclOperation.WRITE)
         await_stored(subject, found[Outcome.RETRY])
         assert 6 == len(records(secured, subject))
         subject.close()
@@ -410,7 +383,7 @@ class TestPermissions:
         decided = deliver(subject, events, DEADLINE)
         assert {Outcome.RETRY: events} == outcomes(decided)
         assert "FATAL" in decided[0].reason or "AUTHORIZATION" in decided[0].reason
-        self.allow(secured, name, AclOperation.DESCRIBE, AclOperation.WRITE)
+        allow(secured.bootstrap, USER, name, AclOperation.DESCRIBE, AclOperation.WRITE)
         # Another producer may have been refused in the meantime: that one is replaced in its turn.
         await_stored(subject, events)
         subject.close()

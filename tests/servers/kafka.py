@@ -77,8 +77,8 @@ class NativeKafka:
         self._controllers = {node: free_port() for node in self.nodes}
         self._config = config or {}
         self._users = users or {}
-        self._sasl_port = free_port()
-        self.sasl_bootstrap = f"127.0.0.1:{self._sasl_port}"
+        self._sasl_ports = {node: free_port() for node in self.nodes}
+        self.sasl_bootstrap = ",".join(f"127.0.0.1:{port}" for port in self._sasl_ports.values())
         self.bootstrap = ",".join(f"127.0.0.1:{port}" for port in self._ports.values())
         self._children: dict[int, Child] = {}
 
@@ -147,7 +147,7 @@ class NativeKafka:
             "transaction.state.log.replication.factor": copies,
             # A node that was killed may come back when its old session has ended; alone, nobody else waits for that.
             "broker.session.timeout.ms": "3000" if len(self.nodes) == 1 else "9000",
-            **(self._secured(listeners) if self._users else {}),
+            **(self._secured(node, listeners) if self._users else {}),
             **self._config,
         }
         self._properties(node).write_text("".join(f"{name}={text}\n" for name, text in properties.items()))
@@ -156,12 +156,12 @@ class NativeKafka:
         if done.returncode:
             raise ServerMissing(f"Kafka could not make its storage: {(done.stderr or done.stdout)[-300:].strip()}")
 
-    def _secured(self, listeners: str) -> dict[str, str]:
+    def _secured(self, node: int, listeners: str) -> dict[str, str]:
         login = "org.apache.kafka.common.security.plain.PlainLoginModule required"
         users = " ".join(f'user_{name}="{password}"' for name, password in self._users.items())
-        sasl = f"SASL_PLAINTEXT://{self.sasl_bootstrap}"
+        sasl = f"SASL_PLAINTEXT://127.0.0.1:{self._sasl_ports[node]}"
         return {
-            "listeners": f"{listeners},{sasl},CONTROLLER://127.0.0.1:{self._controllers[1]}",
+            "listeners": f"{listeners},{sasl},CONTROLLER://127.0.0.1:{self._controllers[node]}",
             "advertised.listeners": f"{listeners},{sasl}",
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
             "sasl.enabled.mechanisms": "PLAIN",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import structlog
 
@@ -18,8 +18,31 @@ if TYPE_CHECKING:
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
+class Unfailing:
+    """A stream that takes lines while it can: a full disk under a log, or a reader that is gone, ends no bridge."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, or not. Never raises."""
+        try:
+            self._stream.write(text)
+        except (OSError, ValueError):
+            pass
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, or not. Never raises."""
+        try:
+            self._stream.flush()
+        except (OSError, ValueError):
+            pass
+
+
 def configure(log_format: str | None, level: str) -> None:
     """Set up structlog, and send what libraries log through the standard library the same way."""
+    stream = cast("TextIO", Unfailing(sys.stderr))
     console = log_format == "console" or (log_format is None and sys.stderr.isatty())
     shared: list[Processor] = [
         structlog.processors.add_log_level,
@@ -35,10 +58,10 @@ def configure(log_format: str | None, level: str) -> None:
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
     logging.basicConfig(handlers=[handler], level=max(LEVELS[level], logging.WARNING), force=True)
     # It warns of each delivery that arrives on a channel we have closed on purpose.

@@ -20,11 +20,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--sink", choices=["sqlite", "redis", "kafka"], default="redis")
     parser.add_argument("--only", default="", help="a part of the names of the faults to deal")
+    parser.add_argument("--nodes", type=int, choices=[1, 3], default=1, help="of RabbitMQ")
     options = parser.parse_args()
-    cards = cards_for(options.sink, options.only)
+    cards = cards_for(options.sink, options.only, options.nodes)
     folder = Path(tempfile.mkdtemp(prefix="celery-event-bridge-faults-"))
     print(f"seed {options.seed}, sink {options.sink}, {len(cards)} kinds of fault, logs in {folder}", flush=True)
-    with stage(options.sink, folder) as on:
+    with stage(options.sink, folder, options.nodes) as on:
         campaign = Campaign(on, options.seed)
         campaign.play(dealt(cards, campaign.dice, options.seconds))
         verdict = campaign.verdict()

@@ -1,15 +1,11 @@
-"""Faults of RabbitMQ and of the network in front of it."""
+"""Faults of RabbitMQ."""
 
 from __future__ import annotations
 
 from random import Random
 
-from tests import oracle
 from tests.faults.cards import card, hold
-from tests.faults.proxy import Mode, Proxy
 from tests.faults.stage import Stage
-
-QUEUE = "celeryev.bridge"
 
 
 @card("connections closed", weight=2)
@@ -46,70 +42,29 @@ def withdraw_rights(stage: Stage, dice: Random) -> None:
     stage.allow()
 
 
-@card("overflow queue missing", weight=0.3)
-def overflow_missing(stage: Stage, _dice: Random) -> None:
-    # What is in it would be gone with it, by an operator's hand; a bridge declares it again.
-    channel = oracle.broker(stage.broker_url).channel()
-    channel.queue_delete(f"{QUEUE}.overflow", if_empty=False) if not oracle.depth(
-        stage.broker_url, f"{QUEUE}.overflow"
-    ) else None
-    channel.connection.close()
+@card("disk alarm", weight=0.5)
+def disk_alarm(stage: Stage, dice: Random) -> None:
+    stage.rabbitmq.ctl("set_disk_free_limit", "900000GB")
+    hold(dice, 1, 4)
+    stage.rabbitmq.ctl("set_disk_free_limit", "1MB")
 
 
-def networks(stage: Stage, dice: Random) -> Proxy:
-    """The network to the broker, or to the stream where that has one."""
-    choices = [stage.network, *([stage.stream_network] if stage.sink == "redis" else [])]
-    return dice.choice(choices)
-
-
-@card("network cut", weight=2)
-def cut(stage: Stage, dice: Random) -> None:
-    networks(stage, dice).cut()
-
-
-@card("network refuses")
-def refuse(stage: Stage, dice: Random) -> None:
-    network = networks(stage, dice)
-    network.mode = Mode.REFUSE
-    network.cut()
+@card("leader of the queue killed", nodes=3, weight=3)
+def leader_killed(stage: Stage, dice: Random) -> None:
+    others = [node for node in stage.nodes if node is not stage.leader()]
+    victim = next(node for node in stage.nodes if node not in others)
+    for node in stage.nodes:
+        node.await_queues_on_disk(stage.broker_url, 0)
+    victim.kill()
     hold(dice)
-    network.heal()
+    victim.start()
 
 
-@card("connections half open")
-def half_open(stage: Stage, dice: Random) -> None:
-    network = networks(stage, dice)
-    network.half_open()
+@card("two of three nodes killed", nodes=3)
+def majority_killed(stage: Stage, dice: Random) -> None:
+    victims = dice.sample(stage.nodes, 2)
+    for victim in victims:
+        victim.kill()
     hold(dice)
-    network.heal()
-
-
-@card("network stalls", weight=2)
-def stall(stage: Stage, dice: Random) -> None:
-    network = networks(stage, dice)
-    network.mode = Mode.STALL
-    hold(dice, 0.2, 8)
-    network.heal()
-
-
-@card("network stalls for longer than the heartbeat", weight=0.1)
-def stall_long(stage: Stage, _dice: Random) -> None:
-    stage.network.mode = Mode.STALL
-    hold(Random(0), 35, 35)
-    stage.network.heal()
-
-
-@card("replies dropped")
-def drop_replies(stage: Stage, dice: Random) -> None:
-    network = networks(stage, dice)
-    network.mode = Mode.DROP_REPLIES
-    hold(dice)
-    network.heal()
-
-
-@card("bytes trickle")
-def trickle(stage: Stage, dice: Random) -> None:
-    network = networks(stage, dice)
-    network.mode = Mode.TRICKLE
-    hold(dice)
-    network.heal()
+    for victim in victims:
+        victim.start()

@@ -7,7 +7,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from random import Random
 
-from tests.faults import bridges, brokers, streams  # noqa: F401 - they fill the deck
+from tests.faults import (  # noqa: F401 - they fill the deck
+    bridges,
+    brokers,
+    machine,
+    networks,
+    on_kafka,
+    on_redis,
+    on_sqlite,
+    queues,
+)
 from tests.faults.cards import Card, deck
 from tests.faults.stage import Stage
 from tests.faults.verdict import Verdict, compare
@@ -22,9 +31,9 @@ LATE = 240.0
 """Seconds to wait for what RabbitMQ delivers late: it tries a dead-letter route that failed again after 180 s."""
 
 
-def cards_for(sink: str, part: str = "") -> list[Card]:
-    """The faults that there are with this sink, or those whose name contains the part."""
-    return [card for card in deck if sink in card.sinks and part in card.name]
+def cards_for(sink: str, part: str = "", nodes: int = 1) -> list[Card]:
+    """The faults that there are with this sink and so many nodes of RabbitMQ, or those whose name has the part."""
+    return [card for card in deck if sink in card.sinks and part in card.name and card.nodes <= nodes]
 
 
 def dealt(cards: list[Card], dice: Random, seconds: float) -> Iterator[Card]:
@@ -43,7 +52,7 @@ class Campaign:
         self.slowest = 0.0
         """Seconds until every replica consumed again, at most."""
         self._stage = on
-        self._workload = Workload(on.broker_url, seed, RATE)
+        self._workload = on.workload = Workload(on.broker_urls, seed, RATE)
         self._parked: list[bytes] = []
 
     def play(self, cards: Iterable[Card]) -> None:
@@ -67,22 +76,21 @@ class Campaign:
     def verdict(self) -> Verdict:
         """Stop publishing, wait until all is there or nothing more can come, and compare."""
         self._workload.finish()
-        obliged = len(set(self._workload.obligations))
         deadline = time.monotonic() + LATE
+        said = ""
         while True:
             try:
-                until(lambda: self._stage.store.count() >= obliged and not self._stage.waiting(), 20, "all is stored")
+                until(self._stage.all_is_done, 20, "all is stored")
             except TimeoutError as exc:
                 print(exc, flush=True)
             verdict = self._compare()
-            if not verdict.good:
+            if not verdict.good and str(verdict) != said:
                 print(f"not yet: {verdict}; {self._stage.waiting()} messages waiting", flush=True)
+                said = str(verdict)
             if verdict.good or time.monotonic() > deadline:
                 return verdict
             time.sleep(1)
 
     def _compare(self) -> Verdict:
-        workload = self._workload
         self._parked += self._stage.parked()
-        stored = self._stage.store.bodies()
-        return compare(workload.obligations, workload.parked, workload.published, stored, self._parked)
+        return compare(self._workload, self._stage.stored(), self._parked, self._stage.destroyed)

@@ -21,16 +21,20 @@ class Card(NamedTuple):
     sinks: tuple[str, ...]
     weight: float
     """How often it is dealt; slow ones seldom."""
+    nodes: int
+    """Of RabbitMQ, that it needs."""
 
 
 deck: list[Card] = []
 
 
-def card(name: str, *, sinks: tuple[str, ...] = ALL, weight: float = 1.0) -> Callable[..., Callable[..., None]]:
+def card(
+    name: str, *, sinks: tuple[str, ...] = ALL, weight: float = 1.0, nodes: int = 1
+) -> Callable[..., Callable[..., None]]:
     """Put a function into the deck."""
 
     def put(play: Callable[[Stage, Random], None]) -> Callable[[Stage, Random], None]:
-        deck.append(Card(name, play, sinks, weight))
+        deck.append(Card(name, play, sinks, weight, nodes))
         return play
 
     return put

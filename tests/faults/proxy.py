@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 import time
+from collections import deque
 from contextlib import suppress
 
 CHUNK = 65536
@@ -29,10 +30,11 @@ class Mode(enum.Enum):
 
 
 class Proxy:
-    """Between clients and one server: two threads a connection, one for each direction."""
+    """Between clients and one server, or the nodes of a cluster: two threads a connection, one for each direction."""
 
-    def __init__(self, target: int) -> None:
-        self._target = target
+    def __init__(self, *targets: int) -> None:
+        """To the first of these ports that takes a connection; beginning with another each time."""
+        self._targets = deque(targets)
         self.mode = Mode.PASS
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=100)
         self.port = int(self._listener.getsockname()[1])
@@ -80,9 +82,7 @@ class Proxy:
             if self.mode is Mode.REFUSE:
                 client.close()
                 continue
-            try:
-                server = socket.create_connection(("127.0.0.1", self._target), timeout=2)
-            except OSError:
+            if (server := self._reach()) is None:
                 _reset(client)
                 continue
             server.settimeout(None)
@@ -91,6 +91,13 @@ class Proxy:
             self._pairs.append((client, server))
             threading.Thread(target=self._pump, args=(client, server, False), daemon=True).start()
             threading.Thread(target=self._pump, args=(server, client, True), daemon=True).start()
+
+    def _reach(self) -> socket.socket | None:
+        for _ in range(len(self._targets)):
+            self._targets.rotate(-1)
+            with suppress(OSError):
+                return socket.create_connection(("127.0.0.1", self._targets[0]), timeout=2)
+        return None
 
     def _pump(self, source: socket.socket, sink: socket.socket, is_reply: bool) -> None:
         """Pass on what one end sends until it ends; then the other is told, unless it is an orphan now."""

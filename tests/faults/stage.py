@@ -10,11 +10,15 @@ from pathlib import Path
 from random import Random
 from urllib.parse import urlsplit
 
+from confluent_kafka.admin import AclOperation
+
 from tests import oracle
 from tests.bridges import Bridge
 from tests.faults.proxy import Proxy
+from tests.faults.workload import Workload
 from tests.servers.debian import until
 from tests.servers.kafka import NativeKafka
+from tests.servers.kafka_acl import allow
 from tests.servers.rabbitmq import NativeRabbitMQ, amqp_url
 from tests.servers.redis import NativeRedis
 from tests.stores import KafkaStore, RedisStore, SqliteStore, Store
@@ -25,6 +29,12 @@ RECOVERY = 15.0
 USER, PASSWORD = "bridge", "bridge"
 """The bridges' own user, whose rights may be withdrawn."""
 VHOST = "/"
+CONSUMER_TIMEOUT = 9.0
+"""Seconds a delivery may be held before RabbitMQ closes its channel: instead of half an hour."""
+BROKER = f"""
+consumer_timeout = {CONSUMER_TIMEOUT * 1000:.0f}
+disk_free_limit.absolute = 1MB
+"""
 SETTINGS = {
     # Short, so that a fault of seconds goes through all that a long one does.
     "BRIDGE_LET_GO_AFTER": "3",
@@ -37,29 +47,36 @@ SETTINGS = {
 class Stage:
     """What a campaign plays on. Everything in it is its own and may be broken."""
 
-    def __init__(self, sink: str, folder: Path, stack: ExitStack) -> None:
+    workload: Workload
+    """What is published; a campaign brings it."""
+
+    def __init__(self, sink: str, folder: Path, stack: ExitStack, nodes: int) -> None:
         self.sink = sink
-        self._folder = folder
+        self.folder = folder
         self._stack = stack
-        self.rabbitmq = NativeRabbitMQ()
-        stack.callback(self.rabbitmq.remove)
-        self.rabbitmq.start()
+        self.nodes = self._rabbitmq(nodes)
+        self.rabbitmq = self.nodes[0]
         self.rabbitmq.ctl("add_user", USER, PASSWORD)
         self.allow()
-        self.broker_url = self.rabbitmq.url()
-        self.network = self._proxy(self.rabbitmq.port)
+        self.broker_urls = [node.url() for node in self.nodes]
+        self.broker_url = self.broker_urls[0]
+        self.network = self._proxy(*(node.port for node in self.nodes))
         self.store = self._store()
+        self.aside: list[bytes] = []
+        """What was stored in a stream that was moved away since."""
+        self.destroyed: set[bytes] = set()
+        """The ids of what a fault destroyed in the stream."""
         self.replicas: list[Bridge] = []
         self._started = 0
         for slot in range(REPLICAS):
             self.start(slot)
 
-    def start(self, slot: int) -> None:
-        """A bridge in this slot, in the place of the one that was there."""
-        log = self._folder / f"bridge-{self._started}.log"
+    def start(self, slot: int, **more: str) -> None:
+        """A bridge in this slot, in the place of the one that was there; `more` is for its environment."""
+        log = self.folder / f"bridge-{self._started}.log"
         self._started += 1
         url = amqp_url("127.0.0.1", self.network.port, VHOST, USER, PASSWORD)
-        bridge = Bridge(log, SETTINGS | self.store.settings | {"BRIDGE_BROKER_URL": url})
+        bridge = Bridge(log, SETTINGS | self.store.settings | {"BRIDGE_BROKER_URL": url} | more)
         self._stack.callback(bridge.end)
         self.replicas[slot : slot + 1] = [bridge]
 
@@ -99,19 +116,66 @@ class Stage:
         """Messages that are still in a queue, ready."""
         return sum(oracle.depth(self.broker_url, f"celeryev.bridge{end}") for end in ("", ".overflow"))
 
-    def _proxy(self, port: int) -> Proxy:
-        proxy = Proxy(port)
+    def stored(self) -> Iterator[bytes]:
+        """What is in the stream, and what is in one that was moved away and nowhere else."""
+        bodies = self.store.bodies()
+        if self.aside:
+            now = set(bodies)
+            yield from (body for body in dict.fromkeys(self.aside) if body not in now)
+        yield from bodies
+
+    def all_is_done(self) -> bool:
+        """Whether nothing waits in a queue or in a bridge."""
+        return not self.waiting() and not any(bridge.metric("inflight_messages") for bridge in self.replicas)
+
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Inside, nothing is published, and all that was is stored."""
+        self.workload.pause()
+        try:
+            until(self.all_is_done, 60, "all is stored")
+            yield
+        finally:
+            self.workload.resume()
+
+    def interrupt_stream(self) -> None:
+        """The connections to the stream end, if a proxy is in the way."""
+        if self.sink == "redis":
+            self.stream_network.cut()
+
+    def bindings(self, queue: str) -> str:
+        """What this queue is bound to: a line each, with the exchange first."""
+        lines = self.rabbitmq.ctl("list_bindings", "source_name", "destination_name").splitlines(keepends=True)
+        return "".join(line for line in lines if line.rstrip().endswith(f"\t{queue}"))
+
+    def leader(self) -> NativeRabbitMQ:
+        """The node that leads the live queue."""
+        lines = self.rabbitmq.ctl("list_queues", "name", "leader").splitlines()
+        name = next(line.split()[1] for line in lines if line.startswith("celeryev.bridge\t"))
+        return next(node for node in self.nodes if node.name == name)
+
+    def _rabbitmq(self, nodes: int) -> list[NativeRabbitMQ]:
+        first = NativeRabbitMQ(BROKER)
+        made = [first, *(NativeRabbitMQ(BROKER, first) for _ in range(nodes - 1))]
+        for node in made:
+            self._stack.callback(node.remove)
+            node.start()
+            # How often a channel looks for deliveries that are held for too long: once a minute else.
+            node.ctl("eval", "application:set_env(rabbit, channel_tick_interval, 1000).")
+        return made
+
+    def _proxy(self, *ports: int) -> Proxy:
+        proxy = Proxy(*ports)
         self._stack.callback(proxy.close)
         return proxy
 
     def _store(self) -> Store:
         if self.sink == "sqlite":
-            return SqliteStore(self._folder)
+            folder = self.folder / "stream"
+            folder.mkdir()
+            return SqliteStore(folder)
         if self.sink == "kafka":
-            kafka = NativeKafka(3, {"min.insync.replicas": "2", "default.replication.factor": "3"})
-            self._stack.callback(kafka.remove)
-            kafka.start()
-            return KafkaStore(kafka)
+            return self._kafka()
         redis = NativeRedis("--appendfsync", "always", "--enable-protected-configs", "yes")
         self._stack.callback(redis.remove)
         redis.start()
@@ -120,12 +184,29 @@ class Stage:
         store.settings["BRIDGE_REDIS_URL"] = f"redis://127.0.0.1:{self.stream_network.port}/0"
         return store
 
+    def _kafka(self) -> KafkaStore:
+        config = {"min.insync.replicas": "2", "default.replication.factor": "3"}
+        kafka = NativeKafka(3, config, users={USER: PASSWORD})
+        self._stack.callback(kafka.remove)
+        kafka.start()
+        store = KafkaStore(kafka)
+        operations = (AclOperation.CREATE, AclOperation.DESCRIBE, AclOperation.WRITE)
+        allow(kafka.bootstrap, USER, store.topic, *operations)
+        store.settings |= {
+            "BRIDGE_KAFKA_BOOTSTRAP_SERVERS": kafka.sasl_bootstrap,
+            "BRIDGE_KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+            "BRIDGE_KAFKA_SASL_MECHANISM": "PLAIN",
+            "BRIDGE_KAFKA_SASL_USERNAME": USER,
+            "BRIDGE_KAFKA_SASL_PASSWORD": PASSWORD,
+        }
+        return store
+
 
 @contextmanager
-def stage(sink: str, folder: Path) -> Iterator[Stage]:
+def stage(sink: str, folder: Path, nodes: int = 1) -> Iterator[Stage]:
     """A stage with all bridges ready; it is torn down at the end."""
     with ExitStack() as stack:
-        made = Stage(sink, folder, stack)
+        made = Stage(sink, folder, stack, nodes)
         for bridge in made.replicas:
             bridge.await_ready()
         yield made

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from tests import oracle
+from tests.faults.workload import Workload, event_key
 
 
 class Verdict(NamedTuple):
@@ -27,6 +27,8 @@ class Verdict(NamedTuple):
     """Records that are there again."""
     inversions: int
     """Events stored, for the first time, after a later one of the same key."""
+    destroyed: int
+    """Stored, and destroyed with the stream by a fault."""
     parked: int
     """Messages."""
     lost_parked: int
@@ -40,19 +42,14 @@ class Verdict(NamedTuple):
         return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in self._asdict().items())
 
 
-def compare(
-    obligations: Iterable[bytes],
-    parked_obligations: Iterable[bytes],
-    published: set[bytes],
-    stored: Iterable[bytes],
-    parked: Iterable[bytes],
-) -> Verdict:
-    """The verdict: ids on the one side, bodies on the other."""
+def compare(workload: Workload, stored: Iterable[bytes], parked: Iterable[bytes], destroyed: set[bytes]) -> Verdict:
+    """The verdict on bodies in the stream and in the parking queue, and on the ids of what was destroyed."""
+    published = workload.published
     seen: Counter[bytes] = Counter()
     highest: dict[str, int] = {}
     changed = inversions = 0
     for body in stored:
-        event_id = bytes.fromhex(oracle.event_id(body))
+        event_id = event_key(body)
         seen[event_id] += 1
         if event_id not in published:
             changed += 1
@@ -60,18 +57,20 @@ def compare(
             key, number = _place(body)
             inversions += number < highest.get(key, -1)
             highest[key] = max(number, highest.get(key, -1))
-    in_parking = Counter(bytes.fromhex(oracle.event_id(body)) for body in parked)
-    obliged = set(obligations)
+    in_parking = Counter(map(event_key, parked))
+    obliged = set(workload.obligations)
+    refused = {one for message in in_parking for one in workload.large.get(message, ())}
     return Verdict(
         obliged=len(obliged),
         stored=seen.total(),
         distinct=len(seen),
-        lost=len(obliged - seen.keys()),
-        changed=changed + sum(event_id not in published for event_id in in_parking),
+        lost=len(obliged - seen.keys() - destroyed - refused),
+        changed=changed + sum(one not in published and one not in workload.large for one in in_parking),
         twice=seen.total() - len(seen),
         inversions=inversions,
+        destroyed=len(obliged & destroyed - seen.keys()),
         parked=in_parking.total(),
-        lost_parked=len(set(parked_obligations) - in_parking.keys()),
+        lost_parked=len(set(workload.parked) - in_parking.keys()),
     )
 
 

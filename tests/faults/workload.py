@@ -11,8 +11,9 @@ import json
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import cycle
 from typing import Any, NamedTuple
 
 import amqp
@@ -20,11 +21,14 @@ import msgpack
 
 from tests import oracle
 from tests.oracle import Published
+from tests.servers.debian import until
 
 JSON, MSGPACK, PICKLE = "application/json", "application/x-msgpack", "application/x-python-serialize"
 WINDOW = 1000
 """Messages that may wait for their confirm."""
 HOSTS = 40
+LARGE = 40_000
+"""Bytes; smaller messages no stream here finds too large."""
 TASKS = 500
 """Keys in use at a time."""
 BEGIN = time.time()
@@ -80,12 +84,13 @@ def _published(body: bytes, content_type: str, host: str) -> Published:
 class Workload(threading.Thread):
     """Publishes at a steady rate; connects again whenever the broker goes away."""
 
-    def __init__(self, broker_url: str, seed: int, rate: float) -> None:
+    def __init__(self, broker_urls: Sequence[str], seed: int, rate: float) -> None:
         super().__init__(daemon=True)
-        self._url = broker_url
+        self._urls = cycle(broker_urls)
         self._rate = rate
         self._messages = messages(seed)
         self._stopping = threading.Event()
+        self._paused = False
         self._waiting: dict[int, Message] = {}
         """Published, not confirmed yet, by the channel's number."""
         self.confirmed = 0
@@ -96,6 +101,8 @@ class Workload(threading.Thread):
         """The id of every message that has to be parked."""
         self.published: set[bytes] = set()
         """The id of everything that was ever sent, confirmed or not."""
+        self.large: dict[bytes, tuple[bytes, ...]] = {}
+        """The ids of the events of each message that a stream may find too large, by that of the message."""
         self.slowest = 0.0
         """Seconds that the slowest publish took."""
 
@@ -112,8 +119,17 @@ class Workload(threading.Thread):
         self._stopping.set()
         self.join(60)
 
+    def pause(self) -> None:
+        """Publish nothing more until `resume`; returns when all that was published is confirmed."""
+        self._paused = True
+        until(lambda: not self._waiting, 60, "all that was published is confirmed")
+
+    def resume(self) -> None:
+        """Go on."""
+        self._paused = False
+
     def _publish(self) -> None:
-        connection = oracle.broker(self._url)
+        connection = oracle.broker(next(self._urls))
         try:
             channel = connection.channel()
             channel.exchange_declare("celeryev", "topic", durable=True, auto_delete=False)
@@ -124,11 +140,12 @@ class Workload(threading.Thread):
             sent, begin = 0, time.monotonic()
             while not self._stopping.is_set():
                 due = min(int((time.monotonic() - begin) * self._rate) - sent, WINDOW - len(self._waiting))
-                for _ in range(due):
+                for _ in range(0 if self._paused else due):
                     sent += 1
                     self._send(channel, sent)
                 self._drain(connection, 0.005)
-                begin += 0.005 if due <= 0 and self._waiting else 0.0  # a pause is not caught up with
+                if self._paused or (due <= 0 and self._waiting):
+                    begin = time.monotonic() - sent / self._rate  # a pause is not caught up with
             deadline = time.monotonic() + 20
             while self._waiting and time.monotonic() < deadline:
                 self._drain(connection, 0.1)
@@ -139,7 +156,9 @@ class Workload(threading.Thread):
     def _send(self, channel: amqp.Channel, number: int) -> None:
         message = next(self._messages)
         self._waiting[number] = message
-        self.published.update(map(_id, message.events or (message.published.body,)))
+        self.published.update(map(event_key, message.events or (message.published.body,)))
+        if len(message.published.body) > LARGE:
+            self.large[event_key(message.published.body)] = tuple(map(event_key, message.events))
         begin = time.monotonic()
         body, properties, key = message.published
         channel.basic_publish(amqp.Message(body, **properties), "celeryev", key)
@@ -158,14 +177,15 @@ class Workload(threading.Thread):
             message = self._waiting.pop(one)
             self.confirmed += 1
             if message.events:
-                self.obligations += map(_id, message.events)
+                self.obligations += map(event_key, message.events)
             else:
-                self.parked.append(_id(message.published.body))
+                self.parked.append(event_key(message.published.body))
 
     def _nacked(self, tag: int, multiple: bool) -> None:
         for one in [one for one in self._waiting if one <= tag] if multiple else [tag]:
             self._waiting.pop(one)
 
 
-def _id(data: bytes) -> bytes:
+def event_key(data: bytes) -> bytes:
+    """An event's id, in few bytes."""
     return bytes.fromhex(oracle.event_id(data))

@@ -36,6 +36,15 @@ def program(name: str, package: str) -> str:
     return found
 
 
+def library(name: str, package: str) -> Path:
+    """The path of a shared library; its package is installed if it is not there."""
+    for _ in range(2):
+        if found := next(Path("/usr/lib").glob(f"*/{name}"), None):
+            return found
+        _install(package)
+    raise ServerMissing(f"the Debian package {package} brings no {name}")
+
+
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody listens on now.
 
@@ -52,7 +61,7 @@ def free_port() -> int:
             return port
 
 
-def until(condition: Callable[[], object], timeout: float, what: str) -> None:
+def until(condition: Callable[[], object], timeout: float, what: str, *, pause: float = 0.05) -> None:
     """Wait until `condition()` is true; an error while it is not yet counts as false. Raises TimeoutError."""
     deadline = time.monotonic() + timeout
     error: Exception | None = None
@@ -63,7 +72,7 @@ def until(condition: Callable[[], object], timeout: float, what: str) -> None:
             error = None
         except Exception as exc:  # noqa: BLE001 - a server that starts up refuses in many ways
             error = exc
-        time.sleep(0.05)
+        time.sleep(pause)
     raise TimeoutError(f"after {timeout:g} s still not: {what}" + (f" ({error})" if error else ""))
 
 

@@ -32,5 +32,6 @@ def deny_all(bootstrap: str, topic: str) -> None:
         *(ResourceType.TOPIC, topic, ResourcePatternType.LITERAL),
         *(None, None, AclOperation.ANY, AclPermissionType.ANY),
     )
-    for future in admin(bootstrap).delete_acls([everything]).values():
+    client = admin(bootstrap)
+    for future in client.delete_acls([everything]).values():
         future.result(10)

@@ -75,18 +75,24 @@ def can_connect(url: str) -> bool:
 class NativeRabbitMQ:
     """A node of Debian's package, in a temporary folder, with a port mapper of its own."""
 
-    def __init__(self, config: str = "") -> None:
+    def __init__(self, config: str = "", first: NativeRabbitMQ | None = None) -> None:
+        """With `first` it joins that node's cluster when it starts."""
         self._server = program(SERVER, "rabbitmq-server")
         self._folder = Path(tempfile.mkdtemp(prefix="rabbitmq-"))
         (self._folder / "rabbitmq.conf").write_text(config)
         self.port = free_port()
+        self._first = first
+        self.name = f"t{uuid.uuid4().hex[:8]}@localhost"
+        shared = {"HOME": str(self._folder), "ERL_EPMD_PORT": str(free_port())}  # there is Erlang's cookie
+        if first is not None:
+            shared = {name: first._environment[name] for name in shared}
+        self._mapper: Child | None = None
         self._environment = {
-            "HOME": str(self._folder),  # for Erlang's cookie
-            "RABBITMQ_NODENAME": f"t{uuid.uuid4().hex[:8]}@localhost",
+            **shared,
+            "RABBITMQ_NODENAME": self.name,
             "RABBITMQ_NODE_PORT": str(self.port),
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
             "RABBITMQ_DIST_PORT": str(free_port()),
-            "ERL_EPMD_PORT": str(free_port()),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "RABBITMQ_MNESIA_BASE": str(self._folder / "data"),
             "RABBITMQ_LOG_BASE": str(self._folder / "log"),
@@ -100,6 +106,10 @@ class NativeRabbitMQ:
     def start(self) -> None:
         if self._child is not None:
             self._child.end()
+        if self._first is None and self._mapper is None:
+            # Erlang's port mapper, which would be started by a node and end with it.
+            self._mapper = Child([program("epmd", "erlang-base")], self._environment, self._folder / "mapper")
+        joining = self._first is not None and self._child is None
         self._child = child = Child([self._server], self._environment, self._folder / "output")
 
         def answers() -> bool:
@@ -108,6 +118,10 @@ class NativeRabbitMQ:
             return can_connect(self.url())
 
         until(answers, 60, "RabbitMQ takes connections")
+        if joining and self._first is not None:
+            for command in (["stop_app"], ["join_cluster", self._first.name], ["start_app"]):
+                self.ctl(*command)
+            until(answers, 60, "RabbitMQ takes connections")
 
     def url(self, vhost: str = "/") -> str:
         return amqp_url("127.0.0.1", self.port, vhost)
@@ -145,8 +159,9 @@ class NativeRabbitMQ:
         return sum(file.stat().st_size for file in (self._folder / "data").rglob("*") if file.is_file())
 
     def remove(self) -> None:
-        if self._child is not None:
-            self._child.end()
+        for child in (self._child, self._mapper):
+            if child is not None:
+                child.end()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 

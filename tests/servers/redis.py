@@ -48,11 +48,12 @@ class NativeRedis:
         self._options = options
         self._child: Child | None = None
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
+        """With options for this time only."""
         if self._child is not None:
             self._child.end()
         command = [self._server, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
-        command += ["--appendonly", "yes", "--save", "", *self._options]
+        command += ["--appendonly", "yes", "--save", "", *self._options, *options]
         self._child = child = Child(command, {}, self._folder / "output")
 
         def answers() -> bool:

@@ -6,10 +6,12 @@ import http.client
 import json
 import logging
 import socket
+import sys
 import time
 import urllib.error
 import urllib.request
-from contextlib import closing
+from contextlib import closing, suppress
+from pathlib import Path
 from typing import Any
 
 import prometheus_client
@@ -202,6 +204,18 @@ def configured() -> Any:
     logging.root.handlers[:] = handlers
     logging.root.setLevel(level)
     structlog.reset_defaults()
+
+
+def test_a_log_that_cannot_be_written_ends_nothing(monkeypatch: pytest.MonkeyPatch, configured: None) -> None:
+    """Its disk is full: the line is gone, and the caller does not notice."""
+    full = Path("/dev/full").open("w")  # noqa: SIM115 - what it could not write fails its end too
+    monkeypatch.setattr(sys, "stderr", full)
+    logs.configure("json", "info")
+    structlog.get_logger().info("x" * 100_000)
+    logging.getLogger("library").error("x" * 100_000)
+    monkeypatch.undo()
+    with suppress(OSError):
+        full.close()
 
 
 def test_a_log_line_is_json_without_secrets(capsys: pytest.CaptureFixture[str], configured: None) -> None:

@@ -1,27 +1,20 @@
-"""Faults of the streams."""
+"""Faults of Redis."""
 
 from __future__ import annotations
 
 from random import Random
 from typing import cast
 
-from confluent_kafka.admin import AdminClient
-
 from tests.faults.cards import card, hold
 from tests.faults.stage import Stage
-from tests.servers import Kafka, Redis
-from tests.servers.kafka import admin
-from tests.stores import KafkaStore, RedisStore, SqliteStore
+from tests.servers.redis import NativeRedis
+from tests.stores import RedisStore
 
 STREAM = "celery-events"
 
 
-def redis_of(stage: Stage) -> Redis:
-    return cast("RedisStore", stage.store).server
-
-
-def kafka_of(stage: Stage) -> Kafka:
-    return cast("KafkaStore", stage.store).server
+def redis_of(stage: Stage) -> NativeRedis:
+    return cast("NativeRedis", cast("RedisStore", stage.store).server)
 
 
 @card("Redis killed", sinks=("redis",), weight=2)
@@ -83,46 +76,10 @@ def redis_wrong_type(stage: Stage, dice: Random) -> None:
         back.delete(STREAM).rename("aside", STREAM).execute()
 
 
-@card("SQLite locked", sinks=("sqlite",), weight=4)
-def sqlite_locked(stage: Stage, dice: Random) -> None:
-    store = cast("SqliteStore", stage.store)
-    store.stop()
-    hold(dice, 0.2, 6)
-    store.start()
-
-
-def leader(stage: Stage) -> int:
-    """The node that leads the topic's first partition, or any if that has none now."""
-    client: AdminClient = admin(kafka_of(stage).bootstrap)
-    topic = cast("KafkaStore", stage.store).topic
-    return max(1, int(client.list_topics(topic, timeout=10).topics[topic].partitions[0].leader))
-
-
-@card("Kafka's leader killed", sinks=("kafka",), weight=2)
-def kafka_leader(stage: Stage, dice: Random) -> None:
-    victim = leader(stage)
-    kafka_of(stage).kill(victim)
-    hold(dice, 0.2, 15)
-    kafka_of(stage).start(victim)
-
-
-@card("too few replicas in sync", sinks=("kafka",))
-def kafka_too_few(stage: Stage, dice: Random) -> None:
-    victims = dice.sample([1, 2, 3], 2)
-    kafka_of(stage).kill(*victims)
-    hold(dice, 1, 8)
-    kafka_of(stage).start(*victims)
-
-
-@card("Kafka killed", sinks=("kafka",), weight=0.5)
-def kafka_killed(stage: Stage, dice: Random) -> None:
-    kafka_of(stage).kill()
-    hold(dice)
-    kafka_of(stage).start()
-
-
-@card("Kafka frozen", sinks=("kafka",), weight=2)
-def kafka_frozen(stage: Stage, dice: Random) -> None:
-    kafka_of(stage).pause()
-    hold(dice, 0.2, 7)
-    kafka_of(stage).resume()
+@card("Redis killed, and slow to load", sinks=("redis",), weight=0.5)
+def redis_loading(stage: Stage, _dice: Random) -> None:
+    with redis_of(stage).client() as client:
+        commands = max(1, int(client.xlen(STREAM)))
+    redis_of(stage).kill()
+    # Microseconds a command, so that it answers LOADING for about two seconds.
+    redis_of(stage).start("--key-load-delay", str(max(1, 2_000_000 // commands)))

@@ -1,0 +1,132 @@
+"""Faults of a Kafka of three nodes."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import cast
+
+from confluent_kafka.admin import (
+    AclOperation,
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
+
+from tests.faults.cards import card, hold
+from tests.faults.stage import USER, Stage
+from tests.faults.workload import event_key
+from tests.servers.debian import until
+from tests.servers.kafka import NativeKafka, admin
+from tests.servers.kafka_acl import allow, deny_all
+from tests.stores import KafkaStore
+
+SINKS = ("kafka",)
+
+
+def kafka_of(stage: Stage) -> NativeKafka:
+    return cast("NativeKafka", cast("KafkaStore", stage.store).server)
+
+
+def client_of(stage: Stage) -> AdminClient:
+    return admin(kafka_of(stage).bootstrap)
+
+
+def topic_of(stage: Stage) -> str:
+    return cast("KafkaStore", stage.store).topic
+
+
+def leader(stage: Stage) -> int:
+    """The node that leads the topic's first partition, or any if that has none now."""
+    topics = client_of(stage).list_topics(topic_of(stage), timeout=10).topics
+    return max(1, int(topics[topic_of(stage)].partitions[0].leader))
+
+
+@card("Kafka's leader killed", sinks=SINKS, weight=2)
+def leader_killed(stage: Stage, dice: Random) -> None:
+    victim = leader(stage)
+    kafka_of(stage).kill(victim)
+    hold(dice, 0.2, 15)
+    kafka_of(stage).start(victim)
+
+
+@card("too few replicas in sync", sinks=SINKS)
+def too_few(stage: Stage, dice: Random) -> None:
+    victims = dice.sample([1, 2, 3], 2)
+    kafka_of(stage).kill(*victims)
+    hold(dice, 1, 8)
+    kafka_of(stage).start(*victims)
+
+
+@card("Kafka killed", sinks=SINKS, weight=0.5)
+def killed(stage: Stage, dice: Random) -> None:
+    # Messages have no timeout of their own; longer than BRIDGE_LET_GO_AFTER is what there is instead.
+    kafka_of(stage).kill()
+    hold(dice, 0.2, 8)
+    kafka_of(stage).start()
+
+
+@card("Kafka frozen", sinks=SINKS, weight=2)
+def frozen(stage: Stage, dice: Random) -> None:
+    kafka_of(stage).pause()
+    hold(dice, 0.2, 7)
+    kafka_of(stage).resume()
+
+
+@card("right to write withdrawn", sinks=SINKS)
+def right_withdrawn(stage: Stage, dice: Random) -> None:
+    deny_all(kafka_of(stage).bootstrap, topic_of(stage))
+    hold(dice, 0.5, 5)
+    give_rights(stage)
+
+
+@card("a producer's fatal error", sinks=SINKS)
+def fatal(stage: Stage, dice: Random) -> None:
+    # A producer that may write nowhere is refused its id, which librdkafka takes for fatal.
+    deny_all(kafka_of(stage).bootstrap, topic_of(stage))
+    slot = stage.pick(dice)
+    stage.replicas[slot].kill()
+    stage.start(slot)
+    hold(dice, 2, 5)
+    give_rights(stage)
+
+
+def give_rights(stage: Stage) -> None:
+    operations = (AclOperation.CREATE, AclOperation.DESCRIBE, AclOperation.WRITE)
+    allow(kafka_of(stage).bootstrap, USER, topic_of(stage), *operations)
+
+
+@card("messages too large", sinks=SINKS)
+def too_large(stage: Stage, dice: Random) -> None:
+    limit(stage, "50000")
+    hold(dice, 1, 8)
+    limit(stage, None)
+
+
+def limit(stage: Stage, longest: str | None) -> None:
+    """The topic's `max.message.bytes`."""
+    change = AlterConfigOpType.DELETE if longest is None else AlterConfigOpType.SET
+    entry = ConfigEntry("max.message.bytes", longest or "", incremental_operation=change)
+    resource = ConfigResource(ResourceType.TOPIC, topic_of(stage), incremental_configs=[entry])
+    client = client_of(stage)
+    for future in client.incremental_alter_configs([resource]).values():
+        future.result(10)
+
+
+@card("topic deleted", sinks=SINKS, weight=0.5)
+def topic_deleted(stage: Stage, dice: Random) -> None:
+    topic = topic_of(stage)
+    with stage.quiet():
+        # All that is in the stream now is destroyed in it, and nothing else.
+        stage.destroyed.update(map(event_key, stage.store.bodies()))
+        client = client_of(stage)
+        client.delete_topics([topic])[topic].result(10)
+        ports = kafka_of(stage).bootstrap.split(",")
+        until(lambda: not any(old_topic(port, topic) for port in ports), 20, "no node knows the topic any more")
+    hold(dice)
+
+
+def old_topic(node: str, topic: str) -> bool:
+    """Whether this node knows the topic; a new one of that name is made once there are events again."""
+    return topic in admin(node).list_topics(timeout=5).topics

@@ -1,0 +1,79 @@
+"""Faults of the bridge's queues."""
+
+from __future__ import annotations
+
+import signal
+from random import Random
+
+import amqp
+
+from tests import oracle
+from tests.faults.cards import card, hold
+from tests.faults.proxy import Mode
+from tests.faults.stage import CONSUMER_TIMEOUT, REPLICAS, Stage
+from tests.servers.debian import until
+
+QUEUE = "celeryev.bridge"
+OVERFLOW = f"{QUEUE}.overflow"
+TTL = 5.0
+"""Seconds after which a message goes on to overflow, unless a setting says otherwise."""
+EVERY = range(REPLICAS)
+
+
+@card("queue deleted", weight=0.5)
+def queue_deleted(stage: Stage, _dice: Random) -> None:
+    # While there is nothing in it, since that would be destroyed by whoever deleted it.
+    with stage.quiet():
+        delete(stage, QUEUE)
+        until(lambda: "celeryev\t" in stage.bindings(QUEUE), 20, "a bridge has declared and bound it again")
+
+
+@card("overflow queue missing for a moment", weight=0.3)
+def overflow_missing(stage: Stage, dice: Random) -> None:
+    # While nothing is in it, nor held of it: that would be destroyed by whoever deleted it.
+    with stage.quiet():
+        stage.signal(signal.SIGSTOP, *EVERY)
+        delete(stage, OVERFLOW)
+    # Until messages expire with nowhere to go: they stay, and RabbitMQ tries again after 180 s.
+    hold(dice, TTL, TTL + 2)
+    stage.signal(signal.SIGCONT, *EVERY)
+
+
+def delete(stage: Stage, queue: str) -> None:
+    connection = oracle.broker(stage.broker_url)
+    connection.channel().queue_delete(queue)
+    connection.close()
+
+
+@card("channel closed by the consumer timeout", weight=0.2)
+def consumer_timeout(stage: Stage, _dice: Random) -> None:
+    slots = range(1)
+    stage.signal(signal.SIGSTOP, *slots)
+    hold(Random(0), CONSUMER_TIMEOUT + 2.5, CONSUMER_TIMEOUT + 2.5)
+    stage.signal(signal.SIGCONT, *slots)
+
+
+@card("somebody else consumes exclusively", weight=0.5)
+def exclusive_clash(stage: Stage, dice: Random) -> None:
+    stage.network.mode = Mode.REFUSE
+    stage.network.cut()
+    connection = oracle.broker(stage.broker_url)
+    channel = connection.channel()
+
+    def taken() -> bool:
+        nonlocal channel
+        try:
+            channel.basic_qos(0, 1, False)
+            channel.basic_consume(QUEUE, exclusive=True, callback=lambda _: None)
+        except amqp.AccessRefused:
+            channel = connection.channel()
+            raise
+        return True
+
+    try:
+        until(taken, 20, "the queue is consumed exclusively")
+        stage.network.heal()
+        hold(dice, 1, 4)
+    finally:
+        stage.network.heal()
+        connection.close()

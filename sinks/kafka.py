@@ -81,11 +81,11 @@ class KafkaSink:
         try:
             self._topics.check()
         except SinkUnavailable as exc:
-            self._producer.poll(0)
+            self._poll(self._producer, 0)
             reason = self._cause or str(exc)
             raise SinkUnavailable(reason) from exc
         finally:
-            self._producer.poll(0)
+            self._poll(self._producer, 0)
             self._trouble = None
             if len(self._producer) or self._fatal is not None:
                 # What librdkafka still holds is the broker's again: it must not be sent when Kafka is back.
@@ -99,7 +99,7 @@ class KafkaSink:
     def verdicts(self, timeout: float) -> Sequence[Verdict]:
         """What the delivery reports have decided since."""
         if self._producer is not None:
-            self._producer.poll(timeout)
+            self._poll(self._producer, timeout)
             if self._fatal is not None:
                 self._renew(self._fatal)
             else:
@@ -174,6 +174,14 @@ class KafkaSink:
     def _topic_of(self, event: Event) -> str:
         return self._topic.get(event.type.partition("-")[0], self._topic["other"])
 
+    def _poll(self, producer: Producer, timeout: float) -> None:
+        """Serve what librdkafka has to tell, for up to so many seconds."""
+        try:
+            producer.poll(timeout)
+        except KafkaException as exc:
+            # So the client tells of a fatal error: not by the callback for errors.
+            self._fatal = _reason(exc.args[0])
+
     # Called by librdkafka, within `poll` ---------------------------------------------------------------------------
 
     def _delivered(self, event: Event, error: KafkaError | None, _message: Message | None) -> None:
@@ -226,7 +234,7 @@ class KafkaSink:
         producer.purge()
         deadline = time.monotonic() + PURGE_TIMEOUT
         while len(producer) and time.monotonic() < deadline:
-            producer.poll(0.05)
+            self._poll(producer, 0.05)
 
 
 def _now() -> datetime.datetime:

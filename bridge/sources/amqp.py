@@ -33,6 +33,9 @@ FRAME_TIMEOUT = 0.05
 """Seconds to wait for the rest of a message; what has been read of it is kept."""
 DEPTH_INTERVAL = 10.0
 """Seconds between two looks at the queues' depths."""
+QUIET_INTERVAL = 5.0
+"""Seconds without a delivery after which a channel is replaced. When a queue is deleted and declared again at once,
+RabbitMQ (seen with 3.10.8) may send no `basic.cancel`, and keeps what the channel should have from then on."""
 
 
 class AmqpSource:
@@ -53,7 +56,7 @@ class AmqpSource:
         overflow = topology.overflow
         self._watch = OverflowWatch(overflow.name, settings.overflow_max_bytes) if overflow else None
         self._depth_channel: amqp.Channel | None = None
-        self._depth_due = 0.0
+        self._depth_due = self._quiet_due = 0.0
         self.depths: dict[str, int] = {}
         """Ready messages by queue, as last seen."""
 
@@ -104,6 +107,9 @@ class AmqpSource:
             for lane in self._lanes:
                 lane.window.shrink()
             raise BrokerUnavailable(f"{held_bytes} bytes in hand, twice BRIDGE_MAX_INFLIGHT_BYTES: giving them back")
+        if not held_bytes:
+            with translated("replacing a quiet channel"):
+                self._look_at_consumers()
         with translated("changing the prefetch"):
             for lane in self._lanes:
                 if lane.consuming:
@@ -187,3 +193,14 @@ class AmqpSource:
         if self._watch and self._topology.overflow:
             mean = self._overflow_window.mean_body or self._live_window.mean_body
             self._watch.look(self.depths[self._topology.overflow.name], mean)
+
+    def _look_at_consumers(self) -> None:
+        """With nothing in hand: a channel on which nothing arrives is replaced."""
+        now = time.monotonic()
+        if now < self._quiet_due:
+            return
+        self._quiet_due = now + QUIET_INTERVAL
+        for lane in [lane for lane in self._lanes if lane.was_quiet()]:
+            self._lanes.remove(lane)
+            lane.close()
+            self._open_lane(lane.queue, lane.window, expired=lane.expired)

@@ -20,10 +20,11 @@ class Lane:
     ) -> None:
         channel.auto_decode = False
         self._channel = channel
-        self._queue = queue
+        self.queue = queue
         self._deliver = deliver
-        self._expired = expired
+        self.expired = expired
         self._consumer: str | None = None
+        self._quiet = False
         self.window = window
 
     @property
@@ -34,13 +35,18 @@ class Lane:
     def consume(self) -> None:
         """Start to receive, with the window's prefetch. What was received before does not count against it."""
         self._channel.basic_qos(0, self.window.prefetch, False)  # noqa: FBT003 - AMQP's own positional flag
-        self._consumer = self._channel.basic_consume(self._queue, callback=self._arrived)
+        self._consumer = self._channel.basic_consume(self.queue, callback=self._arrived)
 
     def cancel(self) -> None:
         """Stop receiving; what is under way still arrives. Deliveries keep their tags and can be acknowledged."""
         if self._consumer is not None:
             consumer, self._consumer = self._consumer, None
             self._channel.basic_cancel(consumer)
+
+    def was_quiet(self) -> bool:
+        """Whether it consumes and nothing has arrived since the last call."""
+        quiet, self._quiet = self._quiet and self.consuming, True
+        return quiet
 
     def acknowledge(self, tag: int, *, multiple: bool) -> None:
         """Send one `basic.ack`."""
@@ -51,6 +57,7 @@ class Lane:
         self._channel.close()
 
     def _arrived(self, received: Any) -> None:
+        self._quiet = False
         info = received.delivery_info
         properties = received.properties
         self._deliver(
@@ -64,6 +71,6 @@ class Lane:
                 exchange=info["exchange"],
                 routing_key=info["routing_key"],
                 redelivered=info["redelivered"],
-                expired=self._expired,
+                expired=self.expired,
             )
         )

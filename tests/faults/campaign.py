@@ -64,7 +64,11 @@ class Campaign:
             started = time.monotonic()
             card.play(self._stage, self.dice)
             ended = time.monotonic()
-            took = self._stage.await_consuming()
+            try:
+                took = self._stage.await_consuming()
+            except (TimeoutError, AssertionError) as exc:
+                exc.add_note(f"after {card.name!r}, played from {started - begin:.1f} to {ended - begin:.1f} s")
+                raise
             self.slowest = max(self.slowest, took)
             self.played[card.name] += 1
             print(

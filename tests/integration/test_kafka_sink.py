@@ -6,6 +6,7 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote
 
@@ -386,4 +387,46 @@ class TestPermissions:
         allow(secured.bootstrap, USER, name, AclOperation.DESCRIBE, AclOperation.WRITE)
         # Another producer may have been refused in the meantime: that one is replaced in its turn.
         await_stored(subject, events)
+        subject.close()
+
+    def test_fatal_errors_one_after_the_other(self, secured: NativeKafka) -> None:
+        """Each new producer is refused its id as well: whatever call learns of it, no exception gets out."""
+        name = f"events-{uuid.uuid4().hex[:8]}"
+        make_topic(secured, name)
+        subject = sink(secured, **self.settings(secured, topic=name))
+        subject.open()
+        events = sample_events(3)
+        subject.send(events)
+        refused: list[str] = []
+        stored: list[Event] = []
+
+        def turn() -> None:
+            for verdict in subject.verdicts(0.01):
+                if verdict.outcome is Outcome.STORED:
+                    stored.extend(verdict.events)
+                    continue
+                refused.append(verdict.reason)
+                subject.send(verdict.events)
+            with suppress(SinkUnavailable):
+                subject.available()
+
+        def refused_thrice() -> bool:
+            turn()
+            return sum("FATAL" in reason or "AUTHORIZATION" in reason for reason in refused) >= 3
+
+        def all_stored() -> bool:
+            turn()
+            return len(stored) == len(events)
+
+        def asked_often() -> bool:
+            with pytest.raises(SinkUnavailable):
+                subject.available()
+            asked.append(time.monotonic())
+            return len(asked) >= 20 and asked[-1] - asked[0] > 2
+
+        asked: list[float] = []
+        until(asked_often, 20, "it is asked again and again while a producer is refused")
+        until(refused_thrice, 20, "three producers were refused")
+        allow(secured.bootstrap, USER, name, AclOperation.DESCRIBE, AclOperation.WRITE)
+        until(all_stored, 20, "all is stored")
         subject.close()

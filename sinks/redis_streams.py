@@ -13,13 +13,11 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from bridge.contract import JSON, BlockingSink, Event, Outcome, SinkUnavailable, Verdict
 from sinks.redis_client import Command, RedisClient, Reply
+from sinks.redis_server import LONGEST_VALUE, RedisServer
 from sinks.redis_trim import AckedTrimmer, Trim, trim_rule
 
 WAIT_MILLISECONDS = 500
 """For one WAIT; it is repeated until enough replicas have answered."""
-LONGEST_VALUE = "proto-max-bulk-len"
-DEFAULT_LONGEST_VALUE = 512 * 1024 * 1024
-"""Redis's own default."""
 
 
 class RedisSettings(BaseModel):
@@ -63,14 +61,14 @@ class RedisStreamsSink(BlockingSink):
         self._client = RedisClient(settings.url)
         self._waiting: list[Event] = []
         """Written, but not by as many replicas as asked for yet."""
-        self._limit: int | None = None
+        self._server = RedisServer(self._client)
         self._streams: set[bytes] = set()
         self._names: dict[str, bytes] = {}
         self._trimmer = AckedTrimmer(self._client) if settings.trim.rule == "acked" else None
 
     def open(self) -> None:
         """Connect and log in."""
-        self._limit = None
+        self._server.forget()
         self._client.connect()
 
     def available(self) -> None:
@@ -95,16 +93,21 @@ class RedisStreamsSink(BlockingSink):
     def decide(self, batch: Sequence[Event]) -> Sequence[Verdict]:
         """Write a batch; the reply to each event is its verdict."""
         try:
-            limit = self._longest_value()
+            limit = self._server.longest_value()
+            refused = [event for event in batch if len(event.data) > limit]
+            if refused:
+                batch = [event for event in batch if len(event.data) <= limit]
+            streams = [self._stream(event) for event in batch]
+            self._streams.update(streams)
+            once = self._server.drops_duplicates(set(streams))
         except SinkUnavailable as exc:
+            self._server.forget()
             return (self.give_back(batch, str(exc)),)
-        refused = [event for event in batch if len(event.data) > limit]
-        if refused:
-            batch = [event for event in batch if len(event.data) <= limit]
-        replies, lost = self._client.exchange([self._command(event) for event in batch])
-        if lost:
-            self._limit = None
+        commands = [self._command(*written, once=once) for written in zip(batch, streams, strict=True)]
+        replies, lost = self._client.exchange(commands)
         stored = [event for event, reply in zip(batch, replies, strict=False) if isinstance(reply, bytes)]
+        if len(stored) < len(batch):
+            self._server.forget()
         verdicts: list[Verdict] = []
         if refused:
             verdicts.append(Verdict(Outcome.REFUSED, refused, f"over the server's {LONGEST_VALUE}={limit}"))
@@ -122,16 +125,6 @@ class RedisStreamsSink(BlockingSink):
         failed = [(event, reply) for event, reply in zip(batch, replies, strict=False) if not isinstance(reply, bytes)]
         reason = str(lost) if lost else self._explain(failed[0][1], self._stream(failed[0][0]))
         return self.give_back([event for event, _ in failed] + list(batch[len(replies) :]), reason)
-
-    def _longest_value(self) -> int:
-        """Bytes that the server takes as one value. To more it closes the connection, and the replies before that,
-        on their way still, may be lost with it: so it is never sent.
-        """
-        if self._limit is None:
-            reply = self._client.ask("CONFIG", "GET", LONGEST_VALUE)
-            known = isinstance(reply, list) and len(reply) == 2  # not so for a user who may not ask
-            self._limit = int(reply[1]) if known else DEFAULT_LONGEST_VALUE
-        return self._limit
 
     def advice(self) -> Sequence[str]:
         """What the server's settings may lose."""
@@ -152,15 +145,15 @@ class RedisStreamsSink(BlockingSink):
         self._waiting = []
         self._client.close()
 
-    def _command(self, event: Event) -> Command:
-        stream = self._stream(event)
-        self._streams.add(stream)
+    def _command(self, event: Event, stream: bytes, *, once: bool) -> Command:
         command: list[str | bytes | int] = ["XADD", stream]
         rule, bound = self._settings.trim
         if rule == "maxlen":
             command += ("MAXLEN", "~", int(bound))
         elif rule == "age":
             command += ("MINID", "~", max(0, round((time.time() - bound) * 1000)))
+        if once:  # a window of ids for each worker
+            command += ("IDMP", event.source, event.id)
         command += ("*", "data", event.data, "id", event.id, "type", event.type, "source", event.source)
         if event.subject is not None:
             command += ("subject", event.subject)

@@ -95,6 +95,10 @@ class Campaign:
                 return verdict
             time.sleep(1)
 
+    def holds(self, verdict: Verdict) -> bool:
+        """Whether it is what the guarantees say: no record twice, where the stream drops duplicates."""
+        return verdict.good and (self._stage.sink == "kafka" or not verdict.twice)
+
     def _compare(self) -> Verdict:
         self._parked += self._stage.parked()
         return compare(self._workload, self._stage.stored(), self._parked, self._stage.destroyed)

@@ -19,6 +19,7 @@ from tests.faults.workload import Workload
 from tests.servers.debian import until
 from tests.servers.kafka import NativeKafka
 from tests.servers.kafka_acl import allow
+from tests.servers.newer import redis_command
 from tests.servers.rabbitmq import NativeRabbitMQ, amqp_url
 from tests.servers.redis import NativeRedis
 from tests.stores import KafkaStore, RedisStore, SqliteStore, Store
@@ -176,7 +177,8 @@ class Stage:
             return SqliteStore(folder)
         if self.sink == "kafka":
             return self._kafka()
-        redis = NativeRedis("--appendfsync", "always", "--enable-protected-configs", "yes")
+        # One that drops duplicates, so that the verdict may ask for no record twice.
+        redis = NativeRedis("--appendfsync", "always", "--enable-protected-configs", "yes", server=redis_command())
         self._stack.callback(redis.remove)
         redis.start()
         self.stream_network = self._proxy(urlsplit(redis.url).port or 6379)

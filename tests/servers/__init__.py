@@ -10,16 +10,16 @@ process that asked for it, however that ends.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from tests.servers import containers
+from tests.servers import containers, newer
 from tests.servers.debian import ServerMissing
 from tests.servers.kafka import GivenKafka, Kafka, NativeKafka
 from tests.servers.rabbitmq import GivenRabbitMQ, NativeRabbitMQ, RabbitMQ
 from tests.servers.redis import GivenRedis, NativeRedis, Redis
 
-__all__ = ["Kafka", "RabbitMQ", "Redis", "ServerMissing", "kafka", "rabbitmq", "redis"]
+__all__ = ["Kafka", "RabbitMQ", "Redis", "ServerMissing", "kafka", "newer_redis", "rabbitmq", "redis", "valkey"]
 
 
 @contextmanager
@@ -46,6 +46,30 @@ def redis(*, own: bool = False) -> Iterator[Redis]:
         stack.callback(server.remove)
         server.start()
         yield server
+
+
+@contextmanager
+def newer_redis() -> Iterator[NativeRedis]:
+    """A Redis >= 8.6 of the test's own, always a process. Raises ServerMissing where none is to be had."""
+    with _process(newer.redis_command()) as server:
+        yield server
+
+
+@contextmanager
+def valkey() -> Iterator[NativeRedis]:
+    """A Valkey of the test's own, always a process. Raises ServerMissing where none is to be had."""
+    with _process(newer.valkey_command()) as server:
+        yield server
+
+
+@contextmanager
+def _process(command: Sequence[str]) -> Iterator[NativeRedis]:
+    server = NativeRedis(server=command)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
 
 
 @contextmanager

@@ -100,6 +100,7 @@ class NativeRabbitMQ:
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self._folder / "plugins"),
             "RABBITMQ_CONFIG_FILE": str(self._folder / "rabbitmq.conf"),
             "LC_ALL": "C.UTF-8",
+            "ERL_CRASH_DUMP_SECONDS": "0",  # else of a tool that fails, in the current directory
         }
         self._child: Child | None = None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -38,10 +39,10 @@ class Redis(Protocol):
 
 
 class NativeRedis:
-    """A server of Debian's package with an append-only file in a temporary folder."""
+    """A server of Debian's package, or of a command's, with an append-only file in a temporary folder."""
 
-    def __init__(self, *options: str) -> None:
-        self._server = program("redis-server", "redis-server")
+    def __init__(self, *options: str, server: Sequence[str] = ()) -> None:
+        self._server = server or [program("redis-server", "redis-server")]
         self._folder = Path(tempfile.mkdtemp(prefix="redis-"))
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
@@ -52,7 +53,7 @@ class NativeRedis:
         """With options for this time only."""
         if self._child is not None:
             self._child.end()
-        command = [self._server, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
+        command = [*self._server, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
         command += ["--appendonly", "yes", "--save", "", *self._options, *options]
         self._child = child = Child(command, {}, self._folder / "output")
 
@@ -84,7 +85,7 @@ class NativeRedis:
 
     def _signal(self, number: signal.Signals) -> None:
         assert self._child is not None
-        self._child.signal(number, "redis")
+        self._child.signal(number, "server" if "valkey" in self._server[0] else "redis")
 
 
 class GivenRedis:

@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.faults.campaign import Campaign, cards_for, dealt
+from tests.faults.campaign import LATE, Campaign, cards_for, dealt, named
 from tests.faults.stage import stage
 
 
@@ -20,6 +20,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--sink", choices=["sqlite", "redis", "kafka"], default="redis")
     parser.add_argument("--only", default="", help="a part of the names of the faults to deal")
+    parser.add_argument("--card", action="append", default=[], help="a fault's name; if given, in this order")
+    parser.add_argument("--late", type=float, default=LATE, help="seconds to wait for what is missing at the end")
     parser.add_argument("--nodes", type=int, choices=[1, 3], default=1, help="of RabbitMQ")
     options = parser.parse_args()
     cards = cards_for(options.sink, options.only, options.nodes)
@@ -27,8 +29,8 @@ def main() -> int:
     print(f"seed {options.seed}, sink {options.sink}, {len(cards)} kinds of fault, logs in {folder}", flush=True)
     with stage(options.sink, folder, options.nodes) as on:
         campaign = Campaign(on, options.seed)
-        campaign.play(dealt(cards, campaign.dice, options.seconds))
-        verdict = campaign.verdict()
+        campaign.play(named(cards, options.card) or dealt(cards, campaign.dice, options.seconds))
+        verdict = campaign.verdict(options.late)
         good = campaign.holds(verdict)
     print(
         f"seed {options.seed}, sink {options.sink}: {campaign.played.total()} faults, "

@@ -15,6 +15,7 @@ from tests.faults import (  # noqa: F401 - they fill the deck
     on_kafka,
     on_redis,
     on_sqlite,
+    overlaps,
     queues,
 )
 from tests.faults.cards import Card, deck
@@ -28,7 +29,7 @@ RATE = 300.0
 QUIET = 0.5
 """Seconds between two faults."""
 LATE = 240.0
-"""Seconds to wait for what RabbitMQ delivers late: it tries a dead-letter route that failed again after 180 s."""
+"""Seconds to wait, at most, for what RabbitMQ delivers late: a dead-letter route that failed it tries after 180 s."""
 
 
 def cards_for(sink: str, part: str = "", nodes: int = 1) -> list[Card]:
@@ -41,6 +42,12 @@ def dealt(cards: list[Card], dice: Random, seconds: float) -> Iterator[Card]:
     begin = time.monotonic()
     while time.monotonic() - begin < seconds:
         yield dice.choices(cards, [card.weight for card in cards])[0]
+
+
+def named(cards: list[Card], names: list[str]) -> list[Card]:
+    """Those of these names, in this order."""
+    by_name = {card.name: card for card in cards}
+    return [by_name[name] for name in names]
 
 
 class Campaign:
@@ -77,10 +84,10 @@ class Campaign:
             )
             time.sleep(QUIET)
 
-    def verdict(self) -> Verdict:
+    def verdict(self, late: float = LATE) -> Verdict:
         """Stop publishing, wait until all is there or nothing more can come, and compare."""
         self._workload.finish()
-        deadline = time.monotonic() + LATE
+        deadline = time.monotonic() + late
         said = ""
         while True:
             try:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from random import Random
 from typing import cast
 
+from redis import Redis, ResponseError
+
 from tests.faults.cards import card, hold
 from tests.faults.stage import Stage
+from tests.servers.debian import until
 from tests.servers.redis import NativeRedis
 from tests.stores import RedisStore
 
@@ -53,11 +56,23 @@ def redis_misconf(stage: Stage, dice: Random) -> None:
         # A name that is a folder: the snapshot fails, and then writes are refused with MISCONF.
         client.config_set("dbfilename", "appendonlydir")
         client.config_set("save", "3600 1")
-        client.bgsave()
+        snapshot(client)
         hold(dice)
         client.config_set("save", "")
         client.config_set("dbfilename", "dump.rdb")
-        client.bgsave()
+        snapshot(client)
+
+
+def snapshot(client: Redis) -> None:
+    """Begin one, once another that Redis itself has begun is over."""
+
+    def begun() -> bool:
+        try:
+            return bool(client.bgsave())
+        except ResponseError:
+            return False
+
+    until(begun, 20, "Redis makes a snapshot")
 
 
 @card("connections to Redis killed", sinks=("redis",), weight=2)

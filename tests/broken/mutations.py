@@ -1,0 +1,188 @@
+"""Every guard of the promise, broken on purpose: a text of a file and what stands in its place, and who notices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+UNIT, INTEGRATION = "tests/unit", "tests/integration"
+
+
+class Change(NamedTuple):
+    """A piece of a file that is there once, and another in its place."""
+
+    file: str
+    old: str
+    new: str
+
+
+class Mutation(NamedTuple):
+    """A guard that is broken."""
+
+    name: str
+    changes: Sequence[Change]
+    tests: Sequence[str]
+    """Each of these fails."""
+    campaign: tuple[str, ...] = ()
+    """A sink and the faults after which the oracle reports a loss, or that something is there twice."""
+    figure: str = "lost"
+    """What the oracle reports more than none of."""
+
+
+MUTATIONS = (
+    Mutation(
+        "acknowledged before the confirm",
+        [Change("bridge/ledger.py", "return not self.owes and not self.refusals", "return not self.refusals")],
+        [f"{UNIT}/test_relay.py::test_nothing_is_acknowledged_before_the_sink_has_confirmed"],
+        ("sqlite", *["bridge killed while the stream is away"] * 2),
+    ),
+    Mutation(
+        "a tag without its generation",
+        [
+            Change("bridge/ledger.py", "for lane in self._lanes.values():", "for lane in ():"),
+            Change("bridge/ledger.py", "        self._lanes.clear()\n", ""),
+            Change(
+                "bridge/sources/amqp.py",
+                'cast("Lane", ack.lane).acknowledge',
+                'next(lane for lane in self._lanes if lane.queue == cast("Lane", ack.lane).queue).acknowledge',
+            ),
+        ],
+        [
+            f"{UNIT}/test_ledger.py::test_a_late_verdict_acknowledges_nothing_on_a_new_channel",
+            f"{UNIT}/test_relay.py::test_a_lost_connection_forgets_what_was_in_hand",
+        ],
+        ("sqlite", *["connections closed while the stream is away, then all killed"] * 4),
+    ),
+    Mutation(
+        "the whole prefix acknowledged on one confirm",
+        [
+            Change(
+                "bridge/ledger.py",
+                "while queue and queue[0].settled:",
+                "while queue and any(delivery.settled for delivery in queue):",
+            )
+        ],
+        [
+            f"{UNIT}/test_ledger.py::test_nothing_is_acknowledged_past_a_delivery_that_still_owes",
+            f"{UNIT}/test_ledger.py::test_against_a_naive_model",
+        ],
+        ("kafka", *["bridge killed while the stream is away", "Kafka's leader killed"] * 2),
+    ),
+    Mutation(
+        "an error reply counted as success: Redis",
+        [Change("sinks/redis_streams.py", "if isinstance(reply, bytes)]\n        if", "]\n        if")],
+        [
+            f"{INTEGRATION}/test_redis_sink.py::test_out_of_memory",
+            f"{INTEGRATION}/test_redis_sink.py::test_a_replica_is_read_only",
+        ],
+        ("redis", "Redis full", "Redis a replica"),
+    ),
+    Mutation(
+        "an error report counted as success: Kafka",
+        [Change("sinks/kafka.py", "if error is None:\n            self._stored", "if True:\n            self._stored")],
+        [f"{INTEGRATION}/test_kafka_sink.py::test_asked_again_it_lets_go_of_what_it_held"],
+        ("kafka", "messages too large", "right to write withdrawn"),
+    ),
+    Mutation(
+        "an error of the commit counted as success: SQLite",
+        [
+            Change(
+                "sinks/sqlite.py",
+                """except sqlite3.Error as exc:
+            self._roll_back(connection)
+            raise self._unavailable(exc) from exc
+        # Once""",
+                """except sqlite3.Error:
+            self._roll_back(connection)
+        # Once""",
+            )
+        ],
+        [f"{INTEGRATION}/test_sqlite_sink.py::test_another_writers_lock_is_waited_for_not_for_long"],
+        ("sqlite", "SQLite locked", "SQLite's disk full", "SQLite locked"),
+    ),
+    Mutation(
+        "produced again before its verdict",
+        [
+            Change(
+                "bridge/relay.py",
+                "events, self._pending = list(self._pending), deque()",
+                "events = list(self._pending)",
+            )
+        ],
+        [f"{UNIT}/test_relay.py"],
+    ),
+    Mutation(
+        "no dead-letter route",
+        [
+            Change("bridge/topology.py", '                "x-dead-letter-exchange": "",\n', ""),
+            Change("bridge/topology.py", '                "x-dead-letter-routing-key": overflow.name,\n', ""),
+        ],
+        [f"{UNIT}/test_topology.py::test_the_arguments_are_the_contracts"],
+        ("sqlite", "stream away for longer than messages live"),
+    ),
+    Mutation(
+        "at-most-once dead-lettering",
+        [Change("bridge/topology.py", 'live["x-dead-letter-strategy"] = "at-least-once"', "pass")],
+        [f"{UNIT}/test_topology.py::test_the_arguments_are_the_contracts"],
+        ("sqlite", "overflow queue missing for a moment"),
+    ),
+    Mutation(
+        "no delivery limit of our own",
+        [Change("bridge/topology.py", 'base["x-delivery-limit"] = DELIVERY_LIMIT', "pass")],
+        [f"{UNIT}/test_topology.py::test_a_crash_loop_throws_no_event_away"],
+    ),
+    Mutation(
+        "single acknowledgements at the end",
+        [Change("bridge/relay.py", "singly=not self._stopping", "singly=True")],
+        [f"{UNIT}/test_relay.py::test_at_the_end_nothing_is_acknowledged_singly"],
+    ),
+    Mutation(
+        "a tag acknowledged twice",
+        [
+            Change(
+                "bridge/ledger.py",
+                "if not delivery.acknowledged:",
+                "if True:",
+            )
+        ],
+        [f"{UNIT}/test_ledger.py::test_the_watermark_never_names_a_tag_that_was_acknowledged_singly"],
+    ),
+    Mutation(
+        "what was refused acknowledged without parking",
+        [Change("bridge/ledger.py", "return not self.owes and not self.refusals", "return not self.owes")],
+        [f"{UNIT}/test_relay.py::test_a_message_that_cannot_be_parked_yet_stays_unacknowledged"],
+        ("sqlite", "rights withdrawn", "bridge killed"),
+        "lost parked",
+    ),
+    Mutation(
+        "parked without a confirm",
+        [Change("bridge/sources/parking.py", "                self._await_confirms()\n", "")],
+        [f"{INTEGRATION}/test_broker_errors.py"],
+    ),
+    Mutation(
+        "Kafka's producer kept over an outage",
+        [Change("sinks/kafka.py", "if len(self._producer) or self._fatal is not None:", "if self._fatal is not None:")],
+        [f"{INTEGRATION}/test_kafka_sink.py::test_asked_again_it_lets_go_of_what_it_held"],
+    ),
+    Mutation(
+        "a removed file of SQLite's not noticed",
+        [Change("sinks/sqlite.py", "elif self._identity_on_disk() != self._identity:", "elif False:")],
+        [
+            f"{INTEGRATION}/test_sqlite_sink.py::test_a_removed_file_is_noticed",
+            f"{INTEGRATION}/test_sqlite_sink.py::test_a_file_removed_during_the_commit_is_noticed",
+        ],
+        ("sqlite", *["SQLite's folder moved away"] * 2),
+    ),
+    Mutation(
+        "no id given to Redis",
+        [Change("sinks/redis_streams.py", "if once:  #", "if False:  #")],
+        [f"{INTEGRATION}/test_redis_once.py::test_written_twice_is_there_once"],
+        ("redis", *["bridge killed while the stream is away", "replies dropped"] * 2),
+        "twice",
+    ),
+    Mutation(
+        "a quiet channel kept",
+        [Change("bridge/sources/amqp.py", "        if not held_bytes:\n", "        if False:\n")],
+        [f"{INTEGRATION}/test_amqp_source.py::test_a_consumer_that_the_broker_has_forgotten_is_made_anew"],
+    ),
+)

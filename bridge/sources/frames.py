@@ -20,6 +20,8 @@ PREFIX = 12
 """Bytes of a content header before its properties: class, weight, size of the body."""
 CONTENT_TYPE, CONTENT_ENCODING, HEADERS = 0x8000, 0x4000, 0x2000
 """Flags of the properties, which follow in this order."""
+MORE_FLAGS = 0x0001
+"""More flags follow, of properties that AMQP does not have."""
 UNREADABLE = "x-bridge-unreadable-properties"
 """The header that stands in for them: their bytes."""
 LONGEST = 64 * 1024
@@ -74,14 +76,15 @@ def _readable(payload: Any) -> Any:
 def _without_properties(payload: Any) -> bytes:
     """The same content header with the content type and encoding, and the bytes of all properties as one header."""
     raw = bytes(payload)
-    (flags,) = struct.unpack_from(">H", raw, PREFIX)
+    flags = int.from_bytes(raw[PREFIX : PREFIX + 2], "big")
     position, kept_flags, kept = PREFIX + 2, HEADERS, b""
-    for flag in (CONTENT_TYPE, CONTENT_ENCODING):
+    for flag in (CONTENT_TYPE, CONTENT_ENCODING) if not flags & MORE_FLAGS else ():
         if not flags & flag:
             continue
-        text = raw[position : position + 1 + raw[position]]
-        position += len(text)
-        if text.isascii():
+        length = 1 + sum(raw[position : position + 1])
+        text = raw[position : position + length]
+        position += length
+        if len(text) == length and text.isascii():
             kept_flags |= flag
             kept += text
     name = UNREADABLE.encode()

@@ -63,6 +63,13 @@ def client(own_redis: Redis) -> Client:
     return own_redis.client()
 
 
+def in_use(url: str) -> RedisStreamsSink:
+    """One that has stored something, and has asked all that it asks."""
+    subject = opened(url)
+    assert {Outcome.STORED} == {verdict.outcome for verdict in deliver(subject, sample_events(5), 20)}
+    return subject
+
+
 def assert_refuses_for_now(subject: RedisStreamsSink, *reasons: str) -> None:
     """Events are given back with the reason, and `available` gives the same."""
     events = sample_events(5)
@@ -77,7 +84,7 @@ def assert_refuses_for_now(subject: RedisStreamsSink, *reasons: str) -> None:
 
 def test_out_of_memory(own_redis: Redis, client: Client) -> None:
     """At maxmemory nothing is lost: the events come back, and are stored once there is room."""
-    subject = opened(own_redis.url)
+    subject = in_use(own_redis.url)
     client.config_set("maxmemory", "1")
     assert_refuses_for_now(subject, "OOM")
     client.config_set("maxmemory", "0")
@@ -87,7 +94,7 @@ def test_out_of_memory(own_redis: Redis, client: Client) -> None:
 
 def test_a_replica_is_read_only(own_redis: Redis, client: Client) -> None:
     """A server that has become a replica is an outage."""
-    subject = opened(own_redis.url)
+    subject = in_use(own_redis.url)
     client.replicaof("127.0.0.1", "1")
     assert_refuses_for_now(subject, "READONLY")
     client.replicaof("NO", "ONE")
@@ -96,7 +103,7 @@ def test_a_replica_is_read_only(own_redis: Redis, client: Client) -> None:
 
 def test_a_server_that_cannot_write_to_its_disk(own_redis: Redis, client: Client) -> None:
     """MISCONF is an outage."""
-    subject = opened(own_redis.url)
+    subject = in_use(own_redis.url)
     client.config_set("min-replicas-to-write", "1")
     assert_refuses_for_now(subject, "NOREPLICAS")
     client.config_set("min-replicas-to-write", "0")

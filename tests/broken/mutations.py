@@ -157,7 +157,7 @@ MUTATIONS = (
     Mutation(
         "parked without a confirm",
         [Change("bridge/sources/parking.py", "                self._await_confirms()\n", "")],
-        [f"{INTEGRATION}/test_broker_errors.py"],
+        [f"{INTEGRATION}/test_parking.py"],
     ),
     Mutation(
         "Kafka's producer kept over an outage",

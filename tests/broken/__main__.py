@@ -20,6 +20,7 @@ from tests.servers.debian import ROOT
 
 TESTS_FAILED = 1
 """Pytest's exit code. Any other but 0 is no answer: a test that could not be collected, say."""
+LISTED = ("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z")
 VERDICT = re.compile(r"obliged \d+, .*")
 
 
@@ -32,7 +33,7 @@ def main() -> int:
     chosen = [mutation for mutation in MUTATIONS if options.only in mutation.name]
     with tempfile.TemporaryDirectory(prefix="celery-event-bridge-broken-") as name:
         copy = Path(name)
-        copy_tracked_files(copy)
+        copy_files(copy)
         print("without a change:", flush=True)
         tests = sorted({test for mutation in chosen for test in mutation.tests})
         good = passes(copy, tests)
@@ -46,9 +47,9 @@ def main() -> int:
     return int(not good)
 
 
-def copy_tracked_files(target: Path) -> None:
-    """What git knows of, as it is now."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+def copy_files(target: Path) -> None:
+    """What git knows of, and what is new."""
+    listed = subprocess.run(LISTED, cwd=ROOT, capture_output=True, text=True, check=True)
     for file in filter(None, listed.stdout.split("\0")):
         if (ROOT / file).exists():
             (target / file).parent.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ from tests.faults import (  # noqa: F401 - they fill the deck
 from tests.faults.cards import Card, deck
 from tests.faults.stage import Stage
 from tests.faults.verdict import Verdict, compare
-from tests.faults.workload import Workload
+from tests.faults.workload import Workload, messages
 from tests.servers.debian import until
 
 RATE = 300.0
@@ -53,13 +53,13 @@ def named(cards: list[Card], names: list[str]) -> list[Card]:
 class Campaign:
     """One run."""
 
-    def __init__(self, on: Stage, seed: int) -> None:
+    def __init__(self, on: Stage, seed: int, workload: Workload | None = None) -> None:
         self.dice = Random(seed)
         self.played: Counter[str] = Counter()
         self.slowest = 0.0
         """Seconds until every replica consumed again, at most."""
         self._stage = on
-        self._workload = on.workload = Workload(on.broker_urls, seed, RATE)
+        self._workload = on.workload = workload or Workload(on.broker_urls, messages(seed), RATE)
         self._parked: list[bytes] = []
 
     def play(self, cards: Iterable[Card]) -> None:

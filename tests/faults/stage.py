@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from random import Random
@@ -51,8 +51,9 @@ class Stage:
     workload: Workload
     """What is published; a campaign brings it."""
 
-    def __init__(self, sink: str, folder: Path, stack: ExitStack, nodes: int) -> None:
+    def __init__(self, sink: str, folder: Path, stack: ExitStack, nodes: int, settings: Mapping[str, str]) -> None:
         self.sink = sink
+        self._settings = settings
         self.folder = folder
         self._stack = stack
         self.nodes = self._rabbitmq(nodes)
@@ -77,7 +78,7 @@ class Stage:
         log = self.folder / f"bridge-{self._started}.log"
         self._started += 1
         url = amqp_url("127.0.0.1", self.network.port, VHOST, USER, PASSWORD)
-        bridge = Bridge(log, SETTINGS | self.store.settings | {"BRIDGE_BROKER_URL": url} | more)
+        bridge = Bridge(log, {**self._settings} | self.store.settings | {"BRIDGE_BROKER_URL": url} | more)
         self._stack.callback(bridge.end)
         self.replicas[slot : slot + 1] = [bridge]
 
@@ -205,10 +206,10 @@ class Stage:
 
 
 @contextmanager
-def stage(sink: str, folder: Path, nodes: int = 1) -> Iterator[Stage]:
+def stage(sink: str, folder: Path, nodes: int = 1, settings: Mapping[str, str] = SETTINGS) -> Iterator[Stage]:
     """A stage with all bridges ready; it is torn down at the end."""
     with ExitStack() as stack:
-        made = Stage(sink, folder, stack, nodes)
+        made = Stage(sink, folder, stack, nodes, settings)
         for bridge in made.replicas:
             bridge.await_ready()
         yield made

@@ -59,6 +59,18 @@ def messages(seed: int) -> Iterator[Message]:
         yield _message(events, host, random_.random())
 
 
+def singles(seed: int, size: int = 350) -> Iterator[Message]:
+    """Numbered events without end, each a message: cheap to make, for high rates."""
+    random_ = random.Random(seed)
+    number = 0
+    while True:
+        host = f"w{random_.randrange(HOSTS)}@test"
+        event = _event(number, random_.randrange(TASKS), host, size - 140)
+        body = json.dumps(event).encode()
+        yield Message(_published(body, JSON, host), (body,))
+        number += 1
+
+
 def _event(number: int, task: int, host: str, size: int) -> dict[str, Any]:
     fields: dict[str, Any] = {"type": "task-started", "uuid": f"task-{task}", "hostname": host, "clock": number}
     return fields | {"timestamp": BEGIN + number / 1000, "pid": 1, "filler": "x" * size}
@@ -84,11 +96,11 @@ def _published(body: bytes, content_type: str, host: str) -> Published:
 class Workload(threading.Thread):
     """Publishes at a steady rate; connects again whenever the broker goes away."""
 
-    def __init__(self, broker_urls: Sequence[str], seed: int, rate: float) -> None:
+    def __init__(self, broker_urls: Sequence[str], messages: Iterator[Message], rate: float) -> None:
         super().__init__(daemon=True)
         self._urls = cycle(broker_urls)
         self._rate = rate
-        self._messages = messages(seed)
+        self._messages = messages
         self._stopping = threading.Event()
         self._paused = False
         self._waiting: dict[int, Message] = {}

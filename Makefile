@@ -8,7 +8,7 @@ BIN := .venv/bin
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test endurance faults faults-all soak mutations containers unit lint format demo lock clean
+.PHONY: help setup test endurance faults faults-all soak matrix mutations containers unit lint format demo lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ faults-all: $(READY)  ## each fault by name, over each sink, about half an hour
 
 soak: $(READY)  ## traffic and faults for long, with the memory of each process: make soak SECONDS=1800
 	@$(BIN)/python -m tests.faults.soak --seconds $(SECONDS) --sink $(SINK) $(if $(SEED),--seed $(SEED))
+
+matrix: $(READY)  ## every version of every end, about 25 minutes: make matrix ONLY=Redis
+	@$(BIN)/python -m tests.matrix --only '$(ONLY)'
 
 mutations: $(READY)  ## break each guard on purpose, in a copy, and see who notices, about 20 minutes
 	@$(BIN)/python -m tests.broken --campaigns

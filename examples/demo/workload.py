@@ -14,8 +14,9 @@ from tests.bridges import die_with_parent
 class Worker:
     """`celery worker` with two prefork children."""
 
-    def __init__(self, broker_url: str, log: Path) -> None:
-        command = [sys.executable, "-m", "celery", "-A", "examples.demo.tasks", "worker", "-E", "-n", "demo@%h"]
+    def __init__(self, broker_url: str, log: Path, python: str = sys.executable) -> None:
+        """With the Celery of that Python."""
+        command = [python, "-m", "celery", "-A", "examples.demo.tasks", "worker", "-E", "-n", "demo@%h"]
         command += ["-P", "prefork", "-c", "2", "--without-gossip", "--without-mingle"]
         environment = {name: text for name, text in os.environ.items() if not name.startswith(("BRIDGE_", "CELERY_"))}
         environment["DEMO_BROKER_URL"] = broker_url

@@ -17,6 +17,8 @@ QUEUE = "celeryev.bridge"
 OVERFLOW = f"{QUEUE}.overflow"
 TTL = 5.0
 """Seconds after which a message goes on to overflow, unless a setting says otherwise."""
+RETURNED = 10
+"""Messages at the head of the queue."""
 EVERY = range(REPLICAS)
 
 
@@ -37,6 +39,23 @@ def overflow_missing(stage: Stage, dice: Random) -> None:
     # Until messages expire with nowhere to go: they stay, and RabbitMQ tries again after 180 s.
     hold(dice, TTL, TTL + 2)
     stage.signal(signal.SIGCONT, *EVERY)
+
+
+@card("messages come back thirty times", weight=0.2)
+def returned(stage: Stage, dice: Random) -> None:
+    """From overflow, which has no dead-letter route: RabbitMQ 4 would throw them away after twenty times."""
+    for bridge in stage.replicas:
+        bridge.kill()
+    until(lambda: oracle.depth(stage.broker_url, OVERFLOW) > RETURNED, 20, "messages are in overflow")
+    connection = oracle.broker(stage.broker_url)
+    for _ in range(30):
+        channel = connection.channel()
+        for _ in range(RETURNED):
+            channel.basic_get(OVERFLOW)
+        channel.close()
+    connection.close()
+    for slot in EVERY:
+        stage.start(slot)
 
 
 def delete(stage: Stage, queue: str) -> None:

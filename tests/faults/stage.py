@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from confluent_kafka.admin import AclOperation
@@ -19,6 +20,7 @@ from tests.faults.workload import Workload
 from tests.servers.debian import until
 from tests.servers.kafka import NativeKafka
 from tests.servers.kafka_acl import allow
+from tests.servers.kafka_files import VERSION
 from tests.servers.newer import redis_command
 from tests.servers.rabbitmq import NativeRabbitMQ, amqp_url
 from tests.servers.redis import NativeRedis
@@ -45,15 +47,31 @@ SETTINGS = {
 }
 
 
+class Servers(NamedTuple):
+    """Which servers a stage has."""
+
+    rabbitmq: str = ""
+    """The release of Debian that it comes from; else that of this machine."""
+    redis: Callable[[], Sequence[str]] = redis_command
+    """The command that starts it: one that drops duplicates, so that the verdict may ask for no record twice."""
+    kafka: str = VERSION
+
+
+NEWEST = Servers()
+
+
 class Stage:
     """What a campaign plays on. Everything in it is its own and may be broken."""
 
     workload: Workload
     """What is published; a campaign brings it."""
 
-    def __init__(self, sink: str, folder: Path, stack: ExitStack, nodes: int, settings: Mapping[str, str]) -> None:
+    def __init__(
+        self, sink: str, folder: Path, stack: ExitStack, nodes: int, settings: Mapping[str, str], servers: Servers
+    ) -> None:
         self.sink = sink
         self._settings = settings
+        self.servers = servers
         self.folder = folder
         self._stack = stack
         self.nodes = self._rabbitmq(nodes)
@@ -157,8 +175,9 @@ class Stage:
         return next(node for node in self.nodes if node.name == name)
 
     def _rabbitmq(self, nodes: int) -> list[NativeRabbitMQ]:
-        first = NativeRabbitMQ(BROKER)
-        made = [first, *(NativeRabbitMQ(BROKER, first) for _ in range(nodes - 1))]
+        release = self.servers.rabbitmq
+        first = NativeRabbitMQ(BROKER, release=release)
+        made = [first, *(NativeRabbitMQ(BROKER, first, release) for _ in range(nodes - 1))]
         for node in made:
             self._stack.callback(node.remove)
             node.start()
@@ -178,8 +197,7 @@ class Stage:
             return SqliteStore(folder)
         if self.sink == "kafka":
             return self._kafka()
-        # One that drops duplicates, so that the verdict may ask for no record twice.
-        redis = NativeRedis("--appendfsync", "always", "--enable-protected-configs", "yes", server=redis_command())
+        redis = NativeRedis("--appendfsync", "always", "--enable-protected-configs", "yes", server=self.servers.redis())
         self._stack.callback(redis.remove)
         redis.start()
         self.stream_network = self._proxy(urlsplit(redis.url).port or 6379)
@@ -189,7 +207,7 @@ class Stage:
 
     def _kafka(self) -> KafkaStore:
         config = {"min.insync.replicas": "2", "default.replication.factor": "3"}
-        kafka = NativeKafka(3, config, users={USER: PASSWORD})
+        kafka = NativeKafka(3, config, {USER: PASSWORD}, self.servers.kafka)
         self._stack.callback(kafka.remove)
         kafka.start()
         store = KafkaStore(kafka)
@@ -206,10 +224,12 @@ class Stage:
 
 
 @contextmanager
-def stage(sink: str, folder: Path, nodes: int = 1, settings: Mapping[str, str] = SETTINGS) -> Iterator[Stage]:
+def stage(
+    sink: str, folder: Path, nodes: int = 1, settings: Mapping[str, str] = SETTINGS, servers: Servers = NEWEST
+) -> Iterator[Stage]:
     """A stage with all bridges ready; it is torn down at the end."""
     with ExitStack() as stack:
-        made = Stage(sink, folder, stack, nodes, settings)
+        made = Stage(sink, folder, stack, nodes, settings, servers)
         for bridge in made.replicas:
             bridge.await_ready()
         yield made

@@ -13,7 +13,7 @@ from typing import Protocol
 from confluent_kafka.admin import AdminClient
 
 from tests.servers.debian import Child, ServerMissing, free_port, until
-from tests.servers.kafka_files import java
+from tests.servers.kafka_files import VERSION, java
 
 CLUSTER = "dGVzdHMgb2YgYSBicmlkZw"
 """Its id; any 16 bytes in base64."""
@@ -65,12 +65,16 @@ class NativeKafka:
     """Nodes as child processes of ours, in a temporary folder."""
 
     def __init__(
-        self, nodes: int = 1, config: Mapping[str, str] | None = None, users: Mapping[str, str] | None = None
+        self,
+        nodes: int = 1,
+        config: Mapping[str, str] | None = None,
+        users: Mapping[str, str] | None = None,
+        version: str = VERSION,
     ) -> None:
         """With `users`, names and passwords: `sasl_bootstrap` is for these, who may do what ACLs say, and that is
         nothing at first; at `bootstrap` everything is allowed.
         """
-        self._java = java()
+        self._java = java(version)
         self.nodes = range(1, nodes + 1)
         self._folder = Path(tempfile.mkdtemp(prefix="kafka-"))
         self._ports = {node: free_port() for node in self.nodes}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,18 +17,18 @@ VERSION = re.findall(r"kafka_2.13</artifactId>\s*<version>([\d.]+)</version>", P
 HEAP = "-Xmx384m"
 
 
-def java(*arguments: str) -> Sequence[str]:
-    """A command that runs a class of Kafka's. Raises ServerMissing."""
+def java(version: str = VERSION) -> Sequence[str]:
+    """A command that runs a class of Kafka's, named after it. Raises ServerMissing."""
     # Short-lived, many, on few cores: the quick compiler and the plain collector.
     options = (HEAP, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
-    return [_java(), *options, "-cp", f"{libraries()}/*", *arguments]
+    return [_java(), *options, "-cp", f"{libraries(version)}/*"]
 
 
-def libraries() -> Path:
+def libraries(version: str) -> Path:
     """The folder with Kafka's jars. Raises ServerMissing."""
-    folder = cache() / f"kafka-{VERSION}"
+    folder = cache() / f"kafka-{version}"
     if not folder.exists():
-        _fetch(folder)
+        _fetch(folder, version)
     return folder
 
 
@@ -46,16 +45,16 @@ def _java() -> str:
         raise ServerMissing(f"Kafka needs a Docker engine, or Java 17: {exc}") from exc
 
 
-def _fetch(folder: Path) -> None:
+def _fetch(folder: Path, version: str) -> None:
     try:
         maven = program("mvn", "maven")
     except ServerMissing as exc:
         raise ServerMissing(f"Kafka needs a Docker engine, or Maven to fetch it: {exc}") from exc
-    print(f"fetching Apache Kafka {VERSION} by Maven, 43 MB", file=sys.stderr, flush=True)
+    print(f"fetching Apache Kafka {version} by Maven, 43 MB", file=sys.stderr, flush=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Moved there in one step, so that what is there is whole.
     with tempfile.TemporaryDirectory(dir=folder.parent) as name:
-        shutil.copy(POM, Path(name) / "pom.xml")
+        (Path(name) / "pom.xml").write_text(POM.read_text().replace(f"<version>{VERSION}<", f"<version>{version}<"))
         command = [
             maven,
             "-B",
@@ -67,7 +66,7 @@ def _fetch(folder: Path) -> None:
         done = subprocess.run(command, cwd=name, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         if done.returncode:
             errors = [line for line in done.stdout.splitlines() if "ERROR" in line] or [done.stderr[-300:]]
-            raise ServerMissing(f"Maven could not fetch Apache Kafka {VERSION}: {errors[0].strip()}")
+            raise ServerMissing(f"Maven could not fetch Apache Kafka {version}: {errors[0].strip()}")
         try:
             (Path(name) / "jars").rename(folder)
         except OSError:

@@ -15,10 +15,12 @@ from urllib.parse import quote, unquote, urlsplit
 import amqp
 
 from tests.servers.debian import Child, ServerMissing, free_port, program, until
+from tests.servers.releases import inside
 
 SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 """The script itself: Debian's wrapper changes to a user that may not read a temporary folder of ours."""
 CONTROL = "/usr/lib/rabbitmq/bin/rabbitmqctl"
+PACKAGE = "rabbitmq-server"
 QUEUES = ("celeryev.bridge", "celeryev.bridge.overflow", "celeryev.bridge.rejected")
 
 
@@ -75,9 +77,10 @@ def can_connect(url: str) -> bool:
 class NativeRabbitMQ:
     """A node of Debian's package, in a temporary folder, with a port mapper of its own."""
 
-    def __init__(self, config: str = "", first: NativeRabbitMQ | None = None) -> None:
-        """With `first` it joins that node's cluster when it starts."""
-        self._server = program(SERVER, "rabbitmq-server")
+    def __init__(self, config: str = "", first: NativeRabbitMQ | None = None, release: str = "") -> None:
+        """With `first` it joins that node's cluster when it starts; with `release` it is that Debian's."""
+        self._inside = inside(release, PACKAGE) if release else ()
+        self._server = SERVER if release else program(SERVER, PACKAGE)
         self._folder = Path(tempfile.mkdtemp(prefix="rabbitmq-"))
         (self._folder / "rabbitmq.conf").write_text(config)
         self.port = free_port()
@@ -109,9 +112,10 @@ class NativeRabbitMQ:
             self._child.end()
         if self._first is None and self._mapper is None:
             # Erlang's port mapper, which would be started by a node and end with it.
-            self._mapper = Child([program("epmd", "erlang-base")], self._environment, self._folder / "mapper")
+            mapper = "epmd" if self._inside else program("epmd", "erlang-base")
+            self._mapper = Child([*self._inside, mapper], self._environment, self._folder / "mapper")
         joining = self._first is not None and self._child is None
-        self._child = child = Child([self._server], self._environment, self._folder / "output")
+        self._child = child = Child([*self._inside, self._server], self._environment, self._folder / "output")
 
         def answers() -> bool:
             if not child.running:
@@ -135,7 +139,7 @@ class NativeRabbitMQ:
 
     def ctl(self, *arguments: str) -> str:
         done = subprocess.run(
-            [CONTROL, "--quiet", *arguments],
+            [*self._inside, CONTROL, "--quiet", *arguments],
             env=os.environ | self._environment,
             capture_output=True,
             text=True,

@@ -1,0 +1,76 @@
+"""Workers and clients of one version of Celery, in an environment of its own, with a witness beside the bridges."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+
+from examples.demo.witness import Witness
+from examples.demo.workload import Worker
+from tests.bridges import Bridge, die_with_parent
+from tests.servers import ServerMissing, rabbitmq
+from tests.servers.debian import ROOT, until
+from tests.servers.kafka_files import cache
+from tests.stores import SqliteStore
+
+MESSAGES = 800
+
+
+def with_workers(version: str, folder: Path) -> tuple[str, str, bool]:
+    """A worker with its tasks, two bridges of which one is killed: its version, what was found, whether it is well."""
+    python = environment(version)
+    store = SqliteStore(folder)
+    with ExitStack() as stack:
+        url = stack.enter_context(rabbitmq()).new_vhost()
+        witness = Witness(url)
+        bridges = [Bridge(folder / f"{n}.log", store.settings | {"BRIDGE_BROKER_URL": url}) for n in range(2)]
+        for bridge in bridges:
+            stack.callback(bridge.end)
+            bridge.await_ready()
+        worker = Worker(url, folder / "worker.log", python)
+        stack.callback(worker.end)
+        sender = subprocess.Popen(
+            [python, "-m", "examples.demo.sender"],
+            cwd=ROOT,
+            env=os.environ | {"DEMO_BROKER_URL": url},
+            stdout=subprocess.DEVNULL,
+            preexec_fn=die_with_parent,
+        )
+        stack.callback(sender.kill)
+        until(lambda: witness.messages() >= MESSAGES // 2, 60, "half of the messages are published")
+        bridges[0].kill()
+        until(lambda: witness.messages() >= MESSAGES, 60, "all messages are published")
+        sender.terminate()
+        sender.wait(20)
+        worker.stop()
+        published = witness.events()
+        until(lambda: published.keys() <= set(store.bodies()), 60, "all is stored")
+        stored = store.bodies()
+    lost, other = len(published.keys() - set(stored)), len(set(stored) - published.keys())
+    kinds = Counter(body.split(b'"type": "', 1)[1].split(b'"', 1)[0] for body in published)
+    said = f"{len(published):,} events of {len(kinds)} types, a bridge killed: {lost} lost, {other} changed"
+    return version, said, not lost and not other
+
+
+def environment(version: str) -> str:
+    """The Python of an environment with that Celery. Raises ServerMissing."""
+    folder = cache() / f"celery-{version}-python-{sys.version_info.major}.{sys.version_info.minor}"
+    python = folder / "bin/python"
+    if not (folder / "ready").exists():
+        print(f"installing Celery {version}", file=sys.stderr, flush=True)
+        commands = [
+            [sys.executable, "-m", "venv", "--clear", str(folder)],
+            [str(python), "-m", "pip", "install", "--quiet", f"celery=={version}"],
+        ]
+        with tempfile.TemporaryFile("w+") as output:
+            for command in commands:
+                if subprocess.run(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL).returncode:
+                    output.seek(0)
+                    raise ServerMissing(f"Celery {version} cannot be installed: {output.read()[-300:].strip()}")
+        (folder / "ready").touch()
+    return str(python)

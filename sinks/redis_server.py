@@ -62,9 +62,10 @@ class RedisServer:
         reply = self._client.ask("XADD", stream, "IDMP", "probe", "probe", "0-0", "probe", "")
         if not isinstance(reply, ResponseError):
             raise SinkUnavailable(f"Redis took an entry that it has to refuse ({reply!r}): is it Redis?")
-        if not _says_no(reply):  # READONLY, LOADING, NOPERM and the like hide the answer
+        knows = "IDMP" in str(reply)
+        if not knows and not _says_no(reply):  # READONLY, LOADING, NOPERM and the like hide the answer
             raise SinkUnavailable(self._client.explain(reply))
-        return "IDMP" in str(reply)
+        return knows
 
     def _widen(self, stream: bytes) -> None:
         """Setting what is set already keeps the ids; anything else clears them. So it is asked for at once, before

@@ -21,6 +21,7 @@ class Load(threading.Thread):
         self._total = total
         self._first = first
         self._stopping = threading.Event()
+        self._began = 0.0
         self.published: list[bytes] = []
         """The bodies, in order."""
         self.error: Exception | None = None
@@ -40,10 +41,14 @@ class Load(threading.Thread):
             raise self.error
         return self.published
 
+    def published_at(self, number: int) -> float:
+        """When, by its rate: seconds since 1970."""
+        return self._began + (number - self._first) / self._rate
+
     def _publish(self) -> None:
         connection = oracle.broker(self._url)
         confirms = oracle.Confirms(connection.channel())
-        start = time.monotonic()
+        start, self._began = time.monotonic(), time.time()
         while not self._stopping.is_set() and (self._total is None or len(self.published) < self._total):
             due = int((time.monotonic() - start) * self._rate) + 1 - len(self.published)
             due = min(due, 500) if self._total is None else min(due, 500, self._total - len(self.published))

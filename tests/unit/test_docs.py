@@ -13,6 +13,8 @@ from bridge.observe.status import Status
 from bridge.plugins import installed, load
 from bridge.settings import Settings
 from bridge.settings_source import all_variables, sink_prefix
+from tests.broken.mutations import MUTATIONS
+from tests.faults.campaign import deck
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
@@ -43,6 +45,29 @@ def test_every_metric_is_documented() -> None:
             suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
             ours.add(family.name + suffix)
     assert ours == documented
+
+
+def test_every_fault_is_documented() -> None:
+    """The page on faults names each card."""
+    page = (ROOT / "docs/reference/faults.md").read_text()
+    assert [] == [card.name for card in deck if card.name not in page]
+
+
+def test_every_broken_guard_is_documented() -> None:
+    """The page on faults names each guard that is broken on purpose, in order, with the tests that notice."""
+    page = (ROOT / "docs/reference/faults.md").read_text()
+    rows = [line.split(" | ") for line in page.rpartition("|---|---|---|\n")[2].splitlines()]
+    documented = [(row[0].removeprefix("| "), set(re.findall(r"`(\w+)(?:\.py)?`", row[1]))) for row in rows]
+    tests = [{re.findall(r"\w+", test.removesuffix(".py"))[-1] for test in mutation.tests} for mutation in MUTATIONS]
+    assert list(zip([mutation.name for mutation in MUTATIONS], tests, strict=True)) == documented
+
+
+def test_every_test_that_is_named_is_there() -> None:
+    """The pages name tests as proofs: each exists."""
+    tests = "\n".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
+    for page in PAGES:
+        named = re.findall(r"`(test_\w+)`", page.read_text())
+        assert [] == [name for name in named if f"def {name}(" not in tests], page
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

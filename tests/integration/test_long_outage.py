@@ -1,0 +1,122 @@
+"""Ten minutes without the sink: memory, RabbitMQ's disk, how fast the backlog drains, and how fresh events fare."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests import oracle
+from tests.bridges import Bridge
+from tests.integration.test_outage import MAX_INFLIGHT, Memory, mebibytes
+from tests.load import Load
+from tests.servers import RabbitMQ
+from tests.servers.debian import until
+from tests.stores import SqliteStore, at_full_length
+
+SECONDS = float(os.environ.get("OUTAGE", "600"))
+RATE, SIZE = 1000, 350
+BURST = 30_000
+"""Messages at once, for the rate without an outage."""
+OVERFLOW = "celeryev.bridge.overflow"
+
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(SECONDS * 2 + 400), at_full_length]
+
+
+class Disk(NamedTuple):
+    """Bytes that RabbitMQ takes on the disk, and what the queue's messages take by its own count."""
+
+    taken: int
+    held: int
+
+
+def test_ten_minutes_without_the_sink(
+    start_bridge: Callable[..., Bridge], own_rabbitmq: RabbitMQ, tmp_path: Path
+) -> None:
+    """Nothing is lost, memory and disk stay in their bounds, the backlog drains fast, and fresh events pass it."""
+    url, store = own_rabbitmq.new_vhost(), SqliteStore(tmp_path)
+    disk_before = own_rabbitmq.disk_bytes()
+    bridges = [start_bridge(BRIDGE_BROKER_URL=url, **store.settings) for _ in range(3)]
+    for bridge in bridges:
+        bridge.await_ready()
+    memory = Memory(bridges)
+    memory.start()
+    undisturbed = rate_of_a_burst(url, store)
+    load = Load(url, RATE, size=SIZE)
+    load.start()
+    until(lambda: store.count() >= BURST + RATE, 30, "events are being stored")
+    store.stop()
+    disks = [look(own_rabbitmq, url, disk_before) for _ in ticks(SECONDS)]
+    before, waiting = store.count(), oracle.depth(url, OVERFLOW)
+    store.start()
+    resumed = time.time()
+    until(lambda: oracle.depth(url, OVERFLOW) == 0, SECONDS, "the backlog is drained", pause=0.2)
+    drained = time.time() - resumed
+    rate = (store.count() - before) / drained
+    published = load.finish()
+    until(lambda: store.count() == BURST + len(published), 120, "all is stored")
+    delays = fresh_delays(store, load, resumed, resumed + drained)
+    growth = memory.growth()
+    for bridge in bridges:
+        assert 0 == bridge.stop()
+    lost = oracle.missing(published, store.bodies())
+    worst = max(disks, key=lambda disk: disk.taken)
+    print(
+        f"{len(published)} messages of {SIZE} B, outage {SECONDS:g} s: {sum(lost.values())} lost; "
+        f"{waiting} in overflow, drained in {drained:.1f} s at {rate:.0f}/s (without an outage {undisturbed:.0f}/s); "
+        f"fresh events meanwhile stored after {statistics.median(delays):.3f} s (median), "
+        f"{delays[len(delays) * 99 // 100]:.3f} s (99 %); "
+        f"memory grew by {mebibytes(growth)} MiB over {mebibytes(memory.idle)}; "
+        f"disk grew by {worst.taken / 1e6:.0f} MB at most with {worst.held / 1e6:.0f} MB held, "
+        f"at the end of the outage by {disks[-1].taken / 1e6:.0f} MB with {disks[-1].held / 1e6:.0f} MB held"
+    )
+    assert not lost
+    assert max(growth) <= 3 * MAX_INFLIGHT
+    assert rate >= undisturbed / 2
+    assert statistics.median(delays) < 5.0, "fresh events are taken within the live queue's time to live"
+
+
+def rate_of_a_burst(url: str, store: SqliteStore) -> float:
+    """Messages a second that the bridges store of many at once."""
+    connection = oracle.broker(url)
+    confirms = oracle.Confirms(connection.channel())
+    begin = time.monotonic()
+    confirms.publish(oracle.numbered(10_000_000, BURST, size=SIZE))
+    confirms.wait()
+    connection.close()
+    until(lambda: store.count() == BURST, 60, "the burst is stored")
+    return BURST / (time.monotonic() - begin)
+
+
+def ticks(seconds: float) -> Iterator[int]:
+    """One every ten seconds, waited for as it is taken."""
+    begin = time.monotonic()
+
+    def wait(number: int) -> int:
+        time.sleep(max(0.0, begin + number * 10 - time.monotonic()))
+        return number
+
+    return map(wait, range(1, int(seconds / 10) + 1))
+
+
+def look(server: RabbitMQ, url: str, before: int) -> Disk:
+    vhost = url.rpartition("/")[2]
+    lines = server.ctl("list_queues", "-p", vhost, "name", "message_bytes").splitlines()
+    held = sum(int(line.split("\t")[1]) for line in lines if line.startswith("celeryev."))
+    return Disk(server.disk_bytes() - before, held)
+
+
+def fresh_delays(store: SqliteStore, load: Load, begin: float, end: float) -> list[float]:
+    """Seconds from publishing to storing, of what was published between two times."""
+    connection = sqlite3.connect(f"file:{store.path}?mode=ro", uri=True)
+    rows = connection.execute("SELECT json_extract(data, '$.clock'), stored_at FROM events").fetchall()
+    connection.close()
+    delays = (stored_at / 1e6 - load.published_at(number) for number, stored_at in rows if number < 10_000_000)
+    published = [load.published_at(number) for number, _ in rows if number < 10_000_000]
+    return sorted(delay for delay, at in zip(delays, published, strict=True) if begin <= at <= end)

@@ -6,6 +6,8 @@ import re
 
 # Up to the last @, since a password may hold one that was not encoded; a ; parts two URLs only before a scheme.
 _PASSWORD_IN_URL = re.compile(r"(://[^:/@\s;]*):(?:(?!;\s*[a-zA-Z][\w+.-]*://)\S)*@|(://)[^/\s;@]+@")
+# With a blank in it, which no URL may have and somebody will type: up to the last @ before any path.
+_BLANK_IN_PASSWORD = re.compile(r"(://[^:/@\s;]*):(?!\*\*@)[^\n/]*@")
 _WORDS = "password|passwd|secret|token"
 _IN_QUERY = re.compile(rf"([?&][\w.-]*(?:{_WORDS})[\w.-]*=)[^&\s]+", re.IGNORECASE)
 _IN_JSON = re.compile(
@@ -20,6 +22,7 @@ _SECRET_NAME = re.compile(
 def hide_secrets(text: str) -> str:
     """The text with two asterisks for each password in it: in a URL, its query, or in JSON."""
     text = _PASSWORD_IN_URL.sub(lambda match: f"{match[1]}:**@" if match[1] else f"{match[2]}**@", text)
+    text = _BLANK_IN_PASSWORD.sub(r"\1:**@", text)
     return _IN_JSON.sub(r"\1\2**\2", _IN_QUERY.sub(r"\1**", text))
 
 

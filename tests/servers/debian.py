@@ -62,7 +62,10 @@ def free_port() -> int:
 
 
 def until(condition: Callable[[], object], timeout: float, what: str, *, pause: float = 0.05) -> None:
-    """Wait until `condition()` is true; an error while it is not yet counts as false. Raises TimeoutError."""
+    """Wait until `condition()` is true; an error while it is not yet counts as false.
+
+    Raises TimeoutError, and ServerMissing at once.
+    """
     deadline = time.monotonic() + timeout
     error: Exception | None = None
     while time.monotonic() < deadline:
@@ -70,6 +73,8 @@ def until(condition: Callable[[], object], timeout: float, what: str, *, pause: 
             if condition():
                 return
             error = None
+        except ServerMissing:
+            raise
         except Exception as exc:  # noqa: BLE001 - a server that starts up refuses in many ways
             error = exc
         time.sleep(pause)

@@ -278,6 +278,9 @@ def test_secrets_are_hidden_wherever_they_stand() -> None:
     assert "amqp://u:**@a;amqp://u:**@b x" == hide_secrets("amqp://u:p@a;amqp://u:p:@q@b x")
     assert "redis://:**@h/0" == hide_secrets("redis://:p@h/0")
     assert "no url: a@b" == hide_secrets("no url: a@b")
+    assert "amqp://u:**@h:1//" == hide_secrets("amqp://u:my p@ss word@h:1//")
+    assert "redis://:**@h:1/0 is away" == hide_secrets("redis://:two words@h:1/0 is away")
+    assert "amqp://h:5672// is away, see a@b" == hide_secrets("amqp://h:5672// is away, see a@b")
     for name in ("BRIDGE_KAFKA_SASL_PASSWORD", "BRIDGE_X_TOKEN", "BRIDGE_X_CLIENT_SECRET", "BRIDGE_X_API_KEY"):
         assert is_secret(name)
     assert not is_secret("BRIDGE_BROKER_TLS_KEY")

@@ -53,7 +53,7 @@ class Topology(msgspec.Struct, frozen=True):
                 f"{settings.queue}.overflow", bounded | {"x-max-length-bytes": settings.overflow_max_bytes}
             )
             live |= {
-                "x-message-ttl": round(settings.queue_ttl * 1000),
+                "x-message-ttl": max(1, round(settings.queue_ttl * 1000)),
                 "x-dead-letter-exchange": "",
                 "x-dead-letter-routing-key": overflow.name,
             }

@@ -166,7 +166,7 @@ def test_arguments_of_classic_queues() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "milliseconds"), [("0.5", 500), ("1ms", 1), ("2.0004", 2000), ("4294967", 4294967000)]
+    ("text", "milliseconds"), [("0.5", 500), ("1ms", 1), ("0.1ms", 1), ("2.0004", 2000), ("4294967", 4294967000)]
 )
 def test_the_ttl_is_whole_milliseconds(text: str, milliseconds: int) -> None:
     """RabbitMQ refuses a fraction, and 2^32 and more."""

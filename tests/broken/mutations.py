@@ -34,7 +34,7 @@ MUTATIONS = (
         "acknowledged before the confirm",
         [Change("bridge/ledger.py", "return not self.owes and not self.refusals", "return not self.refusals")],
         [f"{UNIT}/test_relay.py::test_nothing_is_acknowledged_before_the_sink_has_confirmed"],
-        ("sqlite", *["bridge killed while the stream is away"] * 2),
+        ("kafka", *["bridge killed while the stream is away"] * 2),
     ),
     Mutation(
         "a tag without its generation",
@@ -51,7 +51,6 @@ MUTATIONS = (
             f"{UNIT}/test_ledger.py::test_a_late_verdict_acknowledges_nothing_on_a_new_channel",
             f"{UNIT}/test_relay.py::test_a_lost_connection_forgets_what_was_in_hand",
         ],
-        ("sqlite", *["connections closed while the stream is away, then all killed"] * 4),
     ),
     Mutation(
         "the whole prefix acknowledged on one confirm",

@@ -17,6 +17,8 @@ QUEUE = "celeryev.bridge"
 OVERFLOW = f"{QUEUE}.overflow"
 TTL = 5.0
 """Seconds after which a message goes on to overflow, unless a setting says otherwise."""
+RETRY = 180.0
+"""Seconds after which RabbitMQ tries a dead-letter route again that has failed, and moves nothing before that."""
 RETURNED = 10
 """Messages at the head of the queue."""
 EVERY = range(REPLICAS)
@@ -46,7 +48,8 @@ def returned(stage: Stage, dice: Random) -> None:
     """From overflow, which has no dead-letter route: RabbitMQ 4 would throw them away after twenty times."""
     for bridge in stage.replicas:
         bridge.kill()
-    until(lambda: oracle.depth(stage.broker_url, OVERFLOW) > RETURNED, 20, "messages are in overflow")
+    # Long, if overflow was missing a moment ago.
+    until(lambda: oracle.depth(stage.broker_url, OVERFLOW) > RETURNED, RETRY + 20, "messages are in overflow")
     connection = oracle.broker(stage.broker_url)
     for _ in range(30):
         channel = connection.channel()

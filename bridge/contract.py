@@ -199,11 +199,15 @@ class BlockingSink:
         return verdicts
 
     def _next_batch(self) -> list[Event]:
-        batch: list[Event] = []
-        size = 0
-        while self._queue and len(batch) < self.batch_events:
-            size += len(self._queue[0].data)
+        queue = self._queue
+        if len(queue) <= self.batch_events and sum([len(event.data) for event in queue]) <= self.batch_bytes:
+            batch = list(queue)
+            queue.clear()
+            return batch
+        batch, size = [], 0
+        while queue and len(batch) < self.batch_events:
+            size += len(queue[0].data)
             if batch and size > self.batch_bytes:
                 break
-            batch.append(self._queue.popleft())
+            batch.append(queue.popleft())
         return batch

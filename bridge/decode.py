@@ -8,11 +8,10 @@ and lone surrogates, all of which Celery can send, so what it refuses goes to th
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -23,7 +22,7 @@ UNKNOWN_SOURCE = "unknown"
 EARLIEST, LATEST = -62_135_596_800, 253_402_300_799
 
 
-class Decoded(msgspec.Struct, frozen=True):
+class Decoded(msgspec.Struct, frozen=True, gc=False):
     """The good events of a message, and what is wrong with the rest of it, if anything is."""
 
     events: list[Event]
@@ -39,12 +38,23 @@ class _Envelope(msgspec.Struct, gc=False):
     timestamp: Any = None
 
 
+class _Plain(msgspec.Struct, gc=False):
+    """What nearly every event is: its fields are of the types that they should be."""
+
+    type: Annotated[str, msgspec.Meta(min_length=1)]
+    uuid: str | None = None
+    hostname: str | None = None
+    timestamp: float | int | None = None
+
+
 class _Undecodable(Exception):
     """Not JSON, or not msgpack, from the first byte to the last."""
 
 
+_json_plain = msgspec.json.Decoder(_Plain).decode
 _json_envelope = msgspec.json.Decoder(_Envelope).decode
 _json_slices = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_msgpack_plain = msgspec.msgpack.Decoder(_Plain).decode
 _msgpack_envelope = msgspec.msgpack.Decoder(_Envelope).decode
 _msgpack_slices = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 _MSGPACK_LISTS = frozenset([*range(0x90, 0xA0), 0xDC, 0xDD])
@@ -58,22 +68,23 @@ def decode(body: bytes, content_type: str, headers: Mapping[str, Any]) -> Decode
     `content_type` is the AMQP property: JSON is assumed where it is empty. `headers` are the message's; only
     `hostname` is looked at.
     """
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind in ("", JSON):
-        kind, split, read = JSON, _split_json, _read_json
-    elif kind in (MSGPACK, "application/msgpack"):
-        kind, split, read = MSGPACK, _split_msgpack, _read_msgpack
-    else:
-        return Decoded([], Rejection("content-type", f"content type {kind[:80]!r} is neither JSON nor msgpack"))
+    if (way := _ways.get(content_type) or _way(content_type)) is None:
+        kind = _kind(content_type)[:80]
+        return Decoded([], Rejection("content-type", f"content type {kind!r} is neither JSON nor msgpack"))
+    kind, split, read_plain, read = way
     try:
         slices = split(body)
     except _Undecodable as exc:
         return Decoded([], Rejection("undecodable", str(exc)))
-    if slices is None:
-        return _decode_each((body,), kind, read, headers, element=False)
-    if not slices:
+    if slices is not None and not slices:
         return Decoded([], Rejection("empty", "an empty list: no event in it"))
-    return _decode_each(slices, kind, read, headers, element=True)
+    try:
+        return Decoded(
+            [_event(data, read_plain(data), kind, headers) for data in ((body,) if slices is None else slices)]
+        )
+    except (msgspec.DecodeError, RecursionError, ValueError):
+        # Something is wrong with one of them, or it is what msgspec does not know.
+        return _decode_each(slices or (body,), kind, read, headers, element=slices is not None)
 
 
 def _decode_each(
@@ -95,49 +106,55 @@ def _decode_each(
         elif not (type(envelope.type) is str and envelope.type):
             bad.append(f"{where}no field `type` with a string in it")
         else:
-            events.append(_event(data, envelope, kind, headers))
+            events.append(_event(data, _plain(envelope), kind, headers))
     if not bad:
         return Decoded(events)
     more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
     return Decoded(events, Rejection(reason, bad[0] + more))
 
 
-def _event(data: bytes, envelope: _Envelope, kind: str, headers: Mapping[str, Any]) -> Event:
-    source = _text(envelope.hostname) or _text(headers.get("hostname")) or UNKNOWN_SOURCE
-    subject = _text(envelope.uuid)
+def _event(data: bytes, envelope: _Plain, kind: str, headers: Mapping[str, Any]) -> Event:
+    source = envelope.hostname or _text(headers.get("hostname")) or UNKNOWN_SOURCE
+    subject = envelope.uuid or None
+    at = envelope.timestamp
     return Event(
         blake2b(data, digest_size=16).hexdigest(),
-        _text(envelope.type) or "",
+        envelope.type,
         source,
         subject,
         subject or source,
-        _microseconds(envelope.timestamp),
+        round(at * 1_000_000) if at is not None and EARLIEST <= at <= LATEST else None,
         data,
         kind,
     )
 
 
+def _plain(envelope: _Envelope) -> _Plain:
+    """What is as it should be in it; what is of a wrong type counts as absent."""
+    at = envelope.timestamp
+    return _Plain(
+        _text(envelope.type) or "",
+        _text(envelope.uuid),
+        _text(envelope.hostname),
+        at if type(at) in (float, int) else None,
+    )
+
+
 def _text(value: object) -> str | None:
     """A non-empty string that UTF-8 can hold, else None; a lone surrogate becomes U+FFFD."""
-    if type(value) is not str or not value:
+    if not value or type(value) is not str:
         return None
     if value.isascii():
         return value
     return _LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", value)
 
 
-def _microseconds(timestamp: object) -> int | None:
-    if type(timestamp) is float:
-        if not math.isfinite(timestamp):
-            return None
-    elif type(timestamp) is not int:
-        return None
-    return round(timestamp * 1_000_000) if EARLIEST <= timestamp <= LATEST else None
-
-
 def _split_json(body: bytes) -> list[bytes] | None:
     """The elements' slices if the body is a list, None if it is anything else."""
-    if not body.isascii():
+    if body.isascii():
+        if body[:1] == b"{":
+            return None
+    else:
         # msgspec does not look into the strings that it skips, but a consumer of the stream will.
         try:
             body.decode()
@@ -211,6 +228,25 @@ def _read_msgpack(data: bytes) -> Any:
         return None
     except (msgspec.DecodeError, RecursionError, ValueError) as exc:
         raise _Undecodable(f"not msgpack: {_reason(exc)}") from exc
+
+
+def _kind(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
+def _way(content_type: str) -> _Way | None:
+    """How bodies of this content type are read; None if they are not."""
+    kind = _kind(content_type)
+    if kind in ("", JSON):
+        return JSON, _split_json, _json_plain, _read_json
+    if kind in (MSGPACK, "application/msgpack"):
+        return MSGPACK, _split_msgpack, _msgpack_plain, _read_msgpack
+    return None
+
+
+_Way = tuple[str, Callable[[bytes], "list[bytes] | None"], Callable[[bytes], _Plain], Callable[[bytes], Any]]
+"""The content type of its events, how a list is split, how an event is read that is as it should be, and any other."""
+_ways: Mapping[str, _Way] = {name: way for name in ("", JSON, MSGPACK) if (way := _way(name))}
 
 
 def _envelope(value: object) -> Any:

@@ -17,7 +17,7 @@ EVENT_MEMORY = 700
 """Bytes that one event takes in hand beside its data."""
 
 
-class Taken(msgspec.Struct, frozen=True):
+class Taken(msgspec.Struct, frozen=True, gc=False):
     """What is taken in hand of one message."""
 
     events: Sequence[Event]
@@ -34,14 +34,16 @@ class Intake:
     """Decodes and filters by `BRIDGE_EVENT_TYPES` and `BRIDGE_MAX_MESSAGE_BYTES`."""
 
     def __init__(self, event_types: Sequence[str], max_message_bytes: int) -> None:
-        self._wanted = event_filter(event_types)
+        self._wanted = None if tuple(event_types) == ("*",) else event_filter(event_types)
         self._limit = max_message_bytes
 
     def take(self, message: Message) -> Taken:
         """What becomes of a message. Never raises: what cannot be decoded has a rejection."""
         decoded = self._decode(message)
-        events = [event for event in decoded.events if self._wanted(event.type)]
-        types = [event.type for event in decoded.events]
+        events = decoded.events
+        types = [event.type for event in events]
+        if self._wanted is not None:
+            events = [event for event in events if self._wanted(event.type)]
         return Taken(events, types, footprint(message, events), decoded.rejection)
 
     def _decode(self, message: Message) -> Decoded:
@@ -58,9 +60,10 @@ class Intake:
 
 def footprint(message: Message, events: Sequence[Event]) -> int:
     """Bytes of memory that a message and its events take in hand, about."""
-    size = len(message.body)
-    slices = sum(len(event.data) for event in events if event.data is not message.body)
-    return size + slices + EVENT_MEMORY * len(events)
+    size = len(message.body) + EVENT_MEMORY * len(events)
+    if len(events) == 1 and events[0].data is message.body:
+        return size
+    return size + sum([len(event.data) for event in events])
 
 
 def event_filter(patterns: Sequence[str]) -> Callable[[str], bool]:

@@ -12,7 +12,7 @@ delivery has held up the rest for a while are those behind it acknowledged one b
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 import msgspec
@@ -33,32 +33,20 @@ class Ack(msgspec.Struct, frozen=True):
     multiple: bool
 
 
-class Delivery(Generic[MessageT]):
+class Delivery(msgspec.Struct, Generic[MessageT], eq=False, gc=False):
     """A message in hand: what it still owes, and what was refused of it."""
 
-    __slots__ = ("acknowledged", "forgotten", "lane", "message", "owes", "received_at", "refusals", "size", "tag")
-
-    def __init__(
-        self,
-        lane: Hashable,
-        tag: int,
-        size: int,
-        owes: int,
-        received_at: float,
-        message: MessageT,
-        refusals: list[Rejection],
-    ) -> None:
-        self.lane = lane
-        self.tag = tag
-        self.size = size
-        self.owes = owes
-        """Events of it that no sink has decided yet."""
-        self.received_at = received_at
-        self.message = message
-        self.refusals = refusals
-        """Why it has to be parked; empty if it need not be."""
-        self.acknowledged = False
-        self.forgotten = False
+    lane: Hashable
+    tag: int
+    size: int
+    owes: int
+    """Events of it that no sink has decided yet."""
+    received_at: float
+    message: MessageT
+    refusals: tuple[Rejection, ...] = ()
+    """Why it has to be parked; empty if it need not be."""
+    acknowledged: bool = False
+    forgotten: bool = False
 
     @property
     def settled(self) -> bool:
@@ -93,23 +81,38 @@ class Ledger(Generic[MessageT]):
         refusal: Rejection | None = None,
     ) -> Delivery[MessageT]:
         """Take a delivery in hand that owes a verdict for each of `owes` events."""
-        delivery = Delivery(lane, tag, size, owes, now, message, [refusal] if refusal else [])
-        self._lanes.setdefault(lane, _Lane(now)).queue.append(delivery)
+        delivery = Delivery(lane, tag, size, owes, now, message, (refusal,) if refusal else ())
+        if (entered := self._lanes.get(lane)) is None:
+            entered = self._lanes[lane] = _Lane(now)
+        entered.queue.append(delivery)
         self.messages += 1
         self.size += size
         return delivery
 
-    def decided(self, delivery: Delivery[MessageT], *, refusal: Rejection | None = None) -> None:
-        """One event of it has been decided: stored, or refused for the reason given."""
-        if delivery.owes < 1:
-            raise ValueError(f"delivery {delivery.tag} owes nothing: a sink gave two verdicts on one event")
-        delivery.owes -= 1
-        if refusal is not None:
-            delivery.refusals.append(refusal)
+    def stored(self, deliveries: Iterable[Delivery[MessageT]]) -> list[Delivery[MessageT]]:
+        """One event of each has been stored; a delivery is named once for each of its events.
+
+        Returns those that owe nothing any more, and are in hand still.
+        """
+        done = []
+        for delivery in deliveries:
+            delivery.owes = owes = delivery.owes - 1
+            if owes > 0:
+                continue
+            if owes < 0:
+                raise ValueError(f"delivery {delivery.tag} owes nothing: a sink gave two verdicts on one event")
+            if not delivery.forgotten:
+                done.append(delivery)
+        return done
+
+    def refused(self, delivery: Delivery[MessageT], why: Rejection) -> list[Delivery[MessageT]]:
+        """One event of it will never be stored. Returns what `stored` does."""
+        delivery.refusals += (why,)
+        return self.stored((delivery,))
 
     def parked(self, delivery: Delivery[MessageT]) -> None:
         """The broker has confirmed it in the parking queue."""
-        delivery.refusals.clear()
+        delivery.refusals = ()
 
     def take_acks(self, now: float, *, singly: bool = True) -> list[Ack]:
         """What may be acknowledged now and was not named before.
@@ -119,11 +122,9 @@ class Ledger(Generic[MessageT]):
         """
         acks: list[Ack] = []
         for name, lane in self._lanes.items():
-            watermark = 0
-            for delivery in lane.take_prefix(now):
-                self._let_go(delivery)
-                if not delivery.acknowledged:
-                    watermark = delivery.tag
+            watermark, messages, size = lane.take_prefix(now)
+            self.messages -= messages
+            self.size -= size
             if watermark:
                 acks.append(Ack(name, watermark, multiple=True))
             if singly:
@@ -151,11 +152,6 @@ class Ledger(Generic[MessageT]):
         heads = [lane.queue[0].received_at for lane in self._lanes.values() if lane.queue]
         return min(heads, default=None)
 
-    def _let_go(self, delivery: Delivery[MessageT]) -> None:
-        delivery.forgotten = True
-        self.messages -= 1
-        self.size -= delivery.size
-
 
 class _Lane(Generic[MessageT]):
     """The deliveries of one opened channel, oldest first."""
@@ -167,13 +163,23 @@ class _Lane(Generic[MessageT]):
         self.head_since = now
         self.searched_at = now
 
-    def take_prefix(self, now: float) -> Iterator[Delivery[MessageT]]:
+    def take_prefix(self, now: float) -> tuple[int, int, int]:
+        """Take the settled ones off the head: the last tag to be acknowledged, or 0; their number; their size."""
         queue = self.queue
-        while queue and queue[0].settled:
+        watermark = messages = size = 0
+        while queue:
+            delivery = queue[0]
+            if delivery.owes or delivery.refusals:
+                break
+            queue.popleft()
+            delivery.forgotten = True
+            messages += 1
+            size += delivery.size
+            if not delivery.acknowledged:
+                watermark = delivery.tag
+        if messages or not queue:
             self.head_since = now
-            yield queue.popleft()
-        if not queue:
-            self.head_since = now
+        return watermark, messages, size
 
     def stuck(self, now: float) -> Iterator[Delivery[MessageT]]:
         """Settled ones behind a head that has not moved for a while; searched for once in PINNED_AFTER seconds."""

@@ -184,30 +184,32 @@ class Relay:
         if not messages:
             return
         now = time.monotonic()
-        types: Counter[str] = Counter()
+        types: list[str] = []
+        owing, pending, enter, take = self._owing, self._pending, self._ledger.enter, self._intake.take
         for message in messages:
-            taken = self._intake.take(message)
-            types.update(taken.types)
-            delivery = self._ledger.enter(
+            taken = take(message)
+            events = taken.events
+            types += taken.types
+            delivery = enter(
                 message.lane,
                 message.tag,
                 size=taken.size,
-                owes=len(taken.events),
+                owes=len(events),
                 now=now,
                 message=message,
                 refusal=taken.rejection,
             )
-            for event in taken.events:
-                self._owing[event] = delivery
-            self._pending.extend(taken.events)
-            if delivery.to_park:
+            for event in events:
+                owing[event] = delivery
+            pending += events
+            if taken.rejection and not events:
                 self._parker.add(delivery)
         self._metrics.received(
             len(messages),
-            sum(message.redelivered for message in messages),
-            sum(message.expired for message in messages),
+            sum([message.redelivered for message in messages]),
+            sum([message.expired for message in messages]),
         )
-        self._metrics.events_received(types)
+        self._metrics.events_received(Counter(types))
 
     def _hand_over(self, now: float) -> None:
         if not self._pending or now < self._stream.due:
@@ -248,21 +250,18 @@ class Relay:
         return False
 
     def _settle(self, verdict: Verdict) -> None:
-        self._progress_at = time.monotonic()
-        refusal = Rejection("refused", verdict.reason) if verdict.outcome is Outcome.REFUSED else None
-        held: list[float] = []
-        for event in verdict.events:
-            delivery = self._owing.pop(event)
-            if delivery.forgotten:
-                continue
-            self._ledger.decided(delivery, refusal=refusal)
-            if not delivery.owes:
-                held.append(self._progress_at - delivery.received_at)
-                if delivery.refusals:
-                    self._parker.add(delivery)
-        if refusal is None:
+        self._progress_at = now = time.monotonic()
+        deliveries = map(self._owing.pop, verdict.events)
+        if verdict.outcome is Outcome.STORED:
+            done = self._ledger.stored(deliveries)
             self._metrics.confirmed(verdict.events, time.time())
-        self._metrics.held(held)
+        else:
+            why = Rejection("refused", verdict.reason)
+            done = [settled for delivery in deliveries for settled in self._ledger.refused(delivery, why)]
+        self._metrics.held([now - delivery.received_at for delivery in done])
+        for delivery in done:
+            if delivery.refusals:
+                self._parker.add(delivery)
 
     # The end --------------------------------------------------------------------------------------------------
 

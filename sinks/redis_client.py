@@ -7,6 +7,7 @@ a client that reconnects by itself would wait for nothing and call it done.
 from __future__ import annotations
 
 import inspect
+import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,12 +22,15 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from bridge.contract import SinkUnavailable
+from sinks.redis_replies import EntryReplies, NoReply
 
 CONNECT_TIMEOUT = 2.0
 REPLY_TIMEOUT = 5.0
 """Seconds for one reply, or for the next byte of it; the loop stands still meanwhile."""
 
-Command = Sequence[str | bytes | int]
+RECEIVE = 256 * 1024
+"""Bytes of replies that are read at a time; an entry's id takes about 22."""
+
 Reply = Any
 """Bytes, an int, a list, None, or a ResponseError that the server answered with."""
 
@@ -55,30 +59,54 @@ class RedisClient:
         # Without a pool, which would look after notifications of maintenance and need another protocol.
         self._connection = connection_class(**options)
 
-    def exchange(self, commands: Sequence[Command]) -> tuple[list[Reply], SinkUnavailable | None]:
-        """Send all, read a reply for each. With the second value set the connection was lost on the way: then the
-        replies are fewer than the commands, and what became of the others nobody knows.
+    def write(self, commands: Sequence[bytes]) -> tuple[list[Reply], SinkUnavailable | None]:
+        """Send packed commands that add entries, and read the reply to each: its id, or a ResponseError.
+
+        With the second value set the connection was lost on the way: then the replies are fewer than the commands, and
+        what became of the others nobody knows.
         """
         replies: list[Reply] = []
-        connection = self._connection
         try:
-            connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-            while len(replies) < len(commands):
-                try:
-                    replies.append(connection.read_response(disable_decoding=True))
-                except ResponseError as exc:
-                    replies.append(exc)
+            self._connection.send_packed_command([b"".join(commands)], check_health=False)
+            self._read(replies, len(commands))
         except (RedisError, OSError) as exc:
             self.close()
             return replies, self._unavailable(exc)
+        except NoReply as exc:
+            self.close()
+            reason = f"answered XADD with {exc}, which is no entry's id: is it Redis?"
+            return replies, SinkUnavailable(f"Redis at {self._where} {reason}")
         return replies, None
+
+    def _read(self, replies: list[Reply], wanted: int) -> None:
+        connection = self._connection
+        sock = getattr(connection, "_sock", None)
+        if not isinstance(sock, socket.socket):  # another redis-py than we know
+            while len(replies) < wanted:
+                replies.append(self._reply())
+            return
+        unread = EntryReplies()
+        while len(replies) < wanted:
+            if not (received := sock.recv(RECEIVE)):
+                raise RedisConnectionError("Redis closed the connection")
+            for reply in unread.feed(received):
+                # One by one: those before an error of the connection count.
+                replies.append(reply if isinstance(reply, bytes) else _response_error(connection, reply))  # noqa: PERF401
+
+    def _reply(self) -> Reply:
+        try:
+            return self._connection.read_response(disable_decoding=True)
+        except ResponseError as exc:
+            return exc
 
     def ask(self, *command: str | bytes | int) -> Reply:
         """One command's reply, which may be a ResponseError. Raises SinkUnavailable if the connection is lost."""
-        replies, lost = self.exchange([command])
-        if lost is not None:
-            raise lost
-        return replies[0]
+        try:
+            self._connection.send_packed_command(self._connection.pack_command(*command), check_health=False)
+            return self._reply()
+        except (RedisError, OSError) as exc:
+            self.close()
+            raise self._unavailable(exc) from exc
 
     def connect(self) -> None:
         """Connect and log in, if that is not so already. Raises SinkUnavailable."""
@@ -107,3 +135,11 @@ class RedisClient:
 
     def _unavailable(self, exc: Exception) -> SinkUnavailable:
         return SinkUnavailable(self.explain(exc))
+
+
+def _response_error(connection: Any, text: str) -> ResponseError:
+    """What redis-py makes of an error's text. Raises it where it is one of the connection, as LOADING is."""
+    error = connection._parser.parse_error(text)
+    if not isinstance(error, ResponseError):
+        raise error
+    return error

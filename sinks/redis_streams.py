@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import zlib
 from collections.abc import Sequence
 from typing import Annotated
@@ -11,8 +10,9 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 from redis.exceptions import NoPermissionError, ResponseError
 
-from bridge.contract import JSON, BlockingSink, Event, Outcome, SinkUnavailable, Verdict
-from sinks.redis_client import Command, RedisClient, Reply
+from bridge.contract import BlockingSink, Event, Outcome, SinkUnavailable, Verdict
+from sinks.redis_client import RedisClient, Reply
+from sinks.redis_commands import EntryPacker
 from sinks.redis_server import LONGEST_VALUE, RedisServer
 from sinks.redis_trim import AckedTrimmer, Trim, trim_rule
 
@@ -62,8 +62,11 @@ class RedisStreamsSink(BlockingSink):
         self._waiting: list[Event] = []
         """Written, but not by as many replicas as asked for yet."""
         self._server = RedisServer(self._client)
+        self._packer = EntryPacker(settings.trim)
         self._streams: set[bytes] = set()
         self._names: dict[str, bytes] = {}
+        all_streams = self._all_streams()
+        self._only = all_streams[0] if len(all_streams) == 1 else None
         self._trimmer = AckedTrimmer(self._client) if settings.trim.rule == "acked" else None
 
     def open(self) -> None:
@@ -97,15 +100,14 @@ class RedisStreamsSink(BlockingSink):
             refused = [event for event in batch if len(event.data) > limit]
             if refused:
                 batch = [event for event in batch if len(event.data) <= limit]
-            streams = [self._stream(event) for event in batch]
+            streams = [self._only] * len(batch) if self._only else [self._stream(event) for event in batch]
             self._streams.update(streams)
             once = self._server.drops_duplicates(set(streams))
         except SinkUnavailable as exc:
             self._server.forget()
             return (self.give_back(batch, str(exc)),)
-        commands = [self._command(*written, once=once) for written in zip(batch, streams, strict=True)]
-        replies, lost = self._client.exchange(commands)
-        stored = [event for event, reply in zip(batch, replies, strict=False) if isinstance(reply, bytes)]
+        replies, lost = self._client.write(self._packer.pack(batch, streams, once=once))
+        stored = [event for event, reply in zip(batch, replies, strict=False) if type(reply) is bytes]
         if len(stored) < len(batch):
             self._server.forget()
         verdicts: list[Verdict] = []
@@ -144,24 +146,6 @@ class RedisStreamsSink(BlockingSink):
         super().close()
         self._waiting = []
         self._client.close()
-
-    def _command(self, event: Event, stream: bytes, *, once: bool) -> Command:
-        command: list[str | bytes | int] = ["XADD", stream]
-        rule, bound = self._settings.trim
-        if rule == "maxlen":
-            command += ("MAXLEN", "~", int(bound))
-        elif rule == "age":
-            command += ("MINID", "~", max(0, round((time.time() - bound) * 1000)))
-        if once:  # a window of ids for each worker
-            command += ("IDMP", event.source, event.id)
-        command += ("*", "data", event.data, "id", event.id, "type", event.type, "source", event.source)
-        if event.subject is not None:
-            command += ("subject", event.subject)
-        if event.time is not None:
-            command += ("time", event.time)
-        if event.content_type != JSON:
-            command += ("content_type", event.content_type)
-        return command
 
     def _stream(self, event: Event) -> bytes:
         group = event.type.partition("-")[0]

@@ -18,7 +18,7 @@ class BrokerUnavailable(Exception):
     """
 
 
-class Message(msgspec.Struct, frozen=True, eq=False):
+class Message(msgspec.Struct, frozen=True, eq=False, gc=False):
     """One message as it was delivered."""
 
     lane: Hashable

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 from bridge.ledger import Ack
 from bridge.sources import BrokerUnavailable, Message
+from bridge.sources.bulk import CHUNK, Scanner, reader
 from bridge.sources.connection import abandon, connect, translated
 from bridge.sources.lane import Lane
 from bridge.sources.overflow import OverflowWatch
@@ -27,10 +28,8 @@ if TYPE_CHECKING:
 
 OVERFLOW_PREFETCH = 200
 """Beside a live consumer on the same connection this delays live events by 10 ms; 2,000 would by 300 ms."""
-POLL_MESSAGES, POLL_BYTES = 500, 1024 * 1024
-"""What one poll takes at most, so that the loop turns."""
-FRAME_TIMEOUT = 0.05
-"""Seconds to wait for the rest of a message; what has been read of it is kept."""
+POLL_MESSAGES, POLL_BYTES = 500, 4 * CHUNK
+"""Messages and bytes after which a poll reads no more, so that the loop turns."""
 DEPTH_INTERVAL = 10.0
 """Seconds between two looks at the queues' depths."""
 QUIET_INTERVAL = 5.0
@@ -47,8 +46,8 @@ class AmqpSource:
         self._urls = cycle(settings.broker_urls)
         self._connection: amqp.Connection | None = None
         self._lanes: list[Lane] = []
+        self._scanner = Scanner()
         self._inbox: list[Message] = []
-        self._inbox_bytes = 0
         self._max_bytes = settings.max_inflight_bytes
         # Overflow's share is small: fresh events go first.
         self._live_window = Window(settings.prefetch, self._max_bytes * 3 // 4)
@@ -63,6 +62,8 @@ class AmqpSource:
     def open(self) -> None:
         """Connect to the next URL and declare the queues."""
         self._connection = connect(self._settings, next(self._urls), role="consumer")
+        self._scanner = Scanner()
+        self._reader = reader(self._connection, self._scanner)
         self._poller = select.poll()
         self._poller.register(self._connection.transport.sock, select.POLLIN)
         with translated("declaring the queues"):
@@ -85,12 +86,13 @@ class AmqpSource:
             self._look_at_depths()
             if self._inbox:
                 timeout = 0.0
+            read = 0
             while self._readable(connection, timeout):
                 try:
-                    connection.drain_events(timeout=FRAME_TIMEOUT)
+                    read += self._reader.read(self._inbox)
                 except TimeoutError:
                     break
-                if len(self._inbox) >= POLL_MESSAGES or self._inbox_bytes >= POLL_BYTES:
+                if len(self._inbox) >= POLL_MESSAGES or read >= POLL_BYTES:
                     break
                 timeout = 0.0
         return self._take_inbox()
@@ -99,7 +101,7 @@ class AmqpSource:
         """Cancel the consumers at the byte bound, consume again below half of it, follow the windows."""
         if not self._lanes:
             return
-        held_bytes += self._inbox_bytes
+        held_bytes += sum(len(message.body) for message in self._inbox)
         # A single message is admitted whatever its size: given back it would only come again.
         too_many = held_bytes >= 2 * self._max_bytes and held_bytes - largest() >= 2 * self._max_bytes
         if too_many and held_bytes > 2 * self._settings.max_message_bytes:
@@ -131,6 +133,7 @@ class AmqpSource:
     def let_go(self) -> None:
         """Close the consuming channels."""
         lanes, self._lanes = self._lanes, []
+        self._scanner.lanes.clear()
         with translated("letting go"):
             for lane in lanes:
                 lane.close()
@@ -156,6 +159,7 @@ class AmqpSource:
         abandon(self._connection)
         self._connection = None
         self._lanes = []
+        self._scanner.lanes.clear()
         self._depth_channel = None
         self._take_inbox()
 
@@ -168,15 +172,16 @@ class AmqpSource:
         lane = Lane(self._connected().channel(), queue, window, self._deliver, expired=expired)
         self._lanes.append(lane)
         lane.consume()
+        self._scanner.lanes[lane.channel_number] = lane
 
     def _deliver(self, message: Message) -> None:
         self._inbox.append(message)
-        self._inbox_bytes += len(message.body)
 
     def _take_inbox(self) -> list[Message]:
-        messages, self._inbox, self._inbox_bytes = self._inbox, [], 0
-        for lane in self._lanes:
-            lane.window.observe([len(message.body) for message in messages if message.lane is lane])
+        messages, self._inbox = self._inbox, []
+        if messages:
+            for lane in self._lanes:
+                lane.observe(messages)
         return messages
 
     def _readable(self, connection: amqp.Connection, timeout: float) -> bool:
@@ -202,5 +207,6 @@ class AmqpSource:
         self._quiet_due = now + QUIET_INTERVAL
         for lane in [lane for lane in self._lanes if lane.was_quiet()]:
             self._lanes.remove(lane)
+            self._scanner.lanes.pop(lane.channel_number, None)
             lane.close()
             self._open_lane(lane.queue, lane.window, expired=lane.expired)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bridge.sources import Message
+from bridge.sources.bulk import described
 from bridge.sources.window import Window
 
 if TYPE_CHECKING:
@@ -24,8 +25,15 @@ class Lane:
         self._deliver = deliver
         self.expired = expired
         self._consumer: str | None = None
+        self.consumer_tag = b""
+        """Of the consumer that the broker has, as it is on the wire; empty if it has none."""
         self._quiet = False
         self.window = window
+
+    @property
+    def channel_number(self) -> int:
+        """Of its channel, on the connection."""
+        return int(self._channel.channel_id)
 
     @property
     def consuming(self) -> bool:
@@ -36,12 +44,21 @@ class Lane:
         """Start to receive, with the window's prefetch. What was received before does not count against it."""
         self._channel.basic_qos(0, self.window.prefetch, False)  # noqa: FBT003 - AMQP's own positional flag
         self._consumer = self._channel.basic_consume(self.queue, callback=self._arrived)
+        self.consumer_tag = self._consumer.encode()
 
     def cancel(self) -> None:
         """Stop receiving; what is under way still arrives. Deliveries keep their tags and can be acknowledged."""
         if self._consumer is not None:
             consumer, self._consumer = self._consumer, None
+            self.consumer_tag = b""
             self._channel.basic_cancel(consumer)
+
+    def observe(self, messages: Sequence[Message]) -> None:
+        """Take note of those that have arrived on it."""
+        sizes = [len(message.body) for message in messages if message.lane is self]
+        if sizes:
+            self._quiet = False
+            self.window.observe(sizes)
 
     def was_quiet(self) -> bool:
         """Whether it consumes and nothing has arrived since the last call."""
@@ -57,16 +74,15 @@ class Lane:
         self._channel.close()
 
     def _arrived(self, received: Any) -> None:
-        self._quiet = False
         info = received.delivery_info
-        properties = received.properties
+        content_type, headers, properties = described(received.properties)
         self._deliver(
             Message(
                 lane=self,
                 tag=info["delivery_tag"],
                 body=bytes(received.body or b""),  # py-amqp has '' for none
-                content_type=properties.get("content_type") or "",
-                headers=properties.get("application_headers") or {},
+                content_type=content_type,
+                headers=headers,
                 properties=properties,
                 exchange=info["exchange"],
                 routing_key=info["routing_key"],

@@ -20,10 +20,10 @@ def test_a_settled_prefix_is_acknowledged_by_naming_its_last_tag() -> None:
     ledger: Ledger[str] = Ledger()
     first, second, third, fourth = (enter(ledger, "lane", tag) for tag in (1, 2, 3, 4))
     for delivery in (third, first, second):
-        ledger.decided(delivery)
+        ledger.stored([delivery])
     assert [Ack("lane", 3, multiple=True)] == ledger.take_acks(0.0)
     assert (1, 10) == (ledger.messages, ledger.size)
-    ledger.decided(fourth)
+    ledger.stored([fourth])
     assert [Ack("lane", 4, multiple=True)] == ledger.take_acks(0.0)
 
 
@@ -31,10 +31,10 @@ def test_nothing_is_acknowledged_past_a_delivery_that_still_owes() -> None:
     """A delivery of two events with one confirm holds back itself and those behind it."""
     ledger: Ledger[str] = Ledger()
     head, behind = enter(ledger, "lane", 1, owes=2), enter(ledger, "lane", 2)
-    ledger.decided(head)
-    ledger.decided(behind)
+    ledger.stored([head])
+    ledger.stored([behind])
     assert [] == ledger.take_acks(0.0)
-    ledger.decided(head)
+    ledger.stored([head])
     assert [Ack("lane", 2, multiple=True)] == ledger.take_acks(0.0)
 
 
@@ -50,11 +50,11 @@ def test_those_stuck_behind_a_slow_head_are_acknowledged_singly_after_a_while() 
     ledger: Ledger[str] = Ledger()
     head, *behind = (enter(ledger, "lane", tag) for tag in (1, 2, 3))
     for delivery in behind:
-        ledger.decided(delivery)
+        ledger.stored([delivery])
     assert [] == ledger.take_acks(PINNED_AFTER / 2)
     assert [Ack("lane", 2, multiple=False), Ack("lane", 3, multiple=False)] == ledger.take_acks(PINNED_AFTER)
     assert [] == ledger.take_acks(3 * PINNED_AFTER)
-    ledger.decided(head)
+    ledger.stored([head])
     assert [Ack("lane", 1, multiple=True)] == ledger.take_acks(4 * PINNED_AFTER)
     assert (0, 0) == (ledger.messages, ledger.size)
 
@@ -63,10 +63,10 @@ def test_the_watermark_never_names_a_tag_that_was_acknowledged_singly() -> None:
     """RabbitMQ answers 406 to a tag it no longer holds, so the highest outstanding one is named."""
     ledger: Ledger[str] = Ledger()
     head, second, third = (enter(ledger, "lane", tag) for tag in (1, 2, 3))
-    ledger.decided(third)
+    ledger.stored([third])
     assert [Ack("lane", 3, multiple=False)] == ledger.take_acks(PINNED_AFTER)
-    ledger.decided(second)
-    ledger.decided(head)
+    ledger.stored([second])
+    ledger.stored([head])
     assert [Ack("lane", 2, multiple=True)] == ledger.take_acks(PINNED_AFTER)
 
 
@@ -74,7 +74,7 @@ def test_no_single_acknowledgements_at_shutdown() -> None:
     """RabbitMQ loses single acknowledgements that come just before a close, so there are none then."""
     ledger: Ledger[str] = Ledger()
     enter(ledger, "lane", 1)
-    ledger.decided(enter(ledger, "lane", 2))
+    ledger.stored([enter(ledger, "lane", 2)])
     assert [] == ledger.take_acks(2 * PINNED_AFTER, singly=False)
 
 
@@ -82,9 +82,9 @@ def test_a_refused_delivery_waits_for_its_parking() -> None:
     """A message with a refused event is acknowledged when the parking is confirmed, not before."""
     ledger: Ledger[str] = Ledger()
     delivery = enter(ledger, "lane", 1, owes=2)
-    ledger.decided(delivery, refusal=BAD)
+    ledger.refused(delivery, BAD)
     assert not delivery.to_park
-    ledger.decided(delivery)
+    ledger.stored([delivery])
     assert delivery.to_park
     assert [] == ledger.take_acks(0.0)
     ledger.parked(delivery)
@@ -105,7 +105,7 @@ def test_a_late_verdict_acknowledges_nothing_on_a_new_channel() -> None:
     assert 1 == ledger.forget()
     assert old.forgotten
     enter(ledger, "new lane", 1)
-    ledger.decided(old)
+    ledger.stored([old])
     assert [] == ledger.take_acks(0.0)
     assert 1 == ledger.messages
 
@@ -114,7 +114,7 @@ def test_lanes_do_not_hold_each_other_up() -> None:
     """The live queue's channel and overflow's each have a watermark of their own."""
     ledger: Ledger[str] = Ledger()
     enter(ledger, "overflow", 1)
-    ledger.decided(enter(ledger, "live", 1))
+    ledger.stored([enter(ledger, "live", 1)])
     assert [Ack("live", 1, multiple=True)] == ledger.take_acks(0.0)
 
 
@@ -122,9 +122,9 @@ def test_two_verdicts_on_one_event_are_a_bug() -> None:
     """A sink that decides an event twice would make the ledger acknowledge too early: it is told so."""
     ledger: Ledger[str] = Ledger()
     delivery = enter(ledger, "lane", 1)
-    ledger.decided(delivery)
+    ledger.stored([delivery])
     with pytest.raises(ValueError, match="two verdicts"):
-        ledger.decided(delivery)
+        ledger.stored([delivery])
 
 
 @given(
@@ -144,7 +144,7 @@ def test_against_a_naive_model(owes: list[int], order: object, times: float) -> 
     for tag in [0, *confirms]:
         now += times
         if tag:
-            ledger.decided(deliveries[tag])
+            ledger.stored([deliveries[tag]])
             owed[tag] -= 1
         for ack in ledger.take_acks(now):
             covered = {other for other in outstanding if other <= ack.tag} if ack.multiple else {ack.tag}

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import datetime
 import logging
 import re
 import time
 from collections import deque
-from collections.abc import Sequence
-from functools import lru_cache, partial
-from urllib.parse import quote
+from collections.abc import Iterable, Sequence
+from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from bridge.contract import Event, Outcome, SinkUnavailable, Verdict
+from sinks.kafka_records import Records
 from sinks.kafka_settings import KafkaSettings
 from sinks.kafka_topics import Topics, no_answer
 
-LATEST = 5 * 60 * 1000
-"""Milliseconds that an event's time may be ahead of ours; Kafka 4 refuses records of more than an hour ahead."""
 PURGE_TIMEOUT = 3.0
 """Seconds for the reports on what is thrown out of librdkafka's queues; it takes milliseconds."""
 PERMANENT = frozenset(
@@ -47,6 +44,7 @@ class KafkaSink:
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
         self._topic = settings.topics
+        self._records = Records()
         self._topics = Topics(settings)
         self._producer: Producer | None = None
         self._unsent: deque[Event] = deque()
@@ -130,49 +128,41 @@ class KafkaSink:
     def _produce(self) -> None:
         if self._suspects or self._alone is not None:
             if self._alone is None and not len(self._producer or ()):
+                # Known as the one that is alone before it is handed over: it may be decided on at once.
                 self._alone = self._suspects.popleft()
-                if not self._hand_over(self._alone, _now()):
+                if not self._hand_over((self._alone,)):
                     self._suspects.appendleft(self._alone)
                     self._alone = None
             return
-        recorded = _now()
-        while self._unsent and self._hand_over(self._unsent[0], recorded):
-            self._unsent.popleft()
+        if self._unsent:
+            taken = self._hand_over(self._unsent)
+            for _ in range(taken):
+                self._unsent.popleft()
 
-    def _hand_over(self, event: Event, recorded: datetime.datetime) -> bool:
-        """Whether librdkafka has taken it, or has decided on it; not so if its queue is full."""
-        if self._producer is None:
-            self._give_back(event, "not open")
-            return True
-        headers: list[tuple[str, str | bytes | None]] = [
-            ("ce_specversion", "1.0"),
-            ("ce_id", event.id),
-            ("ce_type", f"celery.{event.type}"),
-            ("ce_source", _uri(event.source)),
-            ("ce_recordedtime", recorded.isoformat(timespec="milliseconds").replace("+00:00", "Z")),
-            ("content-type", event.content_type),
-        ]
-        if event.subject is not None:
-            headers.append(("ce_subject", event.subject))
-        now = int(recorded.timestamp() * 1000)
-        at = now if event.time is None else event.time // 1000
-        try:
-            self._producer.produce(
-                self._topic_of(event),
-                event.data,
-                event.key,
-                on_delivery=partial(self._delivered, event),
-                timestamp=at if 0 < at <= now + LATEST else now,
-                headers=headers,
-            )
-        except BufferError:
-            return False
-        except KafkaException as exc:
-            self._delivered(event, exc.args[0], None)
-        return True
-
-    def _topic_of(self, event: Event) -> str:
-        return self._topic.get(event.type.partition("-")[0], self._topic["other"])
+    def _hand_over(self, events: Iterable[Event]) -> int:
+        """How many of them librdkafka has taken, or has decided on; not all, if its queue is full."""
+        producer, records, topics, other = self._producer, self._records, self._topic, self._topic["other"]
+        records.recorded_now()
+        taken = 0
+        for event in events:
+            if producer is None:
+                self._give_back(event, "not open")
+            else:
+                try:
+                    producer.produce(
+                        topics.get(event.type.partition("-")[0], other),
+                        event.data,
+                        event.key,
+                        on_delivery=partial(self._delivered, event),
+                        timestamp=records.timestamp(event),
+                        headers=records.headers(event),
+                    )
+                except BufferError:
+                    break
+                except KafkaException as exc:
+                    self._delivered(event, exc.args[0], None)
+            taken += 1
+        return taken
 
     def _poll(self, producer: Producer, timeout: float) -> None:
         """Serve what librdkafka has to tell, for up to so many seconds."""
@@ -235,16 +225,6 @@ class KafkaSink:
         deadline = time.monotonic() + PURGE_TIMEOUT
         while len(producer) and time.monotonic() < deadline:
             self._poll(producer, 0.05)
-
-
-def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)
-
-
-@lru_cache(maxsize=4096)
-def _uri(source: str) -> str:
-    """A host name as the relative URI reference that `ce_source` has to be."""
-    return quote(source, safe="@!$&'()*+,;=-._~", errors="surrogatepass")
 
 
 def _reason(error: KafkaError) -> str:

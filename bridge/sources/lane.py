@@ -21,6 +21,8 @@ class Lane:
     ) -> None:
         channel.auto_decode = False
         self._channel = channel
+        self.channel_number: int = channel.channel_id
+        """Of its channel, on the connection."""
         self.queue = queue
         self._deliver = deliver
         self.expired = expired
@@ -29,11 +31,6 @@ class Lane:
         """Of the consumer that the broker has, as it is on the wire; empty if it has none."""
         self._quiet = False
         self.window = window
-
-    @property
-    def channel_number(self) -> int:
-        """Of its channel, on the connection."""
-        return int(self._channel.channel_id)
 
     @property
     def consuming(self) -> bool:

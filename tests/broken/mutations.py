@@ -57,8 +57,8 @@ MUTATIONS = (
         [
             Change(
                 "bridge/ledger.py",
-                "while queue and queue[0].settled:",
-                "while queue and any(delivery.settled for delivery in queue):",
+                "            if delivery.owes or delivery.refusals:\n",
+                "            if not any(delivery.settled for delivery in queue):\n",
             )
         ],
         [
@@ -69,7 +69,7 @@ MUTATIONS = (
     ),
     Mutation(
         "an error reply counted as success: Redis",
-        [Change("sinks/redis_streams.py", "if isinstance(reply, bytes)]\n        if", "]\n        if")],
+        [Change("sinks/redis_streams.py", "if type(reply) is bytes]\n        if", "]\n        if")],
         [
             f"{INTEGRATION}/test_redis_sink.py::test_out_of_memory",
             f"{INTEGRATION}/test_redis_sink.py::test_a_replica_is_read_only",
@@ -148,7 +148,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what was refused acknowledged without parking",
-        [Change("bridge/ledger.py", "return not self.owes and not self.refusals", "return not self.owes")],
+        [Change("bridge/ledger.py", "if delivery.owes or delivery.refusals:", "if delivery.owes:")],
         [f"{UNIT}/test_relay.py::test_a_message_that_cannot_be_parked_yet_stays_unacknowledged"],
         ("sqlite", "rights withdrawn", "bridge killed"),
         "lost parked",
@@ -174,7 +174,10 @@ MUTATIONS = (
     ),
     Mutation(
         "no id given to Redis",
-        [Change("sinks/redis_streams.py", "if once:  #", "if False:  #")],
+        [
+            Change("sinks/redis_commands.py", "            if once:\n", "            if False:\n"),
+            Change("sinks/redis_commands.py", "        if once:  #", "        if False:  #"),
+        ],
         [f"{INTEGRATION}/test_redis_once.py::test_written_twice_is_there_once"],
         ("redis", *["bridge killed while the stream is away", "replies dropped"] * 2),
         "twice",
@@ -183,5 +186,33 @@ MUTATIONS = (
         "a quiet channel kept",
         [Change("bridge/sources/amqp.py", "        if not held_bytes:\n", "        if False:\n")],
         [f"{INTEGRATION}/test_amqp_source.py::test_a_consumer_that_the_broker_has_forgotten_is_made_anew"],
+    ),
+    Mutation(
+        "the ends of frames not looked at",
+        [
+            Change("bridge/sources/bulk.py", "and buffer[header_at - 1] == END\n", "\n"),
+            Change("bridge/sources/bulk.py", "and buffer[body_at - FRAME - 1] == END\n", "\n"),
+        ],
+        [f"{UNIT}/test_bulk.py::test_a_malformed_frame_of_a_delivery_is_refused_alike"],
+    ),
+    Mutation(
+        "a frame of another channel taken for a message's",
+        [Change("bridge/sources/bulk.py", "and channel == channel_2 == channel_3\n", "\n")],
+        [f"{UNIT}/test_bulk.py::test_a_malformed_frame_of_a_delivery_is_refused_alike"],
+    ),
+    Mutation(
+        "deliveries taken in the midst of a message that py-amqp reads",
+        [Change("bridge/sources/bulk.py", "0 if self._unfinished else self._scanner.take", "self._scanner.take")],
+        [f"{UNIT}/test_bulk.py::test_a_delivery_in_the_midst_of_another_is_refused"],
+    ),
+    Mutation(
+        "a cancelled consumer's delivery taken",
+        [Change("bridge/sources/bulk.py", "and buffer[at + PREFIX : tag_at] == lane.consumer_tag\n", "\n")],
+        [f"{UNIT}/test_bulk.py::test_the_same_deliveries_however_the_bytes_are_cut"],
+    ),
+    Mutation(
+        "a reply cut in two not waited for",
+        [Change("sinks/redis_replies.py", "buffer = self._buffer + received", "buffer = received")],
+        [f"{UNIT}/test_redis_replies.py::test_however_the_bytes_are_cut"],
     ),
 )

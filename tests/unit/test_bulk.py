@@ -96,6 +96,32 @@ def test_what_is_malformed_is_refused_alike(stream: bytes, at: int, change: int,
     assert plainly == heard(pieces(broken, cuts), bulk=True, hang_up=True)
 
 
+def one_byte_off(frames: list[bytes], number: int, at: int) -> bytes:
+    """The frames with another byte at this place of this frame."""
+    broken = bytearray(frames[number])
+    broken[at] ^= 3
+    return b"".join([*frames[:number], bytes(broken), *frames[number + 1 :]])
+
+
+@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("at", [0, 2, 6, 8, -1], ids=["type", "channel", "size", "class", "end"])
+def test_a_malformed_frame_of_a_delivery_is_refused_alike(number: int, at: int) -> None:
+    """Type, channel, size, class and end of each of the three frames are looked at: none is taken on trust."""
+    stream = one_byte_off(delivery(1, 1, b'{"type":"task-sent"}', HEADERS), number, at)
+    stream += b"".join(delivery(1, 2, b"next", HEADERS))
+    plainly = heard([stream], bulk=False, hang_up=True)
+    assert plainly == heard([stream], bulk=True, hang_up=True)
+
+
+def test_a_delivery_in_the_midst_of_another_is_refused() -> None:
+    """On one channel a message follows when the one before is whole; another order is malformed, for both."""
+    large, small = delivery(1, 1, b"x" * 30, HEADERS, chunk=10), delivery(1, 2, b"small", HEADERS)
+    stream = b"".join([*large[:3], *small])
+    plainly = heard([stream], bulk=False)
+    assert "UnexpectedFrame" in plainly[1]
+    assert plainly == heard([stream], bulk=True)
+
+
 def test_cut_at_every_place() -> None:
     """A stream with every kind of frame in it, in two pieces, for each place where it can be cut."""
     items = [

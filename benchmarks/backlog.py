@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import select
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 import amqp
@@ -48,6 +49,19 @@ def fresh_queue(url: str) -> None:
     connection.close()
 
 
+def quorum_by_default(url: str) -> bool:
+    """Whether a queue that is declared without arguments is a quorum queue in this vhost."""
+    fresh_queue(url)
+    connection = oracle.broker(url)
+    try:
+        connection.channel().queue_declare(QUEUE, durable=True, auto_delete=False)
+    except amqp.PreconditionFailed:
+        return False
+    finally:
+        connection.close()
+    return True
+
+
 def consumers(url: str) -> int:
     """How many consume the queue now."""
     connection = oracle.broker(url)
@@ -59,31 +73,53 @@ def consumers(url: str) -> int:
 
 def fill(url: str, messages: Iterable[Published]) -> None:
     """Publish to Celery's exchange, and return when RabbitMQ has confirmed all."""
-    connection = oracle.broker(url)
-    channel = connection.channel()
-    published = upto = 0
-    early: set[int] = set()
-
-    def confirm(tag: int, multiple: bool) -> None:
-        nonlocal upto, early
-        if multiple:
-            upto = max(upto, tag)
-            early = {one for one in early if one > upto}
-        else:
-            early.add(tag)
-
-    channel.events["basic_ack"].add(confirm)
-    channel.confirm_select()
+    publisher = Publisher(url)
     waiting = iter(messages)
     while batch := list(islice(waiting, AT_ONCE)):
-        # One write of ready frames: py-amqp's own publishing takes longer than RabbitMQ.
-        connection.transport.write(b"".join(frames(batch, channel.channel_id, connection.frame_max)))
-        published += len(batch)
-        while published - upto - len(early) > UNCONFIRMED:
-            connection.drain_events(timeout=LIMIT)
-    while upto + len(early) < published:
-        connection.drain_events(timeout=LIMIT)
-    connection.close()
+        publisher.publish(batch)
+        publisher.wait(UNCONFIRMED)
+    publisher.close()
+
+
+class Publisher:
+    """Writes ready frames: py-amqp's own publishing takes longer than RabbitMQ."""
+
+    def __init__(self, url: str) -> None:
+        self._connection = oracle.broker(url)
+        self._channel = self._connection.channel()
+        self._channel.events["basic_ack"].add(self._confirmed)
+        self._channel.confirm_select()
+        self._published = self._up_to = 0
+        self._beyond: set[int] = set()
+        """Those that were confirmed out of turn."""
+
+    def publish(self, messages: Sequence[Published]) -> None:
+        """All in one write."""
+        data = b"".join(frames(messages, self._channel.channel_id, self._connection.frame_max))
+        self._connection.transport.write(data)
+        self._published += len(messages)
+
+    def wait(self, unconfirmed: int) -> None:
+        """Until no more than so many wait for their confirm. Raises TimeoutError."""
+        while self._published - self._up_to - len(self._beyond) > unconfirmed:
+            self._connection.drain_events(timeout=LIMIT)
+
+    def look(self) -> None:
+        """Take note of the confirms that have come."""
+        while select.select([self._connection.sock], [], [], 0)[0]:
+            self._connection.drain_events(timeout=LIMIT)
+
+    def close(self) -> None:
+        """When all is confirmed."""
+        self.wait(0)
+        self._connection.close()
+
+    def _confirmed(self, tag: int, multiple: bool) -> None:
+        if multiple:
+            self._up_to = max(self._up_to, tag)
+            self._beyond = {one for one in self._beyond if one > self._up_to}
+        else:
+            self._beyond.add(tag)
 
 
 def frames(messages: Iterable[Published], channel: int, frame_max: int) -> Iterator[bytes]:

@@ -11,54 +11,71 @@ from typing import Any
 
 from benchmarks.contenders import Contender
 from benchmarks.drain import drain
-from benchmarks.environment import mq_bridge_python
+from benchmarks.latency import Load, latency
 from benchmarks.machine import machine, versions
 from benchmarks.measure import Failed
-from benchmarks.plan import Race, chosen
+from benchmarks.plan import Race, Steady
 from benchmarks.stage import Stage
-from benchmarks.tables import race_table
+from benchmarks.tables import summary
 from tests.servers import ServerMissing
 
+Results = dict[str, Any]
 
-def measure(stage: Stage, only: str, runs: int, part: float, output: Path) -> int:
-    """Measure, print a table for each race, and write all that was measured. Returns the exit code."""
-    results: dict[str, Any] = {
+
+def measure(stage: Stage, plan: Sequence[Race | Steady], runs: int, output: Path) -> Results:
+    """Measure, print a table for each race, and write all that was measured; returns that."""
+    results: Results = {
         "taken": time.strftime("%Y-%m-%d"),
         "runs": runs,
         "machine": machine(),
         "versions": versions(stage),
         "races": [],
         "failed": [],
+        "missing": [],
     }
     output.parent.mkdir(parents=True, exist_ok=True)
-    for race in chosen(only, part):
-        found = _race(stage, race, runs, results["failed"])
-        results["races"].append({"key": race.key, "title": race.workload.title, "drains": found})
+    for item in plan:
+        race: dict[str, Any] = {"key": item.key, "title": item.title, "found": []}
+        if isinstance(item, Steady):
+            race |= {"rate": item.rate, "seconds": item.seconds}
+        else:
+            race |= {"messages": item.workload.messages, "events": item.workload.events}
+        results["races"].append(race)
+        _race(stage, item, race["found"], results)
         output.write_text(json.dumps(results, indent=1) + "\n")
-        print(f"\n{race.workload.title}\n{race_table(found)}\n", flush=True)
-    print(f"raw figures: {output}")
-    return int(bool(results["failed"]))
+        print(f"\n{item.title}\n{summary(race)}\n", flush=True)
+    return results
 
 
-def _race(stage: Stage, race: Race, runs: int, failed: list[str]) -> list[dict[str, Any]]:
+def _race(stage: Stage, item: Race | Steady, found: list[dict[str, Any]], results: Results) -> None:
     """Every run of every contender that there is."""
-    found = []
-    for run in range(runs):
+    for run in range(results["runs"]):
         # Another one begins each time: what the servers have been through is nobody's advantage.
-        for contender in _rotated(race.contenders, run):
-            print(f"{race.key} {run + 1}/{runs}: {contender.name}", file=sys.stderr, flush=True)
+        for contender in _rotated(item.contenders, run):
+            _say(f"{item.key} {run + 1}/{results['runs']}: {contender.name}")
             try:
-                if contender.name.startswith("mq-bridge"):
-                    mq_bridge_python()
-                figures = drain(stage, race.workload, contender)
-            except (Failed, ServerMissing) as exc:
-                failed.append(f"{race.key}: {contender.name}: {exc}")
-                print(failed[-1], file=sys.stderr, flush=True)
+                contender.prepare()
+                figures = _once(stage, item, contender)
+            except ServerMissing as exc:
+                results["missing"].append(f"{item.key}: {contender.name}: {exc}")
+                _say(results["missing"][-1])
+            except Failed as exc:
+                results["failed"].append(f"{item.key}: {contender.name}: {exc}")
+                _say(results["failed"][-1])
             else:
                 found.append({"contender": contender.name, "sink": contender.sink, "run": run} | figures)
-    return found
+
+
+def _once(stage: Stage, item: Race | Steady, contender: Contender) -> dict[str, Any]:
+    if isinstance(item, Steady):
+        return latency(stage, Load(item.rate, item.seconds), contender)
+    return drain(stage, item.workload, contender)
 
 
 def _rotated(contenders: Sequence[Contender], by: int) -> list[Contender]:
     first = by % len(contenders)
     return [*contenders[first:], *contenders[:first]]
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

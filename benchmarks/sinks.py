@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,6 +29,8 @@ class Sink(Protocol):
     """mq-bridge's output."""
     pause: float
     """Seconds between two questions: so many that asking costs little."""
+    reader: Sequence[str]
+    """The program that tells when each event can be read, and its arguments; nothing if there is none."""
 
     def count(self) -> int:
         """How many records are there, confirmed or on their way to be."""
@@ -40,6 +43,7 @@ class InSqlite:
     """A file."""
 
     pause = 0.005
+    reader: Sequence[str] = ()
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "events.db"
@@ -73,6 +77,7 @@ class InRedis:
         self._client = server.client()
         self.settings = {"BRIDGE_SINK": "redis", "BRIDGE_REDIS_URL": server.url, "BRIDGE_REDIS_STREAM": self.stream}
         self.endpoint = {"redis_streams": {"url": server.url, "stream": self.stream}}
+        self.reader = ["redis_reader", server.url, self.stream]
 
     def count(self) -> int:
         return int(self._client.xlen(self.stream))
@@ -95,7 +100,10 @@ class InKafka:
             "BRIDGE_KAFKA_BOOTSTRAP_SERVERS": server.bootstrap,
             "BRIDGE_KAFKA_TOPIC": self.topic,
         }
-        self.endpoint = {"kafka": {"url": server.bootstrap, "topic": self.topic, "create_topic": False}}
+        # Its default lingers, in which a route of one task does nothing else.
+        options = {"create_topic": False, "producer_options": [["linger.ms", "0"]]}
+        self.endpoint = {"kafka": {"url": server.bootstrap, "topic": self.topic, **options}}
+        self.reader = ["kafka_reader", server.bootstrap, self.topic]
         self._admin.create_topics([NewTopic(self.topic, PARTITIONS, 1)])[self.topic].result(ANSWER)
         until(lambda: self.count() == 0, ANSWER, "every partition has a leader")
 

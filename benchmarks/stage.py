@@ -34,6 +34,8 @@ class Broker(NamedTuple):
     url: str
     """For the harness."""
     contenders_url: str
+    quorum_by_default: bool
+    """Whether a queue that is declared without arguments is a quorum queue in this vhost."""
     ca: Path | None = None
     """The certificate to verify the broker with, where the contenders' URL is one with TLS."""
 
@@ -75,7 +77,7 @@ class Stage:
         """Without TLS."""
         url = _vhost(self._given[0] or self._stack.enter_context(servers.rabbitmq()))
         backlog.prepare(url)
-        return Broker(url, url)
+        return Broker(url, url, backlog.quorum_by_default(url))
 
     @cached_property
     def tls(self) -> Broker:
@@ -90,7 +92,7 @@ class Stage:
         url = _vhost(server)
         backlog.prepare(url)
         secure = f"amqps://guest:guest@localhost:{port}/{url.rpartition('/')[2]}"
-        return Broker(url, secure, folder / "ca.pem")
+        return Broker(url, secure, backlog.quorum_by_default(url), folder / "ca.pem")
 
 
 def _vhost(server: RabbitMQ) -> str:
@@ -100,5 +102,5 @@ def _vhost(server: RabbitMQ) -> str:
         server.ctl("add_vhost", name, "--default-queue-type", "quorum")
         server.ctl("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
     except ServerMissing:
-        return server.new_vhost()  # somebody else's server: mq-bridge will be refused there
+        return server.new_vhost()  # somebody else's server, whose default may be another
     return server.url(name)

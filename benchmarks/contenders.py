@@ -31,7 +31,7 @@ class Running(NamedTuple):
     """A contender at work."""
 
     processes: Sequence[Process]
-    count: Callable[[], int]
+    so_far: Callable[[], int]
     """How many events or messages it has stored, or received if it stores nothing."""
     pause: float
     """Seconds between two questions for it."""

@@ -32,7 +32,7 @@ def drain(stage: Stage, workload: Workload, contender: Contender) -> dict[str, A
         running = contender.start(broker, sink, stage.folder)
         stack.callback(end, running.processes)
         try:
-            samples = watch(running.processes, running.count, total, running.pause)
+            samples = watch(running.processes, running.so_far, total, running.pause)
         except Failed as exc:
             raise Failed(f"{exc}: {last_lines(stage.folder)}") from None
         measured = span(samples)

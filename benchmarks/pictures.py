@@ -18,7 +18,7 @@ LINES = ("#1f6feb", "#9a6700", "#1a7f37", "#cf222e")
 CURVE = ("50", "75", "90", "95", "99", "99.5", "99.9", "100")
 WIDTH, HEIGHT = 760, 360
 """Pixels of the curve's picture."""
-LEFT, TOP, BOTTOM, RIGHT = 60, 40, 60, 200
+LEFT, TOP, BOTTOM, RIGHT = 76, 40, 60, 200
 
 
 def picture(race: dict[str, Any]) -> str:

@@ -35,6 +35,7 @@ def page(results: dict[str, Any]) -> str:
         taken=results["taken"],
         runs=results["runs"],
         machine=f"{on['cores']} cores of {on['processor']}, {on['memory_bytes'] / 2**30:.1f} GiB, {on['system']}",
+        disk=on["disk"],
         load=f"{on['load_before']:.2f}",
         versions=table([["what", "version"], *([name, text] for name, text in results["versions"].items())]),
         races="\n\n".join(_sections(results)),
@@ -64,8 +65,9 @@ def _size(race: dict[str, Any]) -> str:
 def _pairs(race: dict[str, Any]) -> Iterator[str]:
     """A line for each sink that both bridges store into."""
     there = names(race["found"])
+    whole = "" if race["events"] == race["messages"] else ", which leaves lists whole"
     for sink in NAMES.values():
         own, other = f"{OURS} into {sink}", f"mq-bridge into {sink}"
         if own in there and other in there:
             rate, cpu = (ratio(race["found"], own, other, key) for key in ("events_per_second", "cpu_microseconds"))
-            yield f"- {sink}: {rate:.2f} times the events/s of mq-bridge, {cpu:.2f} times its CPU an event"
+            yield f"- {sink}: {rate:.2f} times the events/s of mq-bridge{whole}, {cpu:.2f} times its CPU an event"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -59,9 +60,9 @@ def _race(stage: Stage, item: Race | Steady, found: list[dict[str, Any]], result
             except ServerMissing as exc:
                 results["missing"].append(f"{item.key}: {contender.name}: {exc}")
                 _say(results["missing"][-1])
-            except Failed as exc:
+            except Exception as exc:  # noqa: BLE001 - the other figures are wanted all the same
                 results["failed"].append(f"{item.key}: {contender.name}: {exc}")
-                _say(results["failed"][-1])
+                _say(results["failed"][-1] if isinstance(exc, Failed) else traceback.format_exc())
             else:
                 found.append({"contender": contender.name, "sink": contender.sink, "run": run} | figures)
 

@@ -10,11 +10,13 @@ from typing import Any, Protocol
 
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import NewTopic, OffsetSpec
+from redis.exceptions import ResponseError
 
 from tests.servers import Kafka, Redis
 from tests.servers.debian import until
 from tests.servers.kafka import admin
 
+REWRITE = "auto-aof-rewrite-percentage"
 PARTITIONS = 3
 ANSWER = 10.0
 """Seconds for one question to Kafka."""
@@ -75,6 +77,7 @@ class InRedis:
     def __init__(self, server: Redis) -> None:
         self.stream = f"benchmark-{uuid.uuid4().hex[:8]}"
         self._client = server.client()
+        self._rewriting = self._rewrite_at(0)
         self.settings = {"BRIDGE_SINK": "redis", "BRIDGE_REDIS_URL": server.url, "BRIDGE_REDIS_STREAM": self.stream}
         self.endpoint = {"redis_streams": {"url": server.url, "stream": self.stream}}
         self.reader = ["redis_reader", server.url, self.stream]
@@ -84,7 +87,21 @@ class InRedis:
 
     def remove(self) -> None:
         self._client.delete(self.stream)
+        self._rewrite_at(self._rewriting)
         self._client.close()
+
+    def _rewrite_at(self, percentage: int) -> int:
+        """Set by which growth Redis rewrites its append-only file, 0 for never; returns what it was.
+
+        In the middle of a drain a rewrite would cost that one contender a part of the machine. One that is due begins
+        when this is restored: it has next to nothing to write then.
+        """
+        try:
+            before = int(self._client.config_get(REWRITE)[REWRITE])
+            self._client.config_set(REWRITE, percentage)
+        except ResponseError:
+            return percentage  # a server that lets nobody configure it
+        return before
 
 
 class InKafka:

@@ -3,12 +3,13 @@ PYTHON ?= python3
 SINK ?= sqlite
 TESTS ?= tests
 SECONDS ?= 60
+RUNS ?= 5
 READY := .venv/.ready
 BIN := .venv/bin
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test endurance faults faults-all soak matrix mutations containers unit lint format demo lock clean
+.PHONY: help setup test endurance faults faults-all soak matrix mutations bench bench-short containers unit lint format demo lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,6 +40,12 @@ soak: $(READY)  ## traffic and faults for long, with the memory of each process:
 matrix: $(READY)  ## every version of every end, about 25 minutes: make matrix ONLY=Redis
 	@$(BIN)/python -m tests.matrix --only '$(ONLY)'
 
+bench: $(READY)  ## what it costs beside others, about 25 minutes: make bench ONLY=redis RUNS=3
+	@$(BIN)/python -m benchmarks run --only '$(ONLY)' --runs $(RUNS)
+
+bench-short: $(READY)  ## only whether the benchmarks run, about half a minute
+	@$(BIN)/python -m benchmarks run --short --only '$(ONLY)' --output build/benchmarks-short.json
+
 mutations: $(READY)  ## break each guard on purpose, in a copy, and see who notices, about 20 minutes
 	@$(BIN)/python -m tests.broken --campaigns
 
@@ -63,6 +70,7 @@ lock: $(READY)  ## pin the newest versions in requirements/*.txt (needs uv)
 	@$(COMPILE) pyproject.toml --extra all --constraints requirements/dev.txt --output-file requirements/run.txt
 	@$(COMPILE) requirements/build.in --constraints requirements/dev.txt --output-file requirements/build.txt
 	@$(COMPILE) requirements/demo.in --constraints requirements/dev.txt --output-file requirements/demo.txt
+	@$(COMPILE) requirements/bench.in --constraints requirements/dev.txt --output-file requirements/bench.txt
 
 clean:  ## remove .venv and all caches
 	@rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +9,8 @@ import pytest
 
 from tests import oracle
 from tests.bridges import Bridge, run_to_end
-from tests.servers.debian import free_port, program, until
+from tests.servers.certificates import certificates as make
+from tests.servers.debian import free_port, until
 from tests.servers.rabbitmq import NativeRabbitMQ
 from tests.stores import SqliteStore
 
@@ -28,28 +28,7 @@ ssl_options.fail_if_no_peer_cert = true
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A CA of the test's own, a certificate for `localhost` and one for a client."""
     folder = tmp_path_factory.mktemp("certificates")
-    openssl = program("openssl", "openssl")
-
-    def run(*arguments: str) -> None:
-        subprocess.run([openssl, *arguments], cwd=folder, check=True, capture_output=True)
-
-    run("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=ca")
-    for name, host in (("server", "localhost"), ("client", "bridge")):
-        (folder / f"{name}.ext").write_text(f"subjectAltName=DNS:{host}")
-        run(
-            "req",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-keyout",
-            f"{name}.key",
-            "-out",
-            f"{name}.csr",
-            "-subj",
-            f"/CN={host}",
-        )
-        signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", f"{name}.ext", "-days", "2")
-        run("x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.pem", *signed)
+    make(folder)
     return folder
 
 

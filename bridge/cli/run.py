@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import click
 import structlog
 
@@ -65,6 +67,9 @@ def forward(chosen: Loaded) -> int:
             sink=sink.name,
             http=address,
         )
+        # What is there now stays: the collector need not look through it again and again.
+        gc.collect()
+        gc.freeze()
         returned = relay.run()
     if returned:
         log.warning(

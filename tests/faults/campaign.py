@@ -18,6 +18,7 @@ from tests.faults import (  # noqa: F401 - they fill the deck
     overlaps,
     queues,
 )
+from tests.faults.autopsy import Mark, report
 from tests.faults.cards import Card, deck
 from tests.faults.stage import Stage
 from tests.faults.verdict import Verdict, compare
@@ -61,6 +62,7 @@ class Campaign:
         self._stage = on
         self._workload = on.workload = workload or Workload(on.broker_urls, messages(seed), RATE)
         self._parked: list[bytes] = []
+        self._marks: list[Mark] = []
 
     def play(self, cards: Iterable[Card]) -> None:
         """Play them in turn; after each, every replica has to consume again. Raises TimeoutError if one does not."""
@@ -69,6 +71,8 @@ class Campaign:
         begin = time.monotonic()
         for card in cards:
             started = time.monotonic()
+            load = self._workload
+            self._marks.append(Mark(started - begin, card.name, len(load.obligations), len(load.parked)))
             card.play(self._stage, self.dice)
             ended = time.monotonic()
             try:
@@ -98,13 +102,22 @@ class Campaign:
             if not verdict.good and str(verdict) != said:
                 print(f"not yet: {verdict}; {self._stage.waiting()} messages waiting", flush=True)
                 said = str(verdict)
-            if verdict.good or time.monotonic() > deadline:
+            if verdict.good:
+                return verdict
+            if time.monotonic() > deadline:
+                for line in self._autopsy(verdict):
+                    print(line, flush=True)
                 return verdict
             time.sleep(1)
 
     def holds(self, verdict: Verdict) -> bool:
         """Whether it is what the guarantees say: no record twice, where the stream drops duplicates."""
         return verdict.good and (self._stage.sink == "kafka" or not verdict.twice)
+
+    def _autopsy(self, verdict: Verdict) -> Iterator[str]:
+        load, marks = self._workload, self._marks
+        yield from report("events", verdict.which, load.obligations, [mark.obligations for mark in marks], marks)
+        yield from report("messages to be parked", verdict.which, load.parked, [mark.parked for mark in marks], marks)
 
     def _compare(self) -> Verdict:
         self._parked += self._stage.parked()

@@ -10,15 +10,13 @@ import amqp
 from tests import oracle
 from tests.faults.cards import card, hold
 from tests.faults.proxy import Mode
-from tests.faults.stage import CONSUMER_TIMEOUT, REPLICAS, Stage
+from tests.faults.stage import CONSUMER_TIMEOUT, DEAD_LETTER_RETRY, REPLICAS, Stage
 from tests.servers.debian import until
 
 QUEUE = "celeryev.bridge"
 OVERFLOW = f"{QUEUE}.overflow"
 TTL = 5.0
 """Seconds after which a message goes on to overflow, unless a setting says otherwise."""
-RETRY = 180.0
-"""Seconds after which RabbitMQ tries a dead-letter route again that has failed, and moves nothing before that."""
 RETURNED = 10
 """Messages at the head of the queue."""
 EVERY = range(REPLICAS)
@@ -49,7 +47,9 @@ def returned(stage: Stage, dice: Random) -> None:
     for bridge in stage.replicas:
         bridge.kill()
     # Long, if overflow was missing a moment ago.
-    until(lambda: oracle.depth(stage.broker_url, OVERFLOW) > RETURNED, RETRY + 20, "messages are in overflow")
+    until(
+        lambda: oracle.depth(stage.broker_url, OVERFLOW) > RETURNED, DEAD_LETTER_RETRY + 20, "messages are in overflow"
+    )
     connection = oracle.broker(stage.broker_url)
     for _ in range(30):
         channel = connection.channel()

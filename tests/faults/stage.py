@@ -38,6 +38,10 @@ BROKER = f"""
 consumer_timeout = {CONSUMER_TIMEOUT * 1000:.0f}
 disk_free_limit.absolute = 1MB
 """
+STATISTICS = 6.0
+"""Seconds; RabbitMQ counts a queue's messages every five."""
+DEAD_LETTER_RETRY = 180.0
+"""Seconds after which RabbitMQ tries a dead-letter route again that has failed, and moves nothing before that."""
 SETTINGS = {
     # Short, so that a fault of seconds goes through all that a long one does.
     "BRIDGE_LET_GO_AFTER": "3",
@@ -152,11 +156,27 @@ class Stage:
     def quiet(self) -> Iterator[None]:
         """Inside, nothing is published, and all that was is stored."""
         self.workload.pause()
+        empty_since = time.monotonic()
+
+        def empty_for_long() -> bool:
+            nonlocal empty_since
+            if not self.all_is_done() or self._kept():
+                empty_since = time.monotonic()
+            return time.monotonic() - empty_since > STATISTICS
+
         try:
-            until(self.all_is_done, 60, "all is stored")
+            until(empty_for_long, 60 + DEAD_LETTER_RETRY, "all is stored")
             yield
         finally:
             self.workload.resume()
+
+    def _kept(self) -> int:
+        """Messages in the live queue and in overflow: those too that wait for their dead-letter route, which are not
+        ready ones. They are gone with the queue that they expired in.
+        """
+        lines = self.rabbitmq.ctl("list_queues", "name", "messages").splitlines()
+        kept = {name: int(count) for name, _, count in (line.partition("\t") for line in lines[1:])}
+        return kept.get("celeryev.bridge", 0) + kept.get("celeryev.bridge.overflow", 0)
 
     def interrupt_stream(self) -> None:
         """The connections to the stream end, if a proxy is in the way."""

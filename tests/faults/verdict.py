@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import Any, NamedTuple
 
 import msgpack
@@ -33,13 +33,17 @@ class Verdict(NamedTuple):
     """Messages."""
     lost_parked: int
     """Messages that had to be parked and are not."""
+    which: Set[bytes] = frozenset()
+    """The ids of what is lost."""
 
     @property
     def good(self) -> bool:
         return not (self.lost or self.changed or self.lost_parked)
 
     def __str__(self) -> str:
-        return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in self._asdict().items())
+        figures = self._asdict()
+        del figures["which"]
+        return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in figures.items())
 
 
 def compare(workload: Workload, stored: Iterable[bytes], parked: Iterable[bytes], destroyed: set[bytes]) -> Verdict:
@@ -60,17 +64,20 @@ def compare(workload: Workload, stored: Iterable[bytes], parked: Iterable[bytes]
     in_parking = Counter(map(event_key, parked))
     obliged = set(workload.obligations)
     refused = {one for message in in_parking for one in workload.large.get(message, ())}
+    lost = obliged - seen.keys() - destroyed - refused
+    lost_parked = set(workload.parked) - in_parking.keys()
     return Verdict(
         obliged=len(obliged),
         stored=seen.total(),
         distinct=len(seen),
-        lost=len(obliged - seen.keys() - destroyed - refused),
+        lost=len(lost),
         changed=changed + sum(one not in published and one not in workload.large for one in in_parking),
         twice=seen.total() - len(seen),
         inversions=inversions,
         destroyed=len(obliged & destroyed - seen.keys()),
         parked=in_parking.total(),
-        lost_parked=len(set(workload.parked) - in_parking.keys()),
+        lost_parked=len(lost_parked),
+        which=lost | lost_parked,
     )
 
 

@@ -68,6 +68,11 @@ def decode(body: bytes, content_type: str, headers: Mapping[str, Any]) -> Decode
     `content_type` is the AMQP property: JSON is assumed where it is empty. `headers` are the message's; only
     `hostname` is looked at.
     """
+    if content_type == JSON and body[:1] == b"{" and body.isascii():
+        try:  # what nearly every message is that is no list
+            return Decoded([_event(body, _json_plain(body), JSON, headers)])
+        except (msgspec.DecodeError, RecursionError):
+            pass
     if (way := _ways.get(content_type) or _way(content_type)) is None:
         kind = _kind(content_type)[:80]
         return Decoded([], Rejection("content-type", f"content type {kind!r} is neither JSON nor msgpack"))

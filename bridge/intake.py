@@ -22,12 +22,12 @@ class Taken(msgspec.Struct, frozen=True, gc=False):
 
     events: Sequence[Event]
     """Those to forward, in order."""
-    types: Sequence[str]
-    """The types of all its events, wanted or not."""
     size: int
     """Bytes of memory, about."""
-    rejection: Rejection | None
+    rejection: Rejection | None = None
     """Why the message has to be parked once its events are stored."""
+    unwanted: Sequence[str] = ()
+    """The types of its events that are not forwarded."""
 
 
 class Intake:
@@ -41,29 +41,29 @@ class Intake:
         """What becomes of a message. Never raises: what cannot be decoded has a rejection."""
         decoded = self._decode(message)
         events = decoded.events
-        types = [event.type for event in events]
+        unwanted: Sequence[str] = ()
         if self._wanted is not None:
+            unwanted = [event.type for event in events if not self._wanted(event.type)]
             events = [event for event in events if self._wanted(event.type)]
-        return Taken(events, types, footprint(message, events), decoded.rejection)
+        return Taken(events, footprint(message.body, events), decoded.rejection, unwanted)
 
     def _decode(self, message: Message) -> Decoded:
-        body, limit = message.body, self._limit
+        body, limit, headers = message.body, self._limit, message.headers
         if len(body) > limit:
             return Decoded([], Rejection("too-large", f"{len(body)} bytes, over BRIDGE_MAX_MESSAGE_BYTES={limit}"))
-        if method := message.headers.get("compression"):
+        if method := headers.get("compression"):
             try:
                 body = decompress(body, method, limit)
             except NotDecompressed as exc:
                 return Decoded([], Rejection(exc.reason, str(exc)))
-        return decode(body, message.content_type, message.headers)
+        return decode(body, message.content_type, headers)
 
 
-def footprint(message: Message, events: Sequence[Event]) -> int:
-    """Bytes of memory that a message and its events take in hand, about."""
-    size = len(message.body) + EVENT_MEMORY * len(events)
-    if len(events) == 1 and events[0].data is message.body:
-        return size
-    return size + sum([len(event.data) for event in events])
+def footprint(body: bytes, events: Sequence[Event]) -> int:
+    """Bytes of memory that a message's body and its events take in hand, about."""
+    if len(events) == 1 and events[0].data is body:
+        return len(body) + EVENT_MEMORY
+    return len(body) + EVENT_MEMORY * len(events) + sum([len(event.data) for event in events])
 
 
 def event_filter(patterns: Sequence[str]) -> Callable[[str], bool]:

@@ -189,7 +189,7 @@ class Relay:
         for message in messages:
             taken = take(message)
             events = taken.events
-            types += taken.types
+            types += taken.unwanted
             delivery = enter(
                 message.lane,
                 message.tag,
@@ -201,6 +201,7 @@ class Relay:
             )
             for event in events:
                 owing[event] = delivery
+                types.append(event.type)
             pending += events
             if taken.rejection and not events:
                 self._parker.add(delivery)

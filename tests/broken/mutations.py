@@ -175,8 +175,8 @@ MUTATIONS = (
     Mutation(
         "no id given to Redis",
         [
-            Change("sinks/redis_commands.py", "            if once:\n", "            if False:\n"),
-            Change("sinks/redis_commands.py", "        if once:  #", "        if False:  #"),
+            Change("sinks/redis_commands.py", "if once:\n                values", "if False:\n                values"),
+            Change("sinks/redis_commands.py", "if once:\n            words", "if False:\n            words"),
         ],
         [f"{INTEGRATION}/test_redis_once.py::test_written_twice_is_there_once"],
         ("redis", *["bridge killed while the stream is away", "replies dropped"] * 2),

@@ -21,10 +21,12 @@ from tests.servers.debian import ROOT
 
 NAMES = {"sqlite": "SQLite", "redis": "Redis", "kafka": "Kafka"}
 OURS = "celery-event-bridge"
-MQ_BRIDGE = {"prefetch_count": 16384}, {"batch_size": 1024, "concurrency": 1}
-"""Its best of those that were tried here: a prefetch of 100 (its default), 2,000, 4,096, 8,192, 16,384 and 65,535;
+TUNED_INPUT, TUNED_ROUTE = {"prefetch_count": 16384}, {"batch_size": 1024, "concurrency": 1}
+"""mq-bridge's best of those that were tried: a prefetch of 100 (its default), 2,000, 4,096, 8,192, 16,384 and 65,535;
 batches of 512 (its default), 1,024 (what its guide has for bulk) and 4,096; 1 (its default), 2 and 4 tasks at once. It
 acknowledges after the sink has confirmed, whatever these are."""
+TUNED_KAFKA = {"producer_options": [["linger.ms", "0"]]}
+"""Its default lingers, in which a route of one task does nothing else."""
 
 
 class Running(NamedTuple):
@@ -65,24 +67,26 @@ def ours(sink: str, replicas: int = 1) -> Contender:
     return Contender(f"{OURS} into {NAMES[sink]}{several}", sink, True, start)
 
 
-def mq_bridge(sink: str) -> Contender:
-    """The general bridge. It knows nothing of Celery, so that a list of events becomes one record."""
-    input_settings, route_settings = MQ_BRIDGE
+def mq_bridge(sink: str, *, tuned: bool = False) -> Contender:
+    """The general bridge, with its defaults or tuned. It knows nothing of Celery: a list of events is one record."""
 
     def start(broker: Broker, into: Sink | None, folder: Path) -> Running:
         assert into is not None
         if not broker.quorum_by_default:
             raise ServerMissing("it declares its queue without arguments, which has to be a quorum queue")
         tls = {"tls": {"required": True, "ca_file": str(broker.ca)}} if broker.ca else {}
-        route: dict[str, Any] = {
-            "input": {"amqp": {"url": broker.contenders_url, "queue": QUEUE} | input_settings | tls},
-            "output": into.endpoint,
-            **route_settings,
-        }
+        read = {"url": broker.contenders_url, "queue": QUEUE} | tls
+        route: dict[str, Any] = {"input": {"amqp": read}, "output": into.endpoint}
+        if tuned:
+            read |= TUNED_INPUT
+            route |= TUNED_ROUTE
+            if "kafka" in into.endpoint:
+                route["output"] = {"kafka": into.endpoint["kafka"] | TUNED_KAFKA}
         process = _start([mq_bridge_python(), "-m", "benchmarks.clients.mq_bridge", json.dumps(route)], folder)
         return Running([process], into.count, into.pause)
 
-    return Contender(f"mq-bridge into {NAMES[sink]}", sink, False, start, mq_bridge_python)
+    name = f"mq-bridge into {NAMES[sink]}{', tuned' if tuned else ''}"
+    return Contender(name, sink, False, start, mq_bridge_python)
 
 
 def _receiver(name: str, program: str, *, takes_apart: bool) -> Contender:

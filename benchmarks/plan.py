@@ -36,7 +36,8 @@ class Steady(NamedTuple):
 INTO_REDIS, INTO_KAFKA, INTO_SQLITE = ours("redis"), ours("kafka"), ours("sqlite")
 STREAMS = (INTO_REDIS, mq_bridge("redis"), INTO_KAFKA, mq_bridge("kafka"))
 BRIDGES = (*STREAMS, INTO_SQLITE)
-ALL = (*BRIDGES, event_receiver, kombu_consumer, bare)
+TUNED = (mq_bridge("redis", tuned=True), mq_bridge("kafka", tuned=True))
+ALL = (*BRIDGES, *TUNED, event_receiver, kombu_consumer, bare)
 
 # Sizes that take each contender a second or more, and all of it together less than half an hour on two cores.
 WHOLE: Sequence[Race | Steady] = (

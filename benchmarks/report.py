@@ -67,7 +67,9 @@ def _pairs(race: dict[str, Any]) -> Iterator[str]:
     there = names(race["found"])
     whole = "" if race["events"] == race["messages"] else ", which leaves lists whole"
     for sink in NAMES.values():
-        own, other = f"{OURS} into {sink}", f"mq-bridge into {sink}"
-        if own in there and other in there:
-            rate, cpu = (ratio(race["found"], own, other, key) for key in ("events_per_second", "cpu_microseconds"))
-            yield f"- {sink}: {rate:.2f} times the events/s of mq-bridge{whole}, {cpu:.2f} times its CPU an event"
+        own = f"{OURS} into {sink}"
+        for how in ("", ", tuned"):
+            if own in there and (other := f"mq-bridge into {sink}{how}") in there:
+                rate, cpu = (ratio(race["found"], own, other, key) for key in ("events_per_second", "cpu_microseconds"))
+                beside = f"mq-bridge{how}{whole}"
+                yield f"- {sink}: {rate:.2f} times the events/s of {beside}, {cpu:.2f} times its CPU an event"

@@ -117,9 +117,7 @@ class InKafka:
             "BRIDGE_KAFKA_BOOTSTRAP_SERVERS": server.bootstrap,
             "BRIDGE_KAFKA_TOPIC": self.topic,
         }
-        # Its default lingers, in which a route of one task does nothing else.
-        options = {"create_topic": False, "producer_options": [["linger.ms", "0"]]}
-        self.endpoint = {"kafka": {"url": server.bootstrap, "topic": self.topic, **options}}
+        self.endpoint = {"kafka": {"url": server.bootstrap, "topic": self.topic, "create_topic": False}}
         self.reader = ["kafka_reader", server.bootstrap, self.topic]
         self._admin.create_topics([NewTopic(self.topic, PARTITIONS, 1)])[self.topic].result(ANSWER)
         until(lambda: self.count() == 0, ANSWER, "every partition has a leader")

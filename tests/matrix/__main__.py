@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from tests.faults.campaign import Campaign, cards_for, named
 from tests.faults.stage import Servers, Stage, stage
+from tests.matrix.libraries import with_library
 from tests.matrix.workers import with_workers
 from tests.servers.debian import program
 from tests.servers.newer import redis_command, valkey_command
@@ -65,7 +66,14 @@ def debian_redis() -> Sequence[str]:
     return [program("redis-server", "redis-server")]
 
 
+OF_AMQP = ("tests/unit/test_bulk.py", "tests/unit/test_frames.py")
+OF_REDIS = ("tests/unit/test_redis_replies.py",)
+
 ROWS = (
+    Row("py-amqp", partial(with_library, "amqp", "5.3.1", OF_AMQP)),
+    Row("py-amqp", partial(with_library, "amqp", "5.4.2", OF_AMQP)),
+    Row("redis-py", partial(with_library, "redis", "6.0.0", OF_REDIS)),
+    Row("redis-py", partial(with_library, "redis", "8.1.0", OF_REDIS)),
     Row("Celery", partial(with_workers, "5.2.7")),
     Row("Celery", partial(with_workers, "5.7.0")),
     Row("RabbitMQ", lambda folder: under_faults("sqlite", Servers(), BROKER_FAULTS, folder)),

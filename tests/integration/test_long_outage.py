@@ -108,7 +108,8 @@ def ticks(seconds: float) -> Iterator[int]:
 def look(server: RabbitMQ, url: str, before: int) -> Disk:
     vhost = url.rpartition("/")[2]
     lines = server.ctl("list_queues", "-p", vhost, "name", "message_bytes").splitlines()
-    held = sum(int(line.split("\t")[1]) for line in lines if line.startswith("celeryev."))
+    # A queue that has no time to answer has no figure.
+    held = sum(int(line.split("\t")[1] or 0) for line in lines if line.startswith("celeryev."))
     return Disk(server.disk_bytes() - before, held)
 
 

@@ -175,7 +175,7 @@ class Stage:
         ready ones. They are gone with the queue that they expired in.
         """
         lines = self.rabbitmq.ctl("list_queues", "name", "messages").splitlines()
-        kept = {name: int(count) for name, _, count in (line.partition("\t") for line in lines[1:])}
+        kept = {name: int(count or 1) for name, _, count in (line.partition("\t") for line in lines[1:])}
         return kept.get("celeryev.bridge", 0) + kept.get("celeryev.bridge.overflow", 0)
 
     def interrupt_stream(self) -> None:

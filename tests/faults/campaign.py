@@ -121,4 +121,6 @@ class Campaign:
 
     def _compare(self) -> Verdict:
         self._parked += self._stage.parked()
-        return compare(self._workload, self._stage.stored(), self._parked, self._stage.destroyed)
+        witness = self._stage.witness
+        destroyed = self._stage.destroyed | (witness.read if witness else set())
+        return compare(self._workload, self._stage.stored(), self._parked, destroyed)

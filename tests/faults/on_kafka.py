@@ -124,6 +124,8 @@ def topic_deleted(stage: Stage, dice: Random) -> None:
         client.delete_topics([topic])[topic].result(10)
         ports = kafka_of(stage).bootstrap.split(",")
         until(lambda: not any(old_topic(port, topic) for port in ports), 20, "no node knows the topic any more")
+        assert stage.witness is not None
+        stage.witness.begin_anew()
     hold(dice)
 
 

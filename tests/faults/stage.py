@@ -16,6 +16,7 @@ from confluent_kafka.admin import AclOperation
 from tests import oracle
 from tests.bridges import Bridge
 from tests.faults.proxy import Proxy
+from tests.faults.witness import Witness
 from tests.faults.workload import Workload
 from tests.servers.debian import until
 from tests.servers.kafka import NativeKafka
@@ -86,6 +87,11 @@ class Stage:
         self.broker_url = self.broker_urls[0]
         self.network = self._proxy(*(node.port for node in self.nodes))
         self.store = self._store()
+        self.witness: Witness | None = None
+        if isinstance(self.store, KafkaStore):
+            self.witness = Witness(self.store.server.bootstrap, self.store.topic)
+            self.witness.start()
+            stack.callback(self.witness.finish)
         self.aside: list[bytes] = []
         """What was stored in a stream that was moved away since."""
         self.destroyed: set[bytes] = set()

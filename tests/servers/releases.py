@@ -28,6 +28,9 @@ def inside(release: str, package: str) -> Sequence[str]:
     folder = cache() / f"debian-{release}-{package}"
     if not folder.exists():
         _make(folder, release, package)
+    # The newest releases make none, and Erlang's port mapper asks for `localhost`.
+    if not (hosts := folder / "etc/hosts").exists():
+        hosts.write_text("127.0.0.1\tlocalhost\n")
     return ["unshare", "--mount", "sh", "-e", "-c", ENTER, str(folder)]
 
 

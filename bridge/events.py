@@ -49,7 +49,8 @@ class Events:
         self._reading = reading
         self._wanted = wanted
         self._give_up_after = give_up_after
-        self._idle = idle
+        self.idle = idle
+        """Called whenever there is nothing to read."""
         self._seen = SeenIds(reading.read_back) if reading.read_back > 0 else None
         self._clock = Clock()
         self._owed = Owed()
@@ -103,6 +104,11 @@ class Events:
                 raise StopIteration
             self._fetch()
 
+    @property
+    def in_hand(self) -> int:
+        """How many records are fetched and not handed out."""
+        return len(self._records) - self._at
+
     def commit(self, event: StoredEvent) -> bool:
         """Say that this event and all handed out before it are handled: durable on return, and not handed out again.
 
@@ -149,8 +155,8 @@ class Events:
                 self._seen.is_duplicate(record)
         if self._reading.group is not None:
             self._owed.add(self._first, batch.records)
-        if not batch.records and self._idle is not None:
-            self._idle()
+        if not batch.records and self.idle is not None:
+            self.idle()
 
     def _adapt(self, seconds: float) -> None:
         """More at a time while it is handled quickly, fewer if not, or if they are large."""

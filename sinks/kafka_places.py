@@ -8,7 +8,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from bridge.contract import SinkUnavailable
 
-ANSWER = 5.0
+ANSWER = 3.0
 """Seconds for one question."""
 
 

@@ -22,7 +22,8 @@ RELEASED = b"released"
 """The consumer that holds what readers have left behind when they closed; everybody takes from it."""
 CHUNK = 1000
 """Entries for one command; a script cannot take many more as arguments."""
-NEVER = "18446744073709551615-18446744073709551615"
+NEVER = f"{2**64 - 1}-{2**64 - 2}"
+"""Of what this consumer holds nothing comes after it. One more would mean `>` to Redis, which is new entries."""
 LONG_GONE = 10
 """Leases after which a consumer that holds nothing is removed."""
 
@@ -104,7 +105,7 @@ class RedisGroup:
             self._held.setdefault(stream, set()).update(one for one, _ in entries)
 
     def live(self, streams: Sequence[bytes]) -> None:
-        """Be heard of: ask for what comes after everything."""
+        """Be heard of. Before Redis 7.2 a consumer that waits, and gets nothing, is not."""
         self._asked(*self._command(1), "STREAMS", *streams, *[NEVER] * len(streams))
 
     def take_over(self, stream: bytes, limit: int) -> Found:

@@ -21,7 +21,7 @@ PAGE = 1000
 BEGINNING: Place = (0, 0)
 LAST = 2**64 - 1
 CLAIM_INTERVAL = 4
-"""The part of a lease after which to look for the dead."""
+"""The part of a lease after which to be heard of, and to look for the dead."""
 IN_URL = ("stream", "shards")
 """Settings that a URL may give in its query; the rest of it is redis-py's."""
 
@@ -140,6 +140,7 @@ class RedisReader:
         now = time.monotonic()
         if now >= self._claim_due:
             self._claim_due = now + self._reading.lease / CLAIM_INTERVAL
+            group.live(self._streams)
             for stream in self._streams:
                 found += group.take_over(stream, limit)
         if any(entries for _, entries in found):

@@ -77,8 +77,8 @@ class Assignment:
         consumer.assign([TopicPartition(*one, self.next[one]) for one in self.owned])
 
     def ended(self) -> bool:
-        """Whether each has been read to its end."""
-        return self._known and all(owned.ended for owned in self.owned.values())
+        """Whether each has been read to its end; not while there is none, for a rebalance may bring some."""
+        return bool(self.owned) and all(owned.ended for owned in self.owned.values())
 
     def give_up(self, partitions: Iterable[Partition]) -> None:
         """These are no longer ours."""
@@ -97,8 +97,6 @@ class Assignment:
             self._take(consumer, [(one.topic, one.partition) for one in partitions])
         except SinkUnavailable as exc:
             self.failed = exc
-        else:
-            self._known = True
 
     def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         self.give_up((one.topic, one.partition) for one in partitions)

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ class Stream:
     def write(self, events: Sequence[Event]) -> None:
         for first in range(0, len(events), 5000):
             verdicts = deliver(self.sink, events[first : first + 5000], 60)
-            assert {Outcome.STORED} == {verdict.outcome for verdict in verdicts}
+            assert {Outcome.STORED} == {verdict.outcome for verdict in verdicts if verdict.events}
 
     def reader(self, group: str | None = None, **options: Any) -> Events:
         return open_reader(self.url, group, **{"lease": self.lease} | options)
@@ -81,7 +82,7 @@ def in_redis(url: str, **settings: Any) -> Stream:
 
 def in_kafka(server: Kafka, topic: str = "") -> Stream:
     topic = topic or f"read-{uuid.uuid4().hex[:8]}"
-    sink = KafkaSink(KafkaSettings(bootstrap_servers=server.bootstrap, topic=topic, partitions=3))
+    sink = KafkaSink(KafkaSettings(bootstrap_servers=server.bootstrap, topic=topic, partitions=3, retention="never"))
     until(lambda: sink.available() is None, 20, "the topic is there")
     return Stream("kafka", f"kafka://{server.bootstrap}/{topic}", sink, 6.0)
 
@@ -347,13 +348,14 @@ def test_one_of_two_readers_is_killed(
     readers[killed][0].send_signal(signal.SIGKILL)
     until(lambda: set(ids(events)) <= {*handled[0](), *handled[1]()}, 40, "all is handled")
     dead, survivor = notes(readers[killed][1]), notes(readers[1 - killed][1])
-    again = set(dead.handled) & set(survivor.handled)
-    assert again <= set(dead.left), "what was committed was handled again"
-    assert len(dead.left) < 1000
-    assert len(survivor.handled) == len(set(survivor.handled))
-    assert not set(dead.committed) & set(survivor.committed)
+    counts = Counter(dead.handled + survivor.handled)
+    again = {event_id for event_id, count in counts.items() if count > 1}
+    # The survivor, too, may have had something in hand of a share that went to the other one.
+    assert again <= {*dead.left, *survivor.left}, "what was committed was handled again"
+    committed = Counter(dead.committed + survivor.committed)
+    assert {1} == set(committed.values()), "two commits of the same event"
     assert dead.committed
-    assert again, "nothing was in hand when it was killed: it proves little"
+    assert again & set(dead.left), "nothing was in hand when it was killed: it proves little"
     readers[1 - killed][0].send_signal(signal.SIGTERM)
     assert 0 == readers[1 - killed][0].wait(20)
 
@@ -478,6 +480,26 @@ def test_redis_is_killed_and_comes_back(own_redis: Redis) -> None:
         late.join(30)
         assert reader.commit(found[-1])
     assert ids(events) == [event.id for event in found]
+    assert [] == stream.all("billing")
+
+
+def test_kafka_is_killed_and_comes_back(own_kafka: Kafka) -> None:
+    """The same; what the reader had in hand of partitions that it keeps is not handed out again."""
+    stream = in_kafka(own_kafka)
+    events = some(3000)
+    stream.write(events[:1500])
+    with stream.reader("billing", lease=30.0) as reader:
+        found = [next(reader) for _ in range(1500)]
+        assert reader.commit(found[999])
+        own_kafka.kill()
+        restart = threading.Thread(target=own_kafka.start, daemon=True)
+        restart.start()
+        assert reader.commit(found[1499])
+        restart.join(60)
+        stream.write(events[1500:])
+        found += [next(reader) for _ in range(1500)]
+        assert reader.commit(found[-1])
+    assert sorted(ids(events)) == sorted(event.id for event in found)
     assert [] == stream.all("billing")
 
 

@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, strategies as st
 
 from bridge.committed import Owed
-from bridge.contract import Record
+from bridge.contract import Reading, Record
 from bridge.seen import SeenIds
 from bridge.settings_source import SettingsError
 from bridge.since import start
 from bridge.streams import find
+from sinks.kafka_assignment import Assignment
 from sinks.kafka_settings import KafkaSettings
 from sinks.redis_reader import streams
 from sinks.redis_streams import RedisSettings
@@ -210,3 +211,19 @@ def test_nothing_to_be_read_back() -> None:
     """What went to standard output is gone."""
     with pytest.raises(SettingsError, match="BRIDGE_SINK=stdout: nothing is kept there"):
         find(None, {"BRIDGE_SINK": "stdout"})
+
+
+# Kafka's partitions -------------------------------------------------------------------------------------------------
+
+
+def test_a_reader_without_a_share_has_not_ended() -> None:
+    """A rebalance may bring it one: the first assignment of a group that was at work before is often empty."""
+    assignment = Assignment(["topic"], Reading("billing", ends=True), lambda *_: True)
+    assert not assignment.ended()
+    assignment._own(("topic", 0), 0, 5)
+    assert not assignment.ended()
+    assignment._own(("topic", 0), 5, 5)
+    assert assignment.ended()
+    assignment.give_up([("topic", 0)])
+    assert not assignment.ended()
+    assert 1 == len(assignment.take_revoked())

@@ -82,6 +82,25 @@ def load(environ: Mapping[str, str], options: Mapping[str, str] | None = None) -
     return Loaded(settings, sinks, _unknown(variables, sinks))
 
 
+def load_stream(
+    name: str, model: type[Model], environ: Mapping[str, str], options: Mapping[str, str] | None = None
+) -> Model:
+    """The settings of one sink alone, for who reads its stream; `options`, by variable name, win over the environment.
+
+    Raises SettingsError.
+    """
+    prefix = sink_prefix(name)
+    of_sink = {variable: text for variable, text in _given(environ).items() if _is_sinks(variable, prefix)}
+    literal = {prefix + field.upper() for field in getattr(model, "ending_in_file", ())}
+    variables = _resolved(of_sink, options or {}, literal)
+    mine = {
+        variable: text
+        for variable, text in variables.items()
+        if _is_sinks(variable, prefix) and _field(variable, model, prefix)
+    }
+    return _validated(model, prefix, mine, {})
+
+
 def sink_prefix(name: str) -> str:
     """`BRIDGE_REDIS_` for the sink `redis`."""
     return f"{PREFIX}{name.upper().replace('-', '_')}_"

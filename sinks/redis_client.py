@@ -31,6 +31,7 @@ REPLY_TIMEOUT = 5.0
 RECEIVE = 256 * 1024
 """Bytes of replies that are read at a time; an entry's id takes about 22."""
 
+Command = Sequence[str | bytes | int]
 Reply = Any
 """Bytes, an int, a list, None, or a ResponseError that the server answered with."""
 
@@ -101,12 +102,23 @@ class RedisClient:
 
     def ask(self, *command: str | bytes | int) -> Reply:
         """One command's reply, which may be a ResponseError. Raises SinkUnavailable if the connection is lost."""
+        replies, lost = self.exchange([command])
+        if lost is not None:
+            raise lost
+        return replies[0]
+
+    def exchange(self, commands: Sequence[Command]) -> tuple[list[Reply], SinkUnavailable | None]:
+        """Send commands of any kind; what `write` says holds for the replies."""
+        replies: list[Reply] = []
+        connection = self._connection
         try:
-            self._connection.send_packed_command(self._connection.pack_command(*command), check_health=False)
-            return self._reply()
+            connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+            while len(replies) < len(commands):
+                replies.append(self._reply())
         except (RedisError, OSError) as exc:
             self.close()
-            raise self._unavailable(exc) from exc
+            return replies, self._unavailable(exc)
+        return replies, None
 
     def connect(self) -> None:
         """Connect and log in, if that is not so already. Raises SinkUnavailable."""

@@ -18,6 +18,7 @@ COMMANDS = {
     "queues": "Declare the queues, look at them, migrate, remove them.",
     "rejected": "List, show, requeue, purge what could not be forwarded.",
     "run": "Forward events until stopped.",
+    "tail": "Print events from the stream.",
 }
 """Name, which is also the module's and the function's, and the line for `--help`."""
 

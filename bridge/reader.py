@@ -1,0 +1,67 @@
+"""Read the stream back: `open_reader` gives an iterator of events, for a group that shares the work or for oneself.
+
+    with open_reader("kafka://localhost:9092/celery-events", group="billing") as events:
+        for event in events:
+            handle(event)
+            events.commit(event)
+
+Nothing of the bridge has to run for it, and no other setting than those of the stream matters.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from bridge.contract import Reading
+from bridge.events import Events
+from bridge.intake import event_filter
+from bridge.since import start
+from bridge.stored import StoredEvent, Undecodable
+from bridge.streams import find
+
+__all__ = ["Events", "StoredEvent", "Undecodable", "open_reader"]
+
+
+def open_reader(
+    url: str | None = None,
+    group: str | None = None,
+    since: str | datetime.datetime | datetime.timedelta | None = None,
+    types: str | Iterable[str] | None = None,
+    *,
+    follow: bool = True,
+    window: int = 10_000,
+    lease: float = 30.0,
+    give_up_after: float | None = None,
+    idle: Callable[[], None] | None = None,
+    environ: Mapping[str, str] | None = None,
+    options: Mapping[str, str] | None = None,
+) -> Events:
+    """Open the stream at `url`, or without one that of the `BRIDGE_*` settings, whose TLS and passwords hold for both.
+
+    `kafka://host:9092,host2:9092/topic`, `redis://host:6379/0?stream=celery-events` (`rediss://`),
+    `sqlite:////absolute/path.db`, `sqlite:///relative.db`, or a third party's.
+
+    `group`: its readers share the work (in SQLite they stand in for each other) and begin after what it has committed.
+    Without one, reading begins at `since`, and no position is kept.
+    `since`: where to begin if there is no position: `"earliest"` (the default), `"latest"`, `"10m"` or a timedelta ago,
+    an aware datetime or its ISO form. It picks a place in the stream: later ones may hold events of an earlier time.
+    `types`: `"task-*,!task-received"`, or a list of such patterns.
+    `follow=False` ends where the stream ended when it was opened.
+    `window`: ids remembered for each partition to drop duplicates.
+    `lease`: seconds without a sign of life after which this reader's share goes to the group's others.
+    `give_up_after`: seconds of outage after which SinkUnavailable is raised; by default it is waited out.
+    `idle` is called whenever there is nothing to read. `environ` and `options` stand in for `os.environ` and win over
+    it, by variable name.
+
+    Raises SettingsError where the URL or a setting is wrong, ValueError for the other arguments.
+    """
+    reading = Reading(group, start(since), not follow, window, lease)
+    wanted = event_filter(_patterns(types))
+    plugin, settings = find(url, environ, options)
+    return Events(plugin(settings, reading), reading, wanted, give_up_after=give_up_after, idle=idle)
+
+
+def _patterns(types: str | Iterable[str] | None) -> Sequence[str]:
+    given = types.split(",") if isinstance(types, str) else list(types or ())
+    return [pattern.strip() for pattern in given if pattern.strip()]

@@ -1,0 +1,63 @@
+"""Which stream is meant: by a URL, or by the settings; with the settings of its sink in either case."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel
+
+from bridge import plugins
+from bridge.contract import ReaderPlugin
+from bridge.secrets import hide_secrets
+from bridge.settings_source import SettingsError, load_stream, sink_prefix
+from bridge.settings_values import words
+
+SINK = "BRIDGE_SINK"
+
+
+def find(
+    url: str | None, environ: Mapping[str, str] | None = None, options: Mapping[str, str] | None = None
+) -> tuple[ReaderPlugin, BaseModel]:
+    """The reader and its settings; `options`, by variable name, win over the environment. Raises SettingsError."""
+    environ = os.environ if environ is None else environ
+    try:
+        plugin = plugins.load_reader(_selected(environ, options or {}) if url is None else _scheme(url))
+    except plugins.SinkNotInstalled as exc:
+        raise SettingsError(str(exc)) from exc
+    settings = load_stream(plugin.sink, plugin.Settings, environ, options)
+    if url is None:
+        return plugin, settings
+    try:
+        fields = plugin.from_url(url, settings)
+    except ValueError as exc:
+        raise SettingsError(f"{hide_secrets(url)}: {exc}") from exc
+    prefix = sink_prefix(plugin.sink)
+    given = {**(options or {}), **{prefix + field.upper(): text for field, text in fields.items()}}
+    return plugin, load_stream(plugin.sink, plugin.Settings, environ, given)
+
+
+def _scheme(url: str) -> str:
+    scheme = urlsplit(url).scheme
+    if not scheme or "://" not in url:
+        raise SettingsError(
+            f"{hide_secrets(url)}: expected kafka://host:9092/topic, redis://host:6379/0 or sqlite:///events.db"
+        )
+    return scheme
+
+
+def _selected(environ: Mapping[str, str], options: Mapping[str, str]) -> str:
+    """The first of the selected sinks that can be read back."""
+    text = options.get(SINK) or environ.get(SINK)
+    if not text and (file := environ.get(f"{SINK}_FILE")):
+        try:
+            text = Path(file).read_text(encoding="utf-8").strip()
+        except OSError as exc:
+            raise SettingsError(f"{SINK}_FILE={file}: cannot read the file: {exc.strerror}") from exc
+    names = words(text) if text else ("sqlite",)
+    readable = [name for name in names if name != "stdout"]
+    if not readable:
+        raise SettingsError(f"{SINK}=stdout: nothing is kept there to be read back; give the URL of a stream")
+    return str(readable[0])

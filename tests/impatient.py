@@ -1,0 +1,8 @@
+"""The command line that waits a second for a stream, where people get ten."""
+
+import sys
+
+from bridge.cli import main, tail
+
+tail.PATIENCE = 1.0
+main(sys.argv[1:])

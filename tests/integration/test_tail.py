@@ -1,0 +1,211 @@
+"""`tail` as people and pipes use it: from each stream, to its end or for ever, and out of the way when nobody reads."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.decode import decode
+from bridge.testing import deliver
+from tests import oracle
+from tests.bridges import clean_environment, run_to_end
+from tests.integration.test_reader import Stream, in_kafka, in_redis, in_sqlite, some
+from tests.servers.debian import ROOT, until
+
+
+@pytest.fixture(params=["sqlite", "redis", "kafka"])
+def stream(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stream]:
+    """Each kind in turn, with the captured events in it."""
+    if request.param == "sqlite":
+        made = in_sqlite(tmp_path)
+    elif request.param == "redis":
+        made = in_redis(request.getfixturevalue("redis_url"))
+    else:
+        made = in_kafka(request.getfixturevalue("kafka_server"))
+    made.write(captured())
+    yield made
+    made.sink.close()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Stream:
+    """A SQLite file with the captured events in it."""
+    made = in_sqlite(tmp_path)
+    made.write(captured())
+    return made
+
+
+def captured() -> list[Any]:
+    events = {}
+    for message in oracle.captured():
+        properties = message.properties
+        for event in decode(message.body, properties["content_type"], properties.get("application_headers", {})).events:
+            events[event.id] = event
+    return list(events.values())
+
+
+def tail(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    return run_to_end("bridge", "tail", *arguments, **settings)
+
+
+class Following:
+    """`tail` as a process whose output is read by this one."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "bridge", "tail", *arguments],
+            cwd=ROOT,
+            env=clean_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> Following:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait(10)
+        for pipe in (self.process.stdout, self.process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+    def line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline()
+
+    def ended(self) -> tuple[int, str]:
+        """Exit code, and what it has complained of."""
+        code = self.process.wait(20)
+        assert self.process.stderr is not None
+        return code, self.process.stderr.read()
+
+
+def test_all_that_is_there(stream: Stream) -> None:
+    """A line an event, and the end; as JSON with the bytes that were published."""
+    expected = captured()
+    done = tail("--from", stream.url, "--format", "json")
+    assert (0, "") == (done.returncode, done.stderr)
+    found = {one["id"]: one for one in map(json.loads, done.stdout.splitlines())}
+    assert {event.id for event in expected} == set(found)
+    lines = tail("--from", stream.url)
+    assert (0, len(expected)) == (lines.returncode, len(lines.stdout.splitlines()))
+    assert "\x1b" not in lines.stdout
+
+
+def test_the_stream_of_the_settings(file: Stream) -> None:
+    """Without a URL; an option of the sink is a setting as everywhere."""
+    path = file.url.removeprefix("sqlite:///")
+    assert len(captured()) == len(tail(BRIDGE_SQLITE_PATH=path).stdout.splitlines())
+    assert len(captured()) == len(tail("--sqlite-path", path).stdout.splitlines())
+
+
+def test_what_is_picked(file: Stream) -> None:
+    """By type, task, uuid and age."""
+    failed = tail("--from", file.url, "--type", "task-failed").stdout.splitlines()
+    assert failed
+    assert all("  task-failed " in line for line in failed)
+    one = next(event for event in captured() if event.type == "task-succeeded")
+    of_it = tail("--from", file.url, "--uuid", one.subject, "--format", "json").stdout.splitlines()
+    assert {one.subject} == {json.loads(line)["subject"] for line in of_it}
+    name = json.loads(of_it[-1])["task"]
+    named = tail("--from", file.url, "--task", name, "--format", "json").stdout.splitlines()
+    assert {name} == {json.loads(line)["task"] for line in named}
+    assert {json.loads(line)["id"] for line in of_it if json.loads(line)["task"]} <= {
+        json.loads(line)["id"] for line in named
+    }
+    assert "" == tail("--from", file.url, "--since", "0").stdout
+
+
+def test_it_follows_until_it_is_interrupted(stream: Stream) -> None:
+    """Each event comes out at once, though it be a pipe; Ctrl-C is the end, without a word."""
+    with Following("--from", stream.url, "--follow", "--since", "earliest", "--format", "json") as following:
+        for _ in captured():
+            assert following.line()
+        for number in range(3):
+            stream.write(some(1, number))
+            began = time.monotonic()
+            assert some(1, number)[0].id == json.loads(following.line())["id"]
+            assert time.monotonic() - began < 5
+        following.process.send_signal(signal.SIGINT)
+        assert (0, "") == following.ended()
+
+
+def test_it_follows_from_now_on(file: Stream) -> None:
+    """What is old stays where it is."""
+    with Following("--from", file.url, "--follow", "--format", "json") as following:
+        ids = set()
+
+        def comes_out() -> bool:
+            deliver(file.sink, some(1, len(ids)), 20)
+            ids.add(some(1, len(ids))[0].id)
+            return bool(select_readable(following))
+
+        until(comes_out, 20, "something comes out", pause=0.2)
+        assert json.loads(following.line())["id"] in ids
+        following.process.send_signal(signal.SIGTERM)
+        assert 0 == following.ended()[0]
+
+
+def select_readable(following: Following) -> list[Any]:
+    import select
+
+    return select.select([following.process.stdout], [], [], 0)[0]
+
+
+@pytest.mark.parametrize("follow", [["--follow", "--since", "earliest"], []])
+def test_a_pipe_whose_reader_goes_away(file: Stream, follow: list[str]) -> None:
+    """`tail | head -1` ends, with 0 and without a word, whether more events come or not."""
+    file.write(some(20_000))
+    with Following("--from", file.url, *follow) as following:
+        assert following.line()
+        assert following.process.stdout is not None
+        following.process.stdout.close()
+        assert (0, "") == following.ended()
+
+
+def test_a_pipe_that_is_closed_while_nothing_comes(file: Stream) -> None:
+    """It is noticed without an event to write."""
+    with Following("--from", file.url, "--follow", "--since", "earliest") as following:
+        for _ in captured():
+            assert following.line()
+        assert following.process.stdout is not None
+        following.process.stdout.close()
+        assert (0, "") == following.ended()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--since", "yesterday"], 2, "--since='yesterday': expected an age such as 10m"),
+        (["--from", "amqp://u:sesame@h//"], 2, "no reader for amqp://"),
+        (["--from", "kafka://u:sesame@h/t"], 2, "kafka://u:**@h/t: user and password are settings"),
+        (["--format", "xml"], 2, "'xml' is not one of 'line', 'json'"),
+        (["--sink", "stdout"], 2, "BRIDGE_SINK=stdout: nothing is kept there"),
+        (["--prefetch", "x"], 2, "BRIDGE_PREFETCH=x"),
+    ],
+)
+def test_wrong_usage(arguments: list[str], code: int, said: str) -> None:
+    """One line, exit code 2, no password."""
+    done = tail(*arguments)
+    assert (code, "") == (done.returncode, done.stdout)
+    assert said in done.stderr
+    assert "sesame" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_stream_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said at once, and given up after a while."""
+    done = run_to_end("tests.impatient", "tail", "--from", f"sqlite:///{tmp_path}/none.db")
+    assert (1, "") == (done.returncode, done.stdout)
+    assert "none.db: No such file or directory: is it there" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr

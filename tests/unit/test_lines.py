@@ -1,0 +1,111 @@
+"""`tail`'s lines: what they say, which events get one, and that nothing in them moves the cursor."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from bridge.cli.lines import Lines
+from bridge.contract import JSON, MSGPACK, Record
+from bridge.stored import Clock, StoredEvent
+
+UUID = "6c1a4f0e"
+
+
+def event(event_type: str, uuid: str | None = UUID, **fields: Any) -> StoredEvent:
+    body = {"type": event_type, "hostname": "w1", **({"uuid": uuid} if uuid else {}), **fields}
+    return stored(json.dumps(body).encode(), event_type, uuid)
+
+
+def stored(data: bytes, event_type: str = "x", uuid: str | None = None, kind: str = JSON, **more: Any) -> StoredEvent:
+    record = Record(0, 1, "id", event_type, "w1", uuid, 1_700_000_000_123_456, data, kind, **more)
+    return StoredEvent(record, 0, Clock())
+
+
+def text(line: str | None) -> str:
+    """Without the time, which is the local one."""
+    assert line is not None
+    assert line[4] == line[7] == "-"
+    assert ".123  " in line
+    return line.partition(".123  ")[2]
+
+
+def test_a_line_has_what_one_looks_for() -> None:
+    """Type, name by the task-received before, uuid, worker, run time or error."""
+    lines = Lines()
+    assert f"task-received     app.add  {UUID}  w1" == text(lines.line(event("task-received", name="app.add")))
+    assert f"task-succeeded    app.add  {UUID}  w1  0.250s" == text(lines.line(event("task-succeeded", runtime=0.25)))
+    failed = lines.line(event("task-failed", exception="ValueError('no')", traceback="Traceback..."))
+    assert f"task-failed       app.add  {UUID}  w1  ValueError('no')" == text(failed)
+    assert "task-started      -  other  w1" == text(lines.line(event("task-started", "other")))
+    assert "worker-online     w1" == text(lines.line(event("worker-online", None)))
+
+
+def test_which_events_get_a_line() -> None:
+    """By type, by the task's name or a pattern of it, by uuid; a name is learnt from events that get none."""
+    received, started = event("task-received", name="app.add"), event("task-started")
+    other = event("task-started", "other")
+    lines = Lines(["task-*", "!task-received"])
+    assert [None, True] == [lines.line(received), lines.line(started) is not None]
+    for name, expected in (("app.add", True), ("app.*", True), ("mail.*", False)):
+        lines = Lines(["task-started"], name)
+        found = [lines.line(one) is not None for one in (received, started, other)]
+        assert [False, expected, False] == found
+    assert [True, False] == [Lines(uuid=UUID).line(one) is not None for one in (started, other)]
+
+
+def test_nothing_in_a_line_moves_the_cursor() -> None:
+    """Whoever can publish an event writes to this terminal: control characters are shown as text."""
+    line = Lines().line(event("task-failed", exception="a\nb\x1b[31m\x9b\r\u2028\ud800"))
+    assert text(line).endswith(r"a\nb\x1b[31m\x9b\r\u2028\ud800")
+
+
+def test_colours_are_for_terminals() -> None:
+    """Red for a failure, and none in a pipe."""
+    line = Lines().line(event("task-failed"), colour=True)
+    assert line is not None
+    assert line.startswith("\x1b[31m")
+    assert "\x1b" not in (Lines().line(event("task-failed")) or "")
+
+
+def test_a_line_of_json() -> None:
+    """The parts of the record, the task's name, and the data as it was published."""
+    lines = Lines(as_json=True)
+    found = json.loads(lines.line(event("task-received", name="app.add")) or "")
+    assert ("task-received", "w1", UUID, "app.add") == tuple(
+        found[one] for one in ("type", "source", "subject", "task")
+    )
+    assert "2023-11-14T22:13:20.123456Z" == found["time"]
+    assert "app.add" == found["data"]["name"]
+    packed = json.loads(lines.line(stored(msgspec.msgpack.encode({"type": "x"}), kind=MSGPACK)) or "")
+    assert ("gaR0eXBloXg=", False) == (packed["data_base64"], "data" in packed)
+
+
+@pytest.mark.parametrize("data", [b"{", b'{"a":\n1}', b"", b"\xff"])
+def test_json_is_whole_whatever_the_data_is(data: bytes) -> None:
+    """What is no JSON on one line is in base64; the line says so, and says what is wrong where it is for people."""
+    line = Lines(as_json=True).line(stored(data, problem="it is no record"))
+    assert line is not None
+    assert "\n" not in line
+    assert {"data_base64", "problem"} <= set(json.loads(line))
+    assert "it is no record" in (Lines().line(stored(data, problem="it is no record")) or "")
+
+
+def test_an_event_that_cannot_be_decoded_has_its_line() -> None:
+    """With the reason."""
+    assert "not JSON: " in (Lines().line(stored(b"{")) or "")
+    assert "not an object" in (Lines().line(stored(b"1")) or "")
+
+
+def test_names_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the last tasks are known."""
+    monkeypatch.setattr("bridge.cli.lines.NAMES", 10)
+    lines = Lines()
+    for number in range(100):
+        lines.line(event("task-received", str(number), name=f"n{number}"))
+    assert sum(len(part) for part in lines._names) <= 20
+    assert "n99" in (lines.line(event("task-started", "99")) or "")
+    assert "n91" in (lines.line(event("task-started", "91")) or "")

@@ -1,0 +1,246 @@
+"""The reader's common part over a stream in memory: what is handed out, dropped, committed, and waited out."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from bridge import events as module
+from bridge.contract import Batch, Reading, Record, SinkUnavailable
+from bridge.events import Events
+from bridge.intake import event_filter
+
+
+def record(position: int, event_id: str | None = None, event_type: str = "task-sent", **fields: Any) -> Record:
+    return Record(0, position, event_id or f"id-{position}", event_type, "w", None, None, b"{}", **fields)
+
+
+class FakeReader:
+    """Batches as they are given; each call is noted. What is an error is raised."""
+
+    def __init__(self, *batches: Batch | Exception) -> None:
+        self.batches = list(batches)
+        self.calls: list[str] = []
+        self.limits: list[int] = []
+        self.committed: list[Mapping[Hashable, Sequence[Any]]] = []
+        self.errors: dict[str, list[Exception]] = {}
+        self.ours = True
+        self.clean = True
+
+    def open(self) -> None:
+        self._call("open")
+
+    def fetch(self, limit: int, timeout: float) -> Batch:
+        self._call("fetch")
+        self.limits.append(limit)
+        batch = self.batches.pop(0)
+        if isinstance(batch, Exception):
+            raise batch
+        return batch
+
+    def ended(self) -> bool:
+        return not self.batches
+
+    def alive(self) -> bool:
+        self._call("alive")
+        return self.ours
+
+    def commit(self, positions: Mapping[Hashable, Sequence[Any]]) -> bool:
+        self._call("commit")
+        self.committed.append(positions)
+        return self.clean
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+    def _call(self, name: str) -> None:
+        self.calls.append(name)
+        if self.errors.get(name):
+            raise self.errors[name].pop(0)
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LONGEST_PAUSE", 0.01)
+
+
+def reading(reader: FakeReader, types: Sequence[str] = (), **options: Any) -> Events:
+    return Events(reader, Reading(group="g"), event_filter(types), **options)
+
+
+def test_events_come_in_order_and_end() -> None:
+    """Each batch after the other, until the stream has ended."""
+    reader = FakeReader(Batch([record(1), record(2)]), Batch(), Batch([record(3)]))
+    assert ["id-1", "id-2", "id-3"] == [event.id for event in reading(reader)]
+
+
+def test_a_commit_covers_all_handed_out_before() -> None:
+    """By partition and in order; what came after is left, and what is committed is not committed again."""
+    other = Record("p", 7, "x", "t", "w", None, None, b"")
+    reader = FakeReader(Batch([record(1), other, record(2)]), Batch([record(3)]))
+    events = reading(reader)
+    first, _, third, fourth = events
+    assert events.commit(third)
+    assert events.commit(first)
+    assert events.commit(fourth)
+    assert [{0: [1, 2], "p": [7]}, {0: [3]}] == reader.committed
+
+
+def test_duplicates_are_dropped_and_committed_with_the_rest() -> None:
+    """A copy of what was handed out, or was read back from before the position."""
+    seen = [record(1, "a")]
+    reader = FakeReader(Batch([record(2, "a"), record(3, "b"), record(4, "b"), record(5, "c")], seen=seen))
+    events = reading(reader)
+    handed = list(events)
+    assert ["b", "c"] == [event.id for event in handed]
+    events.commit(handed[-1])
+    assert [{0: [2, 3, 4, 5]}] == reader.committed
+
+
+def test_what_was_not_committed_is_handed_out_again() -> None:
+    """The same record at the same place is no duplicate of itself."""
+    reader = FakeReader(Batch([record(2, "b")], seen=[record(1, "a"), record(2, "b")]))
+    assert ["b"] == [event.id for event in reading(reader)]
+
+
+def test_types_are_picked() -> None:
+    """By pattern; the others are passed over, and committed when nothing handed out is before them."""
+    reader = FakeReader(Batch([record(1, event_type="worker-online"), record(2), record(3, event_type="worker-x")]))
+    events = reading(reader, ["task-*"])
+    assert ["id-2"] == [event.id for event in events]
+    assert [] == reader.committed
+
+
+def test_what_was_dropped_is_committed_by_itself() -> None:
+    """Or a reader of rare types would never move on; not, though, while something handed out is not committed."""
+    others = Batch([record(3, event_type="x"), record(4, event_type="x")])
+    reader = FakeReader(Batch([record(1)]), others)
+    events = reading(reader, ["task-*"])
+    event = next(events)
+    assert [] == list(events)
+    assert [] == reader.committed
+    reader = FakeReader(Batch([record(1)]), others)
+    events = reading(reader, ["task-*"])
+    event = next(events)
+    events.commit(event)
+    assert [] == list(events)
+    assert [{0: [1]}, {0: [3, 4]}] == reader.committed
+
+
+def test_what_is_no_event_is_handed_over() -> None:
+    """Whatever the types are that are asked for, and each time."""
+    foreign = [record(1, "a", "", problem="no header ce_type"), record(2, "a", "", problem="no header ce_type")]
+    events = list(reading(FakeReader(Batch(foreign)), ["task-*"]))
+    assert ["no header ce_type"] * 2 == [event.problem for event in events]
+
+
+def test_an_outage_is_waited_out() -> None:
+    """It is opened again before the next fetch, and nothing is handed out twice or left out."""
+    away = SinkUnavailable("away")
+    reader = FakeReader(Batch([record(1)]), away, away, Batch([record(2)]))
+    reader.errors["open"] = [away]
+    assert ["id-1", "id-2"] == [event.id for event in reading(reader)]
+    assert ["open", "open", "fetch", "fetch", "open", "fetch", "open", "fetch"] == reader.calls
+
+
+def test_an_outage_may_be_too_long() -> None:
+    """With `give_up_after` it is raised, from the iteration, from a commit, and from the start; all is released."""
+    reader = FakeReader(SinkUnavailable("away"))
+    with pytest.raises(SinkUnavailable, match="away"):
+        list(reading(reader, give_up_after=0))
+    reader = FakeReader(Batch([record(1)]), Batch())
+    reader.errors["commit"] = [SinkUnavailable("no")]
+    events = reading(reader, give_up_after=0)
+    with pytest.raises(SinkUnavailable, match="no"):
+        events.commit(next(events))
+    reader = FakeReader()
+    reader.errors["open"] = [SinkUnavailable("never there")]
+    with pytest.raises(SinkUnavailable, match="never there"):
+        reading(reader, give_up_after=0)
+    assert "close" == reader.calls[-1]
+
+
+def test_a_commit_is_repeated_until_it_is_durable() -> None:
+    """And what could not be committed in time is committed by the next one."""
+    reader = FakeReader(Batch([record(1), record(2)]))
+    reader.errors["commit"] = [SinkUnavailable("no"), SinkUnavailable("no")]
+    events = reading(reader)
+    assert events.commit(next(events))
+    assert [{0: [1]}] == reader.committed
+    events.stop()
+    reader.errors["commit"] = [SinkUnavailable("no")]
+    second = next(events)
+    with pytest.raises(SinkUnavailable, match="not committed, and stopped: no"):
+        events.commit(second)
+    assert events.commit(second)
+    assert {0: [2]} == reader.committed[-1]
+
+
+def test_there_is_no_commit_without_a_group() -> None:
+    """It would keep no position."""
+    events = Events(FakeReader(Batch([record(1)])), Reading())
+    with pytest.raises(ValueError, match="group='name'"):
+        events.commit(next(events))
+
+
+def test_stop_ends_the_iteration() -> None:
+    """After what is in hand; `close` drops that as well."""
+    reader = FakeReader(Batch([record(1), record(2)]), Batch([record(3)]))
+    with reading(reader) as events:
+        next(events)
+        events.stop()
+        assert ["id-2"] == [event.id for event in events]
+    events = reading(FakeReader(Batch([record(1), record(2)]), Batch([record(3)])))
+    next(events)
+    events.close()
+    events.close()
+    assert [] == list(events)
+    assert "close" == reader.calls[-1]
+
+
+def test_a_share_that_was_lost_is_not_handed_out() -> None:
+    """When a commit finds out, the rest of the batch is dropped: another reader has it."""
+    reader = FakeReader(Batch([record(1), record(2)]), Batch([record(3)]))
+    reader.ours = reader.clean = False
+    events = reading(reader)
+    assert not events.commit(next(events))
+    reader.ours = True
+    events._lived_at = 0.0
+    reader.ours = False
+    assert [] == [event.id for event in events if event.id == "id-2"]
+
+
+def test_signs_of_life() -> None:
+    """Every quarter of the lease while a batch is handled, and not more often."""
+    reader = FakeReader(Batch([record(number) for number in range(100)]))
+    events = Events(reader, Reading(group="g", lease=1e6))
+    list(events)
+    assert "alive" not in reader.calls
+    reader = FakeReader(Batch([record(number) for number in range(3)]))
+    list(Events(reader, Reading(group="g", lease=0.0)))
+    assert 3 == reader.calls.count("alive")
+
+
+def test_batches_grow_while_they_are_handled_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to a bound; large records and slow handlers get fewer at a time."""
+    reader = FakeReader(*(Batch([record(number)]) for number in range(6)))
+    list(reading(reader))
+    assert [100, 200, 400, 800, 1000, 1000] == reader.limits
+    large = Record(0, 1, "x", "t", "w", None, None, b"x" * 4_000_000)
+    reader = FakeReader(Batch([large]), Batch())
+    list(reading(reader))
+    assert [100, 2] == reader.limits
+    monkeypatch.setattr(module, "BATCH_SECONDS", -1.0)
+    reader = FakeReader(*(Batch([record(number)]) for number in range(3)))
+    list(reading(reader))
+    assert [100, 50, 25] == reader.limits
+
+
+def test_idle_is_called_while_there_is_nothing() -> None:
+    """So that who waits can look after other things."""
+    idle: list[int] = []
+    reader = FakeReader(Batch([record(1)]), Batch(), Batch())
+    list(reading(reader, idle=lambda: idle.append(1)))
+    assert 2 == len(idle)

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
 
+import hypothesis
 import pytest
 
 from tests.bridges import Bridge
@@ -17,6 +18,9 @@ from tests.stores import KafkaStore, RedisStore, SqliteStore, Store
 Server = TypeVar("Server")
 
 pytest.register_assert_rewrite("bridge.testing")
+# How long an example takes says something of the machine, and nothing of what is tested.
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("untimed")
 collect_ignore = [] if os.environ.get("CONTAINERS") else ["compose"]
 """A Docker engine is needed for these, for nothing else: `make containers` runs them."""
 

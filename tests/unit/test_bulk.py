@@ -11,7 +11,7 @@ import amqp
 import pytest
 from amqp import spec
 from amqp.exceptions import ConsumerCancelled, NotFound
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from bridge.sources.bulk import CACHED, BulkReader, PlainReader, Scanner, reader, unreadable
 from tests.unit.lines import CONSUMER, HEARTBEAT, delivery, frame, heard, line, method, packed, short
@@ -78,7 +78,6 @@ def pieces(stream: bytes, cuts: list[int]) -> list[bytes]:
     return [stream[start:end] for start, end in pairwise(at)]
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(streams(), st.lists(st.integers(0, 10_000), max_size=8))
 def test_the_same_deliveries_however_the_bytes_are_cut(stream: bytes, cuts: list[int]) -> None:
     """Both ways give the same messages, with the same tags, properties and names, and end with the same error."""
@@ -86,7 +85,6 @@ def test_the_same_deliveries_however_the_bytes_are_cut(stream: bytes, cuts: list
     assert plainly == heard(pieces(stream, cuts), bulk=True, hang_up=True)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(streams(), st.integers(0, 10_000), st.integers(1, 255), st.lists(st.integers(0, 10_000), max_size=3))
 def test_what_is_malformed_is_refused_alike(stream: bytes, at: int, change: int, cuts: list[int]) -> None:
     """With any byte of it changed, both ways take the same messages before they stumble, over the same."""

@@ -39,15 +39,19 @@ class Intake:
 
     def take(self, message: Message) -> Taken:
         """What becomes of a message. Never raises: what cannot be decoded has a rejection."""
-        decoded = self._decode(message)
+        body, headers = message.body, message.headers
+        if len(body) <= self._limit and "compression" not in headers:
+            decoded = decode(body, message.content_type, headers)
+        else:
+            decoded = self._decode_with_care(message)
         events = decoded.events
         unwanted: Sequence[str] = ()
         if self._wanted is not None:
             unwanted = [event.type for event in events if not self._wanted(event.type)]
             events = [event for event in events if self._wanted(event.type)]
-        return Taken(events, footprint(message.body, events), decoded.rejection, unwanted)
+        return Taken(events, footprint(body, events), decoded.rejection, unwanted)
 
-    def _decode(self, message: Message) -> Decoded:
+    def _decode_with_care(self, message: Message) -> Decoded:
         body, limit, headers = message.body, self._limit, message.headers
         if len(body) > limit:
             return Decoded([], Rejection("too-large", f"{len(body)} bytes, over BRIDGE_MAX_MESSAGE_BYTES={limit}"))

@@ -73,7 +73,6 @@ class Ledger(Generic[MessageT]):
         self,
         lane: Hashable,
         tag: int,
-        *,
         size: int,
         owes: int,
         now: float,

@@ -190,15 +190,7 @@ class Relay:
             taken = take(message)
             events = taken.events
             types += taken.unwanted
-            delivery = enter(
-                message.lane,
-                message.tag,
-                size=taken.size,
-                owes=len(events),
-                now=now,
-                message=message,
-                refusal=taken.rejection,
-            )
+            delivery = enter(message.lane, message.tag, taken.size, len(events), now, message, taken.rejection)
             for event in events:
                 owing[event] = delivery
                 types.append(event.type)

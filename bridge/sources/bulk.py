@@ -75,9 +75,9 @@ class Scanner:
         try:
             while True:
                 kind, channel, size, method, length = _method_frame(buffer, at)
-                if method != DELIVER or kind != METHOD or channel not in lanes:
+                lane = lanes.get(channel)
+                if method != DELIVER or kind != METHOD or lane is None:
                     return at
-                lane = lanes[channel]
                 tag_at = at + PREFIX + length
                 header_at = at + FRAME + size + 1
                 header, channel_2, header_size, class_id, _, body_size = _header_frame(buffer, header_at)
@@ -112,7 +112,7 @@ class Scanner:
                         all_,
                         exchange,
                         routing_key,
-                        bool(flags & 1),
+                        flags & 1 == 1,
                         lane.expired,
                     )
                 )

@@ -55,6 +55,11 @@ WHOLE: Sequence[Race | Steady] = (
         Workload("Single events of 350 B, one to four replicas", 50_000, workloads.singles),
         [ours("redis", replicas) for replicas in (1, 2, 3, 4)],
     ),
+    Race(
+        "pair",
+        Workload("Lists of 24 events of 350 B, one and two replicas", 8_000, workloads.lists),
+        [ours("redis"), ours("redis", 2), ours("kafka"), ours("kafka", 2)],
+    ),
     Steady("latency", "Latency at 3,000 events/s", 3000, 8.0, STREAMS),
 )
 SHORT: Sequence[Race | Steady] = (

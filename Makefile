@@ -40,7 +40,7 @@ soak: $(READY)  ## traffic and faults for long, with the memory of each process:
 matrix: $(READY)  ## every version of every end, about 25 minutes: make matrix ONLY=Redis
 	@$(BIN)/python -m tests.matrix --only '$(ONLY)'
 
-bench: $(READY)  ## what it costs beside others, about 25 minutes: make bench ONLY=redis RUNS=3
+bench: $(READY)  ## what it costs beside others, about 12 minutes: make bench ONLY=redis RUNS=3
 	@$(BIN)/python -m benchmarks run --only '$(ONLY)' --runs $(RUNS)
 
 bench-short: $(READY)  ## only whether the benchmarks run, about half a minute

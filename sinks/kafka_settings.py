@@ -41,6 +41,9 @@ DEFAULTS = {
     # librdkafka's own 10 s would keep forwarding away after a broker is back.
     "reconnect.backoff.max.ms": "1000",
     "socket.connection.setup.timeout.ms": "5000",
+    # librdkafka's own 60 s are how long a request whose answer is lost would hold up all behind it. What was written
+    # and is sent again after that is told apart by its sequence number, so that it costs no duplicate.
+    "socket.timeout.ms": "10000",
 }
 """What is set unless a setting says otherwise."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartitionInfo
@@ -16,6 +17,8 @@ from confluent_kafka.admin import (
 
 from bridge.contract import SinkUnavailable
 from sinks.kafka_settings import KafkaSettings
+
+log = logging.getLogger("bridge")
 
 ANSWER = 3.0
 """Seconds for one question to the cluster; the loop stands still meanwhile."""
@@ -91,6 +94,9 @@ class Topics:
                 if exc.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another replica was faster
                     error = _about(name, exc.args[0])
                     raise SinkUnavailable(f"{error}; it does not exist, and could not be made") from exc
+            else:
+                # Said aloud: where it was there before, what it held is gone.
+                log.warning("topic %r did not exist and was made", name)
 
     def _wanted_replicas(self, admin: AdminClient) -> dict[str, int]:
         """`min.insync.replicas` of each topic; nothing where we may not ask."""

@@ -36,6 +36,8 @@ class Proxy:
         """To the first of these ports that takes a connection; beginning with another each time."""
         self._targets = deque(targets)
         self.mode = Mode.PASS
+        self.dropped = 0
+        """Bytes of replies that were thrown away."""
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=100)
         self.port = int(self._listener.getsockname()[1])
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
@@ -106,6 +108,7 @@ class Proxy:
                 while self.mode is Mode.STALL:
                     time.sleep(LOOK)
                 if self.mode is Mode.DROP_REPLIES and is_reply:
+                    self.dropped += len(data)
                     continue
                 self._send(sink, data)
         except OSError:

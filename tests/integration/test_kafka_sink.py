@@ -19,6 +19,7 @@ from bridge.testing import SinkContract, await_verdicts, deliver, sample_events
 from sinks.kafka import KafkaSink
 from sinks.kafka_settings import KafkaSettings
 from tests import oracle
+from tests.faults.proxy import Mode, Proxy
 from tests.servers import Kafka
 from tests.servers.debian import until
 from tests.servers.kafka import NativeKafka, admin
@@ -112,6 +113,16 @@ class TestKafkaContract(SinkContract):
             )
             for record in oracle.in_kafka(settings.bootstrap_servers, settings.topic)
         ]
+
+
+def test_a_topic_that_is_made_is_told_of(
+    kafka_server: Kafka, opened: Callable[..., KafkaSink], caplog: pytest.LogCaptureFixture
+) -> None:
+    """One that was there before has lost what it held, so nobody makes it in silence; asked again, nothing is made."""
+    subject = opened(kafka_server)
+    subject.available()
+    told = [record.getMessage() for record in caplog.records if record.name == "bridge"]
+    assert [f"topic {topic_of(subject)!r} did not exist and was made"] == told
 
 
 def test_a_missing_topic_is_made_as_the_settings_say(kafka_server: Kafka, opened: Callable[..., KafkaSink]) -> None:
@@ -264,6 +275,29 @@ def test_asked_again_it_lets_go_of_what_it_held(own_kafka: Kafka, opened: Callab
     assert [] == records(own_kafka, subject)
     deliver(subject, events, DEADLINE)
     assert 20 == len(records(own_kafka, subject))
+
+
+def test_a_connection_that_died_unheard() -> None:
+    """A lost answer is waited for no longer than `socket.timeout.ms`: on a new connection each is stored, once."""
+    server = NativeKafka()
+    proxy = Proxy(server.port(1))
+    server.advertised[1] = proxy.port
+    try:
+        server.start()
+        subject = sink(server, socket_timeout_ms="1000")
+        until(lambda: subject.available() is None, 20, "its topic is there")
+        deliver(subject, sample_events(5), DEADLINE)
+        proxy.mode = Mode.DROP_REPLIES
+        events = sample_events(20)
+        subject.send(events)
+        until(lambda: proxy.dropped, 20, "the answer is lost")
+        proxy.mode = Mode.PASS
+        assert events == outcomes(await_verdicts(subject, len(events), DEADLINE))[Outcome.STORED]
+        assert 25 == len(records(server, subject))
+        subject.close()
+    finally:
+        proxy.close()
+        server.remove()
 
 
 def test_closing_while_kafka_is_away(own_kafka: Kafka, opened: Callable[..., KafkaSink]) -> None:

@@ -85,6 +85,12 @@ class NativeKafka:
         self.sasl_bootstrap = ",".join(f"127.0.0.1:{port}" for port in self._sasl_ports.values())
         self.bootstrap = ",".join(f"127.0.0.1:{port}" for port in self._ports.values())
         self._children: dict[int, Child] = {}
+        self.advertised: dict[int, int] = {}
+        """By node, the port that clients are told, where it is another's: a proxy's. To be set before the start."""
+
+    def port(self, node: int) -> int:
+        """Where it listens, once it runs."""
+        return self._ports[node]
 
     def start(self, *nodes: int) -> None:
         wanted = nodes or self.nodes
@@ -142,7 +148,7 @@ class NativeKafka:
             "node.id": str(node),
             "controller.quorum.voters": voters,
             "listeners": f"{listeners},CONTROLLER://127.0.0.1:{self._controllers[node]}",
-            "advertised.listeners": listeners,
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self.advertised.get(node, self._ports[node])}",
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "PLAINTEXT",
             "log.dirs": str(self._folder / f"data-{node}"),

@@ -35,6 +35,11 @@ def test_defaults_keep_the_promise() -> None:
     }.items() <= properties.items()
 
 
+def test_defaults_wait_for_no_lost_answer() -> None:
+    """librdkafka's own minute would hold a replica up for four times as long as it may take to consume again."""
+    assert int(kafka().properties()["socket.timeout.ms"]) < 15_000
+
+
 def test_any_other_variable_is_a_property() -> None:
     """`_` for `.`, and it wins over our defaults."""
     properties = kafka(LINGER_MS="20", COMPRESSION_TYPE="zstd", SECURITY_PROTOCOL="SSL").properties()

@@ -36,7 +36,7 @@ def test_defaults_keep_the_promise() -> None:
 
 
 def test_defaults_wait_for_no_lost_answer() -> None:
-    """librdkafka's own minute would hold a replica up for four times as long as it may take to consume again."""
+    """Librdkafka's own minute would hold a replica up for four times as long as it may take to consume again."""
     assert int(kafka().properties()["socket.timeout.ms"]) < 15_000
 
 

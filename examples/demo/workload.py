@@ -1,4 +1,4 @@
-"""The Celery side: a prefork worker with events on."""
+"""The Celery side: a worker with events on."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from tests.bridges import die_with_parent
 
 
 class Worker:
-    """`celery worker` with two prefork children."""
+    """`celery worker` with two children or threads."""
 
-    def __init__(self, broker_url: str, log: Path, python: str = sys.executable) -> None:
+    def __init__(
+        self, broker_url: str, log: Path, python: str = sys.executable, *, name: str = "demo", pool: str = "prefork"
+    ) -> None:
         """With the Celery of that Python."""
-        command = [python, "-m", "celery", "-A", "examples.demo.tasks", "worker", "-E", "-n", "demo@%h"]
-        command += ["-P", "prefork", "-c", "2", "--without-gossip", "--without-mingle"]
+        command = [python, "-m", "celery", "-A", "examples.demo.tasks", "worker", "-E", "-n", f"{name}@%h"]
+        command += ["-P", pool, "-c", "2", "--without-gossip", "--without-mingle"]
         environment = {name: text for name, text in os.environ.items() if not name.startswith(("BRIDGE_", "CELERY_"))}
         environment["DEMO_BROKER_URL"] = broker_url
         if os.geteuid() == 0:

@@ -13,8 +13,23 @@ from redis.exceptions import ConnectionError as RedisConnectionError, InvalidRes
 
 BLOCK = 1024 * 1024
 """Bytes to receive at a time at most."""
+SMALL = 10_000
+"""Bytes of a value up to which its head is kept."""
 LINE_END = b"\r\n"
 BULK, LIST, NUMBER, ERROR, SIMPLE = b"$*:-+"
+
+
+class _Heads(dict[int, bytes]):
+    """What announces a value of that many bytes; made once for the sizes that are common."""
+
+    def __missing__(self, size: int) -> bytes:
+        head = b"$%d" % size
+        if size < SMALL:
+            self[size] = head
+        return head
+
+
+_bulk_head = _Heads().__getitem__
 
 
 class QuickParser(_RESP2Parser):
@@ -71,8 +86,7 @@ class QuickParser(_RESP2Parser):
                 values.append(value)
             elif kind == LIST:
                 self._at = at
-                size = int(head[1:])
-                values.append(None if size < 0 else self._values(size))
+                values.append(self._list(int(head[1:])))
                 at = self._at
             elif kind == NUMBER:
                 values.append(int(head[1:]))
@@ -82,6 +96,17 @@ class QuickParser(_RESP2Parser):
                 values.append(self._error(head))
         self._at = at
         return values
+
+    def _list(self, size: int) -> list[Any] | None:
+        """An entry's fields, most likely: all at once, if each is one part, which no line end in it has cut."""
+        parts, at = self._parts, self._at
+        end = at + 2 * size
+        if size > 2:
+            values = parts[at + 1 : end : 2]
+            if len(values) == size and parts[at:end:2] == list(map(_bulk_head, map(len, values))):
+                self._at = end
+                return values
+        return None if size < 0 else self._values(size)
 
     def _joined(self, value: bytes, size: int) -> bytes:
         """A value with line ends in it, from its parts."""
@@ -113,5 +138,6 @@ class QuickParser(_RESP2Parser):
             raise RedisConnectionError("not connected") from exc
         if not block:
             raise RedisConnectionError("closed by the server")
-        *whole, self._rest = (self._rest + block).split(LINE_END)
-        self._parts += whole
+        parts = (self._rest + block).split(LINE_END)
+        self._rest = parts.pop()
+        self._parts += parts

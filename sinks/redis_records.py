@@ -8,19 +8,29 @@ from collections.abc import Sequence
 
 from bridge.contract import JSON, Record
 
+USUAL = [b"data", b"id", b"type", b"source", b"subject", b"time"]
+"""The fields of a task's event in JSON, in the order in which the sink writes them."""
+
 
 def record(stream: bytes, at: tuple[int, int], fields: Sequence[bytes]) -> Record:
     """Never raises, whatever the fields are."""
-    found = dict(zip(fields[::2], fields[1::2], strict=True))
+    subject: bytes | None
+    time: bytes | None
+    content_type: bytes | None
     try:
-        data = found[b"data"]
-        time, subject, content_type = found.get(b"time"), found.get(b"subject"), found.get(b"content_type")
+        if fields[::2] == USUAL:  # most are, and a dict would cost as much as all the rest
+            _, data, _, event_id, _, event_type, _, source, _, subject, _, time = fields
+            content_type = None
+        else:
+            found = dict(zip(fields[::2], fields[1::2], strict=True))
+            data, event_id, event_type, source = found[b"data"], found[b"id"], found[b"type"], found[b"source"]
+            time, subject, content_type = found.get(b"time"), found.get(b"subject"), found.get(b"content_type")
         return Record(
             stream,
             at,
-            found[b"id"].decode(),
-            found[b"type"].decode(),
-            found[b"source"].decode(),
+            event_id.decode(),
+            event_type.decode(),
+            source.decode(),
             None if subject is None else subject.decode(),
             None if time is None else int(time),
             data,
@@ -29,7 +39,7 @@ def record(stream: bytes, at: tuple[int, int], fields: Sequence[bytes]) -> Recor
         )
     except (KeyError, ValueError) as exc:
         what = f"it has no field {exc}" if isinstance(exc, KeyError) else str(exc)
-        return _foreign(stream, at, found, what)
+        return _foreign(stream, at, dict(zip(fields[::2], fields[1::2], strict=True)), what)
 
 
 def _foreign(stream: bytes, at: tuple[int, int], found: dict[bytes, bytes], what: str) -> Record:

@@ -228,7 +228,7 @@ def bill_with_a_crash(run: workers.Run, bills: Bills, start: Callable[..., subpr
             return False
         billing.send_signal(signal.SIGSTOP)
         with closing(sqlite3.connect(stream, timeout=20)) as connection:
-            position = connection.execute('SELECT seq FROM bridge_readers WHERE "group" = ?', (group,)).fetchone()[0]
+            position = connection.execute("SELECT position FROM bridge_readers WHERE name = ?", (group,)).fetchone()[0]
         if any(places[event_id] > position for event_id in bills.ids()):
             return True
         billing.send_signal(signal.SIGCONT)
@@ -346,7 +346,9 @@ def test_each_failure_is_alerted(
     assert failed == set(posted)
     assert sum(posted.values()) <= len(failed) + 1
     assert all("Error(" in text for text in webhook.texts)
-    assert all(re.match(r"examples.demo.tasks.(refuse|deliver) failed on (prefork|threads)@", one) for one in webhook.texts)
+    assert all(
+        re.match(r"examples.demo.tasks.(refuse|deliver) failed on (prefork|threads)@", one) for one in webhook.texts
+    )
 
 
 def test_a_webhook_that_refuses_is_not_tried_for_ever(

@@ -9,7 +9,7 @@ BIN := .venv/bin
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test endurance faults faults-all soak matrix mutations bench bench-short containers unit lint format demo lock clean
+.PHONY: help setup test endurance faults faults-all soak matrix mutations bench bench-readers bench-short containers unit lint format demo lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,9 @@ matrix: $(READY)  ## every version of every end, about 25 minutes: make matrix O
 
 bench: $(READY)  ## what it costs beside others, about 12 minutes: make bench ONLY=redis RUNS=3
 	@$(BIN)/python -m benchmarks run --only '$(ONLY)' --runs $(RUNS)
+
+bench-readers: $(READY)  ## what reading back costs, over 5 million events a reader
+	@$(BIN)/python -m benchmarks readers --only '$(or $(ONLY),redis,kafka,sqlite)'
 
 bench-short: $(READY)  ## only whether the benchmarks run, about half a minute
 	@$(BIN)/python -m benchmarks run --short --only '$(ONLY)' --output build/benchmarks-short.json

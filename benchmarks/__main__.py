@@ -1,4 +1,4 @@
-"""`python -m benchmarks run [--only WORDS] [--runs N]`, `python -m benchmarks report RESULTS.json`."""
+"""`python -m benchmarks run [--only WORDS] [--runs N]`, `... report RESULTS.json`, `... readers [--events N]`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+from benchmarks import readers
 from benchmarks.plan import SHORT, WHOLE, chosen
 from benchmarks.report import write
 from benchmarks.run import measure
@@ -26,7 +27,18 @@ def main() -> int:
     report = commands.add_parser("report", help="make docs/benchmarks.md and its pictures of raw figures")
     report.add_argument("results", type=Path)
     report.add_argument("--folder", type=Path, default=ROOT / "docs", help="where the page goes (docs)")
+    reading = commands.add_parser("readers", help="what reading back costs, and whether its memory stays the same")
+    reading.add_argument("--only", default=",".join(readers.KINDS), help="streams, by commas: redis, kafka, sqlite")
+    reading.add_argument("--events", type=int, default=5_000_000, help="for each reader (5,000,000)")
+    reading.add_argument("--chunk", type=int, default=250_000, help="events that wait for it each time (250,000)")
+    reading.add_argument("--output", type=Path, default=Path("build/benchmarks-readers.json"))
     options = parser.parse_args()
+    if options.command == "readers":
+        with Stage() as stage:
+            found = readers.measure(stage, options.only.split(","), options.events, options.chunk)
+        readers.write(found, options.output)
+        print(f"{readers.summary(found)}\nraw figures: {options.output}")
+        return 0
     if options.command == "report":
         write(json.loads(options.results.read_text()), options.folder)
         return 0

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import readers
 from benchmarks.plan import SHORT
 from benchmarks.report import write
 from benchmarks.run import measure
@@ -33,3 +34,12 @@ def test_the_benchmarks_run(
     page = (tmp_path / "benchmarks.md").read_text()
     assert [] == [item.title for item in SHORT if f"## {item.title}" not in page]
     assert {f"{item.key}.svg" for item in SHORT} == {file.name for file in (tmp_path / "benchmarks").glob("*.svg")}
+
+
+def test_the_readers_benchmark_runs(redis_server: Redis, kafka_server: Kafka) -> None:
+    """Each kind of reader, for itself and in a group, reads all that it is given, chunk by chunk."""
+    with Stage(None, redis_server, kafka_server) as stage:
+        results = readers.measure(stage, readers.KINDS, 2000, 1000)
+    assert len(results) == 2 * len(readers.KINDS)
+    assert [[900, 900]] * len(results) == [[chunk["events"] for chunk in one["chunks"]] for one in results]
+    assert len(readers.summary(results).splitlines()) == len(results) + 2

@@ -4,6 +4,7 @@ SINK ?= sqlite
 TESTS ?= tests
 SECONDS ?= 60
 RUNS ?= 5
+STREAMS := redis,kafka,sqlite
 READY := .venv/.ready
 BIN := .venv/bin
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
@@ -44,7 +45,7 @@ bench: $(READY)  ## what it costs beside others, about 12 minutes: make bench ON
 	@$(BIN)/python -m benchmarks run --only '$(ONLY)' --runs $(RUNS)
 
 bench-readers: $(READY)  ## what reading back costs, over 5 million events a reader
-	@$(BIN)/python -m benchmarks readers --only '$(or $(ONLY),redis,kafka,sqlite)'
+	@$(BIN)/python -m benchmarks readers --only '$(or $(ONLY),$(STREAMS))'
 
 bench-short: $(READY)  ## only whether the benchmarks run, about half a minute
 	@$(BIN)/python -m benchmarks run --short --only '$(ONLY)' --output build/benchmarks-short.json

@@ -8,11 +8,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
 
+import amqp
 import hypothesis
 import pytest
 
 from tests.bridges import Bridge
 from tests.servers import Kafka, RabbitMQ, Redis, ServerMissing, kafka, rabbitmq, redis
+from tests.servers.rabbitmq import can_connect
 from tests.stores import KafkaStore, RedisStore, SqliteStore, Store
 
 Server = TypeVar("Server")
@@ -52,10 +54,19 @@ def broker_url(rabbitmq_server: RabbitMQ) -> str:
     return rabbitmq_server.new_vhost()
 
 
-@pytest.fixture(scope="module")
-def own_rabbitmq() -> Iterator[RabbitMQ]:
-    """A node that a test may stop and kill."""
+@pytest.fixture(scope="session")
+def _own_rabbitmq() -> Iterator[RabbitMQ]:
     yield from _serving(rabbitmq(own=True))
+
+
+@pytest.fixture
+def own_rabbitmq(_own_rabbitmq: RabbitMQ) -> RabbitMQ:
+    """A node that a test may stop and kill; it runs for the next one, too, which uses a vhost of its own."""
+    try:
+        can_connect(_own_rabbitmq.url())
+    except (OSError, amqp.AMQPError):  # a test that has failed leaves it as it was
+        _own_rabbitmq.start()
+    return _own_rabbitmq
 
 
 @pytest.fixture(scope="session")
@@ -82,10 +93,16 @@ def kafka_server() -> Iterator[Kafka]:
     yield from _serving(kafka())
 
 
-@pytest.fixture(scope="module")
-def own_kafka() -> Iterator[Kafka]:
-    """A node that a test may stop, pause and kill, if it starts it again; each uses a topic of its own."""
+@pytest.fixture(scope="session")
+def _own_kafka() -> Iterator[Kafka]:
     yield from _serving(kafka(own=True))
+
+
+@pytest.fixture
+def own_kafka(_own_kafka: Kafka) -> Kafka:
+    """A node that a test may stop, pause and kill; it runs for the next one, too, which uses a topic of its own."""
+    _own_kafka.start()
+    return _own_kafka
 
 
 @pytest.fixture(scope="module")

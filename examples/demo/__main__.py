@@ -35,8 +35,11 @@ SENDING = 20.0
 PAUSE_AT, KILL_AT, RESUME_AT = 4.5, 11.0, 13.0
 """Seconds into that. The kill falls into the pause, when the bridges have noticed it and taken more in hand: what a
 paused Redis has in its socket it still stores, so that an earlier kill would take nothing with it."""
-DRAINING = 12.0
-"""Seconds without a new event after which the rest counts as missing: more than twice the TTL."""
+QUIET = 6.0
+"""Seconds with nothing new, in a queue or in a bridge's hands, after which the rest counts as missing: what RabbitMQ says
+of its queues is up to five seconds old."""
+DRAINING = 60.0
+"""Seconds after which it counts as missing whatever waits."""
 SETTINGS = {
     # Small, so that three bridges cannot hold all of the pause in their hands, and events outlive the TTL.
     "BRIDGE_PREFETCH": "20",
@@ -83,7 +86,7 @@ class Demo:
             worker.stop()
         self._report.published = witness.events()
         with self._step("bridges drained"):
-            self._drain()
+            self._drain(witness)
         with self._step("bridges stopped"):
             self._stop_bridges()
         self._report.stored = self._stream.events()
@@ -125,18 +128,21 @@ class Demo:
         if sender.error is not None:
             raise RuntimeError(f"sending tasks failed: {sender.error}")
 
-    def _drain(self) -> None:
+    def _drain(self, witness: Witness) -> None:
         """Until all that was published is stored, or nothing more comes: then it will be reported as missing."""
-        arrived_at = time.monotonic()
-        while time.monotonic() - arrived_at < DRAINING:
+        begin = moved_at = time.monotonic()
+        while time.monotonic() - moved_at < QUIET and time.monotonic() - begin < DRAINING:
             before = len(self._report.stored)
             self._report.stored = self._stream.events()
             if not self._report.missing:
                 return
-            if len(self._report.stored) > before:
-                arrived_at = time.monotonic()
+            if len(self._report.stored) > before or witness.waiting() or self._in_hand():
+                moved_at = time.monotonic()
             self._progress(SENDING, -1, 0)
             time.sleep(0.5)
+
+    def _in_hand(self) -> bool:
+        return any(bridge.metric("inflight_messages") for bridge in self._bridges if bridge.process.poll() is None)
 
     def _stop_bridges(self) -> None:
         self._count()

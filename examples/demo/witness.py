@@ -7,7 +7,7 @@ from collections import Counter
 from tests import oracle
 
 QUEUE = "demo.witness"
-OVERFLOW = "celeryev.bridge.overflow"
+LIVE, OVERFLOW = "celeryev.bridge", "celeryev.bridge.overflow"
 
 
 class Witness:
@@ -25,8 +25,12 @@ class Witness:
         """How many it holds."""
         return int(self._channel.queue_declare(QUEUE, passive=True).message_count)
 
+    def waiting(self) -> int:
+        """How many wait in the bridge's live queue and in overflow, which are there once a bridge is ready."""
+        return int(self._channel.queue_declare(LIVE, passive=True).message_count) + self.overflowing()
+
     def overflowing(self) -> int:
-        """How many wait in the bridge's overflow queue, which is there once a bridge is ready."""
+        """How many of them wait in overflow."""
         return int(self._channel.queue_declare(OVERFLOW, passive=True).message_count)
 
     def events(self) -> Counter[bytes]:

@@ -11,6 +11,7 @@ from bridge.relay import Relay
 from bridge.sources import Message
 
 take_in = Relay._take_in
+take_acks = Ledger.take_acks
 
 
 def take_in_and_acknowledge(self: Relay, messages: Sequence[Message]) -> None:
@@ -18,7 +19,8 @@ def take_in_and_acknowledge(self: Relay, messages: Sequence[Message]) -> None:
     self._source.acknowledge([Ack(message.lane, message.tag, multiple=False) for message in messages])
 
 
-def nothing_to_acknowledge(*_: Any, **__: Any) -> list[Ack]:
+def nothing_to_acknowledge(self: Ledger[Any], *arguments: Any, **options: Any) -> list[Ack]:
+    take_acks(self, *arguments, **options)
     return []
 
 

@@ -15,7 +15,7 @@ from tests import oracle
 from tests.bridges import Bridge
 from tests.integration.test_outage import MAX_INFLIGHT, Memory, mebibytes
 from tests.load import Load
-from tests.servers import RabbitMQ
+from tests.servers import RabbitMQ, rabbitmq
 from tests.servers.debian import until
 from tests.stores import SqliteStore, at_full_length
 
@@ -26,6 +26,13 @@ BURST = 30_000
 OVERFLOW = "celeryev.bridge.overflow"
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(SECONDS * 2 + 400), at_full_length]
+
+
+@pytest.fixture
+def own_rabbitmq() -> Iterator[RabbitMQ]:
+    """A node that nobody has used before: its disk is measured."""
+    with rabbitmq(own=True) as server:
+        yield server
 
 
 def test_ten_minutes_without_the_sink(

@@ -41,6 +41,7 @@ def test_a_killed_node_comes_back_with_what_it_had_confirmed(own_rabbitmq: Rabbi
     channel.queue_declare("q", durable=True, auto_delete=False, arguments={"x-queue-type": "quorum"})
     channel.queue_bind("q", "celeryev", routing_key="#")
     oracle.publish(url, oracle.numbered(0, 10))
+    connection.close()
     own_rabbitmq.await_queues_on_disk(url, 1)
     own_rabbitmq.kill()
     own_rabbitmq.start()
@@ -73,9 +74,11 @@ def test_a_killed_kafka_comes_back_with_its_log(own_kafka: Kafka) -> None:
 def test_a_paused_kafka_goes_on(own_kafka: Kafka) -> None:
     """It does not answer while it stands still, and does afterwards."""
     own_kafka.pause()
-    with pytest.raises(KafkaException):
-        admin(own_kafka.bootstrap).list_topics(timeout=1)
-    own_kafka.resume()
+    try:
+        with pytest.raises(KafkaException):
+            admin(own_kafka.bootstrap).list_topics(timeout=1)
+    finally:
+        own_kafka.resume()
     assert {1} == brokers(own_kafka.bootstrap)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import uuid
 from collections.abc import Mapping
 from contextlib import closing
 from functools import cache
@@ -19,7 +18,7 @@ from testcontainers.core.container import DockerContainer
 
 from tests.servers.debian import free_port, until
 from tests.servers.kafka import ALONE, brokers
-from tests.servers.rabbitmq import amqp_url, can_connect
+from tests.servers.rabbitmq import amqp_url, can_connect, new_vhosts
 
 RABBITMQ = "rabbitmq:4"
 REDIS = "redis:8"
@@ -107,15 +106,14 @@ class rabbitmq(_Container):  # noqa: N801 - called like the function that makes 
 
     def __init__(self) -> None:
         super().__init__(RABBITMQ, 5672)
+        self._vhosts: list[str] = []
 
     def url(self, vhost: str = "/") -> str:
         return amqp_url("127.0.0.1", self.port, vhost)
 
     def new_vhost(self) -> str:
-        name = f"v{uuid.uuid4().hex[:8]}"
-        self.ctl("add_vhost", name)
-        self.ctl("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
-        return self.url(name)
+        self._vhosts = self._vhosts or new_vhosts(self.ctl)
+        return self.url(self._vhosts.pop())
 
     def ctl(self, *arguments: str) -> str:
         return self._run("rabbitmqctl", "--quiet", *arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -36,6 +37,13 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         except pytest.skip.Exception as skipped:
             call.excinfo = pytest.ExceptionInfo.from_exception(skipped)
     return (yield)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _nothing_is_left_open() -> Iterator[None]:
+    """A socket or a file that a module's tests have not closed fails the last of them, and none of another module."""
+    yield
+    gc.collect()
 
 
 def _serving(server: AbstractContextManager[Server]) -> Iterator[Server]:

@@ -36,8 +36,8 @@ PAUSE_AT, KILL_AT, RESUME_AT = 4.5, 11.0, 13.0
 """Seconds into that. The kill falls into the pause, when the bridges have noticed it and taken more in hand: what a
 paused Redis has in its socket it still stores, so that an earlier kill would take nothing with it."""
 QUIET = 6.0
-"""Seconds with nothing new, in a queue or in a bridge's hands, after which the rest counts as missing: what RabbitMQ says
-of its queues is up to five seconds old."""
+"""Seconds with nothing new, in a queue or in a bridge's hands, after which the rest counts as missing: what RabbitMQ
+says of its queues is up to five seconds old."""
 DRAINING = 60.0
 """Seconds after which it counts as missing whatever waits."""
 SETTINGS = {

@@ -56,7 +56,8 @@ def _carries(pid: int, wanted: bytes) -> bool:
 
 def main(mark: str, command: list[str]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # Ctrl-C is for the parent, which will let go of the pipe
+        # Ctrl-C is for the parent, which will let go of the pipe. Not SIG_IGN, which the server would inherit.
+        signal.signal(number, lambda *_: None)
     child = subprocess.Popen(command, env=os.environ | {MARK: mark}, stdin=subprocess.DEVNULL, start_new_session=True)
 
     def watch() -> None:

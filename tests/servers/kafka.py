@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from typing import Protocol
 from confluent_kafka.admin import AdminClient
 
 from tests.servers.debian import Child, ServerMissing, free_port, until
-from tests.servers.kafka_files import VERSION, java
+from tests.servers.kafka_files import VERSION, archive, java
 
 CLUSTER = "dGVzdHMgb2YgYSBicmlkZw"
 """Its id; any 16 bytes in base64."""
@@ -61,6 +62,22 @@ def brokers(bootstrap: str) -> set[int]:
     return set(admin(bootstrap).list_topics(timeout=ANSWER).brokers)
 
 
+def quick_java(version: str) -> Sequence[str]:
+    """Java with the archive of Kafka's classes, which a node makes that is started for nothing else, once."""
+    if not (file := archive(version)).exists():
+        part = file.with_name(f"{file.name}.{os.getpid()}")
+        node = NativeKafka(version=version, options=[f"-XX:ArchiveClassesAtExit={part}"])
+        try:
+            node.start()
+            node.stop()
+        finally:
+            node.remove()
+        if not part.exists():
+            return java(version)  # a JVM without archives
+        part.rename(file)
+    return [*java(version), f"-XX:SharedArchiveFile={file}"]
+
+
 class NativeKafka:
     """Nodes as child processes of ours, in a temporary folder."""
 
@@ -70,11 +87,13 @@ class NativeKafka:
         config: Mapping[str, str] | None = None,
         users: Mapping[str, str] | None = None,
         version: str = VERSION,
+        options: Sequence[str] = (),
     ) -> None:
         """With `users`, names and passwords: `sasl_bootstrap` is for these, who may do what ACLs say, and that is
-        nothing at first; at `bootstrap` everything is allowed.
+        nothing at first; at `bootstrap` everything is allowed. `options` are a node's JVM's.
         """
-        self._java = java(version)
+        self._java = java(version) if options else quick_java(version)
+        self._options = options
         self.nodes = range(1, nodes + 1)
         self._folder = Path(tempfile.mkdtemp(prefix="kafka-"))
         self._ports = {node: free_port() for node in self.nodes}
@@ -94,14 +113,13 @@ class NativeKafka:
 
     def start(self, *nodes: int) -> None:
         wanted = nodes or self.nodes
+        self._format([node for node in wanted if node not in self._children])
         for node in wanted:
-            if node not in self._children:
-                self._format(node)
-            elif self._children[node].running:
-                continue
-            else:
-                self._children[node].end()
-            command = [*self._java, "kafka.Kafka", str(self._properties(node))]
+            if (child := self._children.get(node)) is not None:
+                if child.running:
+                    continue
+                child.end()
+            command = [*self._java, *self._options, "kafka.Kafka", str(self._properties(node))]
             self._children[node] = Child(command, {}, self._folder / f"output-{node}")
         until(lambda: self._ended(wanted) or self._are_there(wanted), 60, f"Kafka's nodes {[*wanted]} are there")
         if ended := self._ended(wanted):
@@ -111,6 +129,11 @@ class NativeKafka:
         killed = nodes or self.nodes
         self._signal(signal.SIGKILL, killed)
         until(lambda: not any(self._children[node].running for node in killed), 20, "Kafka's nodes are gone")
+
+    def stop(self) -> None:
+        """All end in good order."""
+        self._signal(signal.SIGTERM, self.nodes)
+        until(lambda: not any(child.running for child in self._children.values()), 60, "Kafka's nodes have ended")
 
     def pause(self) -> None:
         self._signal(signal.SIGSTOP, self.nodes)
@@ -139,7 +162,23 @@ class NativeKafka:
     def _properties(self, node: int) -> Path:
         return self._folder / f"{node}.properties"
 
-    def _format(self, node: int) -> None:
+    def _format(self, nodes: Sequence[int]) -> None:
+        """Make their storage, all at once."""
+        asked = []
+        for node in nodes:
+            file = self._write_properties(node)
+            command = [*self._java, "kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", str(file)]
+            asked.append(
+                subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+                )
+            )
+        said = [one.communicate()[0] for one in asked]
+        for one, text in zip(asked, said, strict=True):
+            if one.returncode:
+                raise ServerMissing(f"Kafka could not make its storage: {text[-300:].strip()}")
+
+    def _write_properties(self, node: int) -> Path:
         copies = str(min(3, len(self.nodes)))
         voters = ",".join(f"{one}@127.0.0.1:{port}" for one, port in self._controllers.items())
         listeners = f"PLAINTEXT://127.0.0.1:{self._ports[node]}"
@@ -161,10 +200,7 @@ class NativeKafka:
             **self._config,
         }
         self._properties(node).write_text("".join(f"{name}={text}\n" for name, text in properties.items()))
-        command = [*self._java, "kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", str(self._properties(node))]
-        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-        if done.returncode:
-            raise ServerMissing(f"Kafka could not make its storage: {(done.stderr or done.stdout)[-300:].strip()}")
+        return self._properties(node)
 
     def _secured(self, node: int, listeners: str) -> dict[str, str]:
         login = "org.apache.kafka.common.security.plain.PlainLoginModule required"

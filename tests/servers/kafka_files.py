@@ -24,6 +24,12 @@ def java(version: str = VERSION) -> Sequence[str]:
     return [_java(), *options, "-cp", f"{libraries(version)}/*"]
 
 
+def archive(version: str) -> Path:
+    """Where the classes are kept that a node has loaded: the next one maps them, and starts in half the time."""
+    jvm = Path(_java()).resolve().parents[1].name  # no other could read it
+    return cache() / f"kafka-{version}-{jvm}.jsa"
+
+
 def libraries(version: str) -> Path:
     """The folder with Kafka's jars. Raises ServerMissing."""
     folder = cache() / f"kafka-{version}"

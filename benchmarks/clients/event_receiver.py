@@ -6,15 +6,13 @@ rest is as Celery has it: it decodes every event, and acknowledges none, since R
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
 from celery import Celery
 from celery.events.receiver import EventReceiver
 from kombu import Connection, Exchange, Queue
 
-from benchmarks.clients.counter import Counter
-from benchmarks.clients.tls import verified_by
+from benchmarks.clients.asked import asked
 
 
 class Receiver(EventReceiver):
@@ -29,18 +27,12 @@ class Receiver(EventReceiver):
 
 def main() -> None:
     """Receive until killed."""
-    parser = argparse.ArgumentParser()
-    for name in ("url", "queue", "counter"):
-        parser.add_argument(name)
-    parser.add_argument("--ca")
-    options = parser.parse_args()
-    cell = Counter(options.counter).cell
+    connection, queue, cell = asked()
 
     def handler(_: Any) -> None:
         cell[0] += 1
 
-    connection = Connection(options.url, ssl=verified_by(options.ca))
-    Receiver(connection, options.queue, handler, Celery(set_as_current=False)).capture(wakeup=False)
+    Receiver(connection, queue, handler, Celery(set_as_current=False)).capture(wakeup=False)
 
 
 if __name__ == "__main__":

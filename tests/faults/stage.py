@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from random import Random
@@ -79,14 +80,16 @@ class Stage:
         self.servers = servers
         self.folder = folder
         self._stack = stack
-        self.nodes = self._rabbitmq(nodes)
+        with ThreadPoolExecutor(1) as beside:
+            store = beside.submit(self._store)
+            self.nodes = self._rabbitmq(nodes)
+        self.store = store.result()
         self.rabbitmq = self.nodes[0]
         self.rabbitmq.ctl("add_user", USER, PASSWORD)
         self.allow()
         self.broker_urls = [node.url() for node in self.nodes]
         self.broker_url = self.broker_urls[0]
         self.network = self._proxy(*(node.port for node in self.nodes))
-        self.store = self._store()
         self.witness: Witness | None = None
         if isinstance(self.store, KafkaStore):
             self.witness = Witness(self.store.server.bootstrap, self.store.topic)

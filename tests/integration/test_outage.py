@@ -19,8 +19,8 @@ from tests.servers import RabbitMQ
 from tests.servers.debian import until
 from tests.stores import FULL, Store, await_stored
 
-SECONDS = 60.0 if FULL else 12.0
-LET_GO_AFTER = "30" if FULL else "4"
+SECONDS = 60.0 if FULL else 8.0
+LET_GO_AFTER = "30" if FULL else "2"
 MAX_INFLIGHT = 16 * 2**20
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(SECONDS * 6 + 200)]

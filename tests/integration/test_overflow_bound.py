@@ -23,8 +23,8 @@ from tests.servers.debian import until
 from tests.stores import FULL, SqliteStore
 
 RATE, SIZE = 2000, 350
-SECONDS = 150 if FULL else 6
-BOUND = 2 * 2**20
+SECONDS = 150 if FULL else 4
+BOUND = (2 if FULL else 1) * 2**20
 SPEEDS = 5
 """Measurements of each kind, in turns."""
 BURST = 5000

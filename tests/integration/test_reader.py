@@ -20,99 +20,21 @@ import pytest
 from confluent_kafka import Producer
 from redis import Redis as Client
 
-from bridge.contract import JSON, Event, Outcome, SinkUnavailable
-from bridge.decode import decode
-from bridge.reader import Events, open_reader
-from bridge.testing import deliver, sample_events
-from sinks.kafka import KafkaSink
-from sinks.kafka_settings import KafkaSettings
-from sinks.redis_streams import RedisSettings, RedisStreamsSink
-from sinks.sqlite import SqliteSettings, SqliteSink
+from bridge.contract import Event, SinkUnavailable
+from bridge.reader import open_reader
+from bridge.testing import sample_events
 from tests.reading import notes
 from tests.servers import Kafka, Redis
 from tests.servers.debian import ROOT, until
-
-
-class Stream:
-    """One kind of stream with nothing in it, and a sink that writes to it."""
-
-    def __init__(self, kind: str, url: str, sink: Any, lease: float) -> None:
-        self.kind = kind
-        self.url = url
-        self.sink = sink
-        self.lease = lease
-        """The shortest that it can have, in seconds."""
-
-    def write(self, events: Sequence[Event]) -> None:
-        for first in range(0, len(events), 5000):
-            verdicts = deliver(self.sink, events[first : first + 5000], 60)
-            assert {Outcome.STORED} == {verdict.outcome for verdict in verdicts if verdict.events}
-
-    def reader(self, group: str | None = None, **options: Any) -> Events:
-        return open_reader(self.url, group, **{"lease": self.lease} | options)
-
-    def all(self, group: str | None = None, **options: Any) -> list[str]:
-        """The ids that a reader hands out until the stream's end; with a group they are committed."""
-        with self.reader(group, follow=False, **options) as events:
-            return handle(events)
-
-
-def handle(events: Events) -> list[str]:
-    """The ids, committed where there is a group."""
-    ids, last = [], None
-    for last in events:
-        ids.append(last.id)
-    if last is not None and events._reading.group:
-        assert events.commit(last)
-    return ids
-
-
-def in_sqlite(folder: Path) -> Stream:
-    path = folder / "events.db"
-    sink = SqliteSink(SqliteSettings(path=path))
-    sink.open()
-    return Stream("sqlite", f"sqlite:///{path}", sink, 1.0)
-
-
-def in_redis(url: str, **settings: Any) -> Stream:
-    sink = RedisStreamsSink(RedisSettings(url=url, **settings))
-    sink.open()
-    return Stream("redis", url, sink, 1.0)
-
-
-def in_kafka(server: Kafka, topic: str = "") -> Stream:
-    topic = topic or f"read-{uuid.uuid4().hex[:8]}"
-    sink = KafkaSink(KafkaSettings(bootstrap_servers=server.bootstrap, topic=topic, partitions=3, retention="never"))
-    until(lambda: sink.available() is None, 20, "the topic is there")
-    return Stream("kafka", f"kafka://{server.bootstrap}/{topic}", sink, 6.0)
+from tests.streams import Stream, ids, in_kafka, in_redis, in_sqlite, of_kind, some
 
 
 @pytest.fixture(params=["sqlite", "redis", "kafka"])
-def stream(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stream]:
+def stream(request: pytest.FixtureRequest) -> Iterator[Stream]:
     """Each kind in turn."""
-    if request.param == "sqlite":
-        made = in_sqlite(tmp_path)
-    elif request.param == "redis":
-        made = in_redis(request.getfixturevalue("redis_url"))
-    else:
-        made = in_kafka(request.getfixturevalue("kafka_server"))
+    made = of_kind(request.param, request)
     yield made
     made.sink.close()
-
-
-def ids(events: Sequence[Event]) -> list[str]:
-    return [event.id for event in events]
-
-
-def some(count: int, first: int = 0) -> list[Event]:
-    """Events of many tasks, each one different."""
-    bodies = [
-        msgspec.json.encode(
-            {"type": "task-started", "hostname": f"w{number % 5}", "uuid": f"{number:032x}", "n": number}
-        )
-        for number in range(first, first + count)
-    ]
-    return [event for body in bodies for event in decode(body, JSON, {}).events]
 
 
 # What is handed out -------------------------------------------------------------------------------------------------
@@ -249,11 +171,7 @@ def aged(stream: Stream, seconds: int, first: int) -> list[str]:
 @pytest.mark.parametrize("kind", ["redis", "kafka"])
 def test_duplicates_are_dropped_across_a_restart(kind: str, request: pytest.FixtureRequest) -> None:
     """A copy that was stored after its original was handled, by a reader that is gone; nothing else is dropped."""
-    stream = (
-        in_redis(request.getfixturevalue("redis_url"))
-        if kind == "redis"
-        else in_kafka(request.getfixturevalue("kafka_server"))
-    )
+    stream = of_kind(kind, request)
     events, new = some(3000), some(5, 5000)
     stream.write(events)
     stream.write(events[:50])
@@ -392,11 +310,7 @@ def test_a_reader_that_waits_or_is_busy_is_alive(redis_url: str) -> None:
 @pytest.mark.parametrize("kind", ["sqlite", "redis"])
 def test_a_reader_that_stood_still_commits_nothing_of_another(kind: str, request: pytest.FixtureRequest) -> None:
     """Its share was taken over meanwhile: its commit passes it over, and the other one's is what counts."""
-    stream = (
-        in_redis(request.getfixturevalue("redis_url"))
-        if kind == "redis"
-        else in_sqlite(request.getfixturevalue("tmp_path"))
-    )
+    stream = of_kind(kind, request)
     stream.write(some(50))
     asleep = stream.reader("billing", lease=0.2)
     taken = [next(asleep) for _ in range(10)]

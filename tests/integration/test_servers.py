@@ -17,11 +17,14 @@ from tests.servers.debian import ROOT, until
 from tests.servers.kafka import admin, brokers
 
 SCRIPT = """
-import sys, time
+import time
+from concurrent.futures import ThreadPoolExecutor
 from tests.servers import kafka, rabbitmq, redis
-with rabbitmq(own=True) as broker, redis(own=True) as store, kafka(own=True) as stream:
-    print(*broker._child.pids(), *store._child.pids(), *stream._children[1].pids(), flush=True)
-    time.sleep(100)
+managers = [make(own=True) for make in (rabbitmq, redis, kafka)]
+with ThreadPoolExecutor() as pool:
+    broker, store, stream = pool.map(lambda manager: manager.__enter__(), managers)
+print(*broker._child.pids(), *store._child.pids(), *stream._children[1].pids(), flush=True)
+time.sleep(100)
 """
 
 

@@ -20,7 +20,7 @@ from tests.servers import Redis
 from tests.servers.debian import until
 from tests.stores import FULL, RedisStore, SqliteStore, Store, await_stored
 
-STOPS = 10 if FULL else 4
+STOPS = 10 if FULL else 3
 
 pytestmark = [pytest.mark.fault]
 
@@ -109,6 +109,7 @@ def the_bridge_itself(bridge: Bridge) -> int:
     return int(children[0])
 
 
+@pytest.mark.parametrize("store", ["sqlite", "redis", "kafka"] if FULL else ["sqlite", "redis"], indirect=True)
 def test_a_stop_while_the_sink_is_away(start_bridge: Callable[..., Bridge], broker_url: str, store: Store) -> None:
     """It does not wait for the sink: exit code 0, one warning that counts what goes back, and nothing is lost."""
     settings = store.settings | {"BRIDGE_BROKER_URL": broker_url, "BRIDGE_QUEUE_TTL": "0"}

@@ -17,19 +17,14 @@ from bridge.decode import decode
 from bridge.testing import deliver
 from tests import oracle
 from tests.bridges import clean_environment, run_to_end
-from tests.integration.test_reader import Stream, in_kafka, in_redis, in_sqlite, some
 from tests.servers.debian import ROOT, until
+from tests.streams import Stream, in_sqlite, of_kind, some
 
 
 @pytest.fixture(params=["sqlite", "redis", "kafka"])
-def stream(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stream]:
+def stream(request: pytest.FixtureRequest) -> Iterator[Stream]:
     """Each kind in turn, with the captured events in it."""
-    if request.param == "sqlite":
-        made = in_sqlite(tmp_path)
-    elif request.param == "redis":
-        made = in_redis(request.getfixturevalue("redis_url"))
-    else:
-        made = in_kafka(request.getfixturevalue("kafka_server"))
+    made = of_kind(request.param, request)
     made.write(captured())
     yield made
     made.sink.close()

@@ -1,0 +1,100 @@
+"""Streams that tests write by a sink, event for event, and read back through the library."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from bridge.contract import JSON, Event, Outcome
+from bridge.decode import decode
+from bridge.reader import Events, open_reader
+from bridge.testing import deliver
+from sinks.kafka import KafkaSink
+from sinks.kafka_settings import KafkaSettings
+from sinks.redis_streams import RedisSettings, RedisStreamsSink
+from sinks.sqlite import SqliteSettings, SqliteSink
+from tests.servers import Kafka
+from tests.servers.debian import until
+
+
+class Stream:
+    """One kind of stream with nothing in it, and a sink that writes to it."""
+
+    def __init__(self, kind: str, url: str, sink: Any, lease: float) -> None:
+        self.kind = kind
+        self.url = url
+        self.sink = sink
+        self.lease = lease
+        """The shortest that it can have, in seconds."""
+
+    def write(self, events: Sequence[Event]) -> None:
+        for first in range(0, len(events), 5000):
+            verdicts = deliver(self.sink, events[first : first + 5000], 60)
+            assert {Outcome.STORED} == {verdict.outcome for verdict in verdicts if verdict.events}
+
+    def reader(self, group: str | None = None, **options: Any) -> Events:
+        return open_reader(self.url, group, **{"lease": self.lease} | options)
+
+    def all(self, group: str | None = None, **options: Any) -> list[str]:
+        """The ids that a reader hands out until the stream's end; with a group they are committed."""
+        with self.reader(group, follow=False, **options) as events:
+            return handle(events)
+
+
+def handle(events: Events) -> list[str]:
+    """The ids, committed where there is a group."""
+    ids, last = [], None
+    for last in events:
+        ids.append(last.id)
+    if last is not None and events._reading.group:
+        assert events.commit(last)
+    return ids
+
+
+def in_sqlite(folder: Path) -> Stream:
+    path = folder / "events.db"
+    sink = SqliteSink(SqliteSettings(path=path))
+    sink.open()
+    return Stream("sqlite", f"sqlite:///{path}", sink, 1.0)
+
+
+def in_redis(url: str, **settings: Any) -> Stream:
+    sink = RedisStreamsSink(RedisSettings(url=url, **settings))
+    sink.open()
+    return Stream("redis", url, sink, 1.0)
+
+
+def in_kafka(server: Kafka, topic: str = "") -> Stream:
+    topic = topic or f"read-{uuid.uuid4().hex[:8]}"
+    sink = KafkaSink(KafkaSettings(bootstrap_servers=server.bootstrap, topic=topic, partitions=3, retention="never"))
+    until(lambda: sink.available() is None, 20, "the topic is there")
+    return Stream("kafka", f"kafka://{server.bootstrap}/{topic}", sink, 6.0)
+
+
+def of_kind(kind: str, request: pytest.FixtureRequest) -> Stream:
+    """A new one, in the server that all tests share, or in the test's folder."""
+    if kind == "redis":
+        return in_redis(request.getfixturevalue("redis_url"))
+    if kind == "kafka":
+        return in_kafka(request.getfixturevalue("kafka_server"))
+    return in_sqlite(request.getfixturevalue("tmp_path"))
+
+
+def ids(events: Sequence[Event]) -> list[str]:
+    return [event.id for event in events]
+
+
+def some(count: int, first: int = 0) -> list[Event]:
+    """Events of many tasks, each one different."""
+    bodies = [
+        msgspec.json.encode(
+            {"type": "task-started", "hostname": f"w{number % 5}", "uuid": f"{number:032x}", "n": number}
+        )
+        for number in range(first, first + count)
+    ]
+    return [event for body in bodies for event in decode(body, JSON, {}).events]

@@ -10,12 +10,13 @@ import pytest
 from bridge.contract import Outcome, Sink, SinkUnavailable
 from bridge.testing import SinkContract, await_verdicts, deliver, sample_events
 from sinks.redis_streams import RedisSettings, RedisStreamsSink
-from tests.integration.test_redis_sink import TestRedisContract as OnRedis, opened, stored
+from tests.integration.test_redis_sink import TestRedisContract as OnRedis, closed, opened, stored
 from tests.servers import newer_redis, valkey
 from tests.servers.debian import until
 from tests.servers.redis import NativeRedis
 
 STREAM = "celery-events"
+__all__ = ["closed"]
 
 
 @pytest.fixture(scope="module")
@@ -160,8 +161,7 @@ def test_the_server_becomes_an_older_one() -> None:
 def test_each_stream_has_its_window(redis: NativeRedis) -> None:
     """With shards and groups too, what is written twice is there once."""
     events = sample_events(100)
-    subject = RedisStreamsSink(RedisSettings(url=redis.url, stream="celery-{group}", shards=3))
-    subject.open()
+    subject = opened(redis.url, stream="celery-{group}", shards=3)
     for _ in range(2):
         assert_stores(subject, events)
     with redis.client() as client:

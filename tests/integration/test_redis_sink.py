@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -48,10 +48,22 @@ def sink(url: str, **settings: Any) -> RedisStreamsSink:
     return RedisStreamsSink(RedisSettings(url=url, **settings))
 
 
+_open: list[RedisStreamsSink] = []
+
+
 def opened(url: str, **settings: Any) -> RedisStreamsSink:
     subject = sink(url, **settings)
+    _open.append(subject)
     subject.open()
     return subject
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    """Whatever a test has opened is closed with it."""
+    yield
+    while _open:
+        _open.pop().close()
 
 
 def stored(url: str) -> list[bytes]:
@@ -59,8 +71,9 @@ def stored(url: str) -> list[bytes]:
 
 
 @pytest.fixture
-def client(own_redis: Redis) -> Client:
-    return own_redis.client()
+def client(own_redis: Redis) -> Iterator[Client]:
+    with own_redis.client() as client:
+        yield client
 
 
 def in_use(url: str) -> RedisStreamsSink:

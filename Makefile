@@ -1,7 +1,7 @@
 # Everything goes on in .venv, which the first target that needs it makes. `make` alone lists the targets.
 PYTHON ?= python3
 SINK ?= sqlite
-TESTS ?= tests
+TESTS ?= tests/unit tests/integration
 SECONDS ?= 60
 RUNS ?= 5
 STREAMS := redis,kafka,sqlite

@@ -6,6 +6,7 @@ import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ import pytest
 
 from tests.bridges import Bridge
 from tests.servers import Kafka, RabbitMQ, Redis, ServerMissing, kafka, rabbitmq, redis
+from tests.servers.ahead import Ahead
 from tests.servers.rabbitmq import can_connect
 from tests.stores import KafkaStore, RedisStore, SqliteStore, Store
 
@@ -46,14 +48,41 @@ def _nothing_is_left_open() -> Iterator[None]:
     gc.collect()
 
 
+SHARED = pytest.StashKey[Ahead]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The servers of a whole run, by their fixtures' names."""
+    config.stash[SHARED] = Ahead(
+        {
+            "rabbitmq_server": rabbitmq,
+            "redis_server": redis,
+            "kafka_server": kafka,
+            "_own_rabbitmq": partial(rabbitmq, own=True),
+            "_own_kafka": partial(kafka, own=True),
+        }
+    )
+
+
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Those that are needed start at once, beside the tests that come first and need none."""
+    if not session.config.option.collectonly:
+        session.config.stash[SHARED].begin({name for item in session.items for name in item.fixturenames})
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """They end."""
+    config.stash[SHARED].close()
+
+
 def _serving(server: AbstractContextManager[Server]) -> Iterator[Server]:
     with server as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def rabbitmq_server() -> Iterator[RabbitMQ]:
-    yield from _serving(rabbitmq())
+def rabbitmq_server(pytestconfig: pytest.Config) -> RabbitMQ:
+    return pytestconfig.stash[SHARED].server("rabbitmq_server")
 
 
 @pytest.fixture
@@ -63,8 +92,8 @@ def broker_url(rabbitmq_server: RabbitMQ) -> str:
 
 
 @pytest.fixture(scope="session")
-def _own_rabbitmq() -> Iterator[RabbitMQ]:
-    yield from _serving(rabbitmq(own=True))
+def _own_rabbitmq(pytestconfig: pytest.Config) -> RabbitMQ:
+    return pytestconfig.stash[SHARED].server("_own_rabbitmq")
 
 
 @pytest.fixture
@@ -78,8 +107,8 @@ def own_rabbitmq(_own_rabbitmq: RabbitMQ) -> RabbitMQ:
 
 
 @pytest.fixture(scope="session")
-def redis_server() -> Iterator[Redis]:
-    yield from _serving(redis())
+def redis_server(pytestconfig: pytest.Config) -> Redis:
+    return pytestconfig.stash[SHARED].server("redis_server")
 
 
 @pytest.fixture
@@ -97,13 +126,13 @@ def own_redis() -> Iterator[Redis]:
 
 
 @pytest.fixture(scope="session")
-def kafka_server() -> Iterator[Kafka]:
-    yield from _serving(kafka())
+def kafka_server(pytestconfig: pytest.Config) -> Kafka:
+    return pytestconfig.stash[SHARED].server("kafka_server")
 
 
 @pytest.fixture(scope="session")
-def _own_kafka() -> Iterator[Kafka]:
-    yield from _serving(kafka(own=True))
+def _own_kafka(pytestconfig: pytest.Config) -> Kafka:
+    return pytestconfig.stash[SHARED].server("_own_kafka")
 
 
 @pytest.fixture

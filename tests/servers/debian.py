@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,8 @@ from tests.servers import guardian
 
 POLICY = Path("/usr/sbin/policy-rc.d")
 ROOT = Path(__file__).parents[2]
+INSTALLING = threading.Lock()
+"""Servers are started side by side, packages are not installed so."""
 
 
 class ServerMissing(Exception):
@@ -28,9 +31,10 @@ class ServerMissing(Exception):
 
 def program(name: str, package: str) -> str:
     """The path of a program; its package is installed if it is not there."""
-    if (found := _which(name)) is None:
-        _install(package)
-        found = _which(name)
+    with INSTALLING:
+        if (found := _which(name)) is None:
+            _install(package)
+            found = _which(name)
     if found is None:
         raise ServerMissing(f"the Debian package {package} brings no {name}")
     return found
@@ -38,10 +42,11 @@ def program(name: str, package: str) -> str:
 
 def library(name: str, package: str) -> Path:
     """The path of a shared library; its package is installed if it is not there."""
-    for _ in range(2):
-        if found := next(Path("/usr/lib").glob(f"*/{name}"), None):
-            return found
-        _install(package)
+    with INSTALLING:
+        for _ in range(2):
+            if found := next(Path("/usr/lib").glob(f"*/{name}"), None):
+                return found
+            _install(package)
     raise ServerMissing(f"the Debian package {package} brings no {name}")
 
 

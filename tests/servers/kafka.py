@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -26,6 +27,7 @@ ALONE = {
     "group.initial.rebalance.delay.ms": "0",
 }
 """What a node without others needs; the defaults are for three."""
+ARCHIVING = threading.Lock()
 ANSWER = 5.0
 """Seconds for one question to a node that runs."""
 
@@ -64,18 +66,24 @@ def brokers(bootstrap: str) -> set[int]:
 
 def quick_java(version: str) -> Sequence[str]:
     """Java with the archive of Kafka's classes, which a node makes that is started for nothing else, once."""
-    if not (file := archive(version)).exists():
-        part = file.with_name(f"{file.name}.{os.getpid()}")
-        node = NativeKafka(version=version, options=[f"-XX:ArchiveClassesAtExit={part}"])
-        try:
-            node.start()
-            node.stop()
-        finally:
-            node.remove()
-        if not part.exists():
-            return java(version)  # a JVM without archives
+    with ARCHIVING:
+        command = java(version)  # which fetches Kafka, if need be
+        if not (file := archive(version)).exists():
+            _archive(file, version)
+    return [*command, f"-XX:SharedArchiveFile={file}"] if file.exists() else command
+
+
+def _archive(file: Path, version: str) -> None:
+    """Make it, if this JVM can."""
+    part = file.with_name(f"{file.name}.{os.getpid()}")
+    node = NativeKafka(version=version, options=[f"-XX:ArchiveClassesAtExit={part}"])
+    try:
+        node.start()
+        node.stop()
+    finally:
+        node.remove()
+    if part.exists():
         part.rename(file)
-    return [*java(version), f"-XX:SharedArchiveFile={file}"]
 
 
 class NativeKafka:

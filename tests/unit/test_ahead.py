@@ -1,0 +1,53 @@
+"""Servers that are started ahead: each once, only those that are wanted, and all are ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import pytest
+
+from tests.servers import ServerMissing
+from tests.servers.ahead import Ahead
+
+
+class Log(list[str]):
+    """What becomes of servers that are none."""
+
+    @contextmanager
+    def server(self, name: str) -> Iterator[str]:
+        if name == "missing":
+            raise ServerMissing("no such server here")
+        self.append(f"{name} started")
+        yield name
+        self.append(f"{name} ended")
+
+
+def servers(log: Log, *names: str) -> Ahead:
+    return Ahead({name: partial(log.server, name) for name in names})
+
+
+def test_those_that_are_wanted_start_in_order_and_end() -> None:
+    """In the order that they were made known in; what is asked for later starts then; nothing starts twice."""
+    log = Log()
+    ahead = servers(log, "a", "b", "c", "d")
+    ahead.begin({"c", "a", "other"})
+    assert ["c", "a", "b"] == [ahead.server(name) for name in ("c", "a", "b")]
+    assert "c" == ahead.server("c")
+    assert ["a started", "c started", "b started"] == log
+    ahead.close()
+    assert ["b ended", "c ended", "a ended"] == log[3:]
+
+
+def test_one_that_cannot_be_had_is_missing_each_time() -> None:
+    """Every test that needs it learns why, and the others have theirs."""
+    log = Log()
+    ahead = servers(log, "missing", "a")
+    ahead.begin({"a", "missing"})
+    for _ in range(2):
+        with pytest.raises(ServerMissing, match="no such server"):
+            ahead.server("missing")
+    assert "a" == ahead.server("a")
+    ahead.close()
+    assert ["a started", "a ended"] == log

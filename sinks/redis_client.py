@@ -1,4 +1,4 @@
-"""One connection to Redis for the sink: commands out in one write, each reply back, errors as values.
+"""One connection to Redis for the sink: commands out, each reply back, errors as values.
 
 Below `redis.Redis`, because a reply belongs to an event, and because `WAIT` speaks of its connection's last write:
 a client that reconnects by itself would wait for nothing and call it done.
@@ -22,14 +22,11 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from bridge.contract import SinkUnavailable
-from sinks.redis_replies import EntryReplies, NoReply
+from sinks.redis_replies import NoReply
 
 CONNECT_TIMEOUT = 2.0
 REPLY_TIMEOUT = 5.0
 """Seconds for one reply, or for the next byte of it; the loop stands still meanwhile."""
-
-RECEIVE = 256 * 1024
-"""Bytes of replies that are read at a time; an entry's id takes about 22."""
 
 Command = Sequence[str | bytes | int]
 Reply = Any
@@ -59,40 +56,16 @@ class RedisClient:
         self._where = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
         # Without a pool, which would look after notifications of maintenance and need another protocol.
         self._connection = connection_class(**options)
+        self.generation = 0
+        """How many connections were closed. `WAIT` on this one knows nothing of what an earlier one has written."""
 
-    def write(self, commands: Sequence[bytes]) -> tuple[list[Reply], SinkUnavailable | None]:
-        """Send packed commands that add entries, and read the reply to each: its id, or a ResponseError.
-
-        With the second value set the connection was lost on the way: then the replies are fewer than the commands, and
-        what became of the others nobody knows.
-        """
-        replies: list[Reply] = []
-        try:
-            self._connection.send_packed_command([b"".join(commands)], check_health=False)
-            self._read(replies, len(commands))
-        except (RedisError, OSError) as exc:
-            self.close()
-            return replies, self._unavailable(exc)
-        except NoReply as exc:
-            self.close()
-            reason = f"answered XADD with {exc}, which is no entry's id: is it Redis?"
-            return replies, SinkUnavailable(f"Redis at {self._where} {reason}")
-        return replies, None
-
-    def _read(self, replies: list[Reply], wanted: int) -> None:
-        connection = self._connection
-        sock = getattr(connection, "_sock", None)
-        if not isinstance(sock, socket.socket):  # another redis-py than we know
-            while len(replies) < wanted:
-                replies.append(self._reply())
-            return
-        unread = EntryReplies()
-        while len(replies) < wanted:
-            if not (received := sock.recv(RECEIVE)):
-                raise RedisConnectionError("Redis closed the connection")
-            for reply in unread.feed(received):
-                # One by one: those before an error of the connection count.
-                replies.append(reply if isinstance(reply, bytes) else _response_error(connection, reply))  # noqa: PERF401
+    @property
+    def sock(self) -> socket.socket:
+        """The connection's. Raises OSError if there is none, or none where this redis-py keeps it."""
+        sock = getattr(self._connection, "_sock", None)
+        if not isinstance(sock, socket.socket):
+            raise ConnectionError("no socket in redis-py's connection")
+        return sock
 
     def _reply(self) -> Reply:
         try:
@@ -108,7 +81,11 @@ class RedisClient:
         return replies[0]
 
     def exchange(self, commands: Sequence[Command]) -> tuple[list[Reply], SinkUnavailable | None]:
-        """Send commands of any kind; what `write` says holds for the replies."""
+        """Send commands of any kind and wait for the reply to each, which may be a ResponseError.
+
+        With the second value set the connection was lost on the way: then the replies are fewer than the commands, and
+        what became of the others nobody knows.
+        """
         replies: list[Reply] = []
         connection = self._connection
         try:
@@ -117,7 +94,7 @@ class RedisClient:
                 replies.append(self._reply())
         except (RedisError, OSError) as exc:
             self.close()
-            return replies, self._unavailable(exc)
+            return replies, self.unavailable(exc)
         return replies, None
 
     def connect(self) -> None:
@@ -126,10 +103,11 @@ class RedisClient:
             self._connection.connect()
         except (RedisError, OSError) as exc:
             self.close()
-            raise self._unavailable(exc) from exc
+            raise self.unavailable(exc) from exc
 
     def close(self) -> None:
         """Disconnect. Never raises."""
+        self.generation += 1
         try:
             self._connection.disconnect()
         except (RedisError, OSError):
@@ -145,13 +123,16 @@ class RedisClient:
             text = f"{text.rstrip('.')}: is Redis there, and BRIDGE_REDIS_URL right?"
         return f"Redis at {self._where}: {text}"
 
-    def _unavailable(self, exc: Exception) -> SinkUnavailable:
+    def unavailable(self, exc: Exception) -> SinkUnavailable:
+        """What ended the connection, as the outage that it is."""
+        if isinstance(exc, NoReply):
+            reason = f"answered XADD with {exc}, which is no entry's id: is it Redis?"
+            return SinkUnavailable(f"Redis at {self._where} {reason}")
         return SinkUnavailable(self.explain(exc))
 
-
-def _response_error(connection: Any, text: str) -> ResponseError:
-    """What redis-py makes of an error's text. Raises it where it is one of the connection, as LOADING is."""
-    error = connection._parser.parse_error(text)
-    if not isinstance(error, ResponseError):
-        raise error
-    return error
+    def response_error(self, text: str) -> ResponseError:
+        """What redis-py makes of an error's text. Raises it where it is one of the connection, as LOADING is."""
+        error: Exception = self._connection._parser.parse_error(text)
+        if not isinstance(error, ResponseError):
+            raise error
+        return error

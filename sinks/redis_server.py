@@ -6,7 +6,7 @@ with the entry that is there. Asked for by trying, with a command that every ser
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
 
 from redis.exceptions import NoPermissionError, ResponseError
 
@@ -35,6 +35,12 @@ class RedisServer:
         """Ask again. After a lost connection or an error, when another server may be there."""
         self._longest = self._drops = None
         self._ready.clear()
+
+    def knows(self, streams: Iterable[bytes]) -> bool:
+        """Whether nothing has to be asked before entries of these streams are written."""
+        if self._longest is None or self._drops is None:
+            return False
+        return not self._drops or self._ready.issuperset(streams)
 
     def longest_value(self) -> int:
         """Bytes that the server takes as one value. To more it closes the connection, and the replies before that,

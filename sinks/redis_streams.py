@@ -1,8 +1,11 @@
-"""Redis Streams: a batch is one pipeline, and each event's own reply decides on it."""
+"""Redis Streams: events are written as they come, Redis answers behind, and each event's own reply decides on it.
+
+See docs/decisions/0015-pipelining.md.
+"""
 
 from __future__ import annotations
 
-import zlib
+from collections import deque
 from collections.abc import Sequence
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -10,14 +13,23 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 from redis.exceptions import NoPermissionError, ResponseError
 
-from bridge.contract import BlockingSink, Event, Outcome, SinkUnavailable, Verdict
-from sinks.redis_client import RedisClient, Reply
+from bridge.contract import Event, Outcome, SinkUnavailable, Verdict
+from sinks.redis_client import REPLY_TIMEOUT, RedisClient, Reply
 from sinks.redis_commands import EntryPacker
+from sinks.redis_names import StreamNames
+from sinks.redis_pipeline import EntryPipeline
+from sinks.redis_replicas import Replicas
 from sinks.redis_server import LONGEST_VALUE, RedisServer
 from sinks.redis_trim import AckedTrimmer, Trim, trim_rule
 
-WAIT_MILLISECONDS = 500
-"""For one WAIT; it is repeated until enough replicas have answered."""
+BATCH_EVENTS, BATCH_BYTES = 1000, 1024 * 1024
+"""Written at a time at most; one larger event goes alone."""
+ON_THE_WAY = 8000
+"""Events written and not answered, at most about."""
+FEW = 64
+FEW_WAIT = 0.001
+"""Seconds to wait for the replies to so few events, when nothing else is on its way: Redis needs less time for them
+than the loop for another turn."""
 
 
 class RedisSettings(BaseModel):
@@ -49,25 +61,39 @@ class RedisSettings(BaseModel):
         return value
 
 
-class RedisStreamsSink(BlockingSink):
+class RedisStreamsSink:
     """Events into one stream, or into several by group or key."""
 
     name = "redis"
     Settings = RedisSettings
 
     def __init__(self, settings: RedisSettings) -> None:
-        super().__init__()
         self._settings = settings
         self._client = RedisClient(settings.url)
-        self._waiting: list[Event] = []
-        """Written, but not by as many replicas as asked for yet."""
+        self._pipeline = EntryPipeline(self._client)
         self._server = RedisServer(self._client)
+        self._replicas = Replicas(self._client, settings.wait, settings.waitaof)
         self._packer = EntryPacker(settings.trim)
-        self._streams: set[bytes] = set()
-        self._names: dict[str, bytes] = {}
-        all_streams = self._all_streams()
-        self._only = all_streams[0] if len(all_streams) == 1 else None
+        self._names = StreamNames(settings.stream, settings.shards)
+        self._used: set[bytes] = set()
         self._trimmer = AckedTrimmer(self._client) if settings.trim.rule == "acked" else None
+        self._forget()
+
+    def _forget(self) -> None:
+        self._queue: deque[Event] = deque()
+        """Not written yet."""
+        self._written: list[Event] = []
+        """Not answered yet; replies come in this order."""
+        self._unconfirmed: list[Event] = []
+        """Stored by this Redis, and not by as many replicas as asked for yet."""
+        self._generation = 0
+        """The connection on which they were written."""
+        self._failed: list[Event] = []
+        self._failure: str | None = None
+        """Why they failed. Nothing more is written then; all goes back once the rest is answered."""
+        self._alone = False
+        """Whether a few events have just been written, and nothing else is on its way."""
+        self._decided: list[Verdict] = []
 
     def open(self) -> None:
         """Connect and log in."""
@@ -76,57 +102,34 @@ class RedisStreamsSink(BlockingSink):
 
     def available(self) -> None:
         """Whether Redis would take a write, found out with one that it refuses for its id only."""
-        for stream in self._all_streams():
+        while self._written:  # a question may be asked when nothing else is to be answered
+            self._read(REPLY_TIMEOUT)
+        for stream in self._names.all:
             refused = self._client.ask("XADD", stream, "0-0", "probe", "")
             if not isinstance(refused, ResponseError) or "greater than 0-0" not in str(refused):
                 raise SinkUnavailable(self._explain(refused, stream))
             length = self._client.ask("XLEN", stream)
             if isinstance(length, ResponseError) and not isinstance(length, NoPermissionError):
                 raise SinkUnavailable(self._explain(length, stream))
-        if (missing := self._missing_replicas()) is not None:
+        if (missing := self._replicas.missing()) is not None:
             raise SinkUnavailable(missing)
 
+    def send(self, events: Sequence[Event]) -> None:
+        """Write as many as may be on their way; the others follow."""
+        self._queue.extend(events)
+        self._write()
+
     def verdicts(self, timeout: float) -> Sequence[Verdict]:
-        """Repeat the WAIT that is not satisfied yet, or store one batch."""
-        if self._waiting:
-            events, self._waiting = self._waiting, []
-            return self._confirm(events)
-        return super().verdicts(timeout)
-
-    def decide(self, batch: Sequence[Event]) -> Sequence[Verdict]:
-        """Write a batch; the reply to each event is its verdict."""
-        try:
-            limit = self._server.longest_value()
-            refused = [event for event in batch if len(event.data) > limit]
-            if refused:
-                batch = [event for event in batch if len(event.data) <= limit]
-            streams = [self._only] * len(batch) if self._only else [self._stream(event) for event in batch]
-            self._streams.update(streams)
-            once = self._server.drops_duplicates(set(streams))
-        except SinkUnavailable as exc:
-            self._server.forget()
-            return (self.give_back(batch, str(exc)),)
-        replies, lost = self._client.write(self._packer.pack(batch, streams, once=once))
-        stored = [event for event, reply in zip(batch, replies, strict=False) if type(reply) is bytes]
-        if len(stored) < len(batch):
-            self._server.forget()
-        verdicts: list[Verdict] = []
-        if refused:
-            verdicts.append(Verdict(Outcome.REFUSED, refused, f"over the server's {LONGEST_VALUE}={limit}"))
-        if len(stored) < len(batch):
-            verdicts.append(self._give_back_unstored(batch, replies, lost))
-        if stored:
-            verdicts += self._confirm(stored)
-        if self._trimmer:
-            self._trimmer.trim(self._streams, len(stored))
-        return verdicts
-
-    def _give_back_unstored(
-        self, batch: Sequence[Event], replies: Sequence[Reply], lost: SinkUnavailable | None
-    ) -> Verdict:
-        failed = [(event, reply) for event, reply in zip(batch, replies, strict=False) if not isinstance(reply, bytes)]
-        reason = str(lost) if lost else self._explain(failed[0][1], self._stream(failed[0][0]))
-        return self.give_back([event for event, _ in failed] + list(batch[len(replies) :]), reason)
+        """What the replies that have come decide."""
+        if self._decided:
+            timeout = 0.0
+        elif self._alone:
+            timeout = max(timeout, FEW_WAIT)
+        self._alone = False
+        self._read(timeout)
+        self._write()
+        decided, self._decided = self._decided, []
+        return decided
 
     def advice(self) -> Sequence[str]:
         """What the server's settings may lose."""
@@ -143,58 +146,116 @@ class RedisStreamsSink(BlockingSink):
 
     def close(self) -> None:
         """Disconnect."""
-        super().close()
-        self._waiting = []
+        self._forget()
         self._client.close()
+        self._pipeline.reset()
 
-    def _stream(self, event: Event) -> bytes:
-        group = event.type.partition("-")[0]
-        name = self._name(group if group in ("task", "worker") else "other")
-        if self._settings.shards == 1:
-            return name
-        return b"%b:{%d}" % (name, zlib.crc32(event.key.encode()) % self._settings.shards)
+    # Out ----------------------------------------------------------------------------------------------------------
 
-    def _name(self, group: str) -> bytes:
-        if group not in self._names:
-            self._names[group] = self._settings.stream.replace("{group}", group).encode()
-        return self._names[group]
+    def _write(self) -> None:
+        while self._queue and self._may_write():
+            batch = self._next_batch()
+            streams = self._names.of(batch)
+            if self._written and not self._server.knows(streams):
+                # It has to be asked first, and may be asked when nothing else is to be answered.
+                self._queue.extendleft(reversed(batch))
+                return
+            try:
+                limit = self._server.longest_value()
+                once = self._server.drops_duplicates(set(streams))
+            except SinkUnavailable as exc:
+                self._fail(batch, str(exc))
+                return
+            if max(len(event.data) for event in batch) > limit:
+                batch = self._without_refused(batch, limit)
+                streams = self._names.of(batch)
+            self._used.update(streams)
+            self._alone = not self._written and not self._queue and len(batch) <= FEW
+            self._pipeline.write(self._packer.pack(batch, streams, once=once))
+            self._written += batch
+            self._generation = self._client.generation
 
-    def _all_streams(self) -> Sequence[bytes]:
-        names = list(dict.fromkeys(self._name(group) for group in ("task", "worker", "other")))
-        if self._settings.shards == 1:
-            return names
-        return [b"%b:{%d}" % (name, shard) for name in names for shard in range(self._settings.shards)]
+    def _without_refused(self, batch: Sequence[Event], limit: int) -> list[Event]:
+        refused = [event for event in batch if len(event.data) > limit]
+        self._decided.append(Verdict(Outcome.REFUSED, refused, f"over the server's {LONGEST_VALUE}={limit}"))
+        return [event for event in batch if len(event.data) <= limit]
 
-    def _confirm(self, written: list[Event]) -> Sequence[Verdict]:
-        """The verdict on what Redis has written: at once, or when the replicas have it."""
-        try:
-            missing = self._missing_replicas()
-        except SinkUnavailable as exc:
-            return (self.give_back(written, str(exc)),)
-        if missing is None:
-            return (Verdict(Outcome.STORED, written),)
-        self._waiting = written
-        return ()
+    def _may_write(self) -> bool:
+        if self._failure is not None or self._unconfirmed or self._pipeline.full:
+            return False
+        if not self._written:
+            return True
+        # WAIT is about all that was written, and like the trimmer's questions it needs an idle connection.
+        idle_first = self._replicas.wanted or (self._trimmer is not None and self._trimmer.due)
+        return not idle_first and len(self._written) < ON_THE_WAY
 
-    def _missing_replicas(self) -> str | None:
-        """None if as many replicas as asked for have all that this connection has written, else how many have."""
-        wait, waitaof = self._settings.wait, self._settings.waitaof
-        if wait:
-            have = self._client.ask("WAIT", wait, WAIT_MILLISECONDS)
-            if not isinstance(have, int) or have < wait:
-                return self._too_few("BRIDGE_REDIS_WAIT", wait, have)
-        if waitaof:
-            have = self._client.ask("WAITAOF", 1, waitaof, WAIT_MILLISECONDS)
-            if not isinstance(have, list) or have[0] < 1 or have[1] < waitaof:
-                return self._too_few("BRIDGE_REDIS_WAITAOF", waitaof, have)
-        return None
+    def _next_batch(self) -> list[Event]:
+        queue, batch, size = self._queue, list[Event](), 0
+        while queue and len(batch) < BATCH_EVENTS:
+            size += len(queue[0].data)
+            if batch and size > BATCH_BYTES:
+                break
+            batch.append(queue.popleft())
+        return batch
 
-    def _too_few(self, setting: str, wanted: int, have: Reply) -> str:
-        if isinstance(have, Exception):
-            hint = ": it needs Redis >= 7.2" if "unknown command" in str(have) else ""
-            return f"{setting}={wanted}: {self._client.explain(have)}{hint}"
-        found = have[1] if isinstance(have, list) else have
-        return f"{setting}={wanted}: only {found} of its replicas have the last write"
+    # Back ---------------------------------------------------------------------------------------------------------
+
+    def _read(self, timeout: float) -> None:
+        """Take note of what has been answered, and of what never will be."""
+        if self._written:
+            replies, lost = self._pipeline.read(timeout)
+            answered, self._written = self._written[: len(replies)], self._written[len(replies) :]
+            stored = [event for event, reply in zip(answered, replies, strict=True) if type(reply) is bytes]
+            if len(stored) < len(answered):
+                self._fail_unstored(answered, replies)
+            if lost is not None:
+                unanswered, self._written = self._written, []
+                self._fail(unanswered, str(lost))
+            self._unconfirmed += stored
+            if self._trimmer is not None:
+                self._trimmer.wrote(len(stored))
+        if self._unconfirmed:
+            self._confirm()
+        if self._failure is not None and not self._written:
+            self._give_back(self._failure)
+        if self._trimmer is not None and self._trimmer.due and not self._written:
+            self._trimmer.trim(self._used)
+
+    def _fail_unstored(self, answered: Sequence[Event], replies: Sequence[Reply]) -> None:
+        failed = [(event, reply) for event, reply in zip(answered, replies, strict=True) if type(reply) is not bytes]
+        (stream,) = self._names.of([failed[0][0]])
+        self._fail([event for event, _ in failed], self._explain(failed[0][1], stream))
+
+    def _confirm(self) -> None:
+        """What Redis has stored counts: at once, or when the replicas have it."""
+        if self._replicas.wanted:
+            if self._written:
+                return
+            try:
+                if self._client.generation != self._generation:
+                    # WAIT on another connection would wait for nothing, and call it done.
+                    raise SinkUnavailable(self._failure or "the connection was lost before the replicas had it")
+                if self._replicas.missing() is not None:
+                    return
+            except SinkUnavailable as exc:
+                unconfirmed, self._unconfirmed = self._unconfirmed, []
+                self._failed[:0] = unconfirmed
+                self._fail((), str(exc))
+                return
+        stored, self._unconfirmed = self._unconfirmed, []
+        self._decided.append(Verdict(Outcome.STORED, stored))
+
+    def _fail(self, events: Sequence[Event], reason: str) -> None:
+        self._server.forget()
+        self._failed += events
+        self._failure = reason
+
+    def _give_back(self, reason: str) -> None:
+        """All that failed, and all that is queued behind it: so order holds."""
+        events = [*self._failed, *self._queue]
+        self._failed, self._failure = [], None
+        self._queue.clear()
+        self._decided.append(Verdict(Outcome.RETRY, events, reason))
 
     def _explain(self, reply: Reply, stream: bytes) -> str:
         if not isinstance(reply, Exception):

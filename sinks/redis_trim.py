@@ -52,13 +52,18 @@ class AckedTrimmer:
         self._due = time.monotonic() + INTERVAL
         self._written = 0
 
-    def trim(self, streams: Iterable[bytes], written: int) -> None:
-        """Trim the streams, if it is time to; a failure is no failure of what was written."""
-        self._written += written
-        now = time.monotonic()
-        if now < self._due and self._written < ENTRIES:
-            return
-        self._due, self._written = now + INTERVAL, 0
+    @property
+    def due(self) -> bool:
+        """Whether it is time to."""
+        return time.monotonic() >= self._due or self._written >= ENTRIES
+
+    def wrote(self, entries: int) -> None:
+        """So many more are in the streams."""
+        self._written += entries
+
+    def trim(self, streams: Iterable[bytes]) -> None:
+        """Trim the streams; a failure is no failure of what was written."""
+        self._due, self._written = time.monotonic() + INTERVAL, 0
         for stream in sorted(streams):
             try:
                 keep_from = self._first_unacknowledged(stream)

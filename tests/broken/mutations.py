@@ -69,12 +69,63 @@ MUTATIONS = (
     ),
     Mutation(
         "an error reply counted as success: Redis",
-        [Change("sinks/redis_streams.py", "if type(reply) is bytes]\n        if", "]\n        if")],
+        [Change("sinks/redis_streams.py", "if type(reply) is bytes]\n            if", "]\n            if")],
         [
             f"{INTEGRATION}/test_redis_sink.py::test_out_of_memory",
             f"{INTEGRATION}/test_redis_sink.py::test_a_replica_is_read_only",
         ],
         ("redis", "Redis full", "Redis a replica"),
+    ),
+    Mutation(
+        "written counted as stored: Redis",
+        [
+            Change(
+                "sinks/redis_streams.py",
+                "self._written[: len(replies)], self._written[len(replies) :]\n            stored = [event for event, reply "
+                "in zip(answered, replies, strict=True) if type(reply) is bytes]",
+                "self._written, []\n            stored = answered",
+            )
+        ],
+        [f"{INTEGRATION}/test_redis_pipeline.py::test_replies_that_never_come"],
+        ("redis", *["Redis killed"] * 3),
+    ),
+    Mutation(
+        "a lost connection counted as success: Redis",
+        [Change("sinks/redis_streams.py", "self._fail(unanswered, str(lost))", "stored += unanswered")],
+        [
+            f"{INTEGRATION}/test_redis_pipeline.py::test_replies_that_never_come",
+            f"{INTEGRATION}/test_redis_sink.py::test_a_restart_with_its_file",
+        ],
+        ("redis", *["Redis killed"] * 3),
+    ),
+    Mutation(
+        "WAIT asked on another connection",
+        [Change("sinks/redis_streams.py", "if self._client.generation != self._generation:", "if False:")],
+        [f"{INTEGRATION}/test_redis_pipeline.py::test_wait_is_asked_on_the_connection_that_has_written"],
+    ),
+    Mutation(
+        "Redis asked while replies are owed",
+        [Change("sinks/redis_streams.py", "while self._written:  # a question", "while False:  # a question")],
+        [f"{INTEGRATION}/test_redis_pipeline.py::test_what_is_on_its_way_is_answered_before_a_question"],
+    ),
+    Mutation(
+        "bytes that a socket takes counted as a sign of life",
+        [
+            Change(
+                "sinks/redis_pipeline.py",
+                "            if not self.owed:\n                self._heard_at = time.monotonic()\n",
+                "            self._heard_at = time.monotonic()\n            if not self.owed:\n",
+            )
+        ],
+        [
+            f"{UNIT}/test_redis_pipeline.py::test_a_silent_connection_is_a_lost_one",
+            f"{INTEGRATION}/test_redis_pipeline.py::test_a_half_open_connection",
+        ],
+    ),
+    Mutation(
+        "a reply too many counted",
+        [Change("sinks/redis_pipeline.py", "            replies.clear()  # which", "            # which")],
+        [f"{UNIT}/test_redis_pipeline.py::test_a_reply_too_many_is_the_end"],
     ),
     Mutation(
         "an error report counted as success: Kafka",

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b
+from itertools import repeat
 from typing import Annotated, Any
 
 import msgspec
@@ -51,10 +52,14 @@ class _Undecodable(Exception):
     """Not JSON, or not msgpack, from the first byte to the last."""
 
 
+_no_bytes = blake2b(digest_size=16)
+"""Copied for each event: that takes less than to make one."""
 _json_plain = msgspec.json.Decoder(_Plain).decode
+_json_plains = msgspec.json.Decoder(list[_Plain]).decode
 _json_envelope = msgspec.json.Decoder(_Envelope).decode
 _json_slices = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _msgpack_plain = msgspec.msgpack.Decoder(_Plain).decode
+_msgpack_plains = msgspec.msgpack.Decoder(list[_Plain]).decode
 _msgpack_envelope = msgspec.msgpack.Decoder(_Envelope).decode
 _msgpack_slices = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 _MSGPACK_LISTS = frozenset([*range(0x90, 0xA0), 0xDC, 0xDD])
@@ -76,20 +81,20 @@ def decode(body: bytes, content_type: str, headers: Mapping[str, Any]) -> Decode
     if (way := _ways.get(content_type) or _way(content_type)) is None:
         kind = _kind(content_type)[:80]
         return Decoded([], Rejection("content-type", f"content type {kind!r} is neither JSON nor msgpack"))
-    kind, split, read_plain, read = way
+    kind, split, read_plain, read_plains, read = way
     try:
         slices = split(body)
     except _Undecodable as exc:
         return Decoded([], Rejection("undecodable", str(exc)))
     if slices is not None and not slices:
         return Decoded([], Rejection("empty", "an empty list: no event in it"))
+    parts = [body] if slices is None else slices
     try:
-        return Decoded(
-            [_event(data, read_plain(data), kind, headers) for data in ((body,) if slices is None else slices)]
-        )
+        plains = [read_plain(body)] if slices is None else read_plains(body)
+        return Decoded(list(map(_event, parts, plains, repeat(kind), repeat(headers))))
     except (msgspec.DecodeError, RecursionError, ValueError):
         # Something is wrong with one of them, or it is what msgspec does not know.
-        return _decode_each(slices or (body,), kind, read, headers, element=slices is not None)
+        return _decode_each(parts, kind, read, headers, element=slices is not None)
 
 
 def _decode_each(
@@ -122,8 +127,10 @@ def _event(data: bytes, envelope: _Plain, kind: str, headers: Mapping[str, Any])
     source = envelope.hostname or _text(headers.get("hostname")) or UNKNOWN_SOURCE
     subject = envelope.uuid or None
     at = envelope.timestamp
+    digest = _no_bytes.copy()
+    digest.update(data)
     return Event(
-        blake2b(data, digest_size=16).hexdigest(),
+        digest.hexdigest(),
         envelope.type,
         source,
         subject,
@@ -243,14 +250,22 @@ def _way(content_type: str) -> _Way | None:
     """How bodies of this content type are read; None if they are not."""
     kind = _kind(content_type)
     if kind in ("", JSON):
-        return JSON, _split_json, _json_plain, _read_json
+        return JSON, _split_json, _json_plain, _json_plains, _read_json
     if kind in (MSGPACK, "application/msgpack"):
-        return MSGPACK, _split_msgpack, _msgpack_plain, _read_msgpack
+        return MSGPACK, _split_msgpack, _msgpack_plain, _msgpack_plains, _read_msgpack
     return None
 
 
-_Way = tuple[str, Callable[[bytes], "list[bytes] | None"], Callable[[bytes], _Plain], Callable[[bytes], Any]]
-"""The content type of its events, how a list is split, how an event is read that is as it should be, and any other."""
+_Way = tuple[
+    str,
+    Callable[[bytes], "list[bytes] | None"],
+    Callable[[bytes], _Plain],
+    Callable[[bytes], list[_Plain]],
+    Callable[[bytes], Any],
+]
+"""The content type of its events, how a list is split, how an event is read that is as it should be, and a list of
+such events, and any other event.
+"""
 _ways: Mapping[str, _Way] = {name: way for name in ("", JSON, MSGPACK) if (way := _way(name))}
 
 

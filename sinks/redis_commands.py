@@ -14,8 +14,11 @@ from sinks.redis_trim import Trim
 TEMPLATES = 4096
 """Kept at most: one for each worker, type of event and stream."""
 
-Kind = tuple[bytes, str, str, str, bool, bool]
-"""Stream, type, source, content type; whether there is a subject; whether there is a time."""
+SIXTEEN_DIGITS = 10**15
+"""From it on, and up to ten times as much, a number has so many: microseconds of the years 2001 to 2286."""
+
+Kind = tuple[bytes, str, str, str, int | None, int | None]
+"""Stream, type, source, content type; bytes of the subject and of the time, None if there is none."""
 
 
 class EntryPacker:
@@ -35,18 +38,17 @@ class EntryPacker:
         templates = self._templates
         commands: list[bytes] = []
         for event, stream in zip(events, streams, strict=True):
-            subject, at, data, event_id = event.subject, event.time, event.data, event.id.encode()
-            kind = (stream, event.type, event.source, event.content_type, subject is not None, at is not None)
-            values: tuple[bytes | int, ...] = (len(data), data, event_id)
-            if once:
-                values = (event_id, *values)
-            if subject is not None:
-                text = subject.encode()
-                values += (len(text), text)
-            if at is not None:
-                text = b"%d" % at
-                values += (len(text), text)
-            commands.append((templates.get(kind) or self._template(kind)) % values)
+            data, at, event_id = event.data, event.time, event.id.encode()
+            subject = None if event.subject is None else event.subject.encode()
+            length = None if subject is None else len(subject)
+            digits = None if at is None else 16 if SIXTEEN_DIGITS <= at < 10 * SIXTEEN_DIGITS else len(b"%d" % at)
+            kind = (stream, event.type, event.source, event.content_type, length, digits)
+            template = templates.get(kind) or self._template(kind)
+            if subject is None or at is None or once:
+                values = (len(data), data, event_id, *(value for value in (subject, at) if value is not None))
+                commands.append(template % ((event_id, *values) if once else values))
+            else:
+                commands.append(template % (len(data), data, event_id, subject, at))
         return commands
 
     def _trimming(self) -> Sequence[bytes]:
@@ -59,7 +61,7 @@ class EntryPacker:
 
     def _template(self, kind: Kind) -> bytes:
         """The command with `%d` and `%b` where an event has something of its own."""
-        stream, event_type, source, content_type, has_subject, has_time = kind
+        stream, event_type, source, content_type, subject, at = kind
         trimming, once = self._options
         words: list[bytes | _Hole] = [b"XADD", stream, *trimming]
         if once:
@@ -67,10 +69,10 @@ class EntryPacker:
         words += (b"*", b"data", VALUE, b"id", ID, b"type", event_type.encode(), b"source", source.encode())
         if content_type != JSON:
             words += (b"content_type", content_type.encode())
-        if has_subject:
-            words += (b"subject", VALUE)
-        if has_time:
-            words += (b"time", VALUE)
+        if subject is not None:
+            words += (b"subject", _Hole(b"$%d\r\n%%b\r\n" % subject))
+        if at is not None:
+            words += (b"time", _Hole(b"$%d\r\n%%d\r\n" % at))
         template = self._templates[kind] = b"*%d\r\n" % len(words) + b"".join(
             word.text if isinstance(word, _Hole) else b"$%d\r\n%b\r\n" % (len(word), word.replace(b"%", b"%%"))
             for word in words

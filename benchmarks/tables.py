@@ -22,7 +22,7 @@ def summary(race: dict[str, Any]) -> str:
 def drains(found: Figures) -> str:
     """A row for each contender: medians, the spread of the rates, and what that is beside the yardstick."""
     compared = any(one["contender"] == YARDSTICK for one in found)
-    head = ["", "events/s", "slowest to fastest", "CPU an event", "peak memory"]
+    head = ["", "events/s", "slowest to fastest", "CPU an event", "peak memory", "first after"]
     rows = [[*head, f"events/s, {YARDSTICK} = 1", f"CPU, {YARDSTICK} = 1"] if compared else head]
     for name in names(found):
         own = of(found, name)
@@ -33,6 +33,7 @@ def drains(found: Figures) -> str:
             f"{min(rates):,.0f} to {max(rates):,.0f}",
             f"{middle(own, 'cpu_microseconds'):.1f} us",
             f"{middle(own, 'peak_bytes') / 2**20:.0f} MiB",
+            f"{middle(own, 'until_first_seconds'):.2f} s",
         ]
         if compared:
             row += [f"{ratio(found, name, YARDSTICK, key):.2f}" for key in ("events_per_second", "cpu_microseconds")]

@@ -34,6 +34,8 @@ DEFAULTS = {
     "client.id": "celery-event-bridge",
     # An event on its own leaves at once; batches arise from load.
     "linger.ms": "0",
+    # librdkafka's own 5 makes as many small requests of what comes meanwhile, and a request is what costs Kafka.
+    "max.in.flight.requests.per.connection": "2",
     # librdkafka's own 1 MB would refuse what the topic may well take: the broker decides.
     "message.max.bytes": str(64 * 2**20),
     # The topic is made by us, with the settings' partitions, and not by whoever asks for it first.

@@ -105,6 +105,11 @@ class Events:
             self._fetch()
 
     @property
+    def stopped(self) -> bool:
+        """Whether `stop` or `close` was called."""
+        return self._stopping.is_set()
+
+    @property
     def in_hand(self) -> int:
         """How many records are fetched and not handed out."""
         return len(self._records) - self._at

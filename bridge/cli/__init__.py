@@ -14,6 +14,7 @@ import click
 from bridge import __version__
 
 COMMANDS = {
+    "audit": "Say what is missing, doubled or late in the stream.",
     "check": "Validate the settings, connect to both ends, say what is wrong.",
     "queues": "Declare the queues, look at them, migrate, remove them.",
     "rejected": "List, show, requeue, purge what could not be forwarded.",

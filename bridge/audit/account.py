@@ -1,0 +1,223 @@
+"""What workers say of themselves against what is there: heartbeats' `processed`, and the task-started events. Pure.
+
+`processed` counts the tasks that a process has accepted since its start, and each of them has a task-started: the count
+is raised, then the event is made. Both are put in order by the process's own Lamport clock, so that neither the order in
+the stream nor a clock that was set matters. With a pool of threads a heartbeat may fall between the two: then the count
+is ahead for a moment. What is missing stays missing, so only what never comes right again counts.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Sequence
+
+import msgspec
+
+EDGE = 1_000_000
+"""Microseconds between a count and its event, at most: an ack to the broker lies between them."""
+
+
+class Stretch(msgspec.Struct):
+    """So many task-started events are missing between two heartbeats of a process."""
+
+    worker: str
+    pid: int
+    start: int
+    """Time of the heartbeat before, in microseconds since 1970 UTC."""
+    end: int
+    """Time of the heartbeat after."""
+    missing: int
+
+
+class Beat(msgspec.Struct, gc=False, frozen=True, order=True):
+    """A worker-online, -heartbeat or -offline."""
+
+    order: int
+    """Lamport's clock, or the time where it has none."""
+    time: int
+    stored: int
+    processed: int
+    active: int
+    """-1 where it does not say."""
+
+
+class Life:
+    """One process from its start to its end. A process that comes back under the same id is another life."""
+
+    def __init__(self, worker: str, pid: int) -> None:
+        self.worker = worker
+        self.pid = pid
+        self._beats: list[Beat] = []
+        self._orders, self._times = array("q"), array("q")
+        """Of the task-started events, as they came."""
+        self.anchored = False
+        """Whether it came up in what was read: then every event of its is there, or missing."""
+        self.began: int | None = None
+        """Time of its first heartbeat."""
+        self.latest: Beat | None = None
+        """By its order."""
+        self.offline = False
+        self._idle = -1
+        """Time of the last folded heartbeat that had no task active; -1: none."""
+        self._carry = 0
+        """How far the count was ahead at the heartbeat that all before was folded into."""
+        self._settled: list[Stretch] = []
+        self._forgotten = 0
+        """Missing in stretches that are not in `_settled` any more."""
+        self._late = 0
+        """Starts that came after their stretch was folded."""
+        self._folded_at = -1
+        """The order up to which all is folded."""
+        self._counted = 0
+        """`processed` there."""
+        self._exact = False
+        """Whether what comes after is compared from a known point on."""
+        self._since: int | None = None
+        """When that was."""
+        self.starts = 0
+
+    def beat(self, beat: Beat, *, first: bool, offline: bool) -> None:
+        """Take note of one."""
+        if beat.processed == 0:
+            self._exact = True
+            self.anchored = self.anchored or first
+        if self.began is None or beat.time < self.began:
+            self.began = beat.time
+            if self._folded_at < 0:
+                self._since = beat.time
+        if self.latest is None or beat.order >= self.latest.order:
+            self.latest = beat
+            self.offline = offline
+        if beat.order > self._folded_at:
+            self._beats.append(beat)
+
+    def start(self, order: int, time: int) -> None:
+        """A task-started."""
+        self.starts += 1
+        if order <= self._folded_at:
+            self._late += 1
+            return
+        self._orders.append(order)
+        self._times.append(time)
+
+    def take_from(self, other: Life, began: int) -> None:
+        """The starts of this life that came before its first heartbeat and were taken for the other's."""
+        kept = [(order, at) for order, at in zip(other._orders, other._times, strict=True) if at < began]
+        for order, at in zip(other._orders, other._times, strict=True):
+            if at >= began:
+                self.start(order, at)
+        other.starts -= len(other._orders) - len(kept)
+        other._orders = array("q", [order for order, _ in kept])
+        other._times = array("q", [at for _, at in kept])
+
+    def idle_at(self, horizon: int) -> int:
+        """Time of its last heartbeat, of those stored until then, that had no task active; -1: there is none."""
+        return max(self._idle, max((one.time for one in self._beats if not one.active and one.stored <= horizon), default=-1))
+
+    def last_beat(self, horizon: int) -> Beat | None:
+        """Of those stored until then and not folded."""
+        return max((beat for beat in self._beats if beat.stored <= horizon), default=None)
+
+    def forget_before(self, begin: int) -> None:
+        """What is older is not whole: others of its events are not there any more."""
+        if self.began is not None and self.began < begin:
+            self._beats = [beat for beat in self._beats if beat.time >= begin]
+            self.anchored = self._exact = False
+
+    def missing(self, horizon: int) -> tuple[int, list[Stretch]]:
+        """How many starts are missing, and where, by the heartbeats stored until `horizon`; late ones taken off."""
+        _, values, beats = self._ahead(horizon)
+        found = list(self._settled)
+        before, began = self._base(values), self._since or 0
+        for value, beat in zip(values, beats, strict=True):
+            if value > before:
+                _add(found, Stretch(self.worker, self.pid, began, beat.time, value - before))
+                before = value
+            began = beat.time
+        late = self._late
+        while late > 0 and found:
+            taken = min(late, found[0].missing)
+            late -= taken
+            found[0].missing -= taken
+            if not found[0].missing:
+                found.pop(0)
+        forgotten = max(0, self._forgotten - late)
+        return forgotten + sum(one.missing for one in found), found
+
+    def fold(self, until: int, keep: int = 1000) -> None:
+        """Forget the heartbeats stored until then, and the starts before the last of them, but for what is missing."""
+        raw, values, beats = self._ahead(until)
+        if len(beats) < 2:
+            return
+        late, self._late = self._late, 0
+        _, self._settled = self.missing(until)
+        self._late = late
+        self._forgotten += sum(one.missing for one in self._settled[:-keep])
+        del self._settled[:-keep]
+        last = beats[-1]
+        self._idle = max([self._idle, *(beat.time for beat in beats if not beat.active)])
+        self._carry = raw[-1] - max(values[-1], self._base(values))
+        self._beats = [beat for beat in self._beats if beat.order > last.order]
+        orders, times = self._orders, self._times
+        keeping = [place for place, order in enumerate(orders) if order > last.order]
+        self._counted = last.processed
+        self._orders = array("q", [orders[place] for place in keeping])
+        self._times = array("q", [times[place] for place in keeping])
+        self._folded_at = last.order
+        self._exact = True
+        self._since = last.time
+
+    def _base(self, values: Sequence[int]) -> int:
+        """What counts as nothing missing. Of a process that ran before, its first two heartbeats tell."""
+        if self._exact or not values:
+            return 0
+        return values[min(1, len(values) - 1)]
+
+    def _ahead(self, horizon: int) -> tuple[list[int], list[int], list[Beat]]:
+        """At each heartbeat, how far its count is ahead of the starts; of that, what stays so; and the heartbeats."""
+        beats, highest = [], -1
+        for beat in sorted(self._beats):
+            # A count that falls within a life is nonsense.
+            if beat.stored <= horizon and beat.processed >= highest:
+                beats.append(beat)
+                highest = beat.processed
+        if not beats:
+            return [], [], []
+        orders = sorted(self._orders)
+        counted, seen = self._counted, 0
+        if not self._exact:
+            counted, seen = beats[0].processed, bisect_left(orders, beats[0].order)
+        raw = [beat.processed - counted - (bisect_left(orders, beat.order) - seen) + self._carry for beat in beats]
+        return raw, _lasting(raw, self._just_after(beats[-1])), beats
+
+    def _just_after(self, beat: Beat) -> int:
+        """Starts whose count may be in a heartbeat that is before them."""
+        starts = zip(self._orders, self._times, strict=True)
+        return sum(1 for order, at in starts if order >= beat.order and at <= beat.time + EDGE)
+
+
+def _lasting(raw: Sequence[int], just_after: int) -> list[int]:
+    """Of each value, what no later one takes back; a single low one between two others, and an edge, do not count."""
+    values = list(raw)
+    if just_after:
+        before = values[-2] if len(values) > 1 else 0
+        values[-1] = max(min(before, values[-1]), values[-1] - just_after)
+    lowest = values[-1]
+    found = [lowest]
+    for place in range(len(values) - 2, -1, -1):
+        value = values[place]
+        if place:
+            value = max(value, min(values[place - 1], values[place + 1]))
+        lowest = min(lowest, value)
+        found.append(lowest)
+    found.reverse()
+    return found
+
+
+def _add(found: list[Stretch], stretch: Stretch) -> None:
+    """Stretches that touch are one."""
+    if found and found[-1].end == stretch.start:
+        found[-1] = Stretch(stretch.worker, stretch.pid, found[-1].start, stretch.end, found[-1].missing + stretch.missing)
+    else:
+        found.append(stretch)

@@ -17,6 +17,9 @@ import msgspec
 EDGE = 1_000_000
 """Microseconds between a count and its event, at most: an ack to the broker lies between them."""
 
+BUSY = 5
+"""Heartbeats in a row of which one, at least, is not between a count and its event."""
+
 
 class Stretch(msgspec.Struct):
     """So many task-started events are missing between two heartbeats of a process."""
@@ -201,7 +204,7 @@ def _lasting(raw: Sequence[int], just_after: int) -> list[int]:
     """Of each value, what no later one takes back; a single low one between two others, and an edge, do not count."""
     values = list(raw)
     if just_after:
-        before = values[-2] if len(values) > 1 else 0
+        before = min(values[-1 - BUSY : -1], default=0)
         values[-1] = max(min(before, values[-1]), values[-1] - just_after)
     lowest = values[-1]
     found = [lowest]

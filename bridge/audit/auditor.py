@@ -146,7 +146,7 @@ class Auditor:
             self._count(one)
             self._look_at(one, partition)
         if one.type in BEATS:
-            if early_enough:
+            if within:
                 self._workers.beat(one)
         elif one.type in TYPES:
             if one.type == "task-started" and (early_enough or (time or 0) < (until or 0) + EDGE):

@@ -25,6 +25,7 @@ class _Fields(msgspec.Struct, gc=False):
     active: Any = None
     runtime: Any = None
     retries: Any = None
+    exception: Any = None
 
 
 _decoder = msgspec.json.Decoder(_Fields)
@@ -54,6 +55,8 @@ class Fact(msgspec.Struct, gc=False):
     """Of a task-succeeded: seconds."""
     retries: int | None = None
     """Of a task-sent or -received: runs that there were before."""
+    refused: bool = False
+    """Of a task-failed: the worker knows no task of that name, so it neither received nor started it."""
     problem: str | None = None
     """Why it cannot be decoded, where it cannot."""
 
@@ -77,6 +80,7 @@ def fact(record: Record) -> Fact:
         found.name = fields.name
     if _is_number(fields.runtime) and fields.runtime >= 0:
         found.runtime = float(fields.runtime)
+    found.refused = isinstance(fields.exception, str) and fields.exception.startswith("NotRegistered(")
     found.retries = _count(fields.retries)
     return found
 

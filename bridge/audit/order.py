@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 from bridge.audit.facts import Fact
+from bridge.audit.tasks import TYPES
 
+WORKERS_OWN = TYPES - {"task-sent"}
 IDS = 200_000
 """Ids that are remembered at least; at most twice as many."""
 SENDERS = 50_000
@@ -38,7 +40,8 @@ class Inversions:
     """Which events come after a later one of the same process, in the same partition.
 
     By Lamport's clock, if the time says the same: neither a clock that is set nor a process that starts again inverts
-    anything. Celery publishes heartbeats at once and tasks' events in lists, so each kind has an order of its own.
+    anything. A worker publishes a task's events in lists, and heartbeats, task-sent and custom events at once, so these
+    have an order of their own.
     """
 
     def __init__(self, size: int = SENDERS) -> None:
@@ -50,7 +53,7 @@ class Inversions:
         """Microseconds by which it is earlier than the latest before it, or None where it is in order."""
         if fact.clock is None or fact.time is None:
             return None
-        key = (partition, fact.worker, fact.pid, fact.type.partition("-")[0])
+        key = (partition, fact.worker, fact.pid, "" if fact.type in WORKERS_OWN else fact.type)
         latest = self._young.get(key) or self._old.get(key)
         if latest is not None and fact.clock < latest[0] and fact.time <= latest[1]:
             return latest[1] - fact.time

@@ -1,7 +1,7 @@
-"""Which of a task's events are there. A task is forgotten as soon as it is complete, so that memory is for the others.
+"""Which of a task's events are there. A task is forgotten once it is complete, so that memory is for the others.
 
 A run of a task has a task-received, a task-started and an end: succeeded, failed or retried. A task that is revoked,
-rejected or cancelled may have no start, one that is revoked no task-received either. Pure.
+rejected or cancelled may have no start, one that is revoked or unknown to the worker no task-received either. Pure.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ ENDS = frozenset({"task-succeeded", "task-failed", "task-retried"})
 OTHER_ENDS = frozenset({"task-revoked", "task-rejected", "task-cancelled"})
 """One that ends so need not."""
 TYPES = ENDS | OTHER_ENDS | {"task-sent", "task-received", "task-started"}
+RECENT = 20_000
+"""Complete tasks that are remembered, at least; at most twice as many."""
 MOST = 1_000_000
 """Tasks that are not complete and remembered all the same, at most; past it the oldest tenth is given up."""
 
@@ -33,8 +35,11 @@ class Task(msgspec.Struct, gc=False):
     received: int = 0
     """How often."""
     started: int = 0
-    ended: int = 0
+    retried: int = 0
+    final: int = 0
+    """Succeeded or failed: once a task, but Celery says so twice of one that ran out of time."""
     other: int = 0
+    """Revoked, rejected, cancelled or unknown to the worker."""
     received_at: int | None = None
     """The last time, in microseconds since 1970 UTC."""
     started_at: int | None = None
@@ -47,20 +52,32 @@ class Task(msgspec.Struct, gc=False):
     """That event."""
     last: int = 0
     """When the latest event was stored."""
+    starter: tuple[str, int | None] | None = None
+    """The worker and process id of the last start."""
     moved: bool = False
     """Whether its starts are of more than one process."""
 
     @property
+    def ends(self) -> int:
+        """All of them."""
+        return self.retried + self.final + self.other
+
+    @property
+    def runs(self) -> int:
+        """Runs that had begun, by their ends."""
+        return self.retried + min(1, self.final)
+
+    @property
     def over(self) -> bool:
         """Whether its last run has ended."""
-        if not self.ended and not self.other:
+        if not self.ends:
             return False
         return self.started_at is None or self.ended_at is None or self.ended_at >= self.started_at
 
     @property
     def complete(self) -> bool:
-        """Whether nothing more is to come of the runs that are known."""
-        return self.received >= self.started == self.ended > 0 and not self.other
+        """Whether nothing is missing of the runs that are known."""
+        return 0 < self.runs <= self.started <= min(self.ends, self.received)
 
 
 class Tasks:
@@ -68,6 +85,8 @@ class Tasks:
 
     def __init__(self) -> None:
         self._tasks: dict[str, Task] = {}
+        self._complete: tuple[dict[str, Task], dict[str, Task]] = ({}, {})
+        """For a while, since more may come: the younger ones and the older ones."""
         self.given_up = 0
         """Tasks that were forgotten though nothing says what became of them: there were too many."""
 
@@ -84,12 +103,20 @@ class Tasks:
         """An event of a task."""
         if fact.uuid is None:
             return
-        task = self._tasks.get(fact.uuid)
-        if task is None:
-            task = self._tasks[fact.uuid] = Task(fact.uuid)
+        task = self._tasks.pop(fact.uuid, None) or self._again(fact.uuid) or Task(fact.uuid)
         _take(task, fact)
-        if task.complete:
-            del self._tasks[fact.uuid]
+        if not task.complete:
+            self._tasks[fact.uuid] = task
+            return
+        young, _ = self._complete
+        young[fact.uuid] = task
+        if len(young) >= RECENT:
+            self._complete = ({}, young)
+
+    def _again(self, uuid: str) -> Task | None:
+        """One that was complete, and has gone on."""
+        young, old = self._complete
+        return young.pop(uuid, None) or old.pop(uuid, None)
 
     def settle(self, until: int, judge: Callable[[Task], None]) -> None:
         """Hand over and forget the tasks that are over, and of which nothing was stored since `until`."""
@@ -121,11 +148,17 @@ def _take(task: Task, fact: Fact) -> None:
         task.received_at = max(time, task.received_at or 0)
     elif kind == "task-started":
         task.started += 1
-        task.moved = task.moved or (task.started > 1 and (fact.worker, fact.pid) != (task.worker, task.pid))
+        starter = (fact.worker, fact.pid)
+        task.moved = task.moved or (task.starter is not None and task.starter != starter)
+        task.starter = starter
         task.started_at = max(time, task.started_at or 0)
     else:
-        task.ended += kind in ENDS
-        task.other += kind in OTHER_ENDS
+        if kind in OTHER_ENDS or fact.refused:
+            task.other += 1
+        elif kind == "task-retried":
+            task.retried += 1
+        else:
+            task.final += 1
         task.ended_at = max(time, task.ended_at or 0)
         if fact.runtime is not None:
             task.begun_at = time - round(fact.runtime * 1e6)

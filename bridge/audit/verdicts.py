@@ -88,17 +88,17 @@ class Headings:
 
     def judge(self, task: Task) -> None:
         """Put a task that is over under the headings that it belongs to."""
-        starts = max(0, task.ended - task.started)
-        received = max(0, task.started - task.received, task.ended - task.received)
+        starts = max(0, task.runs - task.started)
+        received = max(0, task.started - task.received, task.runs - task.received)
         whole = self._is_whole(task)
-        begun_within = task.ended == 1 and task.begun_at is not None and task.begun_at >= self.begin + MARGIN
+        begun_within = task.runs == 1 and task.begun_at is not None and task.begun_at >= self.begin + MARGIN
         certain = whole or begun_within
         (self.starts if certain else self.before).add(task, starts)
         (self.received if whole else self.before).add(task, received)
         # Runs on several workers: one of them may have been killed, and then sent no end.
         if not task.moved:
-            self.ends.add(task, max(0, task.started - task.ended - task.other))
-        self.names.add(task, int(task.name is None))
+            self.ends.add(task, max(0, task.started - task.ends))
+        self.names.add(task, int(task.name is None and (task.runs > 0 or task.started > 0)))
 
     def _is_whole(self, task: Task) -> bool:
         """Whether the task's first event is within the period, be it there or missing."""

@@ -1,0 +1,120 @@
+"""A Celery app whose workers are audited: tasks that end in every way, and one that runs for as long as it is told."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from celery import Celery, Task
+from celery.exceptions import Reject
+
+from tests.bridges import clean_environment, die_with_parent
+
+app = Celery("audited", broker=os.environ.get("AUDITED_BROKER", "amqp://"), backend=os.environ.get("AUDITED_BACKEND"))
+app.conf.update(
+    task_send_sent_event=True,
+    broker_connection_retry_on_startup=True,
+    worker_hijack_root_logger=False,
+    worker_prefetch_multiplier=4,
+)
+
+
+@app.task
+def add(one: int, other: int) -> int:
+    """Succeed."""
+    return one + other
+
+
+@app.task
+def fail() -> None:
+    """Fail."""
+    raise ValueError("on purpose")
+
+
+@app.task(bind=True, max_retries=1, default_retry_delay=0)
+def again(self: Task) -> None:
+    """Be retried once, and fail."""
+    raise self.retry(exc=KeyError("again"))
+
+
+@app.task(acks_late=True)
+def reject() -> None:
+    """Be rejected."""
+    raise Reject("on purpose", requeue=False)
+
+
+@app.task
+def nap(seconds: float) -> float:
+    """Take some time."""
+    time.sleep(seconds)
+    return seconds
+
+
+@app.task(acks_late=True)
+def late_nap(seconds: float) -> float:
+    """Take some time, and be run again where the worker is killed."""
+    time.sleep(seconds)
+    return seconds
+
+
+class Worker:
+    """`celery worker -E` of this app."""
+
+    def __init__(
+        self, broker: str, log: Path, pool: str = "prefork", name: str = "w1@audited", backend: str = "", concurrency: int = 2
+    ) -> None:
+        self.log = log
+        command = [sys.executable, "-m", "celery", "-A", "tests.audited", "worker", "-E", "-n", name]
+        command += ["-P", pool, "-c", str(concurrency), "--without-gossip", "--without-mingle"]
+        environment = clean_environment() | {"AUDITED_BROKER": broker, "C_FORCE_ROOT": "1"}
+        if backend:
+            environment["AUDITED_BACKEND"] = backend
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                preexec_fn=die_with_parent,
+                start_new_session=True,
+            )
+
+    def stop(self, timeout: float = 30) -> int:
+        """A warm shutdown: it finishes its tasks and says good-bye."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout)
+
+    def kill(self) -> None:
+        """SIGKILL, its pool's processes too."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(10)
+
+
+class Client:
+    """Sends tasks from this process."""
+
+    def __init__(self, broker: str, backend: str | None = None) -> None:
+        self.app = Celery("client", broker=broker, backend=backend)
+        self.app.conf.task_send_sent_event = True
+
+    def send(self, name: str, *arguments: object) -> str:
+        """One task; returns its uuid."""
+        return str(self.app.send_task(f"tests.audited.{name}", arguments).id)
+
+    def mixed(self, count: int) -> None:
+        """Tasks that end in every way, most of them well."""
+        with self.app.producer_or_acquire() as producer:
+            for number in range(count):
+                name = {7: "fail", 11: "again", 13: "reject"}.get(number % 20, "add")
+                arguments = (number, 1) if name == "add" else ()
+                self.app.send_task(f"tests.audited.{name}", arguments, producer=producer)
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self.app.close()

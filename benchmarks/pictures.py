@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from html import escape
 from statistics import median
 from typing import Any
 
 from benchmarks.contenders import OURS
 from benchmarks.tables import Figures, names, of
+from bridge.svg import FAINT, INK, OTHER, OWN, line, svg, text
 
 LABELS, PANEL, GAP, ROW, HEAD = 240, 270, 80, 26, 44
 """Pixels: the names on the left, one panel, the room for a figure beside it, a row, and what is above the first."""
-OWN, OTHER, INK, FAINT = "#1f6feb", "#9aa4b1", "#1b1f24", "#d8dee4"
 LINES = ("#1f6feb", "#9a6700", "#1a7f37", "#cf222e")
 CURVE = ("50", "75", "90", "95", "99", "99.5", "99.9", "100")
 WIDTH, HEIGHT = 760, 360
@@ -31,14 +30,14 @@ def bars(race: dict[str, Any]) -> str:
     found = race["found"]
     rows = names(found)
     height = HEAD + ROW * len(rows) + 10
-    parts = [_text(10, 20, race["title"], weight="bold")]
+    parts = [text(10, 20, race["title"], weight="bold")]
     for row, name in enumerate(rows):
-        parts.append(_text(LABELS - 8, HEAD + ROW * row + 17, name, anchor="end"))
+        parts.append(text(LABELS - 8, HEAD + ROW * row + 17, name, anchor="end"))
     for place, (key, title) in enumerate((("events_per_second", "events/s"), ("cpu_microseconds", "us CPU an event"))):
         left = LABELS + place * (PANEL + GAP)
-        parts.append(_text(left, 36, title))
+        parts.append(text(left, 36, title))
         parts += _panel(found, rows, key, left, (lambda x: f"{x:,.0f}") if not place else (lambda x: f"{x:.1f}"))
-    return _svg(LABELS + 2 * (PANEL + GAP), height, parts)
+    return svg(LABELS + 2 * (PANEL + GAP), height, parts)
 
 
 def _panel(found: Figures, rows: Sequence[str], key: str, left: float, show: Callable[[float], str]) -> Iterator[str]:
@@ -48,8 +47,8 @@ def _panel(found: Figures, rows: Sequence[str], key: str, left: float, show: Cal
         top, values = HEAD + ROW * row, spread[name]
         colour = OWN if name.startswith(OURS) else OTHER
         yield f'<rect x="{left}" y="{top + 4}" width="{median(values) * scale:.1f}" height="16" fill="{colour}"/>'
-        yield _line(left + min(values) * scale, top + 12, left + max(values) * scale, top + 12, INK)
-        yield _text(left + max(values) * scale + 6, top + 17, show(median(values)))
+        yield line(left + min(values) * scale, top + 12, left + max(values) * scale, top + 12, INK)
+        yield text(left + max(values) * scale + 6, top + 17, show(median(values)))
 
 
 def curves(race: dict[str, Any]) -> str:
@@ -66,36 +65,19 @@ def curves(race: dict[str, Any]) -> str:
     def y(value: float) -> float:
         return HEIGHT - BOTTOM - (math.log10(value) - low) / max(1, high - low) * (HEIGHT - BOTTOM - TOP)
 
-    parts = [_text(10, 20, race["title"], weight="bold")]
+    parts = [text(10, 20, race["title"], weight="bold")]
     for power in range(low, high + 1):
-        parts.append(_line(LEFT, y(10**power), WIDTH - RIGHT, y(10**power), FAINT))
-        parts.append(_text(LEFT - 8, y(10**power) + 4, f"{10**power:g} ms", anchor="end"))
+        parts.append(line(LEFT, y(10**power), WIDTH - RIGHT, y(10**power), FAINT))
+        parts.append(text(LEFT - 8, y(10**power) + 4, f"{10**power:g} ms", anchor="end"))
     for place, point in enumerate(CURVE):
         label = "max" if point == "100" else f"p{point}"
-        parts.append(_text(LEFT + place * step, HEIGHT - BOTTOM + 20, label, anchor="middle"))
+        parts.append(text(LEFT + place * step, HEIGHT - BOTTOM + 20, label, anchor="middle"))
     for number, (name, values) in enumerate(lines.items()):
         colour = LINES[number % len(LINES)]
         points = " ".join(f"{LEFT + place * step:.1f},{y(value):.1f}" for place, value in enumerate(values))
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts.append(
-            _line(WIDTH - RIGHT + 14, TOP + 12 + 22 * number, WIDTH - RIGHT + 34, TOP + 12 + 22 * number, colour)
+            line(WIDTH - RIGHT + 14, TOP + 12 + 22 * number, WIDTH - RIGHT + 34, TOP + 12 + 22 * number, colour)
         )
-        parts.append(_text(WIDTH - RIGHT + 40, TOP + 16 + 22 * number, name))
-    return _svg(WIDTH + 40, HEIGHT - BOTTOM + 36, parts)
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, colour: str) -> str:
-    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" stroke-width="1.5"/>'
-
-
-def _text(x: float, y: float, text: str, *, anchor: str = "start", weight: str = "normal") -> str:
-    style = f'text-anchor="{anchor}" font-weight="{weight}" fill="{INK}"'
-    return f'<text x="{x:.1f}" y="{y:.1f}" {style}>{escape(text)}</text>'
-
-
-def _svg(width: float, height: float, parts: Sequence[str]) -> str:
-    size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="13">'
-    # A ground of its own: a page may be dark.
-    ground = f'<rect width="{width}" height="{height}" fill="#ffffff"/>'
-    return "\n".join([head, ground, *parts, "</svg>"]) + "\n"
+        parts.append(text(WIDTH - RIGHT + 40, TOP + 16 + 22 * number, name))
+    return svg(WIDTH + 40, HEIGHT - BOTTOM + 36, parts)

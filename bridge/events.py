@@ -110,6 +110,11 @@ class Events:
         return self._stopping.is_set()
 
     @property
+    def reason(self) -> str | None:
+        """Why the stream is away, while it is."""
+        return None if self._away_since is None else self._reason
+
+    @property
     def in_hand(self) -> int:
         """How many records are fetched and not handed out."""
         return len(self._records) - self._at

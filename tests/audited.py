@@ -65,7 +65,13 @@ class Worker:
     """`celery worker -E` of this app."""
 
     def __init__(
-        self, broker: str, log: Path, pool: str = "prefork", name: str = "w1@audited", backend: str = "", concurrency: int = 2
+        self,
+        broker: str,
+        log: Path,
+        pool: str = "prefork",
+        name: str = "w1@audited",
+        backend: str = "",
+        concurrency: int = 2,
     ) -> None:
         self.log = log
         command = [sys.executable, "-m", "celery", "-A", "tests.audited", "worker", "-E", "-n", name]

@@ -66,8 +66,6 @@ class Life:
         self._carry = 0
         """How far the count was ahead at the heartbeat that all before was folded into."""
         self._settled: list[Stretch] = []
-        self._forgotten = 0
-        """Missing in stretches that are not in `_settled` any more."""
         self._late = 0
         """Starts that came after their stretch was folded."""
         self._folded_at = -1
@@ -114,9 +112,16 @@ class Life:
         other._orders = array("q", [order for order, _ in kept])
         other._times = array("q", [at for _, at in kept])
 
+    @property
+    def accounted(self) -> bool:
+        """Whether it has sent a heartbeat."""
+        return self.latest is not None
+
     def idle_at(self, horizon: int) -> int:
         """Time of its last heartbeat, of those stored until then, that had no task active; -1: there is none."""
-        return max(self._idle, max((one.time for one in self._beats if not one.active and one.stored <= horizon), default=-1))
+        return max(
+            self._idle, max((one.time for one in self._beats if not one.active and one.stored <= horizon), default=-1)
+        )
 
     def last_beat(self, horizon: int) -> Beat | None:
         """Of those stored until then and not folded."""
@@ -128,16 +133,15 @@ class Life:
             self._beats = [beat for beat in self._beats if beat.time >= begin]
             self.anchored = self._exact = False
 
-    def missing(self, horizon: int) -> tuple[int, list[Stretch]]:
-        """How many starts are missing, and where, by the heartbeats stored until `horizon`; late ones taken off."""
+    def missing(self, horizon: int, until: int | None = None) -> list[Stretch]:
+        """Where starts are missing, by the heartbeats stored until `horizon`; late ones are taken off.
+
+        Those from after `until` have a say too, but what went missing after it is not counted.
+        """
         _, values, beats = self._ahead(horizon)
-        found = list(self._settled)
-        before, began = self._base(values), self._since or 0
-        for value, beat in zip(values, beats, strict=True):
-            if value > before:
-                _add(found, Stretch(self.worker, self.pid, began, beat.time, value - before))
-                before = value
-            began = beat.time
+        if until is not None:
+            beats = [beat for beat in beats if beat.time <= until]
+        found = self._found(values, beats)
         late = self._late
         while late > 0 and found:
             taken = min(late, found[0].missing)
@@ -145,31 +149,47 @@ class Life:
             found[0].missing -= taken
             if not found[0].missing:
                 found.pop(0)
-        forgotten = max(0, self._forgotten - late)
-        return forgotten + sum(one.missing for one in found), found
+        return found
 
     def fold(self, until: int, keep: int = 1000) -> None:
         """Forget the heartbeats stored until then, and the starts before the last of them, but for what is missing."""
-        raw, values, beats = self._ahead(until)
-        if len(beats) < 2:
-            return
-        late, self._late = self._late, 0
-        _, self._settled = self.missing(until)
-        self._late = late
-        self._forgotten += sum(one.missing for one in self._settled[:-keep])
-        del self._settled[:-keep]
-        last = beats[-1]
-        self._idle = max([self._idle, *(beat.time for beat in beats if not beat.active)])
-        self._carry = raw[-1] - max(values[-1], self._base(values))
+        raw, values, beats = self._ahead(None)
+        count = sum(1 for beat in beats if beat.stored <= until)
+        if not self.accounted:
+            self._forget_starts(until)
+        if count < 2:
+            return  # the first two of a process that ran before are what it is measured by
+        last = beats[count - 1]
+        self._settled = self._found(values, beats[:count])
+        while len(self._settled) > keep:
+            self._settled[:2] = [_joined(self._settled[0], self._settled[1])]
+        self._idle = max([self._idle, *(beat.time for beat in beats[:count] if not beat.active)])
+        self._carry = raw[count - 1] - max(values[count - 1], self._base(values))
         self._beats = [beat for beat in self._beats if beat.order > last.order]
-        orders, times = self._orders, self._times
-        keeping = [place for place, order in enumerate(orders) if order > last.order]
-        self._counted = last.processed
-        self._orders = array("q", [orders[place] for place in keeping])
-        self._times = array("q", [times[place] for place in keeping])
-        self._folded_at = last.order
-        self._exact = True
-        self._since = last.time
+        keeping = [place for place, order in enumerate(self._orders) if order > last.order]
+        self._orders = array("q", [self._orders[place] for place in keeping])
+        self._times = array("q", [self._times[place] for place in keeping])
+        self._counted, self._since, self._folded_at, self._exact = last.processed, last.time, last.order, True
+
+    def _forget_starts(self, until: int) -> None:
+        """Of a process without any heartbeat, which nothing will ever be compared with."""
+        keeping = [place for place, at in enumerate(self._times) if at >= until]
+        self._orders = array("q", [self._orders[place] for place in keeping])
+        self._times = array("q", [self._times[place] for place in keeping])
+
+    def _found(self, values: Sequence[int], beats: Sequence[Beat]) -> list[Stretch]:
+        """Stretches in which the value grows, after those that were put away."""
+        found = [msgspec.structs.replace(one) for one in self._settled]
+        before, began = self._base(values), self._since or 0
+        for value, beat in zip(values, beats, strict=False):
+            if value > before:
+                stretch = Stretch(self.worker, self.pid, began, beat.time, value - before)
+                if found and found[-1].end == stretch.start:
+                    stretch = _joined(found.pop(), stretch)
+                found.append(stretch)
+                before = value
+            began = beat.time
+        return found
 
     def _base(self, values: Sequence[int]) -> int:
         """What counts as nothing missing. Of a process that ran before, its first two heartbeats tell."""
@@ -177,12 +197,12 @@ class Life:
             return 0
         return values[min(1, len(values) - 1)]
 
-    def _ahead(self, horizon: int) -> tuple[list[int], list[int], list[Beat]]:
+    def _ahead(self, horizon: int | None) -> tuple[list[int], list[int], list[Beat]]:
         """At each heartbeat, how far its count is ahead of the starts; of that, what stays so; and the heartbeats."""
         beats, highest = [], -1
         for beat in sorted(self._beats):
             # A count that falls within a life is nonsense.
-            if beat.stored <= horizon and beat.processed >= highest:
+            if (horizon is None or beat.stored <= horizon) and beat.processed >= highest:
                 beats.append(beat)
                 highest = beat.processed
         if not beats:
@@ -218,9 +238,5 @@ def _lasting(raw: Sequence[int], just_after: int) -> list[int]:
     return found
 
 
-def _add(found: list[Stretch], stretch: Stretch) -> None:
-    """Stretches that touch are one."""
-    if found and found[-1].end == stretch.start:
-        found[-1] = Stretch(stretch.worker, stretch.pid, found[-1].start, stretch.end, found[-1].missing + stretch.missing)
-    else:
-        found.append(stretch)
+def _joined(one: Stretch, other: Stretch) -> Stretch:
+    return Stretch(one.worker, one.pid, one.start, other.end, one.missing + other.missing)

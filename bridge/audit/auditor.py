@@ -6,7 +6,6 @@ from collections.abc import Callable, Hashable, Sequence
 
 import msgspec
 
-from bridge.audit.account import EDGE
 from bridge.audit.delays import Delays
 from bridge.audit.facts import Fact, fact
 from bridge.audit.order import Duplicates, Inversions
@@ -16,6 +15,8 @@ from bridge.audit.verdicts import Heading, Headings, Open, unfinished
 from bridge.audit.workers import BEATS, MARGIN, Workers
 from bridge.contract import Record
 
+CONFIRMING = 30_000_000
+"""Microseconds after the period, whose heartbeats have a say in what went missing at its end."""
 TIDY_EVERY = 50_000
 """Events between two times of forgetting."""
 KINDS = 10_000
@@ -97,7 +98,9 @@ class Auditor:
         for task in self._tasks.over(horizon):
             judge(task)
         open_tasks = self._open(horizon)
-        stretches = self._workers.missing(horizon) if self._has({"task-started", "worker-heartbeat"}) else []
+        stretches = (
+            self._workers.missing(horizon, wanted.until) if self._has({"task-started", "worker-heartbeat"}) else []
+        )
         missing: dict[str, int] = {}
         for stretch in stretches:
             missing[stretch.worker] = missing.get(stretch.worker, 0) + stretch.missing
@@ -119,7 +122,9 @@ class Auditor:
             before=headings.before,
             names=headings.names,
             open=open_tasks,
-            waiting_to_be_received=sum(1 for task in self._tasks if task.sent and not task.received and not task.started),
+            waiting_to_be_received=sum(
+                1 for task in self._tasks if task.sent and not task.received and not task.started
+            ),
             excess=self._excess(open_tasks, horizon),
             duplicates=self._duplicates,
             inversions=dict(self._inversions),
@@ -145,11 +150,12 @@ class Auditor:
         if within:
             self._count(one)
             self._look_at(one, partition)
+        confirms = until is not None and time is not None and until <= time < until + CONFIRMING
         if one.type in BEATS:
-            if within:
+            if within or confirms:
                 self._workers.beat(one)
         elif one.type in TYPES:
-            if one.type == "task-started" and (early_enough or (time or 0) < (until or 0) + EDGE):
+            if one.type == "task-started" and (early_enough or confirms):
                 self._workers.start(one)
             # What comes after the period ends what was there before, and begins nothing.
             if early_enough or (one.uuid or "") in self._tasks:

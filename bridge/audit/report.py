@@ -69,8 +69,14 @@ class Report(msgspec.Struct):
     @property
     def missing_ends(self) -> int:
         """Ends that are certain to be missing: by the tasks, by their workers, or by the live system."""
-        told = sum(1 for task in self.open if task.state == "ended" or task.live_ended)
-        return self.ends.events + told + sum(one.without_end - one.active for one in self.excess)
+        told = [task for task in self.open if task.certainly_ended]
+        extra = 0
+        for one in self.excess:
+            here = sum(
+                1 for task in told if task.state == "running" and (task.worker, task.pid) == (one.worker, one.pid)
+            )
+            extra += max(0, one.without_end - one.active - here)
+        return self.ends.events + len(told) + extra
 
     @property
     def missing(self) -> bool:
@@ -131,9 +137,7 @@ class Report(msgspec.Struct):
                 "given_up": self.given_up,
             },
             "duplicates": self.duplicates,
-            "inversions": {
-                worker: msgspec.to_builtins(one) for worker, one in sorted(self.inversions.items())
-            },
+            "inversions": {worker: msgspec.to_builtins(one) for worker, one in sorted(self.inversions.items())},
             "delays": {
                 "events": self.delays.count,
                 "before_their_time": self.delays.ahead,

@@ -44,6 +44,11 @@ class Open(msgspec.Struct):
     live_ended: bool = False
     """Whether the live system has it ended before what was judged."""
 
+    @property
+    def certainly_ended(self) -> bool:
+        """Whether its end is missing, by its worker or by the live system."""
+        return self.state == "ended" or self.live_ended
+
 
 class Heading:
     """Tasks under one heading: all are counted, the first are listed."""
@@ -125,9 +130,12 @@ def unfinished(task: Task, workers: Workers, horizon: int) -> Open | None:
     found = Open(task.uuid, task.name, task.worker, task.pid, at, "running" if task.started else "waiting")
     life = None if task.pid is None else workers.life(task.worker, task.pid, at)
     if life is None or life.latest is None:
+        found.state = "gone" if workers.replaced(task.worker, at) else found.state
         return found
     if task.started and life.idle_at(horizon) >= at + MARGIN:
         found.state = "ended"
-    elif life.offline or workers.replaced(life, at) or life.latest.stored < horizon - SILENT:
+    elif (
+        life.offline or workers.replaced(life.worker, max(at, life.began or 0)) or life.latest.stored < horizon - SILENT
+    ):
         found.state = "gone"
     return found

@@ -10,6 +10,8 @@ from bridge.audit.facts import Fact
 BEATS = frozenset({"worker-online", "worker-heartbeat", "worker-offline"})
 SILENT = 60_000_000
 """Microseconds without a heartbeat after which a process counts as gone; Celery sends one every 2 s."""
+LIVES = 10_000
+"""Processes that are remembered at most."""
 MARGIN = 1_000_000
 """Microseconds between a task's begin and the heartbeat that has to know of it."""
 
@@ -21,6 +23,8 @@ class Workers:
         self._lives: dict[tuple[str, int], list[Life]] = {}
         self._newest: dict[str, int] = {}
         """When a worker's newest process began, by the worker's name."""
+        self._past: list[Stretch] = []
+        """Of processes that are forgotten."""
 
     def __iter__(self) -> Iterator[Life]:
         for lives in self._lives.values():
@@ -62,13 +66,13 @@ class Workers:
         """The life of a process that an event of that time belongs to, if it was heard of."""
         return _life_at(self._lives.get((worker, pid), ()), time)
 
-    def replaced(self, life: Life, time: int) -> bool:
-        """Whether the worker of that name has a newer process than one that was there at that time."""
-        return self._newest.get(life.worker, 0) > max(time, life.began or 0)
+    def replaced(self, worker: str, time: int) -> bool:
+        """Whether the worker of that name has a process that began after that time."""
+        return self._newest.get(worker, 0) > time
 
-    def missing(self, horizon: int) -> list[Stretch]:
-        """Where task-started events are missing, by the heartbeats that were stored until then."""
-        found = [stretch for life in self for stretch in life.missing(horizon)[1]]
+    def missing(self, horizon: int, until: int | None = None) -> list[Stretch]:
+        """Where task-started events are missing, by the heartbeats that were stored until `horizon`."""
+        found = self._past + [stretch for life in self for stretch in life.missing(horizon, until)]
         return sorted(found, key=lambda one: (one.start, one.worker, one.pid))
 
     def forget_before(self, begin: int) -> None:
@@ -77,9 +81,16 @@ class Workers:
             life.forget_before(begin)
 
     def fold(self, until: int) -> None:
-        """Forget what is older, but for what is missing."""
+        """Forget what is older, but for what is missing; and of too many processes the oldest."""
         for life in self:
             life.fold(until)
+        if sum(len(lives) for lives in self._lives.values()) > LIVES:
+            ordered = sorted(self, key=lambda life: life.latest.stored if life.latest else 0)
+            for life in ordered[: LIVES // 10]:
+                self._past = (self._past + life.missing(until))[-LIVES:]
+                self._lives[life.worker, life.pid].remove(life)
+            self._lives = {key: lives for key, lives in self._lives.items() if lives}
+            self._newest = {worker: self._newest[worker] for worker, _ in self._lives if worker in self._newest}
 
 
 def _life_at(lives: Sequence[Life], time: int) -> Life | None:

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -21,6 +21,9 @@ from bridge.observe import logs
 from bridge.reader import open_reader
 from bridge.settings_values import duration
 from bridge.since import start
+
+if TYPE_CHECKING:
+    from bridge.audit.live import Live
 
 PATIENCE = 10.0
 """Seconds that a stream may be away before a look at it fails. With `--follow` it is waited for."""
@@ -67,10 +70,21 @@ def audit(ctx: click.Context, **given: Any) -> int:
         give_up_after=None if given["follow"] else PATIENCE,
         options=ctx.meta.get(OPTIONS, {}),
     )
+    if given["plot"]:
+        _writable(ctx, Path(given["plot"]))
+    live = _live(ctx, given["app"])
+    if given["follow"]:
+        from bridge.cli.audit_follow import Follower
+
+        with events, stopping(events.stop):
+            Follower(events, Auditor(wanted), settle).run(chosen.settings.http)
+        return 0
     with events, stopping(events.stop):
         report = _read(events, Auditor(wanted), wanted, settle)
     if report is None:
         return 130
+    if live is not None:
+        report.asked = live.ask(report.open, report.horizon)
     if given["plot"]:
         from bridge.audit.picture import picture
 
@@ -90,6 +104,25 @@ def _read(events: Events, auditor: Auditor, wanted: Wanted, settle: int) -> Repo
     if not ended and events.stopped:
         return None
     return auditor.report(round(time.time() * 1e6), settle)
+
+
+def _live(ctx: click.Context, name: str | None) -> Live | None:
+    if name is None:
+        return None
+    from bridge.audit.live import AppNotFound, Live
+
+    try:
+        return Live(name)
+    except AppNotFound as exc:
+        raise click.UsageError(f"--app {name}: {exc}", ctx) from exc
+
+
+def _writable(ctx: click.Context, file: Path) -> None:
+    """Find out before a long reading, not after it."""
+    try:
+        file.open("a", encoding="utf-8").close()
+    except OSError as exc:
+        raise click.UsageError(f"--plot {file}: cannot write it: {exc.strerror}", ctx) from exc
 
 
 def _print(report: Report, form: str) -> None:

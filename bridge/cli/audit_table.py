@@ -96,12 +96,12 @@ def _heading(console: Console, title: str, heading: Heading, *, alarm: bool = Tr
 
 
 def _open(console: Console, report: Report) -> None:
-    certain = sum(1 for one in report.open if one.state == "ended" or one.live_ended)
+    certain = sum(one.certainly_ended for one in report.open)
     _title(console, "Tasks without an end", len(report.open), alarm=certain > 0)
     if report.open:
         table = _table("uuid", "task", "worker", "for", "state")
         # What is certain to be missing first, then the oldest.
-        for one in sorted(report.open, key=lambda one: (one.state != "ended" and not one.live_ended, one.since))[:SHOWN]:
+        for one in sorted(report.open, key=lambda one: (not one.certainly_ended, one.since))[:SHOWN]:
             length = _length(report.until - one.since)
             table.add_row(_clean(one.uuid), _clean(one.name or "-"), _clean(one.worker), length, _state(one))
         console.print(table)

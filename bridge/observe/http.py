@@ -7,17 +7,24 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 if TYPE_CHECKING:
-    from bridge.observe.metrics import Metrics
+    from prometheus_client import CollectorRegistry
+
     from bridge.observe.status import Status
 
 TEXT = "text/plain; charset=utf-8"
 Answer = tuple[int, str, bytes]
 """Status code, content type, body."""
+
+
+class Metrics(Protocol):
+    """What is shown under /metrics."""
+
+    registry: CollectorRegistry
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """What workers say of themselves against what is there: heartbeats' `processed`, and the task-started events. Pure.
 
-`processed` counts the tasks that a process has accepted since its start, and each of them has a task-started: the count
-is raised, then the event is made. Both are put in order by the process's own Lamport clock, so that neither the order in
-the stream nor a clock that was set matters. With a pool of threads a heartbeat may fall between the two: then the count
-is ahead for a moment. What is missing stays missing, so only what never comes right again counts.
+`processed` counts the tasks that a process has accepted since its start, and each of them has a task-started: the
+count is raised, then the event is made. Both are put in order by the process's own Lamport clock, so that neither the
+order in the stream nor a clock that was set matters. With a pool of threads a heartbeat may fall between the two: then
+the count is ahead for a moment. What is missing stays missing, so only what never comes right again counts.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from bridge.audit.delays import Delays
 from bridge.audit.facts import Fact, fact
 from bridge.audit.order import Duplicates, Inversions
 from bridge.audit.report import Excess, Lateness, Report
-from bridge.audit.tasks import ENDS, TYPES, Tasks
+from bridge.audit.tasks import ENDS, TYPES, Task, Tasks
 from bridge.audit.verdicts import Heading, Headings, Open, unfinished
 from bridge.audit.workers import BEATS, MARGIN, Workers
 from bridge.contract import Record
@@ -90,14 +90,18 @@ class Auditor:
         self._tasks.settle(until, self._judge(self._headings))
 
     def report(self, now: int, settle: int) -> Report:
-        """What is found so far; what was stored within the last `settle` microseconds before `now` is not judged yet."""
+        """What is found so far; what was stored in the last `settle` microseconds before `now` is not judged yet."""
         wanted, horizon = self._wanted, now - settle
-        until = now if wanted.until is None else min(now, wanted.until)
+        until = now
+        if wanted.until is not None:
+            until = min(now, wanted.until)
+            horizon = min(horizon, wanted.until + wanted.late)
         headings = self._headings.copy()
         judge = self._judge(headings)
         for task in self._tasks.over(horizon):
             judge(task)
-        open_tasks = self._open(horizon)
+        heard = horizon if wanted.until is None else min(horizon, wanted.until + CONFIRMING)
+        open_tasks = self._open(heard)
         stretches = (
             self._workers.missing(horizon, wanted.until) if self._has({"task-started", "worker-heartbeat"}) else []
         )
@@ -125,7 +129,7 @@ class Auditor:
             waiting_to_be_received=sum(
                 1 for task in self._tasks if task.sent and not task.received and not task.started
             ),
-            excess=self._excess(open_tasks, horizon),
+            excess=self._excess(open_tasks, heard),
             duplicates=self._duplicates,
             inversions=dict(self._inversions),
             delays=self._delays,
@@ -178,8 +182,8 @@ class Auditor:
             key = (OTHER, OTHER)
         self._counts[key] = self._counts.get(key, 0) + 1
 
-    def _judge(self, headings: Headings) -> Callable[..., None]:
-        def judge(task) -> None:  # type: ignore[no-untyped-def]
+    def _judge(self, headings: Headings) -> Callable[[Task], None]:
+        def judge(task: Task) -> None:
             if self._wanted.task(task.name or ""):
                 headings.judge(task)
 
@@ -211,9 +215,9 @@ class Auditor:
         found = []
         for (worker, pid), some in running.items():
             life = self._workers.life(worker, pid, some[-1].since)
-            beat = life and life.last_beat(horizon)
+            beat = None if life is None else life.last_beat(horizon)
             if beat is not None and beat.active >= 0:
-                count = sum(1 for one in some if one.since + MARGIN <= beat.time)
+                count = len([one for one in some if one.since + MARGIN <= beat.time])
                 if count > beat.active:
                     found.append(Excess(worker, pid, count, beat.active))
         return found

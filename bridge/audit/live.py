@@ -56,7 +56,7 @@ class Live:
             elif (result := results.get(task.uuid)) is not None:
                 task.live, task.live_ended = _result(result, horizon)
             else:
-                task.live = "unknown to workers and results" if results is not None else "unknown to workers"
+                task.live = "unknown"
         return f"{said}; {also}"
 
     def _on_workers(self) -> tuple[dict[str, str], str]:

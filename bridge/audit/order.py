@@ -1,4 +1,4 @@
-"""Events that are there twice, or before an earlier one of the same process. Pure; a bounded memory of ids and clocks."""
+"""Events that are there twice, or after a later one of the same process. Pure; ids and clocks in bounded memory."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ AGE = "AGE|TIME"
 @click.option("--follow", "-f", is_flag=True, help="go on, and serve the figures as metrics on BRIDGE_HTTP")
 @click.option("--from", "url", metavar="URL", help="kafka://host:9092/topic, redis://host:6379/0, sqlite:///events.db")
 @click.pass_context
-def audit(ctx: click.Context, **given: Any) -> int:
+def audit(ctx: click.Context, /, **given: Any) -> int:
     """Say what is missing, doubled, out of order or late in the stream. Exits 1 if something is missing.
 
     Events missing by the workers' own account, with the time in which they went missing; tasks without a start or an
@@ -160,7 +160,7 @@ def _moment(ctx: click.Context, option: str, text: str | None) -> str | int | No
 
 def _age(ctx: click.Context, option: str, text: str) -> int:
     try:
-        return round(duration(text) * 1e6)
+        return round(float(duration(text)) * 1e6)
     except ValueError as exc:
         raise click.UsageError(f"--{option} {text}: {exc}", ctx) from exc
 

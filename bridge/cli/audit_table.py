@@ -108,8 +108,8 @@ def _open(console: Console, report: Report) -> None:
         _more(console, len(report.open))
     for excess in report.excess:
         console.print(
-            f"  {_clean(excess.worker)} (pid {excess.pid}) runs {excess.active} of {excess.without_end} tasks without an "
-            f"end: {excess.without_end - excess.active} ends are missing"
+            f"  {_clean(excess.worker)} (pid {excess.pid}) runs {excess.active} of {excess.without_end} tasks without "
+            f"an end: {excess.without_end - excess.active} ends are missing"
         )
     if report.waiting_to_be_received:
         console.print(f"  {report.waiting_to_be_received:,} more were sent and not received yet")

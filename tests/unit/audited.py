@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ def record(event: dict[str, Any], position: int = 1, stored: int | None = None, 
     data = json.dumps(event).encode()
     at = event.get("timestamp")
     if stored is None:
-        stored = round(at * 1e6) + 1000 if isinstance(at, int | float) and at == at else T0
+        stored = round(at * 1e6) + 1000 if isinstance(at, int | float) and math.isfinite(at) else T0
     fields: dict[str, Any] = {
         "partition": "p",
         "position": position,

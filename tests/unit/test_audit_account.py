@@ -78,8 +78,7 @@ def test_a_count_that_is_ahead_for_a_moment_is_no_loss(ahead: list[int], rest: i
     sender = Sender()
     sender.beat("worker-online")
     number = 0
-    for place, jitter in enumerate([*ahead, rest]):
-        jitter = jitter if place % 4 else 0
+    for jitter in [one if place % 4 else 0 for place, one in enumerate([*ahead, rest])]:
         for _ in range(4):
             sender.run(f"t{number}")
             number += 1

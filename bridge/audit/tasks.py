@@ -49,7 +49,8 @@ class Task(msgspec.Struct, gc=False):
     begun_at: int | None = None
     """When the last run began, by its end and its run time."""
     first: Fact | None = None
-    """That event."""
+    """Its first event of a worker, by the worker's clock."""
+    first_sent: Fact | None = None
     last: int = 0
     """When the latest event was stored."""
     starter: tuple[str, int | None] | None = None
@@ -137,12 +138,14 @@ def _take(task: Task, fact: Fact) -> None:
     time = fact.time or fact.stored or 0
     task.last = max(task.last, fact.stored or time)
     task.name = task.name or fact.name
-    if task.first is None or time < (task.first.time or 0):
-        task.first = fact
     kind = fact.type
     if kind == "task-sent":
         task.sent += 1
+        if task.first_sent is None or time < (task.first_sent.time or 0):
+            task.first_sent = fact
         return
+    if task.first is None or time < (task.first.time or 0):
+        task.first = fact
     if kind == "task-received":
         task.received += 1
         task.received_at = max(time, task.received_at or 0)

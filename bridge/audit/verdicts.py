@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from bridge.audit.facts import Fact
 from bridge.audit.tasks import Task
 from bridge.audit.workers import MARGIN, SILENT, Workers
 
@@ -107,15 +108,18 @@ class Headings:
 
     def _is_whole(self, task: Task) -> bool:
         """Whether the task's first event is within the period, be it there or missing."""
-        first = task.first
-        if first is None or first.time is None:
-            return False
-        if first.type in {"task-sent", "task-received"}:
-            return first.retries == 0 and first.time >= self.begin
-        if first.pid is None:
+        if self._is_birth(task.first_sent) or (first := task.first) is None:
+            return True
+        if first.type == "task-received" and self._is_birth(first):
+            return True
+        if first.time is None or first.pid is None:
             return False
         life = self._workers.life(first.worker, first.pid, first.time)
         return life is not None and life.anchored
+
+    def _is_birth(self, first: Fact | None) -> bool:
+        """Whether this is of the period, and of the first run of its task."""
+        return first is not None and first.retries == 0 and first.time is not None and first.time >= self.begin
 
 
 def unfinished(task: Task, workers: Workers, horizon: int) -> Open | None:

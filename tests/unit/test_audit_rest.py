@@ -1,0 +1,166 @@
+"""Duplicates, order, delays, what cannot be decoded, and how a report looks."""
+
+from __future__ import annotations
+
+import io
+import math
+import xml.etree.ElementTree as ET
+
+import msgspec
+import pytest
+from hypothesis import given, strategies as st
+
+from bridge.audit.auditor import Auditor
+from bridge.audit.delays import Delays
+from bridge.audit.order import Duplicates
+from bridge.audit.picture import picture
+from bridge.cli.audit_table import show
+from bridge.contract import MSGPACK
+from tests.unit.audited import SECOND, T0, Sender, audited, record, without
+
+
+def working() -> Sender:
+    sender = Sender()
+    sender.beat("worker-online")
+    return sender.work(5, 4)
+
+
+def text(*arguments: object, **options: object) -> str:
+    output = io.StringIO()
+    show(audited(*arguments, **options), output)  # type: ignore[arg-type]
+    return output.getvalue()
+
+
+def test_a_stream_with_nothing_in_it() -> None:
+    """There is a report, and nothing is missing."""
+    report = Auditor().report(T0, SECOND)
+    assert (0, False) == (report.events, report.missing)
+    assert msgspec.json.encode(report.json())
+    assert "nothing is missing" in text([])
+
+
+def test_what_is_there_twice() -> None:
+    """It is counted once, and said to be there twice."""
+    events = working().events
+    report = audited([*events, *events[3:10]])
+    assert (7, len(events), False) == (report.duplicates, report.events, report.missing)
+
+
+def test_the_memory_of_ids_is_bounded() -> None:
+    """A copy is recognised within the window, and forgotten after twice as many."""
+    seen = Duplicates(size=10)
+    assert not any(seen.seen(f"{number:032x}") for number in range(0, 2**64 * 10, 2**64))
+    assert not seen.seen("no hex at all")
+    assert seen.seen("no hex at all")
+    assert seen.seen(f"{5 * 2**64:032x}")
+    assert not any(seen.seen(f"{number:032x}") for number in range(2**70, 2**70 + 2**64 * 20, 2**64))
+    assert not seen.seen(f"{5 * 2**64:032x}")
+
+
+def test_events_out_of_order() -> None:
+    """By worker, with how late the latest was; a heartbeat among tasks' events is none."""
+    sender = working()
+    events = list(sender.events)
+    events[4], events[6] = events[6], events[4]
+    report = audited(events)
+    assert {"w1@test": 2} == {worker: one.events for worker, one in report.inversions.items()}
+    assert pytest.approx(0.02) == report.inversions["w1@test"].seconds
+    beat = next(place for place, event in enumerate(sender.events) if place and event["type"] == "worker-heartbeat")
+    events = list(sender.events)
+    events.insert(beat - 2, events.pop(beat))
+    assert {} == audited(events).inversions
+
+
+@pytest.mark.parametrize("step", [-3600, 3600])
+def test_a_clock_that_is_set_inverts_nothing(step: int) -> None:
+    """Nor does a process that begins its count again."""
+    sender = working()
+    sender.now += step * SECOND
+    sender.work(3, 2)
+    assert {} == audited(sender.events).inversions
+    again = Sender(at=sender.now + 10 * SECOND)
+    again.beat("worker-online")
+    assert {} == audited(sender.events + again.work(2, 2).events).inversions
+
+
+@given(st.lists(st.floats(0.001, 10_000), min_size=1, max_size=200), st.sampled_from([50.0, 90.0, 99.0]))
+def test_percentiles(seconds: list[float], percent: float) -> None:
+    """Within two per cent of the true one."""
+    delays = Delays()
+    for one in seconds:
+        delays.add(round(one * 1e6))
+    ordered = sorted(seconds)
+    true = ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
+    assert pytest.approx(true, rel=0.021) == delays.percentile(percent)
+
+
+def test_a_delay_that_is_negative() -> None:
+    """It is said that a clock is wrong."""
+    auditor = Auditor()
+    auditor.add(record(Sender().beat(), stored=T0 - SECOND))
+    report = auditor.report(T0, SECOND)
+    assert (1, 0.0) == (report.delays.ahead, report.delays.percentile(50))
+
+
+def test_the_picture() -> None:
+    """It is well-formed, with a bar for each delay there is; also of nothing."""
+    delays = Delays()
+    for microseconds in (500, 5_000, 5_000, 50_000, 100_000_000):
+        delays.add(microseconds)
+    rectangles = [one for one in ET.fromstring(picture(delays)).iter() if one.tag.endswith("rect")]
+    assert 1 + 4 == len(rectangles)
+    assert ET.fromstring(picture(Delays())) is not None
+
+
+def test_what_cannot_be_decoded() -> None:
+    """It is counted with its reason, by whatever type it says, and the rest is looked at."""
+    auditor = Auditor()
+    for position, data in enumerate((b"{", b"[1]", b"\xff" * 10, b'{"a":' * 2000, b"")):
+        auditor.add(record({"type": "task-started", "n": position}, data=data))
+    auditor.add(record({"type": ""}, problem="not of a bridge"))
+    report = auditor.report(T0 + 60 * SECOND, SECOND)
+    assert (6, 6, {"task-started": 5, "": 1}) == (report.undecodable, report.events, report.types())
+    assert all(": " in line for line in report.problems)
+
+
+def test_msgpack() -> None:
+    """As JSON."""
+    sender = working()
+    auditor = Auditor()
+    for event in without(sender.events, "task-started", [3]):
+        auditor.add(record(event, data=msgspec.msgpack.encode(event), content_type=MSGPACK))
+    assert {"w1@test": 1} == auditor.report(sender.now + 60 * SECOND, SECOND).missing_starts
+
+
+def test_types_that_are_not_celerys() -> None:
+    """They are counted and alarm nobody; very many of them share a line."""
+    events = working().events
+    foreign = [{"type": f"order-{number}", "hostname": "shop", "uuid": f"u{number}"} for number in range(20_000)]
+    report = audited(events + foreign)
+    assert (len(events) + 20_000, False, []) == (report.events, report.missing, report.open)
+    assert 10_001 >= len(report.counts)
+    assert 0 < report.types()["other"]
+
+
+def test_a_report_for_people() -> None:
+    """It names what is missing, of whom and when; what events bring along cannot change the terminal."""
+    sender = working()
+    sender.receive("evil\x1b[31m", name="na\nme")
+    sender.start("evil\x1b[31m")
+    sender.work(2, 0)
+    said = text(without(sender.events, "task-started", [3]))
+    for expected in ("account (task-started): 1", "w1@test", "task-started is missing: 1", "something is missing"):
+        assert expected in said
+    assert "\x1b" not in said
+    assert "na\\nme" in said
+
+
+def test_a_report_for_programs() -> None:
+    """Times are RFC 3339, and the shape is the one that is documented."""
+    report = audited(without(working().events, "task-started", [3])).json()
+    (stretch,) = report["account"]["stretches"]
+    assert {"worker": "w1@test", "pid": 100, "missing": 1} == {key: stretch[key] for key in ("worker", "pid", "missing")}
+    assert stretch["from"].startswith("2027-01-15T08:00:0")
+    assert stretch["from"].endswith("Z")
+    assert report["missing"] is True
+    assert {"w1@test": 1} == report["account"]["by_worker"]

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from celery import Celery, Task
@@ -72,10 +73,11 @@ class Worker:
         name: str = "w1@audited",
         backend: str = "",
         concurrency: int = 2,
+        queue: str = "celery",
     ) -> None:
         self.log = log
         command = [sys.executable, "-m", "celery", "-A", "tests.audited", "worker", "-E", "-n", name]
-        command += ["-P", pool, "-c", str(concurrency), "--without-gossip", "--without-mingle"]
+        command += ["-P", pool, "-c", str(concurrency), "-Q", queue, "--without-gossip", "--without-mingle"]
         environment = clean_environment() | {"AUDITED_BROKER": broker, "C_FORCE_ROOT": "1"}
         if backend:
             environment["AUDITED_BACKEND"] = backend
@@ -90,10 +92,13 @@ class Worker:
                 start_new_session=True,
             )
 
-    def stop(self, timeout: float = 30) -> int:
-        """A warm shutdown: it finishes its tasks and says good-bye."""
+    def stop(self) -> None:
+        """A warm shutdown: it finishes its tasks and says good-bye. One that hangs, as some do, is killed."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.kill()
 
     def kill(self) -> None:
         """SIGKILL, its pool's processes too."""
@@ -113,13 +118,19 @@ class Client:
         """One task; returns its uuid."""
         return str(self.app.send_task(f"tests.audited.{name}", arguments).id)
 
-    def mixed(self, count: int) -> None:
+    def waiting(self, queues: Iterable[str]) -> int:
+        """Tasks in these queues."""
+        with self.app.connection_for_read() as connection:
+            channel = connection.default_channel
+            return sum(channel.queue_declare(queue, passive=True).message_count for queue in queues)
+
+    def mixed(self, count: int, queue: str = "celery") -> None:
         """Tasks that end in every way, most of them well."""
         with self.app.producer_or_acquire() as producer:
             for number in range(count):
                 name = {7: "fail", 11: "again", 13: "reject"}.get(number % 20, "add")
                 arguments = (number, 1) if name == "add" else ()
-                self.app.send_task(f"tests.audited.{name}", arguments, producer=producer)
+                self.app.send_task(f"tests.audited.{name}", arguments, producer=producer, queue=queue)
 
     def close(self) -> None:
         """Let go of the connections."""

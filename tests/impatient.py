@@ -2,7 +2,7 @@
 
 import sys
 
-from bridge.cli import main, tail
+from bridge.cli import audit, main, tail
 
-tail.PATIENCE = 1.0
+audit.PATIENCE = tail.PATIENCE = 1.0
 main(sys.argv[1:])

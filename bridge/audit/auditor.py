@@ -100,6 +100,7 @@ class Auditor:
         judge = self._judge(headings)
         for task in self._tasks.over(horizon):
             judge(task)
+        headings.sort()
         heard = horizon if wanted.until is None else min(horizon, wanted.until + CONFIRMING)
         open_tasks = self._open(heard)
         stretches = (

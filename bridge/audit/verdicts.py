@@ -83,6 +83,12 @@ class Headings:
         self.before = Heading()
         """Events that are from before the period, or missing: nothing says which."""
 
+    def sort(self) -> None:
+        """By time, however the stream has them."""
+        for heading in vars(self).values():
+            if isinstance(heading, Heading):
+                heading.tasks.sort(key=lambda one: (one.time, one.uuid))
+
     def copy(self) -> Headings:
         """One that can be added to."""
         other = Headings(self._workers, self.begin)

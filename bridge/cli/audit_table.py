@@ -32,6 +32,12 @@ WIDTH = 120
 def show(report: Report, output: TextIO) -> None:
     """Write it. Raises BrokenPipeError where nobody reads."""
     console = Console(file=output, highlight=False, markup=False, width=None if output.isatty() else WIDTH)
+    with console.capture() as captured:  # written at once, and not by rich, which ends the process if nobody reads
+        _show(console, report)
+    output.write(captured.get())
+
+
+def _show(console: Console, report: Report) -> None:
     begin = "the beginning" if report.since is None else _at(report.since)
     console.print(f"{report.events:,} events from {begin} to {_at(report.until)}, judged up to {_at(report.horizon)}")
     _events(console, report)

@@ -159,7 +159,9 @@ def test_a_report_for_programs() -> None:
     """Times are RFC 3339, and the shape is the one that is documented."""
     report = audited(without(working().events, "task-started", [3])).json()
     (stretch,) = report["account"]["stretches"]
-    assert {"worker": "w1@test", "pid": 100, "missing": 1} == {key: stretch[key] for key in ("worker", "pid", "missing")}
+    assert {"worker": "w1@test", "pid": 100, "missing": 1} == {
+        key: stretch[key] for key in ("worker", "pid", "missing")
+    }
     assert stretch["from"].startswith("2027-01-15T08:00:0")
     assert stretch["from"].endswith("Z")
     assert report["missing"] is True

@@ -75,7 +75,7 @@ class Worker:
         concurrency: int = 2,
         queue: str = "celery",
     ) -> None:
-        self.log = log
+        self.name = name
         command = [sys.executable, "-m", "celery", "-A", "tests.audited", "worker", "-E", "-n", name]
         command += ["-P", pool, "-c", str(concurrency), "-Q", queue, "--without-gossip", "--without-mingle"]
         environment = clean_environment() | {"AUDITED_BROKER": broker, "C_FORCE_ROOT": "1"}
@@ -92,9 +92,8 @@ class Worker:
                 start_new_session=True,
             )
 
-    def stop(self) -> None:
-        """A warm shutdown: it finishes its tasks and says good-bye. One that hangs, as some do, is killed."""
-        self.process.send_signal(signal.SIGTERM)
+    def await_end(self) -> None:
+        """After SIGTERM, a warm shutdown: it finishes its tasks and says good-bye. One that hangs is killed."""
         try:
             self.process.wait(10)
         except subprocess.TimeoutExpired:

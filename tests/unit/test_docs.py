@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bridge.audit.auditor import Auditor
 from bridge.cli import COMMANDS
+from bridge.observe.audit import AuditMetrics
 from bridge.observe.metrics import Metrics
 from bridge.observe.status import Status
 from bridge.plugins import installed, load
@@ -45,6 +47,30 @@ def test_every_metric_is_documented() -> None:
             suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
             ours.add(family.name + suffix)
     assert ours == documented
+
+
+def test_every_metric_of_the_audit_is_documented() -> None:
+    """And nothing else is said to be one."""
+    page = (ROOT / "docs/reference/audit.md").read_text()
+    metrics = AuditMetrics()
+    metrics.report = Auditor().report(2_000_000, 0)
+    suffix = {"counter": "_total"}
+    ours = {
+        family.name + suffix.get(family.type, "")
+        for family in metrics.registry.collect()
+        if family.name.startswith("celery_bridge_")
+    }
+    assert ours == set(re.findall(r"`(celery_bridge_\w+)", page))
+
+
+def test_every_field_of_the_audit_is_documented() -> None:
+    """Each part of its JSON, and each field of a part."""
+    page = (ROOT / "docs/reference/audit.md").read_text()
+    fields = []
+    for part, value in Auditor().report(2_000_000, 0).json().items():
+        fields += [f"{part}.{field}" for field in value] if isinstance(value, dict) and value else [part]
+    missing = [name for name in fields if f"`{name}`" not in page and f"`.{name.partition('.')[2]}`" not in page]
+    assert [] == missing
 
 
 def test_every_fault_is_documented() -> None:

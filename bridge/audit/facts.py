@@ -77,7 +77,7 @@ def fact(record: Record) -> Fact:
     found.processed = _count(fields.processed)
     found.active = _count(fields.active)
     if isinstance(fields.name, str) and fields.name:
-        found.name = fields.name
+        found.name = fields.name if fields.name.isascii() else _without_surrogates(fields.name)
     if _is_number(fields.runtime) and fields.runtime >= 0:
         found.runtime = float(fields.runtime)
     found.refused = isinstance(fields.exception, str) and fields.exception.startswith("NotRegistered(")
@@ -96,6 +96,11 @@ def _fields(record: Record) -> _Fields:
     if not isinstance(found, dict):
         raise Undecodable("not an object")
     return _Fields(**{name: found.get(name) for name in _NAMES})
+
+
+def _without_surrogates(text: str) -> str:
+    """Celery can send lone ones, and no report could hold them."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _count(value: Any) -> int | None:

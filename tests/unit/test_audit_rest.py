@@ -5,15 +5,17 @@ from __future__ import annotations
 import io
 import math
 import xml.etree.ElementTree as ET
+from random import Random
 
 import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from bridge.audit.auditor import Auditor
+from bridge.audit.auditor import Auditor, Wanted
 from bridge.audit.delays import Delays
 from bridge.audit.order import Duplicates
 from bridge.audit.picture import picture
+from bridge.audit.tasks import TYPES
 from bridge.cli.audit_table import show
 from bridge.contract import MSGPACK
 from tests.unit.audited import SECOND, T0, Sender, audited, record, without
@@ -166,3 +168,42 @@ def test_a_report_for_programs() -> None:
     assert stretch["from"].endswith("Z")
     assert report["missing"] is True
     assert {"w1@test": 1} == report["account"]["by_worker"]
+
+
+JUNK = st.sampled_from(
+    ["x", -1, 1.5, None, True, [], {}, math.nan, math.inf, 10**40, "\ud800", "\x1b[31m", 0, 2**62, 2**63, 1e18, -5]
+)
+
+
+FIELDS = ("pid", "clock", "timestamp", "processed", "active", "name", "runtime")
+
+
+@given(st.integers(0, 2**32), st.dictionaries(st.sampled_from(FIELDS), JUNK, max_size=3))
+def test_nonsense(seed: int, wrong: dict[str, object]) -> None:
+    """Whatever the stream holds, there is a report, as JSON and for people."""
+    random = Random(seed)
+    auditor = Auditor(Wanted(since=random.choice([None, T0]), late=random.choice([0, SECOND])))
+    for number in range(60):
+        event = {
+            "type": random.choice([*sorted(TYPES), "worker-online", "worker-heartbeat", "worker-offline", "x", ""]),
+            "hostname": random.choice("ab"),
+            "pid": random.choice([1, 2]),
+            "clock": random.randrange(1000),
+            "timestamp": (T0 + random.randrange(100 * SECOND)) / 1e6,
+            "uuid": random.choice("abcdef"),
+            "processed": random.randrange(100),
+            "active": random.randrange(3),
+            "name": "n",
+            "runtime": 0.1,
+        }
+        if number % 3:
+            event |= wrong
+        stored = random.choice([None, T0 + random.randrange(100 * SECOND), 0, -5, 10**30])
+        auditor.add(record(event, position=number, partition=random.choice("pq"), stored=stored or T0))
+        if number % 20 == 0:
+            auditor.tidy()
+    report = auditor.report(T0 + random.randrange(200 * SECOND), SECOND)
+    assert msgspec.json.encode(report.json())
+    output = io.StringIO()
+    show(report, output)
+    assert "\x1b" not in output.getvalue()

@@ -212,20 +212,24 @@ class Life:
         if not self._exact:
             counted, seen = beats[0].processed, bisect_left(orders, beats[0].order)
         raw = [beat.processed - counted - (bisect_left(orders, beat.order) - seen) + self._carry for beat in beats]
-        return raw, _lasting(raw, self._just_after(beats[-1])), beats
+        return raw, _lasting(raw, self._certain(raw, beats)), beats
 
-    def _just_after(self, beat: Beat) -> int:
-        """Starts whose count may be in a heartbeat that is before them."""
+    def _certain(self, raw: Sequence[int], beats: Sequence[Beat]) -> int:
+        """What is missing at the last heartbeat for certain, though some of its count be of starts right after it.
+
+        Such a task is one of the `active` ones; and one heartbeat of a few is not in between.
+        """
+        last = beats[-1]
         starts = zip(self._orders, self._times, strict=True)
-        return sum(1 for order, at in starts if order >= beat.order and at <= beat.time + EDGE)
+        after = sum(1 for order, at in starts if order >= last.order and at <= last.time + EDGE)
+        certain = raw[-1] - (after if last.active < 0 else min(after, last.active))
+        told = [ahead - beat.active for ahead, beat in zip(raw, beats, strict=True) if beat.active >= 0]
+        return max(certain, min(raw[-1 - BUSY : -1], default=0), *told)
 
 
-def _lasting(raw: Sequence[int], just_after: int) -> list[int]:
-    """Of each value, what no later one takes back; a single low one between two others, and an edge, do not count."""
-    values = list(raw)
-    if just_after:
-        before = min(values[-1 - BUSY : -1], default=0)
-        values[-1] = max(min(before, values[-1]), values[-1] - just_after)
+def _lasting(raw: Sequence[int], certain: int) -> list[int]:
+    """Of each value, what no later one takes back, nor what is certain; a single low one between two others is none."""
+    values = [*raw[:-1], min(raw[-1], certain)]
     lowest = values[-1]
     found = [lowest]
     for place in range(len(values) - 2, -1, -1):

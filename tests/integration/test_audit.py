@@ -155,6 +155,7 @@ def test_the_streams_say_the_same(stream: Stream, tmp_path: Path) -> None:
     assert 37 == here["account"]["missing"]
 
 
+@pytest.mark.timeout(600 if FULL else 120)
 def test_workers_come_and_go(broker_url: str, tmp_path: Path, start_bridge: Callable[..., Bridge]) -> None:
     """Nothing is missing of prefork, threads and solo workers, warmly stopped and killed, over a bridge."""
     stream = in_sqlite(tmp_path)

@@ -83,8 +83,10 @@ def test_a_count_that_is_ahead_for_a_moment_is_no_loss(ahead: list[int], rest: i
             sender.run(f"t{number}")
             number += 1
         sender.processed += jitter
+        sender.active += jitter
         sender.beat()
         sender.processed -= jitter
+        sender.active -= jitter
         for _ in range(jitter):
             sender.run(f"t{number}")
             number += 1

@@ -206,12 +206,12 @@ class Auditor:
         return sorted(found, key=lambda one: (one.since, one.uuid))
 
     def _excess(self, tasks: Sequence[Open], horizon: int) -> list[Excess]:
-        """Of the tasks that seem to run, those that their process's last heartbeat leaves no room for."""
+        """Of the tasks that seem to run, or to be lost, more than their process's last heartbeat has room for."""
         if not self._has(ENDS):
             return []
         running: dict[tuple[str, int], list[Open]] = {}
         for one in tasks:
-            if one.state == "running" and one.pid is not None:
+            if one.started and one.state != "ended" and one.pid is not None:
                 running.setdefault((one.worker, one.pid), []).append(one)
         found = []
         for (worker, pid), some in running.items():

@@ -72,9 +72,7 @@ class Report(msgspec.Struct):
         told = [task for task in self.open if task.certainly_ended]
         extra = 0
         for one in self.excess:
-            here = sum(
-                1 for task in told if task.state == "running" and (task.worker, task.pid) == (one.worker, one.pid)
-            )
+            here = sum(1 for task in told if task.state != "ended" and (task.worker, task.pid) == (one.worker, one.pid))
             extra += max(0, one.without_end - one.active - here)
         return self.ends.events + len(told) + extra
 

@@ -40,6 +40,7 @@ class Open(msgspec.Struct):
     """When it was started, else received, in microseconds since 1970 UTC."""
     state: str
     """`waiting`, `running`, `gone` or `ended`."""
+    started: bool
     live: str | None = None
     """What the live system says of it, if it was asked."""
     live_ended: bool = False
@@ -137,12 +138,13 @@ def unfinished(task: Task, workers: Workers, horizon: int) -> Open | None:
     at = task.started_at or task.received_at
     if at is None:
         return None
-    found = Open(task.uuid, task.name, task.worker, task.pid, at, "running" if task.started else "waiting")
+    started = task.started > 0
+    found = Open(task.uuid, task.name, task.worker, task.pid, at, "running" if started else "waiting", started)
     life = None if task.pid is None else workers.life(task.worker, task.pid, at)
     if life is None or life.latest is None:
         found.state = "gone" if workers.replaced(task.worker, at) else found.state
         return found
-    if task.started and life.idle_at(horizon) >= at + MARGIN:
+    if started and life.idle_at(horizon) >= at + MARGIN:
         found.state = "ended"
     elif (
         life.offline or workers.replaced(life.worker, max(at, life.began or 0)) or life.latest.stored < horizon - SILENT

@@ -245,3 +245,16 @@ def test_too_many_tasks_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     report = auditor.report(sender.now + SECOND, SECOND)
     assert (5, 55) == (report.given_up, len(report.open))
     assert "t0" not in states(report)
+
+
+def test_an_end_that_is_missing_of_a_worker_that_is_gone() -> None:
+    """Its last heartbeat says how many it ran."""
+    sender = online()
+    for uuid in ("runs", "ended"):
+        sender.receive(uuid)
+        sender.start(uuid)
+    sender.end("ended")
+    sender.beat()
+    assert not audited(sender.events).missing
+    report = audited(without(sender.events, "task-succeeded", [0]))
+    assert ({"runs": "gone", "ended": "gone"}, 1) == (states(report), report.missing_ends)

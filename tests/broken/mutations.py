@@ -81,8 +81,8 @@ MUTATIONS = (
         [
             Change(
                 "sinks/redis_streams.py",
-                "self._written[: len(replies)], self._written[len(replies) :]\n            stored = [event for event, reply "
-                "in zip(answered, replies, strict=True) if type(reply) is bytes]",
+                "self._written[: len(replies)], self._written[len(replies) :]\n            stored = "
+                "[event for event, reply in zip(answered, replies, strict=True) if type(reply) is bytes]",
                 "self._written, []\n            stored = answered",
             )
         ],

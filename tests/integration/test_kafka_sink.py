@@ -292,7 +292,8 @@ def test_a_connection_that_died_unheard() -> None:
         subject.send(events)
         until(lambda: proxy.dropped, 20, "the answer is lost")
         proxy.mode = Mode.PASS
-        assert events == outcomes(await_verdicts(subject, len(events), DEADLINE))[Outcome.STORED]
+        stored = outcomes(await_verdicts(subject, len(events), DEADLINE))[Outcome.STORED]
+        assert set(events) == set(stored)
         assert 25 == len(records(server, subject))
         subject.close()
     finally:

@@ -13,11 +13,13 @@ from sinks import redis_pipeline, redis_streams
 from sinks.redis_streams import RedisStreamsSink
 from tests import oracle
 from tests.faults.proxy import Mode, Proxy
-from tests.integration.test_redis_sink import in_use, opened, stored
+from tests.integration.test_redis_sink import closed, in_use, opened, stored
 from tests.servers import Redis, redis
 from tests.servers.certificates import certificates
 from tests.servers.debian import free_port, until
 from tests.servers.redis import NativeRedis
+
+__all__ = ["closed"]
 
 STREAM = "celery-events"
 

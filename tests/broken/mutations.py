@@ -226,7 +226,7 @@ MUTATIONS = (
     Mutation(
         "no id given to Redis",
         [
-            Change("sinks/redis_commands.py", "if once:\n                values", "if False:\n                values"),
+            Change("sinks/redis_commands.py", "(event_id, *values) if once else values", "values"),
             Change("sinks/redis_commands.py", "if once:\n            words", "if False:\n            words"),
         ],
         [f"{INTEGRATION}/test_redis_once.py::test_written_twice_is_there_once"],

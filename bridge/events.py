@@ -119,15 +119,23 @@ class Events:
         """How many records are fetched and not handed out."""
         return len(self._records) - self._at
 
-    def commit(self, event: StoredEvent) -> bool:
+    def commit(self, event: StoredEvent | int) -> bool:
         """Say that this event and all handed out before it are handled: durable on return, and not handed out again.
+
+        An event that is kept no more may be given by its `number`.
 
         What has gone to another reader meanwhile is passed over; returns whether there was none of it. Waits out an
         outage. Raises ValueError without a group, SinkUnavailable as the iteration does and after `stop`.
         """
         if self._reading.group is None:
             raise ValueError("commit: there is no position without a group: open_reader(..., group='name')")
-        return self._commit_until(event.number)
+        return self._commit_until(event if isinstance(event, int) else event.number)
+
+    def alive(self) -> bool:
+        """Give a sign of life while the handling of one event takes long; False if the rest of what is fetched is
+        another reader's by now.
+        """
+        return self._still_ours()
 
     def stop(self) -> None:
         """End the iteration before the next fetch. May be called from a signal handler or another thread."""

@@ -11,14 +11,14 @@ ENDS = ("earliest", "latest")
 EXPECTED = "expected an age such as 10m or 2d, a time such as 2030-01-31T12:00:00+00:00, earliest or latest"
 
 
-def start(since: str | datetime.datetime | datetime.timedelta | None) -> str | int:
-    """`earliest` (also for None), `latest`, or microseconds since 1970 UTC. Raises ValueError."""
+def start(since: str | datetime.datetime | datetime.timedelta | None, name: str = "since") -> str | int:
+    """`earliest` (also for None), `latest`, or microseconds since 1970 UTC. Raises ValueError, with that name."""
     if since is None:
         return "earliest"
     if isinstance(since, datetime.timedelta):
         return _ago(since.total_seconds())
     if isinstance(since, datetime.datetime):
-        return _microseconds(since)
+        return _microseconds(since, name)
     text = since.strip()
     if text.lower() in ENDS:
         return text.lower()
@@ -29,15 +29,15 @@ def start(since: str | datetime.datetime | datetime.timedelta | None) -> str | i
     try:
         moment = datetime.datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"since={since!r}: {EXPECTED}") from None
-    return _microseconds(moment)
+        raise ValueError(f"{name}={since!r}: {EXPECTED}") from None
+    return _microseconds(moment, name)
 
 
 def _ago(seconds: float) -> int:
     return round((time.time() - seconds) * 1e6)
 
 
-def _microseconds(moment: datetime.datetime) -> int:
+def _microseconds(moment: datetime.datetime, name: str) -> int:
     if moment.tzinfo is None:
-        raise ValueError(f"since={moment.isoformat()!r}: it needs a time zone: {moment.isoformat()}+00:00 for UTC")
+        raise ValueError(f"{name}={moment.isoformat()!r}: it needs a time zone: {moment.isoformat()}+00:00 for UTC")
     return round(moment.timestamp() * 1e6)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping, Set
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
 from bridge import plugins
-from bridge.contract import ReaderPlugin
+from bridge.contract import ReaderPlugin, SinkPlugin
 from bridge.secrets import hide_secrets
 from bridge.settings_source import SettingsError, load_stream, sink_prefix
 from bridge.settings_values import words
@@ -27,16 +27,44 @@ def find(
         plugin = plugins.load_reader(_selected(environ, options or {}) if url is None else _scheme(url))
     except plugins.SinkNotInstalled as exc:
         raise SettingsError(str(exc)) from exc
-    settings = load_stream(plugin.sink, plugin.Settings, environ, options)
-    if url is None:
-        return plugin, settings
+    if url is not None:
+        options = _with_url(plugin, url, environ, options)
+    return plugin, load_stream(plugin.sink, plugin.Settings, environ, options)
+
+
+def find_sink(
+    url: str, environ: Mapping[str, str] | None = None, options: Mapping[str, str] | None = None
+) -> tuple[ReaderPlugin, SinkPlugin, BaseModel]:
+    """The reader and the sink of the stream at `url`, and the sink's settings. Raises SettingsError."""
+    environ = os.environ if environ is None else environ
     try:
-        fields = plugin.from_url(url, settings)
+        reader = plugins.load_reader(_scheme(url))
+        sink = plugins.load(reader.sink)
+    except plugins.SinkNotInstalled as exc:
+        raise SettingsError(str(exc)) from exc
+    given = _with_url(reader, url, environ, options)
+    return reader, sink, load_stream(reader.sink, sink.Settings, environ, given)
+
+
+def identity(plugin: ReaderPlugin, settings: BaseModel) -> Set[Hashable]:
+    """What tells a stream from all others: two that have any of it in common are the same one, or share a part.
+
+    Asks the server, if the reader knows how to: an address has many spellings. Raises SinkUnavailable.
+    """
+    ask: Callable[[BaseModel], Set[Hashable]] | None = getattr(plugin, "identity", None)
+    return {(plugin.sink, settings.model_dump_json())} if ask is None else ask(settings)
+
+
+def _with_url(
+    plugin: ReaderPlugin, url: str, environ: Mapping[str, str], options: Mapping[str, str] | None
+) -> Mapping[str, str]:
+    """The options, and over them what the URL says."""
+    try:
+        fields = plugin.from_url(url, load_stream(plugin.sink, plugin.Settings, environ, options))
     except ValueError as exc:
         raise SettingsError(f"{hide_secrets(url)}: {exc}") from exc
     prefix = sink_prefix(plugin.sink)
-    given = {**(options or {}), **{prefix + field.upper(): text for field, text in fields.items()}}
-    return plugin, load_stream(plugin.sink, plugin.Settings, environ, given)
+    return {**(options or {}), **{prefix + field.upper(): text for field, text in fields.items()}}
 
 
 def _scheme(url: str) -> str:

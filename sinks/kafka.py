@@ -118,6 +118,10 @@ class KafkaSink:
         """What the topics' settings may lose."""
         return self._topics.advice()
 
+    def kept_for(self) -> float | None:
+        """Seconds after its own time for which every event is kept; None: for ever, or nobody says."""
+        return self._topics.kept_for()
+
     def close(self) -> None:
         """Throw out what is undecided and disconnect."""
         self._discard()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence, Set
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -19,6 +19,7 @@ from sinks.kafka_assignment import Assignment
 from sinks.kafka_events import record
 from sinks.kafka_places import reason
 from sinks.kafka_settings import PROMISED, KafkaSettings
+from sinks.kafka_topics import Topics
 
 OF_PRODUCERS = frozenset({*PROMISED, "linger.ms"})
 """What the sink sets and a consumer has no use for."""
@@ -61,6 +62,12 @@ class KafkaReader:
         if not parts.netloc or "/" in topic or parts.query or parts.fragment:
             raise ValueError("expected kafka://host:9092,host2:9092/topic")
         return {"bootstrap_servers": parts.netloc, "topic": topic or settings.topic}
+
+    @staticmethod
+    def identity(settings: KafkaSettings) -> Set[Hashable]:
+        """The cluster's id and the topics. Raises SinkUnavailable."""
+        topics = Topics(settings)
+        return {("kafka", topics.cluster(), name) for name in settings.topics.values()}
 
     def open(self) -> None:
         """Make the consumer, which connects by itself; without a group, find out where to begin."""

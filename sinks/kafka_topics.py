@@ -22,7 +22,7 @@ log = logging.getLogger("bridge")
 
 ANSWER = 3.0
 """Seconds for one question to the cluster; the loop stands still meanwhile."""
-MIN_REPLICAS = "min.insync.replicas"
+MIN_REPLICAS, RETENTION, CLEANUP = "min.insync.replicas", "retention.ms", "cleanup.policy"
 
 
 class Topics:
@@ -60,6 +60,25 @@ class Topics:
             elif wanted.get(name, 2) < 2:
                 lines.append(f"topic {name!r} has {MIN_REPLICAS}=1: one broker alone may confirm; set it to 2")
         return lines
+
+    def kept_for(self) -> float | None:
+        """The shortest retention of the topics, in seconds; None where they keep records for ever or do not say.
+
+        Kafka removes a segment when its latest record is so old, by the record's time, which is the event's own.
+        """
+        kept = [
+            int(text)
+            for config in self._configs(self._admin()).values()
+            if "delete" in config.get(CLEANUP, "delete") and (text := config.get(RETENTION, "-1"))
+        ]
+        return min((milliseconds / 1000 for milliseconds in kept if milliseconds >= 0), default=None)
+
+    def cluster(self) -> str:
+        """Its id. Raises SinkUnavailable."""
+        try:
+            return str(self._admin().list_topics(timeout=ANSWER).cluster_id)
+        except KafkaException as exc:
+            raise SinkUnavailable(no_answer(self._settings)) from exc
 
     def _described(self, admin: AdminClient) -> dict[str, TopicDescription | None]:
         """What the cluster knows of each topic; None for one that does not exist."""
@@ -100,11 +119,15 @@ class Topics:
 
     def _wanted_replicas(self, admin: AdminClient) -> dict[str, int]:
         """`min.insync.replicas` of each topic; nothing where we may not ask."""
+        return {name: int(config[MIN_REPLICAS]) for name, config in self._configs(admin).items()}
+
+    def _configs(self, admin: AdminClient) -> dict[str, dict[str, str]]:
+        """The properties of each topic; nothing where we may not ask."""
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in self._names]
         found = {}
         for resource, future in admin.describe_configs(resources, request_timeout=ANSWER).items():
             try:
-                found[resource.name] = int(future.result(2 * ANSWER)[MIN_REPLICAS].value)
+                found[resource.name] = {name: entry.value for name, entry in future.result(2 * ANSWER).items()}
             except KafkaException:
                 continue
         return found

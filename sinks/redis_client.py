@@ -7,6 +7,7 @@ a client that reconnects by itself would wait for nothing and call it done.
 from __future__ import annotations
 
 import inspect
+import re
 import socket
 from collections.abc import Sequence
 from typing import Any
@@ -27,6 +28,8 @@ from sinks.redis_replies import NoReply
 CONNECT_TIMEOUT = 2.0
 REPLY_TIMEOUT = 5.0
 """Seconds for one reply, or for the next byte of it; the loop stands still meanwhile."""
+
+_RUN_ID = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
 
 Command = Sequence[str | bytes | int]
 Reply = Any
@@ -54,6 +57,7 @@ class RedisClient:
             # Or each connection begins with two courtesies whose replies are waited for as well.
             options["driver_info"] = None
         self._where = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+        self._database = int(options.get("db") or 0)
         # Without a pool, which would look after notifications of maintenance and need another protocol.
         self._connection = connection_class(**options)
         self.generation = 0
@@ -112,6 +116,12 @@ class RedisClient:
             self._connection.disconnect()
         except (RedisError, OSError):
             pass
+
+    def whereabouts(self) -> tuple[str, int]:
+        """The server's own id, or its address where it may not be asked, and the database. Raises SinkUnavailable."""
+        reply = self.ask("INFO", "server")
+        found = _RUN_ID.search(reply) if isinstance(reply, bytes) else None
+        return found[1].decode() if found else self._where, self._database
 
     def explain(self, error: Exception) -> str:
         """One line about an error that the server or the way to it gave; no secret is in it."""

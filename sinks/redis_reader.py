@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence, Set
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -63,6 +63,16 @@ class RedisReader:
             if "@" not in netloc and "@" in own.netloc:
                 netloc = f"{own.netloc.rpartition('@')[0]}@{netloc}"
         return {"url": urlunsplit((parts.scheme, netloc, parts.path, urlencode(query), "")), **fields}
+
+    @staticmethod
+    def identity(settings: RedisSettings) -> Set[Hashable]:
+        """The server's own name for itself, the database and the keys. Raises SinkUnavailable."""
+        client = RedisClient(settings.url)
+        try:
+            where = client.whereabouts()
+        finally:
+            client.close()
+        return {("redis", *where, stream) for stream in streams(settings)}
 
     def open(self) -> None:
         """Connect, join the group, and find out where to begin."""

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 import uuid
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence, Set
 from typing import Any, ClassVar
 from urllib.parse import quote, unquote, urlsplit
 
@@ -53,6 +53,15 @@ class SqliteReader:
         if parts.netloc or parts.query or parts.fragment or not path:
             raise ValueError("expected sqlite:////absolute/path.db or sqlite:///relative.db")
         return {"path": path}
+
+    @staticmethod
+    def identity(settings: SqliteSettings) -> Set[Hashable]:
+        """The file, by whatever name."""
+        try:
+            found = os.stat(settings.path)  # noqa: PTH116 - as below
+        except OSError:
+            return {("sqlite", os.path.realpath(settings.path))}
+        return {("sqlite", found.st_dev, found.st_ino)}
 
     def open(self) -> None:
         """Open the file, and find out where to begin."""

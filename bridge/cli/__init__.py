@@ -18,6 +18,7 @@ COMMANDS = {
     "check": "Validate the settings, connect to both ends, say what is wrong.",
     "queues": "Declare the queues, look at them, migrate, remove them.",
     "rejected": "List, show, requeue, purge what could not be forwarded.",
+    "replay": "Send stored events to a broker again, or into another stream.",
     "run": "Forward events until stopped.",
     "tail": "Print events from the stream.",
 }

@@ -1,8 +1,9 @@
-"""The command line that waits a second for a stream, where people get ten."""
+"""The command line that waits a second for a stream, where people get ten, and two for a reader that died."""
 
 import sys
 
-from bridge.cli import audit, main, tail
+from bridge.cli import audit, ends, main, tail
 
-audit.PATIENCE = tail.PATIENCE = 1.0
+audit.PATIENCE = tail.PATIENCE = ends.PATIENCE = 1.0
+ends.LEASE = 2.0
 main(sys.argv[1:])

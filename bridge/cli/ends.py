@@ -24,6 +24,8 @@ PATIENCE = 10.0
 """Seconds that the stream, or the sink at the beginning, may be away."""
 SINKS_PATIENCE = 60.0
 """Seconds that a sink may be away later: a new leader in Kafka takes about 30."""
+LEASE = 15.0
+"""Seconds after which a run that was killed, with the same group, is replaced by the next one."""
 CLOCKS = 5 * 60
 """Seconds by which a sender's clock may be ahead of the stream's. So much earlier is begun to read."""
 POLL_INTERVAL = "BRIDGE_KAFKA_MAX_POLL_INTERVAL_MS"
@@ -72,7 +74,7 @@ def events_of(
     if POLL_INTERVAL not in os.environ:
         options = {POLL_INTERVAL: LONGEST_POLL_INTERVAL, **options}
     patterns = [pattern for given in types for pattern in given.split(",")]
-    return open_reader(url, group, since, patterns, follow=False, give_up_after=PATIENCE, options=options)
+    return open_reader(url, group, since, patterns, follow=False, lease=LEASE, give_up_after=PATIENCE, options=options)
 
 
 def target_of(
@@ -84,9 +86,9 @@ def target_of(
             return BrokerTarget(_with_broker(settings, to), again=again)
         except OursToo as exc:
             raise SettingsError(str(exc)) from exc
+    source, source_settings = find(url, options=options)
     try:
         reader, plugin, sink_settings = find_sink(to, options=options)
-        source, source_settings = find(url, options=options)
     except SettingsError as exc:
         raise SettingsError(
             f"--to {hide_secrets(to)}: {exc}" if hide_secrets(to) not in str(exc) else str(exc)

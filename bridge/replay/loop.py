@@ -128,13 +128,12 @@ class Replay:
     def _wait_until(self, due: float) -> None:
         while not self._stopping and (left := due - time.monotonic()) > 0:
             self._wait(min(left, LONGEST_WAIT))
-            # One event may be far from the next: the group must not take us for dead.
-            self._events.alive()
             if self._group and time.monotonic() - self._committed_at >= COMMIT_INTERVAL:
                 self._commit()
 
     def _wait(self, timeout: float) -> None:
         self._target.wait(timeout)
+        self._events.alive()  # it may be long until the next one is asked for, and the group must not take us for dead
         self._note()
 
     def _finish(self) -> None:

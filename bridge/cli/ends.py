@@ -90,9 +90,8 @@ def target_of(
     try:
         reader, plugin, sink_settings = find_sink(to, options=options)
     except SettingsError as exc:
-        raise SettingsError(
-            f"--to {hide_secrets(to)}: {exc}" if hide_secrets(to) not in str(exc) else str(exc)
-        ) from exc
+        where = hide_secrets(to)
+        raise SettingsError(f"--to {exc}" if str(exc).startswith(where) else f"--to {where}: {exc}") from exc
     if identity(reader, sink_settings) & identity(source, source_settings):
         raise SettingsError(f"--to {hide_secrets(to)}: it is the stream that is read")
     sink = plugin(sink_settings)

@@ -63,7 +63,6 @@ def _is_time(text: str) -> bool:
 def events_of(
     url: str | None,
     options: Mapping[str, str],
-    types: tuple[str, ...],
     group: str | None,
     between: Between,
 ) -> Events:
@@ -73,8 +72,7 @@ def events_of(
         since = datetime.datetime.fromtimestamp(between.since / 1e6 - CLOCKS, datetime.UTC)
     if POLL_INTERVAL not in os.environ:
         options = {POLL_INTERVAL: LONGEST_POLL_INTERVAL, **options}
-    patterns = [pattern for given in types for pattern in given.split(",")]
-    return open_reader(url, group, since, patterns, follow=False, lease=LEASE, give_up_after=PATIENCE, options=options)
+    return open_reader(url, group, since, follow=False, lease=LEASE, give_up_after=PATIENCE, options=options)
 
 
 def target_of(

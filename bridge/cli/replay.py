@@ -13,6 +13,7 @@ from bridge.cli.options import OPTIONS, SettingsCommand, loaded
 from bridge.cli.progress import progress
 from bridge.cli.signals import stopping
 from bridge.contract import SinkUnavailable
+from bridge.intake import event_filter
 from bridge.observe import logs
 from bridge.replay.broker import BrokerTarget
 from bridge.replay.loop import Figures, Replay
@@ -64,7 +65,7 @@ def replay(
     between = between_of(ctx, since, until, group)
     with (
         closing(target_of(to, url, options, chosen.settings, again=again)) as target,
-        events_of(url, options, types, group, between) as events,
+        events_of(url, options, group, between) as events,
         closing(progress(between.until or time.time_ns() // 1000)) as shown,
     ):
         refused = _Refused()
@@ -72,6 +73,7 @@ def replay(
             events,
             target,
             group=group is not None,
+            wanted=event_filter([pattern for given in types for pattern in given.split(",")]),
             between=between,
             pace=Pace(speed),
             refused=refused,

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SHOW_CURSOR = b"\x1b[?25h"
+"""A bar may have hidden it."""
 
 
 @contextmanager
@@ -19,6 +21,8 @@ def stopping(stop: Callable[[], None]) -> Iterator[None]:
     def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         nonlocal asked
         if asked:
+            if os.isatty(2):
+                os.write(2, SHOW_CURSOR)
             # Not the default action: process 1 of a container ignores signals that have no handler.
             os._exit(128 + number)
         asked = True

@@ -18,8 +18,10 @@ from bridge.stored import StoredEvent
 
 COMMIT_INTERVAL = 1.0
 """Seconds between two commits: what a kill doubles at most, beside what is on its way."""
+HEARD_INTERVAL = 1.0
+"""Seconds after which the broker hears of us, though there is nothing to send."""
 LONGEST_WAIT = 0.25
-"""Seconds in which a signal is noticed, and the broker hears of us."""
+"""Seconds in which a signal is noticed."""
 
 
 class Figures(msgspec.Struct):
@@ -45,19 +47,22 @@ class Replay:
         target: Target,
         *,
         group: bool,
+        wanted: Callable[[str], bool],
         between: Between,
         pace: Pace,
         refused: Callable[[str], None],
         progress: Callable[[int, int], None],
         patience_to_stop: float,
     ) -> None:
-        """`refused` is called with a line for each event that is not sent on, `progress` with the time that it has
-        come to, in microseconds since 1970, and how many are confirmed. `patience_to_stop`: seconds to wait for the
-        confirms of what is on its way when stopped.
+        """`wanted` picks types: were it the reader, it would not come back before it has found one, and the broker
+        would take us for dead. `refused` is called with a line for each event that is not sent on, `progress` with the
+        time that it has come to, in microseconds since 1970, and how many are confirmed. `patience_to_stop`: seconds
+        to wait for the confirms of what is on its way when stopped.
         """
         self._events = events
         self._target = target
         self._group = group
+        self._wanted = wanted
         self._between = between
         self._pace = pace
         self._refused = refused
@@ -68,7 +73,7 @@ class Replay:
         self._sent: dict[int, str] = {}
         """Ids of what is handed over and undecided, by number."""
         self._committed = -1
-        self._committed_at = time.monotonic()
+        self._committed_at = self._waited_at = time.monotonic()
         self._stopping = False
         self.figures = Figures()
 
@@ -86,6 +91,8 @@ class Replay:
                     self._send(self._waiting.next())
                 if self._stopping:
                     break
+                if time.monotonic() - self._waited_at >= HEARD_INTERVAL:
+                    self._wait(0.0)
             while self._waiting and not self._stopping:
                 self._send(self._waiting.next())
             self._finish()
@@ -97,6 +104,9 @@ class Replay:
     def _pick(self, stored: StoredEvent) -> None:
         number = stored.number
         self._settled.enter(number)
+        if stored.problem is None and not self._wanted(stored.type):
+            self._settled.settle(number)
+            return
         try:
             event = event_of(stored)
         except NotAnEvent as exc:
@@ -133,6 +143,7 @@ class Replay:
 
     def _wait(self, timeout: float) -> None:
         self._target.wait(timeout)
+        self._waited_at = time.monotonic()
         self._events.alive()  # it may be long until the next one is asked for, and the group must not take us for dead
         self._note()
 

@@ -100,8 +100,8 @@ def test_order(found: list[tuple[int, int | None]], window: int) -> None:
     (event,) = happened(1)
     waiting = ByTime(window)
     taken = []
-    for number, (partition, time) in enumerate(found):
-        waiting.add(number, partition, event, time)
+    for number, (partition, at) in enumerate(found):
+        waiting.add(number, partition, event, at)
         while waiting.enough:
             taken.append(waiting.next().number)
         assert len(waiting) <= window
@@ -119,8 +119,8 @@ def test_partitions_are_merged_by_time() -> None:
     found = [("a", 10), ("a", 30), ("b", 20), ("b", 40)]
     for window, expected in ((10, [10, 20, 30, 40]), (0, [10, 30, 20, 40])):
         waiting, taken = ByTime(window), []
-        for number, (partition, time) in enumerate(found):
-            waiting.add(number, partition, event, time)
+        for number, (partition, at) in enumerate(found):
+            waiting.add(number, partition, event, at)
             while waiting.enough:
                 taken.append(waiting.next().time)
         while waiting:
@@ -274,10 +274,12 @@ def test_what_is_confirmed_before_a_failure_is_committed() -> None:
 
 
 def test_what_is_passed_over_is_committed_with_the_rest() -> None:
-    """What is no event and what is outside of the times does not hold the position."""
+    """What is no event, of another type or outside of the times does not hold the position."""
     events = happened(4)
     records = [record(event, position) for position, event in enumerate(events)]
     records[1] = msgspec.structs.replace(records[1], data=b"nonsense")
+    records.insert(1, msgspec.structs.replace(records[1], id="another", type="task-unwanted"))
+    records = [msgspec.structs.replace(one, position=position) for position, one in enumerate(records)]
     reader, sink = OneBatch(records), MemorySink()
     told: list[str] = []
     run = replay_of(
@@ -285,7 +287,7 @@ def test_what_is_passed_over_is_committed_with_the_rest() -> None:
     )
     run.run()
     assert ids([events[0], events[2]]) == ids(sink.stored)
-    assert [0, 1, 2, 3] == reader.committed
+    assert [0, 1, 2, 3, 4] == reader.committed
     assert (2, 1, 1, 1) == (run.figures.sent, run.figures.outside, run.figures.refused, len(told))
 
 
@@ -294,6 +296,7 @@ def replay_of(events: Events, made: SinkTarget, between: Between = ALWAYS, told:
         events,
         made,
         group=True,
+        wanted=lambda kind: kind != "task-unwanted",
         between=between,
         pace=Pace(None),
         refused=[].append if told is None else told.append,

@@ -25,7 +25,7 @@ from bridge.contract import JSON
 from bridge.decode import decode
 from tests import oracle
 from tests.bridges import clean_environment, run_to_end
-from tests.integration.test_reader import Stream, in_kafka, in_sqlite
+from tests.integration.test_reader import Stream, in_kafka, in_redis, in_sqlite
 from tests.integration.test_tail import captured
 from tests.replaying import HAPPENED, Receiver, as_sent, happened, replay, start_replay
 from tests.servers import Kafka, RabbitMQ
@@ -198,6 +198,38 @@ def test_killed_and_run_again(broker_url: str, stream: Stream) -> None:
     assert {event.data for event in events} == set(found)
     twice = [position for position, event in enumerate(events, 1) if found[event.data] > 1]
     assert all(position > place for position in twice)
+
+
+@pytest.mark.parametrize("kind", ["redis", "kafka"])
+def test_a_second_run_goes_on_with_a_shared_stream(broker_url: str, request: pytest.FixtureRequest, kind: str) -> None:
+    """A group of Redis, and one of Kafka, whose partitions are read ahead: none is missing, each task is in order."""
+    if kind == "redis":
+        stream = in_redis(request.getfixturevalue("redis_url"))
+    else:
+        stream = in_kafka(request.getfixturevalue("kafka_server"))
+    events = happened(COUNT, apart=0.001, tasks=50)
+    stream.write(events)
+    receiver = Receiver(broker_url)
+    arguments = ["--from", stream.url, "--to", broker_url, "--group", "night"]
+    process = start_replay(*arguments, "--speed", "1")
+    until(lambda: receiver.depth() >= 500, 30, "some have come", pause=0.02)
+    process.send_signal(signal.SIGTERM)
+    _, complaint = process.communicate(timeout=30)
+    assert (INTERRUPTED, "") == (process.returncode, complaint)
+    before = receiver.depth()
+    assert before < COUNT
+    done = replay(*arguments)
+    assert (0, "") == (done.returncode, done.stderr)
+    found = [message.body for message in receiver.messages()]
+    assert {event.data for event in events} == set(found)
+    if kind == "redis":
+        assert [event.data for event in events] == found
+    else:
+        assert len(found) < COUNT + before
+    first = list(dict.fromkeys(found))
+    for task in {event.subject for event in events}:
+        own = {event.data: None for event in events if event.subject == task}
+        assert list(own) == [data for data in first if data in own]
 
 
 # Who gets nothing ---------------------------------------------------------------------------------------------------

@@ -69,7 +69,10 @@ def events_of(
     """The stream, up to its end."""
     since = None
     if between.since is not None:
-        since = datetime.datetime.fromtimestamp(between.since / 1e6 - CLOCKS, datetime.UTC)
+        try:
+            since = datetime.datetime.fromtimestamp(between.since / 1e6 - CLOCKS, datetime.UTC)
+        except (ValueError, OverflowError):
+            pass  # before there was any stream
     if POLL_INTERVAL not in os.environ:
         options = {POLL_INTERVAL: LONGEST_POLL_INTERVAL, **options}
     return open_reader(url, group, since, follow=False, lease=LEASE, give_up_after=PATIENCE, options=options)

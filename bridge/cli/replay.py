@@ -62,6 +62,8 @@ def replay(
     chosen = loaded(ctx)
     logs.configure(chosen.settings.log_format, chosen.settings.log_level)
     options: Mapping[str, str] = ctx.meta.get(OPTIONS, {})
+    if group is not None and not group.strip():
+        raise click.UsageError("--group: expected a name", ctx)
     between = between_of(ctx, since, until, group)
     with (
         closing(target_of(to, url, options, chosen.settings, again=again)) as target,
@@ -73,7 +75,7 @@ def replay(
             events,
             target,
             group=group is not None,
-            wanted=event_filter([pattern for given in types for pattern in given.split(",")]),
+            wanted=event_filter([word for given in types for pattern in given.split(",") if (word := pattern.strip())]),
             between=between,
             pace=Pace(speed),
             refused=refused,

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from amqp.basic_message import Message as AmqpMessage
 from amqp.exceptions import AccessRefused, NotFound
 
-from bridge.contract import JSON, Event
-from bridge.decode import UNKNOWN_SOURCE
+from bridge.contract import Event
 from bridge.replay import Decided
+from bridge.replay.single import properties, routing_key, unfit
 from bridge.secrets import hide_secrets
 from bridge.sources import BrokerUnavailable
 from bridge.sources.connection import abandon, connect, translated
@@ -26,8 +26,6 @@ WINDOW_BYTES = 8 * 1024 * 1024
 """Messages, and bytes of them, that may be unconfirmed."""
 PATIENCE = 30.0
 """Seconds without the confirm of anything that is owed after which the broker counts as away."""
-LONGEST_NAME = 255
-"""Bytes of a routing key, by AMQP."""
 
 
 class OursToo(Exception):
@@ -89,11 +87,10 @@ class BrokerTarget:
     def put(self, number: int, event: Event) -> None:
         """Publish it, as `celery.events.EventDispatcher` does: transient, without a message id."""
         self._check()
-        key = event.type.replace("-", ".")
-        if (why := _unfit(key, event.source)) is not None:
+        if (why := unfit(event)) is not None:
             self._decided.append(Decided(number, why))
             return
-        message = AmqpMessage(event.data, **properties(event))
+        message, key = AmqpMessage(event.data, **properties(event)), routing_key(event)
         if not self._owed:
             self._progress_at = time.monotonic()
         self._tag += 1
@@ -207,29 +204,6 @@ class BrokerTarget:
     def _on_unblocked(self) -> None:
         self._blocked = ""
         self._progress_at = time.monotonic()
-
-
-def properties(event: Event) -> dict[str, Any]:
-    """Those of a single event from Celery: kombu's for its serializer, and the dispatcher's own."""
-    headers = {} if event.source == UNKNOWN_SOURCE else {"hostname": event.source}
-    return {
-        "content_type": event.content_type,
-        "content_encoding": "utf-8" if event.content_type == JSON else "binary",
-        "application_headers": headers,
-        "delivery_mode": 1,
-        "priority": 0,
-    }
-
-
-def _unfit(key: str, source: str) -> str | None:
-    """Why AMQP cannot carry it: a type from a list of Celery's never was a routing key."""
-    try:
-        source.encode()
-        if len(key.encode()) <= LONGEST_NAME:
-            return None
-    except UnicodeEncodeError:
-        return "its type or host name is no text that AMQP can carry"
-    return f"its type is longer than the {LONGEST_NAME} bytes of a routing key"
 
 
 def _connected(settings: Settings) -> tuple[amqp.Connection, str]:

@@ -352,6 +352,7 @@ def test_the_broker_is_killed(own_rabbitmq: RabbitMQ, stream: Stream) -> None:
         (["--to", "sqs://u:sesame@h//"], "--to sqs://u:**@h//: no reader for sqs://"),
         (["--to", "nonsense"], "expected kafka://host:9092/topic"),
         (["--from", "amqp://u:sesame@h//", "--to", "sqlite:///x.db"], "no reader for amqp://"),
+        (["--to", "amqp://h", "--group", ""], "--group: expected a name"),
         ([], "Missing option '--to'"),
         (["--to", "amqp://h", "--prefetch", "x"], "BRIDGE_PREFETCH=x"),
     ],

@@ -12,11 +12,11 @@ from hypothesis import given, strategies as st
 from bridge.contract import JSON, Batch, Event, Outcome, Reading, Record, SinkUnavailable, Verdict
 from bridge.decode import decode
 from bridge.events import Events
-from bridge.replay.broker import properties
 from bridge.replay.loop import Replay
 from bridge.replay.order import ByTime, Settled
 from bridge.replay.pace import Pace
 from bridge.replay.pick import Between, NotAnEvent, event_of, time_of
+from bridge.replay.single import properties
 from bridge.replay.sink import SinkTarget
 from bridge.stored import Clock, StoredEvent
 from bridge.testing import MemorySink

@@ -44,12 +44,20 @@ def between_of(ctx: click.Context, since: str | None, until: str | None, group: 
         if isinstance(bound, str):
             raise click.UsageError(f"--{name} {bound}: expected an age such as 10m, or a time", ctx)
         if bound is not None and group is not None and text and not _is_time(text):
-            at = datetime.datetime.fromtimestamp(bound / 1e6, datetime.UTC).isoformat(timespec="seconds")
             raise click.UsageError(
-                f"--{name} {text} with --group: a second run would take it from another moment; say --{name} {at}", ctx
+                f"--{name} {text} with --group: a second run would take it from another moment; "
+                f"say --{name} {_written_out(bound)}",
+                ctx,
             )
         bounds[name] = bound
     return Between(**bounds)
+
+
+def _written_out(microseconds: int) -> str:
+    try:
+        return datetime.datetime.fromtimestamp(microseconds / 1e6, datetime.UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError):
+        return "a time, or nothing"
 
 
 def _is_time(text: str) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from amqp import spec
-from amqp.exceptions import AMQPError
+from amqp.exceptions import AMQPError, FrameSyntaxError
 from amqp.method_framing import frame_handler
 from amqp.serialization import PROPERTY_CLASSES
 
@@ -44,6 +44,8 @@ def tolerant_frame_handler(connection: Any, callback: Callable[..., Any]) -> Cal
             return handle((kind, channel, _readable(payload)))
         try:
             return handle(frame)
+        except FrameSyntaxError:  # of a table in the properties; a frame out of its order is an UnexpectedFrame
+            return handle((kind, channel, _without_properties(payload)))
         except AMQPError:
             raise
         except Exception:  # noqa: BLE001 - whatever its parser stumbles over

@@ -170,6 +170,14 @@ def test_the_content_type_of_unreadable_properties_is_kept(kind: str, encoding: 
     assert sent.properties == one.properties["application_headers"][UNREADABLE]
 
 
+def test_a_table_with_a_type_that_nobody_knows() -> None:
+    """py-amqp calls that a syntax error of the connection; it is one of these properties alone."""
+    properties = struct.pack(">HI", 0x2000, 3) + b"\x01a?"
+    (one,) = read(tolerant_frame_handler, Sent(1, 1, properties, [b"{}"]).frames)
+    assert one.properties is not None
+    assert (b"{}", properties) == (one.body, one.properties["application_headers"][UNREADABLE])
+
+
 def test_what_is_kept_of_unreadable_properties_is_bounded() -> None:
     """A frame has to take them again when the message is parked."""
     properties = struct.pack(">H", 0x2000) + no_time(10_000)

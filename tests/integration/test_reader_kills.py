@@ -67,7 +67,8 @@ class Group:
     def stop(self) -> None:
         for process in self.running:
             process.send_signal(signal.SIGTERM)
-        assert [0] * len(self.running) == [process.wait(40) for process in self.running]
+        # One that was started a moment ago may be ended by the signal before it listens to it: it has read nothing.
+        assert {process.wait(40) for process in self.running} <= {0, -signal.SIGTERM}
         self.running = []
 
     def end(self) -> None:

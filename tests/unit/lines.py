@@ -106,8 +106,14 @@ class Line:
 
     def hang_up(self) -> None:
         """As the broker: close the connection."""
+        # Closing alone does not end it while a process that was just forked, and has not yet executed its program,
+        # holds a copy of the descriptor: the servers of the other tests start beside this.
+        self._theirs.shutdown(socket.SHUT_RDWR)
         self._theirs.close()
         self._read()
+
+    def copy_of_their_end(self) -> socket.socket:
+        return self._theirs.dup()
 
     def _read(self) -> None:
         try:

@@ -94,6 +94,16 @@ def test_what_is_malformed_is_refused_alike(stream: bytes, at: int, change: int,
     assert plainly == heard(pieces(broken, cuts), bulk=True, hang_up=True)
 
 
+@pytest.mark.parametrize("bulk", [True, False])
+def test_the_lines_of_these_tests_end_when_they_hang_up(bulk: bool) -> None:
+    """Also while another process, forked a moment ago, still holds a copy of the broker's end."""
+    with line(bulk=bulk) as one:
+        copy = one.copy_of_their_end()
+        one.hang_up()
+        assert "the connection is gone" == one.end
+        copy.close()
+
+
 def one_byte_off(frames: list[bytes], number: int, at: int) -> bytes:
     """The frames with another byte at this place of this frame."""
     broken = bytearray(frames[number])

@@ -254,7 +254,7 @@ class Reading(msgspec.Struct, frozen=True):
     """Where to begin if there is no position yet: `earliest`, `latest`, or microseconds since 1970 UTC."""
     ends: bool = False
     """End where the stream ended when it was opened."""
-    read_back: int = 10_000
+    read_back: int = 50_000
     """Records before the position to read back, for each partition, where the stream may hold duplicates."""
     lease: float = 30.0
     """Seconds without a sign of life after which a reader of the group counts as dead."""

@@ -30,7 +30,7 @@ def open_reader(
     types: str | Iterable[str] | None = None,
     *,
     follow: bool = True,
-    window: int = 10_000,
+    window: int = 50_000,
     lease: float = 30.0,
     give_up_after: float | None = None,
     idle: Callable[[], None] | None = None,
@@ -48,7 +48,7 @@ def open_reader(
     an aware datetime or its ISO form. It picks a place in the stream: later ones may hold events of an earlier time.
     `types`: `"task-*,!task-received"`, or a list of such patterns.
     `follow=False` ends where the stream ended when it was opened.
-    `window`: ids remembered for each partition to drop duplicates.
+    `window`: ids remembered for each partition, at least, to drop duplicates; 0 drops none.
     `lease`: seconds without a sign of life after which this reader's share goes to the group's others.
     `give_up_after`: seconds of outage after which SinkUnavailable is raised; by default it is waited out.
     `idle` is called whenever there is nothing to read. `environ` and `options` stand in for `os.environ` and win over

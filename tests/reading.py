@@ -44,12 +44,12 @@ def notes(file: Path) -> Notes:
     return Notes(handled, committed, left + since)
 
 
-def main(url: str, group: str, file: str, lease: str, every: str, pause: str, window: str = "10000") -> None:
+def main(url: str, group: str, file: str, lease: str, every: str, pause: str) -> None:
     """Read until SIGTERM, or until the parent is gone."""
     die_with_parent()
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     number = 0
-    with open_reader(url, group, lease=float(lease), window=int(window)) as events:
+    with open_reader(url, group, lease=float(lease)) as events:
         signal.signal(signal.SIGTERM, lambda *_: events.stop())
         for event in events:
             os.write(descriptor, f"h {event.id}\n".encode())

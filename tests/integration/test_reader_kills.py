@@ -34,14 +34,10 @@ pytestmark = [pytest.mark.fault, pytest.mark.timeout(600), at_full_length]
 
 
 class Group:
-    """Two readers at a time, each with a file of notes of its own.
-
-    Their window spans all: what a killed bridge had in hand may come again through the overflow queue, later than the
-    10,000 records of the default.
-    """
+    """Two readers at a time, each with a file of notes of its own."""
 
     def __init__(self, url: str, lease: float, folder: Path, every: int = COMMIT_EVERY) -> None:
-        self._arguments = [url, "billing"], [str(lease), str(every), "0", str(EVENTS)]
+        self._arguments = [url, "billing"], [str(lease), str(every), "0"]
         self._folder = folder
         self._numbers = count()
         self.files: list[Path] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import shutil
@@ -9,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -23,6 +25,9 @@ POLICY = Path("/usr/sbin/policy-rc.d")
 ROOT = Path(__file__).parents[2]
 INSTALLING = threading.Lock()
 """Servers are started side by side, packages are not installed so."""
+DRAWING = random.SystemRandom()
+PORTS = threading.Lock()
+GIVEN: set[int] = set()
 
 
 class ServerMissing(Exception):
@@ -53,10 +58,16 @@ def library(name: str, package: str) -> Path:
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody listens on now.
 
-    Below those that the kernel gives to clients, which would take it while its server is started again.
+    Below those that the kernel gives to clients, which would take it while its server is started again. Each is
+    given once a process, and the drawing is the system's: hypothesis seeds `random` with the same number for each of
+    its examples, and servers that start meanwhile would all draw the same port.
     """
     while True:
-        port = random.randrange(10_000, 32_000)
+        port = DRAWING.randrange(10_000, 32_000)
+        with PORTS:
+            if port in GIVEN:
+                continue
+            GIVEN.add(port)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -146,16 +157,22 @@ def _install(package: str) -> None:
     if shutil.which("apt-get") is None or (as_root and not _may_sudo()):
         raise ServerMissing(f"{package} is missing; as root: apt-get install {package}")
     print(f"installing the Debian package {package}", file=sys.stderr, flush=True)
-    environment = ["env", "DEBIAN_FRONTEND=noninteractive"]
-    with _no_services_started(as_root):
+    apt = [*as_root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-o", "DPkg::Lock::Timeout=300"]
+    with _no_other_run_installs(), _no_services_started(as_root):
         for command in (["update"], ["install", "-y", "--no-install-recommends", package]):
-            done = subprocess.run(
-                [*as_root, *environment, "apt-get", *command], capture_output=True, text=True, stdin=subprocess.DEVNULL
-            )
+            done = subprocess.run([*apt, *command], capture_output=True, text=True, stdin=subprocess.DEVNULL)
             if done.returncode:
                 raise ServerMissing(
                     f"apt-get {' '.join(command)} failed: {(done.stderr or done.stdout)[-300:].strip()}"
                 )
+
+
+@contextmanager
+def _no_other_run_installs() -> Iterator[None]:
+    """Of two runs of the tests at once one waits for the other: apt's own waiting does not cover its `update`."""
+    with Path(tempfile.gettempdir(), f"celery-event-bridge-packages-{os.geteuid()}").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

@@ -184,7 +184,7 @@ class NativeKafka:
         said = [one.communicate()[0] for one in asked]
         for one, text in zip(asked, said, strict=True):
             if one.returncode:
-                raise ServerMissing(f"Kafka could not make its storage: {text[-300:].strip()}")
+                raise ServerMissing(f"Kafka could not make its storage: {text.strip()[:600]}")
 
     def _write_properties(self, node: int) -> Path:
         copies = str(min(3, len(self.nodes)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -10,6 +11,7 @@ import pytest
 
 from tests.servers import ServerMissing
 from tests.servers.ahead import Ahead
+from tests.servers.debian import free_port
 
 
 class Log(list[str]):
@@ -51,3 +53,16 @@ def test_one_that_cannot_be_had_is_missing_each_time() -> None:
     assert "a" == ahead.server("a")
     ahead.close()
     assert ["a started", "a ended"] == log
+
+
+def test_no_two_servers_are_given_one_port() -> None:
+    """Also while something else seeds the drawing with the same number again and again, as hypothesis does."""
+    state = random.getstate()
+    ports = []
+    try:
+        for _ in range(20):
+            random.seed(0)
+            ports.append(free_port())
+    finally:
+        random.setstate(state)
+    assert len(ports) == len(set(ports))

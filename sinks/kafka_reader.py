@@ -212,7 +212,7 @@ class KafkaReader:
             "session.timeout.ms": session,
             "heartbeat.interval.ms": min(3000, session // 3),
             "max.poll.interval.ms": max(300_000, session),
-            "queued.max.messages.kbytes": 16 * 1024,
+            "queued.max.messages.kbytes": 4 * 1024,
             # A full queue is looked at again by this; by default after a second, in which it would run dry.
             "fetch.queue.backoff.ms": 20,
             "log_level": 2,  # the reader itself tells of an outage

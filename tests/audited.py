@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -9,9 +10,11 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from celery import Celery, Task
 from celery.exceptions import Reject
+from kombu import Connection, Exchange, Queue
 
 from tests.bridges import clean_environment, die_with_parent
 
@@ -104,6 +107,28 @@ class Worker:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(10)
+
+
+class Tap:
+    """A queue beside the bridge's on the same exchange: what workers have published, whatever a bridge does."""
+
+    def __init__(self, broker: str) -> None:
+        self._connection = Connection(broker)
+        exchange = Exchange("celeryev", type="topic", durable=True)
+        self._queue = Queue("tap", exchange, routing_key="#", auto_delete=False)(self._connection.default_channel)
+        self._queue.declare()
+
+    def read(self) -> list[dict[str, Any]]:
+        """The events that are in it, and it is empty."""
+        events: list[dict[str, Any]] = []
+        while (message := self._queue.get(no_ack=True)) is not None:
+            body = json.loads(message.body)
+            events += body if isinstance(body, list) else [body]
+        return events
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._connection.close()
 
 
 class Client:

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pytest
 
 from bridge.contract import Event
 from bridge.decode import decode
-from tests.audited import Client, Worker
+from tests.audited import Client, Tap, Worker
 from tests.bridges import Bridge, clean_environment, run_to_end
 from tests.integration.test_reader import Stream, in_kafka, in_redis, in_sqlite
 from tests.integration.test_tail import captured
@@ -157,11 +158,15 @@ def test_the_streams_say_the_same(stream: Stream, tmp_path: Path) -> None:
 
 @pytest.mark.timeout(600 if FULL else 120)
 def test_workers_come_and_go(broker_url: str, tmp_path: Path, start_bridge: Callable[..., Bridge]) -> None:
-    """Nothing is missing of prefork, threads and solo workers, warmly stopped and killed, over a bridge."""
+    """Nothing is missing of prefork, threads and solo workers, stopped and killed at work, but what they threw away.
+
+    Celery does not publish what it holds back for the next turn of its loop when it is stopped: in about one of twenty
+    stops at work an event is missing for that, and `audit` has to say so. A queue of its own tells which.
+    """
     stream = in_sqlite(tmp_path)
     file = stream.url.removeprefix("sqlite:///")
     bridge = start_bridge(BRIDGE_BROKER_URL=broker_url, BRIDGE_SQLITE_PATH=file).await_ready()
-    client = Client(broker_url)
+    client, tap = Client(broker_url), Tap(broker_url)
     count = 1500 if FULL else 60
 
     def workers() -> list[Worker]:
@@ -185,21 +190,46 @@ def test_workers_come_and_go(broker_url: str, tmp_path: Path, start_bridge: Call
         until(lambda: not client.waiting(KINDS), 60, "nothing waits any more")
         end(running, [])
         until(lambda: not client.waiting(["celeryev.bridge"]), 20, "the bridge has taken all")
+        published = tap.read()
     finally:
         for worker in running:
             worker.kill()
         client.close()
+        tap.close()
     assert 0 == bridge.stop()
+    rows = stored(stream)
+    assert Counter(map(name_of, published)) == Counter(name_of(json.loads(row["data"])) for row in rows)
     found = report(stream)
-    assert Counter(one["type"] for one in stored(stream))["worker-offline"] >= 3
-    assert (False, 0) == (found["missing"], found["account"]["missing"]), found
+    assert Counter(one["type"] for one in rows)["worker-offline"] >= 3
+    account, thrown = found["account"], thrown_away(published)
+    lost = Counter(account["by_worker"])
+    assert lost <= thrown, (account, thrown)
+    assert (bool(lost), lost.total()) == (found["missing"], account["missing"])
     assert {f"{pool}@audited" for pool in KINDS} <= set(found["events"]["by_worker"])
     starts = found["events"]["by_type"]["task-started"]
     assert starts >= 6 * count
     # The negative control: of what real workers sent, too, what is taken away is missed.
     take_away(stream, "task-started", "threads@audited", 2)
     again = report(stream)
-    assert ({"threads@audited": 2}, True) == (again["account"]["by_worker"], again["missing"])
+    lost["threads@audited"] += 2
+    assert (lost, True) == (again["account"]["by_worker"], again["missing"])
+
+
+def name_of(event: dict[str, Any]) -> tuple[object, ...]:
+    """Which one it is."""
+    return event["hostname"], event["pid"], event["clock"], event["type"]
+
+
+def thrown_away(published: list[dict[str, Any]]) -> Counter[str]:
+    """By worker: how far the last counts of its processes are ahead of the task-started that they had published."""
+    thrown: Counter[str] = Counter()
+    processes = {(event["hostname"], event["pid"]) for event in published if "processed" in event}
+    for worker, pid in processes:
+        own = [event for event in published if (event["hostname"], event["pid"]) == (worker, pid)]
+        last = max((event for event in own if "processed" in event), key=itemgetter("clock"))
+        starts = sum(1 for event in own if event["type"] == "task-started" and event["clock"] < last["clock"])
+        thrown[worker] += max(0, last["processed"] - starts)
+    return thrown
 
 
 def end(workers: list[Worker], killed: list[Worker]) -> None:
@@ -218,8 +248,8 @@ def stored(stream: Stream) -> list[dict[str, str]]:
 
     connection = sqlite3.connect(stream.url.removeprefix("sqlite:///"))
     try:
-        rows = connection.execute("SELECT type, source FROM events").fetchall()
-        return [{"type": kind, "worker": source} for kind, source in rows]
+        rows = connection.execute("SELECT type, source, data FROM events").fetchall()
+        return [{"type": kind, "worker": source, "data": data} for kind, source, data in rows]
     finally:
         connection.close()
 

@@ -24,6 +24,8 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     worker_hijack_root_logger=False,
     worker_prefetch_multiplier=4,
+    # Else RabbitMQ 3.10 can lose what a worker publishes just before it closes its connection: docs/guarantees.md.
+    broker_transport_options={"confirm_publish": True},
 )
 
 

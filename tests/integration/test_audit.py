@@ -160,8 +160,8 @@ def test_the_streams_say_the_same(stream: Stream, tmp_path: Path) -> None:
 def test_workers_come_and_go(broker_url: str, tmp_path: Path, start_bridge: Callable[..., Bridge]) -> None:
     """Nothing is missing of prefork, threads and solo workers, stopped and killed at work, but what they threw away.
 
-    Celery does not publish what it holds back for the next turn of its loop when it is stopped: in about one of twenty
-    stops at work an event is missing for that, and `audit` has to say so. A queue of its own tells which.
+    Celery does not publish what it holds back for the next turn of its loop when it is stopped: in 6 of about 150 stops
+    at work an event was missing for that, and `audit` has to say so. A queue of its own tells what was published.
     """
     stream = in_sqlite(tmp_path)
     file = stream.url.removeprefix("sqlite:///")

@@ -59,7 +59,8 @@ class SqliteStore:
         self._lock: sqlite3.Connection | None = None
 
     def bodies(self) -> list[bytes]:
-        return [row["data"] for row in oracle.in_sqlite(self.path)]
+        # Where a file was removed and nobody has made a new one, nothing is stored.
+        return [row["data"] for row in oracle.in_sqlite(self.path)] if self.path.exists() else []
 
     def count(self) -> int:
         connection = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=30)

@@ -230,7 +230,7 @@ MUTATIONS = (
             f"{INTEGRATION}/test_sqlite_sink.py::test_a_removed_file_is_noticed",
             f"{INTEGRATION}/test_sqlite_sink.py::test_a_file_removed_during_the_commit_is_noticed",
         ],
-        ("sqlite", *["SQLite's folder moved away"] * 2),
+        ("sqlite", "SQLite's folder moved away"),
     ),
     Mutation(
         "no id given to Redis",

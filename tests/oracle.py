@@ -97,8 +97,10 @@ class Confirms:
         self._channel = channel
         self._published = 0
         self._waiting: set[int] = set()
+        self._refused = 0
         channel.confirm_select()
         channel.events["basic_ack"].add(self._confirmed)
+        channel.events["basic_nack"].add(self._refuse)
 
     def publish(self, messages: Iterable[Published], exchange: str = "celeryev") -> None:
         """Publish, without waiting."""
@@ -108,8 +110,10 @@ class Confirms:
             self._channel.basic_publish(amqp.Message(message.body, **message.properties), exchange, message.routing_key)
 
     def wait(self, timeout: float = 30) -> None:
-        """Until all are confirmed. Raises TimeoutError."""
+        """Until all are confirmed. Raises TimeoutError, and ValueError if RabbitMQ refuses one: a queue is full."""
         while self._waiting:
+            if self._refused:
+                raise ValueError(f"RabbitMQ has refused {self._refused} times what was published")
             self._channel.connection.drain_events(timeout=timeout)
 
     def look(self) -> None:
@@ -119,6 +123,9 @@ class Confirms:
                 self._channel.connection.drain_events(timeout=0.001)
         except TimeoutError:
             return
+
+    def _refuse(self, tag: int, multiple: bool) -> None:
+        self._refused += 1
 
     def _confirmed(self, tag: int, multiple: bool) -> None:
         self._waiting -= {one for one in self._waiting if one <= tag} if multiple else {tag}

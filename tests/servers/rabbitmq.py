@@ -46,10 +46,10 @@ class RabbitMQ(Protocol):
         """SIGKILL to the node."""
 
     def await_queues_on_disk(self, url: str, queues: int) -> None:
-        """Wait until a killed node would know that many quorum queues of the vhost again.
+        """Make sure that a killed node would know its quorum queues again, that many of the vhost's at least.
 
         It writes the names of their logs every five seconds only (seen with 3.10.8), and without its name a queue comes
-        back empty and dead.
+        back empty and dead. So does one that was deleted and made anew under its name.
         """
 
     def disk_bytes(self) -> int:
@@ -166,6 +166,7 @@ class NativeRabbitMQ:
         until(lambda: not self._child or not self._child.running, 20, "the node is gone")
 
     def await_queues_on_disk(self, url: str, queues: int) -> None:
+        self.ctl("eval", "[ok = dets:sync(Table) || Table <- dets:all()], ok.")
         vhost = unquote(urlsplit(url).path[1:]).encode()
         names = list((self._folder / "data").glob("*/quorum/*/names.dets"))
         until(

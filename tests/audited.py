@@ -117,7 +117,7 @@ class Tap:
     def __init__(self, broker: str) -> None:
         self._connection = Connection(broker)
         exchange = Exchange("celeryev", type="topic", durable=True)
-        self._queue = Queue("tap", exchange, routing_key="#", auto_delete=False)(self._connection.default_channel)
+        self._queue = Queue("tap", exchange, routing_key="#", exclusive=True)(self._connection.default_channel)
         self._queue.declare()
 
     def read(self) -> list[dict[str, Any]]:

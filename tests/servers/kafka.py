@@ -96,14 +96,17 @@ class NativeKafka:
         users: Mapping[str, str] | None = None,
         version: str = VERSION,
         options: Sequence[str] = (),
+        logs: Path | None = None,
     ) -> None:
         """With `users`, names and passwords: `sasl_bootstrap` is for these, who may do what ACLs say, and that is
-        nothing at first; at `bootstrap` everything is allowed. `options` are a node's JVM's.
+        nothing at first; at `bootstrap` everything is allowed. `options` are a node's JVM's. What the nodes write about
+        themselves goes into the folder `logs`, if there is one, and stays.
         """
         self._java = java(version) if options else quick_java(version)
         self._options = options
         self.nodes = range(1, nodes + 1)
         self._folder = Path(tempfile.mkdtemp(prefix="kafka-"))
+        self._logs = logs or self._folder
         self._ports = {node: free_port() for node in self.nodes}
         self._controllers = {node: free_port() for node in self.nodes}
         self._config = config or {}
@@ -128,7 +131,7 @@ class NativeKafka:
                     continue
                 child.end()
             command = [*self._java, *self._options, "kafka.Kafka", str(self._properties(node))]
-            self._children[node] = Child(command, {}, self._folder / f"output-{node}")
+            self._children[node] = Child(command, {}, self._logs / f"kafka-{node}.log")
         until(lambda: self._ended(wanted) or self._are_there(wanted), 60, f"Kafka's nodes {[*wanted]} are there")
         if ended := self._ended(wanted):
             raise ServerMissing(f"Kafka ended at its start: {ended}")

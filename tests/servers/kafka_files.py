@@ -15,13 +15,17 @@ from tests.servers.debian import ServerMissing, program
 POM = Path(__file__).with_name("kafka.xml")
 VERSION = re.findall(r"kafka_2.13</artifactId>\s*<version>([\d.]+)</version>", POM.read_text())[0]
 HEAP = "-Xmx384m"
+LOGGING = [
+    f"-Dorg.slf4j.simpleLogger.{name}"
+    for name in ("defaultLogLevel=warn", "showDateTime=true", "dateTimeFormat=HH:mm:ss.SSS")
+]
 
 
 def java(version: str = VERSION) -> Sequence[str]:
     """A command that runs a class of Kafka's, named after it. Raises ServerMissing."""
     # Short-lived, many, on few cores: the quick compiler and the plain collector.
-    options = (HEAP, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
-    return [_java(), *options, "-cp", f"{libraries(version)}/*"]
+    options = (HEAP, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+    return [_java(), *options, *LOGGING, "-cp", f"{libraries(version)}/*"]
 
 
 def archive(version: str) -> Path:

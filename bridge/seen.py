@@ -6,6 +6,7 @@ whoever reads it, whatever else is in the window, so that dropping the others lo
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Hashable
 from typing import Any
 
@@ -13,31 +14,32 @@ from bridge.contract import Record
 
 
 class SeenIds:
-    """At least the last `size` ids of each partition, at most twice as many. Copies of an event share a partition."""
+    """The last `size` ids of each partition, at 200 to 350 bytes an id. Copies of an event share a partition."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._ids: dict[Hashable, tuple[dict[str, Any], dict[str, Any]]] = {}
-        """By partition: ids and where each was first seen, the younger ones and the older ones."""
+        self._windows: dict[Hashable, tuple[dict[str, Any], deque[str]]] = {}
+        """By partition: where each id was first seen, and the ids from the oldest on."""
 
     def is_duplicate(self, record: Record) -> bool:
         """Whether the id was at an earlier place of the partition. Takes note of it if not."""
         partition, event_id, position = record.partition, record.id, record.position
-        ids = self._ids.get(partition)
-        if ids is None:
-            ids = self._ids[partition] = ({}, {})
-        young, old = ids
-        first = young.get(event_id)
+        window = self._windows.get(partition)
+        if window is None:
+            window = self._windows[partition] = ({}, deque())
+        places, order = window
+        first = places.get(event_id)
         if first is None:
-            first = old.get(event_id)
-        if first is not None and first < position:
+            # One goes for one that comes, so that memory stays the same once the window is full.
+            if len(order) == self._size:
+                del places[order.popleft()]
+            order.append(event_id)
+        elif first < position:
             return True
         # The earlier place of the two: whatever comes between them is measured by it.
-        young[event_id] = position
-        if len(young) >= self._size:
-            self._ids[partition] = ({}, young)
+        places[event_id] = position
         return False
 
     def forget(self, partition: Hashable) -> None:
         """It is read by somebody else from now on."""
-        self._ids.pop(partition, None)
+        self._windows.pop(partition, None)

@@ -61,7 +61,8 @@ def main(mark: str, command: list[str]) -> None:
     child = subprocess.Popen(command, env=os.environ | {MARK: mark}, stdin=subprocess.DEVNULL, start_new_session=True)
 
     def watch() -> None:
-        sys.stdin.buffer.read()
+        while os.read(0, 4096):  # not by sys.stdin, whose lock the end of the interpreter would wait for
+            pass
         end(mark)
 
     threading.Thread(target=watch, daemon=True).start()

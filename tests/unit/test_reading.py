@@ -31,13 +31,26 @@ def record(position: int, event_id: str, partition: Hashable = 0) -> Record:
 
 
 def test_the_window_is_bounded() -> None:
-    """The last so many ids are known, and never more than twice as many are kept."""
+    """The last so many ids are known, and no more are kept."""
     seen = SeenIds(10)
     for number in range(1000):
         assert not seen.is_duplicate(record(number, f"{number}"))
-        assert sum(len(part) for part in seen._ids[0]) <= 20
+        assert [min(10, number + 1)] * 2 == [len(part) for part in seen._windows[0]]
     assert all(seen.is_duplicate(record(2000, f"{number}")) for number in range(990, 1000))
-    assert not seen.is_duplicate(record(2000, "100"))
+    assert not seen.is_duplicate(record(2000, "989"))
+
+
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 30)), max_size=80), st.integers(1, 10))
+def test_the_window_against_a_naive_model(read: list[tuple[int, int]], size: int) -> None:
+    """An id is known while fewer than `size` others came after it, and by the earliest of its places."""
+    seen, model = SeenIds(size), list[tuple[int, int]]()
+    for event_id, position in read:
+        known = dict(model).get(event_id)
+        assert (known is not None and known < position) == seen.is_duplicate(record(position, str(event_id)))
+        if known is None:
+            model = [*model, (event_id, position)][-size:]
+        else:
+            model = [(one, min(place, position) if one == event_id else place) for one, place in model]
 
 
 def test_partitions_are_apart() -> None:

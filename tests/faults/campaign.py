@@ -122,5 +122,5 @@ class Campaign:
     def _compare(self) -> Verdict:
         self._parked += self._stage.parked()
         witness = self._stage.witness
-        destroyed = self._stage.destroyed | (witness.read if witness else set())
-        return compare(self._workload, self._stage.stored(), self._parked, destroyed)
+        witnessed = frozenset(witness.read) if witness else frozenset[bytes]()
+        return compare(self._workload, self._stage.stored(), self._parked, self._stage.destroyed, witnessed)

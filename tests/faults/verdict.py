@@ -29,6 +29,9 @@ class Verdict(NamedTuple):
     """Events stored, for the first time, after a later one of the same key."""
     destroyed: int
     """Stored, and destroyed with the stream by a fault."""
+    vanished: int
+    """Stored, since somebody else has read them, and there no more, though no fault has destroyed them: lost by the
+    stream, after its confirm."""
     parked: int
     """Messages."""
     lost_parked: int
@@ -38,7 +41,7 @@ class Verdict(NamedTuple):
 
     @property
     def good(self) -> bool:
-        return not (self.lost or self.changed or self.lost_parked)
+        return not (self.lost or self.changed or self.vanished or self.lost_parked)
 
     def __str__(self) -> str:
         figures = self._asdict()
@@ -46,8 +49,16 @@ class Verdict(NamedTuple):
         return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in figures.items())
 
 
-def compare(workload: Workload, stored: Iterable[bytes], parked: Iterable[bytes], destroyed: set[bytes]) -> Verdict:
-    """The verdict on bodies in the stream and in the parking queue, and on the ids of what was destroyed."""
+def compare(
+    workload: Workload,
+    stored: Iterable[bytes],
+    parked: Iterable[bytes],
+    destroyed: Set[bytes],
+    witnessed: Set[bytes] = frozenset(),
+) -> Verdict:
+    """The verdict on bodies in the stream and in the parking queue, and on the ids of what was destroyed and of what
+    somebody else has read.
+    """
     published = workload.published
     seen: Counter[bytes] = Counter()
     highest: dict[str, int] = {}
@@ -64,7 +75,9 @@ def compare(workload: Workload, stored: Iterable[bytes], parked: Iterable[bytes]
     in_parking = Counter(map(event_key, parked))
     obliged = set(workload.obligations)
     refused = {one for message in in_parking for one in workload.large.get(message, ())}
-    lost = obliged - seen.keys() - destroyed - refused
+    missing = obliged - seen.keys() - destroyed - refused
+    vanished = missing & witnessed
+    lost = missing - witnessed
     lost_parked = set(workload.parked) - in_parking.keys()
     return Verdict(
         obliged=len(obliged),
@@ -75,9 +88,10 @@ def compare(workload: Workload, stored: Iterable[bytes], parked: Iterable[bytes]
         twice=seen.total() - len(seen),
         inversions=inversions,
         destroyed=len(obliged & destroyed - seen.keys()),
+        vanished=len(vanished),
         parked=in_parking.total(),
         lost_parked=len(lost_parked),
-        which=lost | lost_parked,
+        which=missing | lost_parked,
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -17,8 +19,6 @@ from confluent_kafka.admin import AdminClient
 from tests.servers.debian import Child, ServerMissing, free_port, until
 from tests.servers.kafka_files import VERSION, archive, java
 
-CLUSTER = "dGVzdHMgb2YgYSBicmlkZw"
-"""Its id; any 16 bytes in base64."""
 ALONE = {
     "offsets.topic.replication.factor": "1",
     "offsets.topic.num.partitions": "4",
@@ -102,6 +102,8 @@ class NativeKafka:
         nothing at first; at `bootstrap` everything is allowed. `options` are a node's JVM's. What the nodes write about
         themselves goes into the folder `logs`, if there is one, and stays.
         """
+        # 16 bytes in base64, its own: no node talks to another cluster's, whatever port that has got.
+        self._cluster = base64.urlsafe_b64encode(b"kafka" + secrets.token_bytes(11)).decode().rstrip("=")
         self._java = java(version) if options else quick_java(version)
         self._options = options
         self.nodes = range(1, nodes + 1)
@@ -178,7 +180,7 @@ class NativeKafka:
         asked = []
         for node in nodes:
             file = self._write_properties(node)
-            command = [*self._java, "kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", str(file)]
+            command = [*self._java, "kafka.tools.StorageTool", "format", "-t", self._cluster, "-c", str(file)]
             asked.append(
                 subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

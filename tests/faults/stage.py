@@ -236,7 +236,7 @@ class Stage:
 
     def _kafka(self) -> KafkaStore:
         config = {"min.insync.replicas": "2", "default.replication.factor": "3"}
-        kafka = NativeKafka(3, config, {USER: PASSWORD}, self.servers.kafka, logs=self.folder)
+        kafka = NativeKafka(3, config, {USER: PASSWORD}, self.servers.kafka, folder=self.folder / "kafka")
         self._stack.callback(kafka.remove)
         kafka.start()
         store = KafkaStore(kafka)

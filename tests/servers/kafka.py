@@ -96,19 +96,20 @@ class NativeKafka:
         users: Mapping[str, str] | None = None,
         version: str = VERSION,
         options: Sequence[str] = (),
-        logs: Path | None = None,
+        folder: Path | None = None,
     ) -> None:
         """With `users`, names and passwords: `sasl_bootstrap` is for these, who may do what ACLs say, and that is
-        nothing at first; at `bootstrap` everything is allowed. `options` are a node's JVM's. What the nodes write about
-        themselves goes into the folder `logs`, if there is one, and stays.
+        nothing at first; at `bootstrap` everything is allowed. `options` are a node's JVM's. All that the nodes write
+        goes into `folder`, if it is given, and stays.
         """
         # 16 bytes in base64, its own: no node talks to another cluster's, whatever port that has got.
         self._cluster = base64.urlsafe_b64encode(b"kafka" + secrets.token_bytes(11)).decode().rstrip("=")
         self._java = java(version) if options else quick_java(version)
         self._options = options
         self.nodes = range(1, nodes + 1)
-        self._folder = Path(tempfile.mkdtemp(prefix="kafka-"))
-        self._logs = logs or self._folder
+        self._stays = folder is not None
+        self._folder = folder or Path(tempfile.mkdtemp(prefix="kafka-"))
+        self._folder.mkdir(exist_ok=True)
         self._ports = {node: free_port() for node in self.nodes}
         self._controllers = {node: free_port() for node in self.nodes}
         self._config = config or {}
@@ -133,7 +134,7 @@ class NativeKafka:
                     continue
                 child.end()
             command = [*self._java, *self._options, "kafka.Kafka", str(self._properties(node))]
-            self._children[node] = Child(command, {}, self._logs / f"kafka-{node}.log")
+            self._children[node] = Child(command, {}, self._folder / f"output-{node}")
         until(lambda: self._ended(wanted) or self._are_there(wanted), 60, f"Kafka's nodes {[*wanted]} are there")
         if ended := self._ended(wanted):
             raise ServerMissing(f"Kafka ended at its start: {ended}")
@@ -157,7 +158,8 @@ class NativeKafka:
     def remove(self) -> None:
         for child in self._children.values():
             child.end()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if not self._stays:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _ended(self, nodes: Sequence[int]) -> str:
         """What the first of these that has ended wrote last; nothing if all run."""

@@ -14,6 +14,8 @@ from tests.servers.redis import NativeRedis
 from tests.stores import RedisStore
 
 STREAM = "celery-events"
+SHORTEST = 60
+"""Microseconds that a pause of one takes in fact."""
 
 
 def redis_of(stage: Stage) -> NativeRedis:
@@ -96,5 +98,6 @@ def redis_loading(stage: Stage, _dice: Random) -> None:
     with redis_of(stage).client() as client:
         commands = max(1, int(client.xlen(STREAM)))
     redis_of(stage).kill()
-    # Microseconds a command, so that it answers LOADING for about two seconds.
-    redis_of(stage).start("--key-load-delay", str(max(1, 2_000_000 // commands)))
+    # LOADING for two seconds: microseconds a command, or, negative, so many commands to a pause of one.
+    pause = 2_000_000 // commands
+    redis_of(stage).start("--key-load-delay", str(pause if pause > SHORTEST else -(SHORTEST * commands // 2_000_000)))

@@ -63,7 +63,7 @@ class NativeRedis:
             with self.client() as client:
                 return bool(client.ping())
 
-        until(answers, 30, "Redis answers")
+        until(answers, 120, "Redis answers")  # after it has loaded its file
 
     def client(self) -> Client:
         return Client.from_url(self.url, socket_timeout=10)

@@ -13,6 +13,8 @@ app.conf.update(
     worker_send_task_events=True,
     task_ignore_result=True,
     broker_connection_retry_on_startup=True,
+    # RabbitMQ 3.10 may lose what is published without a confirm just before a worker that stops closes its connection.
+    broker_transport_options={"confirm_publish": True},
     worker_hijack_root_logger=False,
 )
 

@@ -129,7 +129,8 @@ class Events:
         """
         if self._reading.group is None:
             raise ValueError("commit: there is no position without a group: open_reader(..., group='name')")
-        return self._commit_until(event if isinstance(event, int) else event.number)
+        number = event if isinstance(event, int) else event.number
+        return self._commit_until(min(number, self._handed))
 
     def alive(self) -> bool:
         """Give a sign of life while the handling of one event takes long; False if the rest of what is fetched is
@@ -156,13 +157,13 @@ class Events:
         batch = Batch()
 
         def fetch() -> None:
+            # One attempt: a stream that can be opened, and not read, is away all the same.
             nonlocal batch
+            if not self._opened:
+                self._reader.open()
             batch = self._reader.fetch(self._limit, PATIENCE)
 
-        if not self._opened:
-            self._opened = self._attempt(self._reader.open)
-        if self._opened and not self._attempt(fetch):
-            self._opened = False
+        self._opened = self._attempt(fetch)
         self._fetched_at = self._lived_at = time.monotonic()
         self._first += len(self._records)
         self._records, self._at = batch.records, 0

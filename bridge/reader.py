@@ -56,6 +56,12 @@ def open_reader(
 
     Raises SettingsError where the URL or a setting is wrong, ValueError for the other arguments.
     """
+    if group is not None and not group.strip():
+        raise ValueError(f"group={group!r}: it needs a name; None reads for oneself, without a position")
+    if window < 0:
+        raise ValueError(f"window={window}: expected a number of ids; 0 drops no duplicates")
+    if lease <= 0:
+        raise ValueError(f"lease={lease:g}: expected a number of seconds")
     reading = Reading(group, start(since), not follow, window, lease)
     wanted = event_filter(_patterns(types))
     plugin, settings = find(url, environ, options)

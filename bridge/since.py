@@ -8,6 +8,8 @@ import time
 from bridge.settings_values import duration
 
 ENDS = ("earliest", "latest")
+LAST = 253_402_300_799_000_000
+"""The last second of the year 9999, in microseconds."""
 EXPECTED = "expected an age such as 10m or 2d, a time such as 2030-01-31T12:00:00+00:00, earliest or latest"
 
 
@@ -34,10 +36,15 @@ def start(since: str | datetime.datetime | datetime.timedelta | None, name: str 
 
 
 def _ago(seconds: float) -> int:
-    return round((time.time() - seconds) * 1e6)
+    return _bounded((time.time() - seconds) * 1e6)
+
+
+def _bounded(microseconds: float) -> int:
+    """Within what every stream can be asked for."""
+    return round(min(max(microseconds, 0), LAST))
 
 
 def _microseconds(moment: datetime.datetime, name: str) -> int:
     if moment.tzinfo is None:
         raise ValueError(f"{name}={moment.isoformat()!r}: it needs a time zone: {moment.isoformat()}+00:00 for UTC")
-    return round(moment.timestamp() * 1e6)
+    return _bounded(moment.timestamp() * 1e6)

@@ -6,15 +6,18 @@ handled before, by whichever reader, are recognised.
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 
 import msgspec
 from confluent_kafka import Consumer, TopicPartition
 
 from bridge.contract import Reading, SinkUnavailable
 from sinks.kafka_places import Places
+
+log = logging.getLogger("bridge.reader")
 
 NEW_PARTITIONS = 60.0
 """Seconds between two looks for partitions that were added, without a group."""
@@ -104,8 +107,11 @@ class Assignment:
     def _take(self, consumer: Consumer, partitions: list[Partition]) -> None:
         places = Places(consumer, self._reading.since)
         positions = places.committed(partitions)
-        begin = {one: positions[one] if one in positions else places.beginning(one) for one in partitions}
+        lost = self._beyond_the_end(places, positions)
+        begin = {one: positions[one] if one in positions else places.beginning(one) for one in partitions} | lost
         new = [TopicPartition(*one, begin[one]) for one in partitions if one not in positions]
+        for one in lost:
+            del positions[one]
         if new and self._reading.since != "earliest":
             # Where a new group begins is decided once, and not again by the next reader that gets the partition.
             self._commit(consumer, new)
@@ -115,6 +121,21 @@ class Assignment:
         consumer.incremental_assign(
             [TopicPartition(*one, max(0, at - back) if one in positions else at) for one, at in begin.items()]
         )
+
+    def _beyond_the_end(self, places: Places, positions: Mapping[Partition, int]) -> dict[Partition, int]:
+        """Where to begin in partitions whose log ends before the group's position: the topic was made anew, or has lost
+        its end. What is there now has the offsets of what was handled, and is not it.
+        """
+        found = {}
+        for partition, position in positions.items():
+            first, last = places.bounds(partition)
+            if position > last:
+                found[partition] = first
+                log.warning(
+                    "topic %r partition %d ends at %d, before the group's position %d: it is read from its beginning",
+                    *(*partition, last, position),
+                )
+        return found
 
     def _own(self, partition: Partition, begin: int, end: int | None) -> None:
         ended = end is not None and begin >= end

@@ -25,12 +25,16 @@ OF_PRODUCERS = frozenset({*PROMISED, "linger.ms"})
 """What the sink sets and a consumer has no use for."""
 SHORTEST_SESSION = 6.0
 """Seconds; a broker with its own settings refuses less."""
+LOOK = 1.0
+"""Seconds that a look whether Kafka is back may take."""
 SETTLING = 5.0
 """Seconds that a commit waits for a rebalance to be over."""
 REBALANCING = frozenset({KafkaError.REBALANCE_IN_PROGRESS, KafkaError.ILLEGAL_GENERATION})
 NO_MEMBER = frozenset({KafkaError.UNKNOWN_MEMBER_ID, KafkaError.FENCED_INSTANCE_ID})
 HARMLESS = frozenset({KafkaError._PARTITION_EOF, KafkaError._MAX_POLL_EXCEEDED})
 """What is told among the messages and is no outage: an end, and a group that we shall join again."""
+DENIED = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED})
+"""Told once, and so until something can be read."""
 AWAY = frozenset(
     {KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError._RESOLVE, KafkaError._FATAL}
 )
@@ -51,6 +55,7 @@ class KafkaReader:
         self._lost = False
         """Whether the group counts us out; it takes us in again with the next assignment."""
         self._trouble: str | None = None
+        self._denied = False
 
     @staticmethod
     def from_url(url: str, settings: KafkaSettings) -> Mapping[str, str]:
@@ -101,9 +106,11 @@ class KafkaReader:
             raise failed
         records, seen = self._sorted(messages)
         if records or seen:
-            self._trouble = None
+            self._trouble, self._denied = None, False
         elif self._trouble is not None:
-            trouble, self._trouble = self._trouble, None
+            trouble = self._trouble
+            if not self._denied and self._answers(consumer):
+                self._trouble = None
             raise SinkUnavailable(trouble)
         if assignment.owned:
             self._lost = False
@@ -177,6 +184,7 @@ class KafkaReader:
                 self._note(error)
                 if owned is not None and owned.end is not None and error.code() == KafkaError._PARTITION_EOF:
                     owned.ended = owned.ended or offset >= owned.end  # what was last there may be gone
+                    self._trouble, self._denied = None, False
                 continue
             if owned is None:
                 continue  # revoked while it was on its way
@@ -188,9 +196,18 @@ class KafkaReader:
             following[partition] = offset + 1
         return records, seen
 
+    def _answers(self, consumer: Consumer) -> bool:
+        """Whether the trouble may be over: that nothing comes says nothing."""
+        try:
+            consumer.list_topics(next(iter(self._settings.topics.values())), timeout=LOOK)
+        except KafkaException:
+            return False
+        return True
+
     def _note(self, error: KafkaError) -> None:
         if error.code() not in HARMLESS:
             self._trouble = reason(error)
+            self._denied = error.code() in DENIED
 
     def _hear(self, error: KafkaError) -> None:
         if error.fatal() or error.code() in AWAY:

@@ -24,6 +24,8 @@ CHUNK = 1000
 """Entries for one command; a script cannot take many more as arguments."""
 NEVER = f"{2**64 - 1}-{2**64 - 2}"
 """Of what this consumer holds nothing comes after it. One more would mean `>` to Redis, which is new entries."""
+LONG_AGO = 2**40
+"""Milliseconds that what was released counts as idle: longer than any reader's lease."""
 LONG_GONE = 10
 """Leases after which a consumer that holds nothing is removed."""
 
@@ -122,6 +124,18 @@ class RedisGroup:
                 self._asked("EVAL", REMOVE, 1, stream, self._name, name)
         return found
 
+    def left_behind(self, stream: bytes, end: Place, waited: float) -> bool:
+        """Whether one that was not heard of for these seconds, and so may be dead, holds an entry up to this one."""
+        consumers = map(_fields, self._asked("XINFO", "CONSUMERS", stream, self._name))
+        silent = [
+            one[b"name"]
+            for one in consumers
+            if one[b"pending"]
+            and one[b"name"] != self._consumer.encode()
+            and (one[b"name"] == RELEASED or one[b"idle"] >= waited * 1000)
+        ]
+        return any(self._asked("XPENDING", stream, self._name, "-", _entry(end), 1, name) for name in silent)
+
     def commit(self, stream: bytes, places: Sequence[Place]) -> bool:
         """Acknowledge those that are this consumer's; whether all were."""
         held = self._held.setdefault(stream, set())
@@ -143,7 +157,7 @@ class RedisGroup:
 
     def leave(self, stream: bytes) -> None:
         """Hand on what is held, and be no consumer any more."""
-        self._asked("EVAL", LEAVE, 1, stream, self._name, self._consumer, RELEASED, self._lease)
+        self._asked("EVAL", LEAVE, 1, stream, self._name, self._consumer, RELEASED, LONG_AGO)
         self._held.pop(stream, None)
 
     def _claim(self, stream: bytes, consumer: bytes, limit: int) -> Found:

@@ -46,6 +46,10 @@ class RedisReader:
         self._missed = False
         """Whether a reply may have been lost, with entries in it."""
         self._claim_due = 0.0
+        self._waits_since: float | None = None
+        """Since when there was nothing more to read before the end, in a group."""
+        self._left_behind = False
+        """Whether another consumer of the group, which may be dead, holds entries from before the end."""
 
     @staticmethod
     def from_url(url: str, settings: RedisSettings) -> Mapping[str, str]:
@@ -77,6 +81,11 @@ class RedisReader:
     def open(self) -> None:
         """Connect, join the group, and find out where to begin."""
         self._client.connect()
+        if self._reading.ends and self._group is None and not self._asked("EXISTS", *self._streams):
+            names = ", ".join(repr(stream.decode()) for stream in self._streams)
+            raise SinkUnavailable(
+                f"there is no stream {names} in Redis yet: is it the right name, server and database?"
+            )
         for stream in self._streams:
             if self._reading.ends and stream not in self._ends:
                 self._ends[stream] = self._last(stream)
@@ -90,6 +99,7 @@ class RedisReader:
                 self._after[stream] = place(self._beginning(stream).encode())
             if stream not in self._open and (not self._reading.ends or self._ends[stream] > BEGINNING):
                 self._open.append(stream)
+        self._left_behind = self._group is not None
 
     def fetch(self, limit: int, timeout: float) -> Batch:
         """What a dead consumer has left, then the next entries."""
@@ -107,7 +117,7 @@ class RedisReader:
 
     def ended(self) -> bool:
         """Whether all is fetched that was there when it was opened."""
-        return self._reading.ends and not self._open
+        return self._reading.ends and not self._open and not self._left_behind
 
     def alive(self) -> bool:
         """Let Redis know of this consumer. What was claimed from it nevertheless, a commit passes over."""
@@ -148,7 +158,7 @@ class RedisReader:
                 found += group.read_again(stream)
             self._missed = False
         now = time.monotonic()
-        if now >= self._claim_due:
+        if now >= self._claim_due or not self._open:
             self._claim_due = now + self._reading.lease / CLAIM_INTERVAL
             group.live(self._streams)
             for stream in self._streams:
@@ -157,9 +167,22 @@ class RedisReader:
             self._claim_due = 0.0  # there may be more of it
             return found
         if not self._open:
+            self._wait_for_the_dead(group, timeout)
             return []
         count, block = self._count(limit), None if self._reading.ends else max(1, round(timeout * 1000))
         return self._until_the_ends(group.read(self._open, count, block))
+
+    def _wait_for_the_dead(self, group: RedisGroup, timeout: float) -> None:
+        """At the end there may be entries that a reader had in hand when it was killed: they are not for nobody.
+
+        Who lives is heard of meanwhile and is not waited for: two readers may each keep what they read until their end.
+        """
+        if self._waits_since is None:
+            self._waits_since = time.monotonic()
+        waited = time.monotonic() - self._waits_since
+        self._left_behind = any(group.left_behind(stream, self._ends[stream], waited) for stream in self._streams)
+        if self._left_behind:
+            time.sleep(timeout)
 
     def _until_the_ends(self, found: Found) -> Found:
         """Close streams that have ended, and drop what came later, unless the group has it delivered already."""

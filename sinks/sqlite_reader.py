@@ -10,14 +10,14 @@ from collections.abc import Hashable, Mapping, Sequence, Set
 from typing import Any, ClassVar
 from urllib.parse import quote, unquote, urlsplit
 
-from bridge.contract import Batch, Reading, Record, SinkUnavailable
+from bridge.contract import Batch, Reading, SinkUnavailable
 from sinks.sqlite import BUSY_TIMEOUT, SqliteSettings
 from sinks.sqlite_lease import Lease
+from sinks.sqlite_places import beginning
+from sinks.sqlite_records import lenient, record
 
 POLL = 0.05
 """Seconds between two looks for new rows, or for a lease that has run out."""
-LATE = 10_000_000
-"""Microseconds by which `stored_at` may be out of order: a writer takes the time before it waits for the lock."""
 LAST = 2**63 - 1
 ROWS = """
 SELECT seq, id, type, source, subject, time, data, content_type, stored_at
@@ -91,7 +91,7 @@ class SqliteReader:
                 break
             time.sleep(min(POLL, timeout))
         revoked, self._revoked = self._revoked, []
-        return Batch([self._record(row) for row in rows], revoked=revoked)
+        return Batch([record(self._partition, row) for row in rows], revoked=revoked)
 
     def ended(self) -> bool:
         """Whether all is fetched that was there when it was opened."""
@@ -123,7 +123,7 @@ class SqliteReader:
         if self._reading.ends:
             (self._end,) = connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
         if self._lease is None:
-            self._fetched = _beginning(connection, self._reading.since if self._identity is None else "earliest")
+            self._fetched = beginning(connection, self._reading.since if self._identity is None else "earliest")
             self._partition = uuid.uuid4().hex
         else:
             self._lease.prepare(connection)
@@ -135,7 +135,7 @@ class SqliteReader:
             return True
         if self._partition:
             return not lease.due() or self._renewed(lease, 0)
-        position = lease.take(connection, lambda: _beginning(connection, self._reading.since))
+        position = lease.take(connection, lambda: beginning(connection, self._reading.since))
         if position is None:
             return False
         self._partition, self._fetched = lease.owner, position
@@ -157,21 +157,20 @@ class SqliteReader:
         self._partition = ""
 
     def _rows(self, connection: sqlite3.Connection, limit: int) -> list[Any]:
-        rows = connection.execute(ROWS, (self._fetched, self._end, limit)).fetchall()
+        asked = (self._fetched, self._end, limit)
+        try:
+            rows = connection.execute(ROWS, asked).fetchall()
+        except sqlite3.OperationalError as exc:
+            if "decode" not in str(exc):
+                raise
+            # Text that is no UTF-8, in a row that no bridge has written: bytes, which are told from text below.
+            connection.text_factory = lenient
+            rows = connection.execute(ROWS, asked).fetchall()
+            connection.text_factory = str
         if rows:
             self._fetched = rows[-1][0]
         self._ended = self._reading.ends and len(rows) < limit
         return rows
-
-    def _record(self, row: Any) -> Record:
-        seq, event_id, event_type, source, subject, at, data, content_type, stored = row
-        problem = None
-        if type(data) is not bytes:
-            problem = f"row {seq} was not written by a bridge: its data is no BLOB"
-            data = str(data).encode(errors="surrogatepass")
-        return Record(
-            self._partition, seq, event_id, event_type, source, subject, at, data, content_type, stored, problem
-        )
 
     def _current(self) -> sqlite3.Connection:
         """The connection, if it still leads to the file of that name."""
@@ -202,31 +201,6 @@ class SqliteReader:
         return SinkUnavailable(
             f"SQLite file {self._path}: {text}: {_ADVICE.get(code, 'is it there, and of a bridge?')}"
         )
-
-
-def _beginning(connection: sqlite3.Connection, since: str | int) -> int:
-    """The `seq` after which to begin where there is no position."""
-    if since == "earliest":
-        return 0
-    (last,) = connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
-    return int(last) if since == "latest" else _before(connection, int(since), int(last))
-
-
-def _before(connection: sqlite3.Connection, since: int, last: int) -> int:
-    """The `seq` before the first row that was stored at `since` or later; found by halving, as there is no index."""
-    low, high = 0, last
-    while low < high:
-        middle = (low + high) // 2
-        row = connection.execute(
-            "SELECT stored_at FROM events WHERE seq > ? ORDER BY seq LIMIT 1", (middle,)
-        ).fetchone()
-        if row is None or row[0] >= since - LATE:
-            high = middle
-        else:
-            low = middle + 1
-    found = "SELECT seq FROM events WHERE seq > ? AND stored_at >= ? ORDER BY seq LIMIT 1"
-    row = connection.execute(found, (low, since)).fetchone()
-    return last if row is None else int(row[0]) - 1
 
 
 _ADVICE = {

@@ -67,6 +67,10 @@ def test_each_event_is_read_back(stream: Stream) -> None:
 
 def test_an_empty_stream_ends_at_once(stream: Stream) -> None:
     """For oneself and for a group."""
+    if stream.kind == "redis":
+        with Client.from_url(stream.url) as client:
+            client.xadd("celery-events", {"soon": "gone"})
+            client.xtrim("celery-events", maxlen=0)
     assert [] == stream.all()
     assert [] == stream.all("billing")
 
@@ -462,10 +466,11 @@ def test_sqlite_is_busy_or_replaced(tmp_path: Path) -> None:
         assert not reader.commit(found[-1])
 
 
+@pytest.mark.parametrize("group", [None, "billing"])
 @pytest.mark.parametrize("url", ["sqlite:////nowhere/x.db", "redis://127.0.0.1:9/0", "kafka://127.0.0.1:9/topic"])
-def test_nobody_there(url: str) -> None:
+def test_nobody_there(url: str, group: str | None) -> None:
     """One line that says where, when it is not to be waited for."""
-    with pytest.raises(SinkUnavailable) as failure, open_reader(url, follow=False, give_up_after=0) as reader:
+    with pytest.raises(SinkUnavailable) as failure, open_reader(url, group, follow=False, give_up_after=2) as reader:
         list(reader)
     assert 1 == len(str(failure.value).splitlines())
     where = "/nowhere/x.db" if url.startswith("sqlite") else "127.0.0.1:9" if url.startswith("redis") else "Kafka"

@@ -88,6 +88,24 @@ def test_a_commit_covers_all_handed_out_before() -> None:
     assert [{0: [1, 2], "p": [7]}, {0: [3]}] == reader.committed
 
 
+def test_a_commit_covers_nothing_that_was_not_handed_out() -> None:
+    """Whatever number is given."""
+    reader = FakeReader(Batch([record(1), record(2), record(3)]))
+    events = reading(reader)
+    next(events)
+    assert events.commit(10**9)
+    assert [{0: [1]}] == reader.committed
+
+
+def test_a_stream_that_opens_and_cannot_be_read_is_away(caplog: pytest.LogCaptureFixture) -> None:
+    """Opening it again is no recovery: the outage has one beginning, one line in the log, and an end."""
+    reader = FakeReader(*[SinkUnavailable("no permission")] * 10_000)
+    with pytest.raises(SinkUnavailable, match="no permission"):
+        next(reading(reader, give_up_after=0.2))
+    assert 3 < len(reader.limits) < 1000
+    assert ["stream unavailable, trying again: no permission"] == [one.getMessage() for one in caplog.records]
+
+
 def test_duplicates_are_dropped_and_committed_with_the_rest() -> None:
     """A copy of what was handed out, or was read back from before the position."""
     seen = [record(1, "a")]

@@ -13,6 +13,7 @@ from hypothesis import given, strategies as st
 
 from bridge.committed import Owed
 from bridge.contract import Reading, Record
+from bridge.reader import open_reader
 from bridge.seen import SeenIds
 from bridge.settings_source import SettingsError
 from bridge.since import start
@@ -106,6 +107,27 @@ def test_owed_against_a_naive_model(batches: list[list[int]], commits: list[int]
 
 
 # Where to begin -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("since", ["99999999999999999999d", "9" * 400, "0001-01-01T00:00:00+00:00"])
+def test_before_all_time(since: str) -> None:
+    """The beginning of 1970: no stream could be asked for less."""
+    assert 0 == start(since)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"group": ""}, "group=''"),
+        ({"group": " "}, "group=' '"),
+        ({"window": -5}, "window=-5"),
+        ({"lease": 0}, "lease=0"),
+    ],
+)
+def test_arguments_that_mean_nothing(options: dict[str, Any], said: str) -> None:
+    """A line that names the argument, before anything is opened."""
+    with pytest.raises(ValueError, match=said):
+        open_reader("sqlite:////nowhere/x.db", **options)
 
 
 @pytest.mark.parametrize(

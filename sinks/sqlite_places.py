@@ -1,0 +1,35 @@
+"""Where to begin in the table `events`: by the time at which rows were stored."""
+
+from __future__ import annotations
+
+import sqlite3
+
+LATE = 10_000_000
+"""Microseconds by which `stored_at` may be out of order: a writer takes the time before it waits for the lock."""
+# A row that somebody else has written may have anything there.
+NEXT = "SELECT stored_at FROM events WHERE seq > ? AND typeof(stored_at) = 'integer' ORDER BY seq LIMIT 1"
+FIRST = """
+SELECT seq FROM events WHERE seq > ? AND stored_at >= ? AND typeof(stored_at) = 'integer' ORDER BY seq LIMIT 1
+"""
+
+
+def beginning(connection: sqlite3.Connection, since: str | int) -> int:
+    """The `seq` after which to begin where there is no position. Raises sqlite3.Error."""
+    if since == "earliest":
+        return 0
+    (last,) = connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
+    return int(last) if since == "latest" else _before(connection, int(since), int(last))
+
+
+def _before(connection: sqlite3.Connection, since: int, last: int) -> int:
+    """The `seq` before the first row that was stored at `since` or later; found by halving, as there is no index."""
+    low, high = 0, last
+    while low < high:
+        middle = (low + high) // 2
+        row = connection.execute(NEXT, (middle,)).fetchone()
+        if row is None or row[0] >= since - LATE:
+            high = middle
+        else:
+            low = middle + 1
+    row = connection.execute(FIRST, (low, since)).fetchone()
+    return last if row is None else int(row[0]) - 1

@@ -114,7 +114,10 @@ class StoredEvent:
         self._clock.stamp(fields)
         timestamp, offset = fields.get("timestamp"), fields.get("utcoffset")
         if isinstance(timestamp, int | float) and isinstance(offset, int | float):
-            fields["timestamp"] = timestamp - (offset - _hours_from_utc()) * 3600
+            try:
+                fields["timestamp"] = timestamp - (offset - _hours_from_utc()) * 3600
+            except OverflowError as exc:  # an integer of hundreds of digits
+                raise Undecodable(f"event {record.id}: a timestamp or utcoffset that is no time") from exc
         fields["local_received"] = time.time() if record.stored is None else record.stored / 1e6
         return fields
 
@@ -135,6 +138,11 @@ def decoded(data: bytes, content_type: str) -> Any:
         kind = "msgpack" if content_type == MSGPACK else "JSON"
         reason = "nested too deeply" if isinstance(exc, RecursionError) else str(exc).partition("\n")[0][:200]
         raise Undecodable(f"not {kind}: {reason}") from exc
+
+
+def without_surrogates(text: str) -> str:
+    """Celery can send lone ones, and no UTF-8 holds them: they become U+FFFD."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _by_kombu(data: bytes) -> Any:

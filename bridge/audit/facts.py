@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import msgspec
 
 from bridge.contract import JSON, Record
-from bridge.stored import Undecodable, decoded
+from bridge.stored import Undecodable, decoded, without_surrogates
 
 LAST = 2**62
 """Larger counts and times are nonsense."""
@@ -77,7 +76,7 @@ def fact(record: Record) -> Fact:
     found.processed = _count(fields.processed)
     found.active = _count(fields.active)
     if isinstance(fields.name, str) and fields.name:
-        found.name = fields.name if fields.name.isascii() else _without_surrogates(fields.name)
+        found.name = without_surrogates(fields.name)
     if _is_number(fields.runtime) and fields.runtime >= 0:
         found.runtime = float(fields.runtime)
     found.refused = isinstance(fields.exception, str) and fields.exception.startswith("NotRegistered(")
@@ -90,7 +89,7 @@ def _fields(record: Record) -> _Fields:
     if record.content_type == JSON:
         try:
             return _decoder.decode(record.data)
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass  # it may hold what only the standard library's decoder takes
     found = decoded(record.data, record.content_type)
     if not isinstance(found, dict):
@@ -98,17 +97,13 @@ def _fields(record: Record) -> _Fields:
     return _Fields(**{name: found.get(name) for name in _NAMES})
 
 
-def _without_surrogates(text: str) -> str:
-    """Celery can send lone ones, and no report could hold them."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
 def _count(value: Any) -> int | None:
     return value if type(value) is int and 0 <= value < LAST else None
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # Not math.isfinite: an integer of hundreds of digits is no float. NaN is in no range.
+    return isinstance(value, int | float) and not isinstance(value, bool) and -LAST < value < LAST
 
 
 def _microseconds(value: Any) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime
 import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -13,7 +14,7 @@ import msgspec
 
 from bridge.contract import JSON
 from bridge.intake import event_filter
-from bridge.stored import StoredEvent, Undecodable
+from bridge.stored import StoredEvent, Undecodable, without_surrogates
 
 NAMES = 100_000
 """Tasks whose names are remembered at a time, at least; at most twice as many."""
@@ -27,6 +28,8 @@ COLOURS = {
     "offline": "yellow",
 }
 """By the last word of an event's type."""
+EXACT = 2**53
+"""Integers below it are floats too; a larger run time is nonsense, and may be too large for any float."""
 NAMED = frozenset({"task-received", "task-sent"})
 """The types that carry a task's name."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -65,14 +68,13 @@ class Lines:
         return event.problem is not None or self._wanted(event.type)
 
     def _text(self, event: StoredEvent, fields: dict[str, Any], *, colour: bool) -> str:
-        when = event.time or event.stored
-        at = "-" if when is None else when.astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
-        parts = [at, f"{event.type or '?':<16}"]
+        parts = [_local(event.time or event.stored), f"{event.type or '?':<16}"]
         if event.subject is not None:
             parts += [self._named(event) or "-", event.subject]
         parts.append(event.source)
-        if isinstance(fields.get("runtime"), int | float):
-            parts.append(f"{fields['runtime']:.3f}s")
+        runtime = fields.get("runtime")
+        if isinstance(runtime, float) or (isinstance(runtime, int) and abs(runtime) < EXACT):
+            parts.append(f"{runtime:.3f}s")
         for name in ("exception", "reason"):
             if fields.get(name):
                 parts.append(str(fields[name]))
@@ -90,9 +92,17 @@ class Lines:
     def _learn(self, uuid: str, name: object) -> None:
         if isinstance(name, str) and name:
             young, _ = self._names
-            young[uuid] = name
+            young[uuid] = without_surrogates(name)
             if len(young) >= NAMES:
                 self._names = ({}, young)
+
+
+def _local(when: datetime.datetime | None) -> str:
+    """In the local time zone, where the calendar's first or last hours may have no place."""
+    try:
+        return "-" if when is None else when.astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+    except (OverflowError, ValueError):
+        return "-"
 
 
 def _fields(event: StoredEvent) -> dict[str, Any]:
@@ -106,7 +116,7 @@ def _fields(event: StoredEvent) -> dict[str, Any]:
 
 def _json(event: StoredEvent, name: str | None) -> str:
     """The record's parts, and the data as it was published; in base64 where that is not JSON on one line."""
-    record = {
+    record: dict[str, Any] = {
         "id": event.id,
         "type": event.type,
         "source": event.source,
@@ -118,6 +128,7 @@ def _json(event: StoredEvent, name: str | None) -> str:
     }
     if event.problem is not None:
         record["problem"] = event.problem
+    record = {key: without_surrogates(part) if isinstance(part, str) else part for key, part in record.items()}
     head = msgspec.json.encode(record)[:-1]
     if event.content_type == JSON and event.data and _is_a_line(event):
         return (head + b',"data":' + event.data + b"}").decode()

@@ -8,6 +8,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from hypothesis import strategies as st
+
 from bridge.audit.auditor import Auditor, Wanted
 from bridge.audit.report import Report
 from bridge.contract import JSON, Record
@@ -15,6 +17,19 @@ from bridge.contract import JSON, Record
 SECOND = 1_000_000
 T0 = 1_800_000_000 * SECOND
 """When a test's time begins, in microseconds since 1970 UTC."""
+FIELDS = ("pid", "clock", "timestamp", "processed", "active", "name", "runtime", "retries", "exception", "reason")
+"""What the audit and `tail` look at in an event."""
+
+
+def json_values() -> st.SearchStrategy[Any]:
+    """All that Python's JSON can say: integers of any length, NaN, lone surrogates, one in another."""
+    numbers = st.integers() | st.sampled_from([10**400, -(10**400), 2**62, 2**63]) | st.floats()
+    texts = st.text(st.characters(), max_size=5)
+    return st.recursive(
+        st.none() | st.booleans() | numbers | texts,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+        max_leaves=5,
+    )
 
 
 def record(event: dict[str, Any], position: int = 1, stored: int | None = None, **changes: Any) -> Record:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 import xml.etree.ElementTree as ET
 from random import Random
@@ -13,12 +14,13 @@ from hypothesis import given, strategies as st
 
 from bridge.audit.auditor import Auditor, Wanted
 from bridge.audit.delays import Delays
+from bridge.audit.facts import fact
 from bridge.audit.order import Duplicates
 from bridge.audit.picture import picture
 from bridge.audit.tasks import TYPES
 from bridge.cli.audit_table import show
 from bridge.contract import MSGPACK
-from tests.unit.audited import SECOND, T0, Sender, audited, record, without
+from tests.unit.audited import FIELDS, SECOND, T0, Sender, audited, json_values, record, without
 
 
 def working() -> Sender:
@@ -171,11 +173,27 @@ def test_a_report_for_programs() -> None:
 
 
 JUNK = st.sampled_from(
-    ["x", -1, 1.5, None, True, [], {}, math.nan, math.inf, 10**40, "\ud800", "\x1b[31m", 0, 2**62, 2**63, 1e18, -5]
+    [
+        "x",
+        -1,
+        1.5,
+        None,
+        True,
+        [],
+        {},
+        math.nan,
+        math.inf,
+        10**40,
+        10**400,
+        "\ud800",
+        "\x1b[31m",
+        0,
+        2**62,
+        2**63,
+        1e18,
+        -5,
+    ]
 )
-
-
-FIELDS = ("pid", "clock", "timestamp", "processed", "active", "name", "runtime")
 
 
 @given(st.integers(0, 2**32), st.dictionaries(st.sampled_from(FIELDS), JUNK, max_size=3))
@@ -207,3 +225,23 @@ def test_nonsense(seed: int, wrong: dict[str, object]) -> None:
     output = io.StringIO()
     show(report, output)
     assert "\x1b" not in output.getvalue()
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), json_values(), max_size=4) | json_values())
+def test_a_fact_of_any_event(body: object) -> None:
+    """Whatever the fields hold, there is a fact, and a report can hold it."""
+    assert msgspec.json.encode(fact(record({}, data=json.dumps(body).encode())))
+
+
+@pytest.mark.parametrize("field", ["timestamp", "runtime"])
+def test_an_integer_that_no_float_can_hold(field: str) -> None:
+    """It counts as absent, as a field of a wrong type does."""
+    found = fact(record({}, data=json.dumps({"runtime": 1.5, "timestamp": 5.0, field: 10**400}).encode()))
+    assert (None, None if field == "timestamp" else 5_000_000) == (found.problem, found.time)
+    assert (None if field == "runtime" else 1.5) == found.runtime
+
+
+def test_text_that_is_not_utf_8() -> None:
+    """The event cannot be decoded, wherever in it that is."""
+    for data in (b'{"name":"\xff"}', b'{"exception":"\xff"}'):
+        assert "not JSON: " in (fact(record({}, data=data)).problem or "")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, strategies as st
 
 from bridge.cli.lines import Lines
 from bridge.contract import JSON, MSGPACK, Record
 from bridge.stored import Clock, StoredEvent
+from tests.unit.audited import FIELDS, json_values
 
 UUID = "6c1a4f0e"
 
@@ -109,3 +114,58 @@ def test_names_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sum(len(part) for part in lines._names) <= 20
     assert "n99" in (lines.line(event("task-started", "99")) or "")
     assert "n91" in (lines.line(event("task-started", "91")) or "")
+
+
+@pytest.mark.parametrize(
+    "runtime", [10**400, -(10**400), 2**53, math.nan, math.inf, 1e308, -1.5], ids=lambda one: str(one)[:6]
+)
+def test_a_run_time_may_be_any_number(runtime: float) -> None:
+    """An integer that no float can hold is left out, and the event has its line."""
+    line = text(Lines().line(event("task-succeeded", runtime=runtime)))
+    shown = "" if isinstance(runtime, int) else f"  {runtime:.3f}s"
+    assert f"task-succeeded    -  {UUID}  w1{shown}" == line
+
+
+def test_lone_surrogates_have_no_place_in_json() -> None:
+    """In a task's name or a part of the record they become U+FFFD, and the line can be written as UTF-8."""
+    lines = Lines(as_json=True)
+    received = event("task-received", name="n\ud800", eta=math.nan)
+    line = lines.line(received)
+    assert line is not None
+    assert b'"task":"n\xef\xbf\xbd"' in line.encode()
+    record = Record(0, 1, "i\ud800", "t\ud800", "w\ud800", "u\ud800", 0, b"{}", JSON, problem="p\ud800")
+    found = json.loads((lines.line(StoredEvent(record, 0, Clock())) or "").encode())
+    assert ["i\ufffd", "t\ufffd", "w\ufffd", "u\ufffd", "p\ufffd"] == [
+        found[one] for one in ("id", "type", "source", "subject", "problem")
+    ]
+
+
+@pytest.fixture
+def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """The local time zone goes back to what it was."""
+    yield monkeypatch
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize(("name", "seconds"), [("Asia/Tokyo", 253402300799), ("America/New_York", -62135596800)])
+def test_a_time_that_the_local_calendar_does_not_have(zone: pytest.MonkeyPatch, name: str, seconds: int) -> None:
+    """The last hours of the year 9999 east of Greenwich, and the first of the year 1 west of it, are shown as none."""
+    zone.setenv("TZ", name)
+    time.tzset()
+    record = Record(0, 1, "id", "worker-online", "w1", None, seconds * 1_000_000, b"{}", JSON)
+    assert "-  worker-online     w1" == Lines().line(StoredEvent(record, 0, Clock()))
+
+
+@given(
+    st.sampled_from(["task-received", "task-failed", "task-succeeded", "x\ud800", ""]),
+    st.dictionaries(st.sampled_from(FIELDS), json_values(), max_size=4) | json_values(),
+    st.integers() | st.none(),
+    st.booleans(),
+)
+def test_every_event_has_its_line(kind: str, body: object, when: int | None, as_json: bool) -> None:
+    """Whatever its fields hold, it is one line, and UTF-8."""
+    record = Record(0, 1, "id", kind, "w1", UUID, when, json.dumps(body).encode(), JSON, stored=when)
+    line = Lines(as_json=as_json).line(StoredEvent(record, 0, Clock()))
+    assert line is not None
+    assert len(line.encode().splitlines()) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -159,3 +160,11 @@ def test_what_is_no_event_is_nothing_for_celery(data: bytes) -> None:
 def test_an_event_shows_what_it_is() -> None:
     """In a debugger and in logs."""
     assert "<StoredEvent t uuid id>" == repr(event(b"{}"))
+
+
+def test_an_integer_that_no_float_can_hold() -> None:
+    """As a timestamp or utcoffset it is no time, for Celery's receiver neither: the event is undecodable."""
+    for name in ("timestamp", "utcoffset"):
+        fields = {"type": "x", "timestamp": 1.5, "utcoffset": 0} | {name: 10**400}
+        with pytest.raises(Undecodable, match="no time"):
+            event(json.dumps(fields).encode()).as_celery()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
@@ -68,6 +68,12 @@ def footprint(body: bytes, events: Sequence[Event]) -> int:
     if len(events) == 1 and events[0].data is body:
         return len(body) + EVENT_MEMORY
     return len(body) + EVENT_MEMORY * len(events) + sum([len(event.data) for event in events])
+
+
+def patterns_in(given: str | Iterable[str] | None) -> list[str]:
+    """`task-*, !task-received`, or several such texts, to the patterns in them; none means all to `event_filter`."""
+    texts = [given] if isinstance(given, str) else given or ()
+    return [pattern for text in texts for word in text.split(",") if (pattern := word.strip())]
 
 
 def event_filter(patterns: Sequence[str]) -> Callable[[str], bool]:

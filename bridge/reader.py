@@ -11,11 +11,11 @@ Nothing of the bridge has to run for it, and no other setting than those of the 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 from bridge.contract import Reading
 from bridge.events import Events
-from bridge.intake import event_filter
+from bridge.intake import event_filter, patterns_in
 from bridge.since import start
 from bridge.stored import StoredEvent, Undecodable
 from bridge.streams import find
@@ -63,11 +63,6 @@ def open_reader(
     if lease <= 0:
         raise ValueError(f"lease={lease:g}: expected a number of seconds")
     reading = Reading(group, start(since), not follow, window, lease)
-    wanted = event_filter(_patterns(types))
+    wanted = event_filter(patterns_in(types))
     plugin, settings = find(url, environ, options)
     return Events(plugin(settings, reading), reading, wanted, give_up_after=give_up_after, idle=idle)
-
-
-def _patterns(types: str | Iterable[str] | None) -> Sequence[str]:
-    given = types.split(",") if isinstance(types, str) else list(types or ())
-    return [pattern.strip() for pattern in given if pattern.strip()]

@@ -16,7 +16,7 @@ from bridge.audit.report import Report
 from bridge.cli.options import OPTIONS, SettingsCommand, loaded
 from bridge.cli.signals import stopping
 from bridge.events import Events
-from bridge.intake import event_filter
+from bridge.intake import event_filter, patterns_in
 from bridge.observe import logs
 from bridge.reader import open_reader
 from bridge.settings_values import duration
@@ -59,8 +59,8 @@ def audit(ctx: click.Context, /, **given: Any) -> int:
         until=until if isinstance(until, int) else None,
         late=late,
         type=event_filter(chosen.settings.event_types),
-        worker=event_filter(_patterns(given["workers"])),
-        task=event_filter(_patterns(given["names"])),
+        worker=event_filter(patterns_in(given["workers"])),
+        task=event_filter(patterns_in(given["names"])),
     )
     events = open_reader(
         given["url"],
@@ -163,7 +163,3 @@ def _age(ctx: click.Context, option: str, text: str) -> int:
         return round(float(duration(text)) * 1e6)
     except ValueError as exc:
         raise click.UsageError(f"--{option} {text}: {exc}", ctx) from exc
-
-
-def _patterns(given: tuple[str, ...]) -> list[str]:
-    return [pattern.strip() for one in given for pattern in one.split(",") if pattern.strip()]

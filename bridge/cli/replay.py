@@ -13,7 +13,7 @@ from bridge.cli.options import OPTIONS, SettingsCommand, loaded
 from bridge.cli.progress import progress
 from bridge.cli.signals import stopping
 from bridge.contract import SinkUnavailable
-from bridge.intake import event_filter
+from bridge.intake import event_filter, patterns_in
 from bridge.observe import logs
 from bridge.replay.broker import BrokerTarget
 from bridge.replay.loop import Figures, Replay
@@ -75,7 +75,7 @@ def replay(
             events,
             target,
             group=group is not None,
-            wanted=event_filter([word for given in types for pattern in given.split(",") if (word := pattern.strip())]),
+            wanted=event_filter(patterns_in(types)),
             between=between,
             pace=Pace(speed),
             refused=refused,

@@ -11,6 +11,7 @@ import click
 from bridge.cli.lines import Lines
 from bridge.cli.options import OPTIONS, SettingsCommand, loaded
 from bridge.cli.signals import stopping
+from bridge.intake import patterns_in
 from bridge.observe import logs
 from bridge.reader import Events, open_reader
 
@@ -59,7 +60,7 @@ def tail(
         )
     except ValueError as exc:
         raise click.UsageError(f"--{exc}", ctx) from exc
-    lines = Lines([pattern for given in types for pattern in given.split(",")], name, uuid, as_json=form == "json")
+    lines = Lines(patterns_in(types), name, uuid, as_json=form == "json")
     with events, stopping(events.stop):
         _print(events, lines)
     return 0

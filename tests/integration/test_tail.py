@@ -121,6 +121,16 @@ def test_what_is_picked(file: Stream) -> None:
     assert "" == tail("--from", file.url, "--since", "0").stdout
 
 
+def test_types_with_blanks_or_none_between_the_commas(file: Stream) -> None:
+    """A blank after a comma changes nothing, and where no pattern is left all events are wanted."""
+    strict, loose = (
+        tail("--from", file.url, "--type", types) for types in ("task-*,!task-received", "task-*, !task-received ,")
+    )
+    assert strict.stdout == loose.stdout
+    assert "task-received" not in loose.stdout
+    assert len(captured()) == len(tail("--from", file.url, "--type", "").stdout.splitlines())
+
+
 def test_it_follows_until_it_is_interrupted(stream: Stream) -> None:
     """Each event comes out at once, though it be a pipe; Ctrl-C is the end, without a word."""
     with Following("--from", stream.url, "--follow", "--since", "earliest", "--format", "json") as following:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from bridge import plugins
 from bridge.contract import SinkPlugin
-from bridge.secrets import hide_secrets, is_secret
+from bridge.secrets import hide_in_url, hide_secrets, is_secret
 from bridge.settings import Settings
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -186,9 +186,7 @@ def _harmless(variable: str, text: str) -> str:
     """The text as it may be shown."""
     if is_secret(variable):
         return "**"
-    if "@" in text and "://" not in text:  # a URL whose scheme was forgotten
-        return f"**@{text.rpartition('@')[2]}"
-    return hide_secrets(text)
+    return hide_in_url(text)
 
 
 def _unknown(variables: Mapping[str, str], sinks: Mapping[str, tuple[SinkPlugin, BaseModel]]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from bridge import plugins
 from bridge.contract import ReaderPlugin, SinkPlugin
-from bridge.secrets import hide_secrets
+from bridge.secrets import hide_in_url
 from bridge.settings_source import SettingsError, load_stream, sink_prefix
 from bridge.settings_values import words
 
@@ -62,7 +62,7 @@ def _with_url(
     try:
         fields = plugin.from_url(url, load_stream(plugin.sink, plugin.Settings, environ, options))
     except ValueError as exc:
-        raise SettingsError(f"{hide_secrets(url)}: {exc}") from exc
+        raise SettingsError(f"{hide_in_url(url)}: {exc}") from exc
     prefix = sink_prefix(plugin.sink)
     return {**(options or {}), **{prefix + field.upper(): text for field, text in fields.items()}}
 
@@ -71,7 +71,7 @@ def _scheme(url: str) -> str:
     scheme = urlsplit(url).scheme
     if not scheme or "://" not in url:
         raise SettingsError(
-            f"{hide_secrets(url)}: expected kafka://host:9092/topic, redis://host:6379/0 or sqlite:///events.db"
+            f"{hide_in_url(url)}: expected kafka://host:9092/topic, redis://host:6379/0 or sqlite:///events.db"
         )
     return scheme
 

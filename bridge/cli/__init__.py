@@ -65,11 +65,11 @@ def _main(arguments: list[str] | None) -> int:
     try:
         code = cli.main(given, prog_name="celery-event-bridge", standalone_mode=False)
     except click.ClickException as exc:
-        from bridge.secrets import hide_secrets
+        from bridge.secrets import hide_in_quotes
 
         text = io.StringIO()
         exc.show(text)
-        click.echo(hide_secrets(text.getvalue()), err=True, nl=False)  # a URL may be given in the wrong place
+        click.echo(hide_in_quotes(text.getvalue()), err=True, nl=False)  # a URL may be given in the wrong place
         return exc.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130

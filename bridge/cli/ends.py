@@ -14,7 +14,7 @@ from bridge.reader import Events, open_reader
 from bridge.replay.broker import BrokerTarget, OursToo
 from bridge.replay.pick import Between
 from bridge.replay.sink import SinkTarget
-from bridge.secrets import hide_secrets
+from bridge.secrets import hide_in_url, hide_secrets
 from bridge.settings import AMQP, Settings
 from bridge.settings_source import SettingsError
 from bridge.since import start
@@ -99,7 +99,7 @@ def target_of(
     try:
         reader, plugin, sink_settings = find_sink(to, options=options)
     except SettingsError as exc:
-        where = hide_secrets(to)
+        where = hide_in_url(to)
         raise SettingsError(f"--to {exc}" if str(exc).startswith(where) else f"--to {where}: {exc}") from exc
     if identity(reader, sink_settings) & identity(source, source_settings):
         raise SettingsError(f"--to {hide_secrets(to)}: it is the stream that is read")
@@ -113,7 +113,7 @@ def _with_broker(settings: Settings, to: str) -> Settings:
         urls = Settings.model_validate({"broker_url": to}).broker_urls
     except ValidationError as exc:
         message = exc.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
-        problem = f"--to {hide_secrets(to)}: {message}"
+        problem = f"--to {hide_in_url(to)}: {message}"
     else:
         known = {_server(url): urlsplit(url).netloc.rpartition("@")[0] for url in settings.broker_urls}
         return settings.model_copy(update={"broker_url": ";".join(_with_login(url, known) for url in urls)})

@@ -233,12 +233,50 @@ def test_secrets_are_no_options(option: str, name: str, form: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["amqp://u:sesame@h//"], ["check", "amqp://u:sesame@h//"], ["run", "--broker", "amqp://u:sesame@h//"]]
+    "url", ["amqp://u:sesame@h//", "amqp:/u:sesame@h//", "u:sesame@h:5672", "amqp:/u:two sesame@h"]
 )
-def test_a_url_in_the_wrong_place_is_not_repeated_with_its_password(arguments: list[str]) -> None:
+@pytest.mark.parametrize("arguments", [[], ["check"], ["run", "--broker"], ["tail", "--since"]])
+def test_a_url_in_the_wrong_place_is_not_repeated_with_its_password(arguments: list[str], url: str) -> None:
     """Output of a container is kept, and read by others."""
-    code, text = invoke(*arguments)
+    code, text = invoke(*arguments, url)
     assert (2, False) == (code, "sesame" in text)
+
+
+MISTYPED = [
+    "redis:/u:sesame@h/0",
+    "redis:u:sesame@h/0",
+    "u:sesame@h:6379",
+    "redis:/:ses/sesame@h/0",
+    "redis//u:sesame@h",
+]
+
+
+@pytest.mark.parametrize("url", MISTYPED)
+@pytest.mark.parametrize(
+    "arguments",
+    [["tail", "--from"], ["audit", "--from"], ["replay", "--to", "sqlite:///x.db", "--from"], ["replay", "--to"]],
+)
+def test_a_stream_whose_slashes_are_mistyped_is_named_without_its_password(arguments: list[str], url: str) -> None:
+    """What is before the last @ is hidden, and the line says what a URL looks like."""
+    code, text = invoke(*arguments, url)
+    assert (2, False) == (code, "sesame" in text)
+    assert f"**@{url.rpartition('@')[2]}: expected kafka://host:9092/topic" in text
+
+
+@pytest.mark.parametrize("option", ["--broker-url", "--redis-url"])
+@pytest.mark.parametrize("url", [*MISTYPED, "redis:///u:sesame@h:x/0"])
+def test_a_setting_whose_slashes_are_mistyped_is_named_without_its_password(option: str, url: str) -> None:
+    """The broker's and a sink's, for `run` and for who reads the stream."""
+    for command in ("check", "tail"):
+        given = ["--sink", "redis", option, url.replace("redis", "amqp" if option == "--broker-url" else "redis")]
+        code, text = invoke(command, *given, "--prefetch", "0")
+        assert (2, False) == (code, "sesame" in text)
+
+
+def test_a_broker_to_replay_to_is_named_without_its_password() -> None:
+    """Also where its slashes are mistyped."""
+    code, text = invoke("replay", "--to", "amqp:/u:sesame@h/0")
+    assert (2, True, False) == (code, "--to **@h/0: " in text, "sesame" in text)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import assume, given, strategies as st
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
 from bridge import plugins, settings_source, settings_values
-from bridge.secrets import hide_secrets, is_secret
+from bridge.secrets import hide_in_url, hide_secrets, is_secret
 from bridge.settings import NO_EVENTS, Settings
 from bridge.settings_source import Loaded, SettingsError, load
 
@@ -265,6 +265,26 @@ def test_no_password_gets_into_an_error_or_a_listing(scheme: str, password: str)
 def test_a_url_without_its_scheme_shows_no_password() -> None:
     """Nor does what only looks like one."""
     assert "sesame" not in error(BRIDGE_BROKER_URL="guest:sesame@127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("redis:/u:p@h/0", "**@h/0"),
+        ("u:p@q:r@h:1", "**@h:1"),
+        ("redis:// u:p@h", "**@h"),
+        ("redis:///u:p@h/0", "redis:///u:**@h/0"),
+        ("amqp://h;amqp:/u:p;q@h2;amqp://v:p@h3", "amqp://h;**@h2;amqp://v:**@h3"),
+        ("amqp:/u:p@h;amqp://v:p@h2", "**@h;amqp://v:**@h2"),
+        ("amqp://u:p;q@h", "amqp://u:**@h"),
+        ("redis://h/0?stream=a@b", "redis://h/0?stream=a@b"),
+        ("redis://h/0", "redis://h/0"),
+        ("nonsense", "nonsense"),
+    ],
+)
+def test_what_should_have_been_a_url_shows_no_password(given: str, shown: str) -> None:
+    """Where its slashes are mistyped all before the last @ is hidden, in each of several."""
+    assert shown == hide_in_url(given)
 
 
 @pytest.mark.parametrize("password", ["p@ss", "p/w", "p@s/s", "p#w", "p?w@x"])

@@ -81,7 +81,10 @@ class Settings(BaseModel):
         if not urls:
             raise ValueError("expected a URL such as amqp://user:password@host:5672/vhost")
         for url in urls:
-            scheme = urlsplit(url).scheme
+            try:
+                scheme = urlsplit(url).scheme
+            except ValueError:  # whose text may repeat the password
+                raise ValueError("not a URL: the host is wrong; an IPv6 address is [::1]") from None
             transport = scheme.partition("+")[0]
             if transport in NO_EVENTS:
                 raise ValueError(f"Celery's events cannot travel over {transport}: it has no fan-out")

@@ -179,6 +179,9 @@ def _explain(prefix: str, error: Any, variables: Mapping[str, str], origin: Mapp
         return str(message)
     variable = prefix + str(error["loc"][0]).upper()
     text = variables.get(variable, "")
+    login = text.partition("://")[2].rpartition("@")[0]
+    if ":" in login:  # urlsplit repeats it where it refuses the host
+        message = message.replace(login, "**")
     return f"{origin.get(variable, variable)}={_harmless(variable, text)}: {message}"
 
 

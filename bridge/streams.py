@@ -55,6 +55,19 @@ def identity(plugin: ReaderPlugin, settings: BaseModel) -> Set[Hashable]:
     return {(plugin.sink, settings.model_dump_json())} if ask is None else ask(settings)
 
 
+def _scheme(url: str) -> str:
+    """What is before the `://`. Raises SettingsError where the text is no URL."""
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError:  # whose text may repeat the password
+        raise SettingsError(f"{hide_in_url(url)}: not a URL: the host is wrong; an IPv6 address is [::1]") from None
+    if not scheme or "://" not in url:
+        raise SettingsError(
+            f"{hide_in_url(url)}: expected kafka://host:9092/topic, redis://host:6379/0 or sqlite:///events.db"
+        )
+    return scheme
+
+
 def _with_url(
     plugin: ReaderPlugin, url: str, environ: Mapping[str, str], options: Mapping[str, str] | None
 ) -> Mapping[str, str]:
@@ -65,15 +78,6 @@ def _with_url(
         raise SettingsError(f"{hide_in_url(url)}: {exc}") from exc
     prefix = sink_prefix(plugin.sink)
     return {**(options or {}), **{prefix + field.upper(): text for field, text in fields.items()}}
-
-
-def _scheme(url: str) -> str:
-    scheme = urlsplit(url).scheme
-    if not scheme or "://" not in url:
-        raise SettingsError(
-            f"{hide_in_url(url)}: expected kafka://host:9092/topic, redis://host:6379/0 or sqlite:///events.db"
-        )
-    return scheme
 
 
 def _selected(environ: Mapping[str, str], options: Mapping[str, str]) -> str:

@@ -13,7 +13,7 @@ import msgspec
 
 from bridge.audit.auditor import Auditor, Wanted
 from bridge.audit.report import Report
-from bridge.cli.options import OPTIONS, SettingsCommand, loaded
+from bridge.cli.options import OPTIONS, SettingsCommand, loaded, naming
 from bridge.cli.signals import stopping
 from bridge.events import Events
 from bridge.intake import event_filter, patterns_in
@@ -62,14 +62,15 @@ def audit(ctx: click.Context, /, **given: Any) -> int:
         worker=event_filter(patterns_in(given["workers"])),
         task=event_filter(patterns_in(given["names"])),
     )
-    events = open_reader(
-        given["url"],
-        since=given["since"],
-        follow=given["follow"],
-        window=0,  # what is there twice is what is looked for
-        give_up_after=None if given["follow"] else PATIENCE,
-        options=ctx.meta.get(OPTIONS, {}),
-    )
+    with naming("--from", given["url"]):
+        events = open_reader(
+            given["url"],
+            since=given["since"],
+            follow=given["follow"],
+            window=0,  # what is there twice is what is looked for
+            give_up_after=None if given["follow"] else PATIENCE,
+            options=ctx.meta.get(OPTIONS, {}),
+        )
     if given["plot"]:
         _writable(ctx, Path(given["plot"]))
     live = _live(ctx, given["app"])

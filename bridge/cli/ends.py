@@ -10,6 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 import click
 from pydantic import ValidationError
 
+from bridge.cli.options import naming
 from bridge.reader import Events, open_reader
 from bridge.replay.broker import BrokerTarget, OursToo
 from bridge.replay.pick import Between
@@ -83,19 +84,21 @@ def events_of(
             pass  # before there was any stream
     if POLL_INTERVAL not in os.environ:
         options = {POLL_INTERVAL: LONGEST_POLL_INTERVAL, **options}
-    return open_reader(url, group, since, follow=False, lease=LEASE, give_up_after=PATIENCE, options=options)
+    with naming("--from", url):
+        return open_reader(url, group, since, follow=False, lease=LEASE, give_up_after=PATIENCE, options=options)
 
 
 def target_of(
     to: str, url: str | None, options: Mapping[str, str], settings: Settings, *, again: bool
 ) -> BrokerTarget | SinkTarget:
     """Raises SettingsError, BrokerUnavailable, SinkUnavailable."""
-    if urlsplit(to).scheme in AMQP:
+    if to.partition(":")[0].strip().lower() in AMQP:  # no urlsplit, which refuses some hosts
         try:
             return BrokerTarget(_with_broker(settings, to), again=again)
         except OursToo as exc:
             raise SettingsError(str(exc)) from exc
-    source, source_settings = find(url, options=options)
+    with naming("--from", url):
+        source, source_settings = find(url, options=options)
     try:
         reader, plugin, sink_settings = find_sink(to, options=options)
     except SettingsError as exc:

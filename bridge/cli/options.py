@@ -6,14 +6,16 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
 from bridge import plugins
-from bridge.secrets import is_secret
+from bridge.secrets import hide_in_url, is_secret
 from bridge.settings import Settings
-from bridge.settings_source import PREFIX, Loaded, load
+from bridge.settings_source import PREFIX, Loaded, SettingsError, load
 
 OPTIONS = "settings"
 """Where a command finds its options in the context: variable names and texts."""
@@ -56,6 +58,17 @@ def loaded(ctx: click.Context) -> Loaded:
     if unknown := [line for variable, line in chosen.unknown.items() if variable in options]:
         raise click.UsageError(f"No such option. {unknown[0]}", ctx)
     return chosen
+
+
+@contextmanager
+def naming(option: str, url: str | None) -> Iterator[None]:
+    """A SettingsError about this URL begins with the option that it was given with."""
+    try:
+        yield
+    except SettingsError as exc:
+        if url is None or not str(exc).startswith(hide_in_url(url)):
+            raise
+        raise SettingsError(f"{option} {exc}") from exc
 
 
 def _option(field: str) -> str:

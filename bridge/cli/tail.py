@@ -9,7 +9,7 @@ import sys
 import click
 
 from bridge.cli.lines import Lines
-from bridge.cli.options import OPTIONS, SettingsCommand, loaded
+from bridge.cli.options import OPTIONS, SettingsCommand, loaded, naming
 from bridge.cli.signals import stopping
 from bridge.intake import patterns_in
 from bridge.observe import logs
@@ -51,13 +51,14 @@ def tail(
     chosen = loaded(ctx)
     logs.configure(chosen.settings.log_format, chosen.settings.log_level)
     try:
-        events = open_reader(
-            url,
-            since=since or ("latest" if follow else "earliest"),
-            follow=follow,
-            give_up_after=None if follow else PATIENCE,
-            options=ctx.meta.get(OPTIONS, {}),
-        )
+        with naming("--from", url):
+            events = open_reader(
+                url,
+                since=since or ("latest" if follow else "earliest"),
+                follow=follow,
+                give_up_after=None if follow else PATIENCE,
+                options=ctx.meta.get(OPTIONS, {}),
+            )
     except ValueError as exc:
         raise click.UsageError(f"--{exc}", ctx) from exc
     lines = Lines(patterns_in(types), name, uuid, as_json=form == "json")

@@ -263,6 +263,31 @@ def test_a_stream_whose_slashes_are_mistyped_is_named_without_its_password(argum
     assert f"**@{url.rpartition('@')[2]}: expected kafka://host:9092/topic" in text
 
 
+@pytest.mark.parametrize("host", ["[::1", "h\u2100"])
+@pytest.mark.parametrize(
+    "arguments",
+    [["tail", "--from"], ["audit", "--from"], ["replay", "--to", "sqlite:///x.db", "--from"], ["replay", "--to"]],
+)
+def test_a_url_whose_host_is_none_is_wrong_usage(arguments: list[str], host: str) -> None:
+    """One line with the option and the URL, without its password, and exit code 2."""
+    code, text = invoke(*arguments, f"redis://u:sesame@{host}/0")
+    assert 2 == code
+    (line,) = text.splitlines()
+    assert line.startswith(f"celery-event-bridge: {arguments[-1]} redis://u:**@{host}/0: not a URL: ")
+
+
+@pytest.mark.parametrize("host", ["[::1", "h\u2100"])
+@pytest.mark.parametrize(
+    ("arguments", "name"), [(["replay", "--to"], "--to "), (["check", "--broker-url"], "BRIDGE_BROKER_URL=")]
+)
+def test_a_broker_whose_host_is_none_is_wrong_usage(arguments: list[str], name: str, host: str) -> None:
+    """As a stream's."""
+    code, text = invoke(*arguments, f"AMQP://u:sesame@{host}//")
+    assert 2 == code
+    (line,) = text.splitlines()
+    assert line.startswith(f"celery-event-bridge: {name}AMQP://u:**@{host}//: not a URL: ")
+
+
 @pytest.mark.parametrize("option", ["--broker-url", "--redis-url"])
 @pytest.mark.parametrize("url", [*MISTYPED, "redis:///u:sesame@h:x/0"])
 def test_a_setting_whose_slashes_are_mistyped_is_named_without_its_password(option: str, url: str) -> None:

@@ -267,6 +267,12 @@ def test_a_url_without_its_scheme_shows_no_password() -> None:
     assert "sesame" not in error(BRIDGE_BROKER_URL="guest:sesame@127.0.0.1")
 
 
+def test_an_error_that_repeats_the_url_shows_no_password() -> None:
+    """As Python's does of a host with a character that could pass for another."""
+    found = error(BRIDGE_SINK="redis", BRIDGE_REDIS_URL="redis://u:sesame@h\u2100/0")
+    assert (True, False) == ("BRIDGE_REDIS_URL=redis://u:**@h" in found, "sesame" in found)
+
+
 @pytest.mark.parametrize(
     ("given", "shown"),
     [

@@ -67,10 +67,12 @@ class Auditor:
         if record.partition not in self._partitions:
             self._begin(record)
         if self._seen.seen(record.id):
-            self._duplicates += 1
+            self._duplicates += self._is_asked_for(record)
             return
         one = fact(record)
         if one.problem is not None:
+            if not self._is_asked_for(record):
+                return
             self._count(one)
             self._undecodable += 1
             if len(self._problems) < PROBLEMS:
@@ -147,10 +149,19 @@ class Auditor:
             if not first:
                 self._workers.forget_before(self._headings.begin)
 
+    def _is_asked_for(self, record: Record) -> bool:
+        """By what the record itself says, for those that are not looked into."""
+        time = record.stored if record.time is None else record.time
+        return self._is_within(time) and (self._wanted.worker(record.source) or record.type == "task-sent")
+
+    def _is_within(self, time: int | None) -> bool:
+        since, until = self._wanted.since, self._wanted.until
+        return time is None or ((since is None or time >= since) and (until is None or time < until))
+
     def _add(self, one: Fact, partition: Hashable) -> None:
         time = one.stored if one.time is None else one.time
-        since, until = self._wanted.since, self._wanted.until
-        within = time is None or ((since is None or time >= since) and (until is None or time < until))
+        until = self._wanted.until
+        within = self._is_within(time)
         early_enough = until is None or time is None or time < until
         if within:
             self._count(one)

@@ -50,6 +50,38 @@ def test_what_is_there_twice() -> None:
     assert (7, len(events), False) == (report.duplicates, report.events, report.missing)
 
 
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (Wanted(), 1 + 1 + 1),
+        (Wanted(since=T0), 1 + 1),
+        (Wanted(until=T0 + 100 * SECOND), 1 + 1),
+        (Wanted(since=T0, until=T0 + 100 * SECOND), 1),
+        (Wanted(worker=lambda name: name == "other"), 0),
+    ],
+)
+def test_copies_and_nonsense_outside_of_what_is_asked_for(wanted: Wanted, expected: int) -> None:
+    """They are no more counted than events are: by the period, and by the worker."""
+    auditor = Auditor(wanted)
+    for number, at in enumerate((T0 - SECOND, T0, T0 + 100 * SECOND)):
+        one = record({"type": "x", "hostname": "w1", "timestamp": at / 1e6}, stored=at)
+        auditor.add(one)
+        auditor.add(one)
+        auditor.add(record({"type": "x", "n": number}, stored=at, source="w1", problem="not of a bridge"))
+    report = auditor.report(T0 + 3600 * SECOND, SECOND)
+    assert (expected,) * 3 == (report.duplicates, report.undecodable, len(report.problems))
+    assert 2 * expected == report.events
+
+
+def test_a_copy_is_of_the_time_when_the_event_happened() -> None:
+    """One that was stored after the period counts where the event itself does."""
+    auditor = Auditor(Wanted(until=T0 + SECOND))
+    for stored in (T0, T0 + 2 * SECOND):
+        auditor.add(record({"type": "x", "timestamp": T0 / 1e6}, stored=stored, time=T0))
+    report = auditor.report(T0 + 3600 * SECOND, SECOND)
+    assert (1, 1) == (report.events, report.duplicates)
+
+
 def test_the_memory_of_ids_is_bounded() -> None:
     """A copy is recognised within the window, and forgotten after twice as many."""
     seen = Duplicates(size=10)

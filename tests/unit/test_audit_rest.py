@@ -6,6 +6,7 @@ import io
 import json
 import math
 import xml.etree.ElementTree as ET
+from collections.abc import ItemsView
 from random import Random
 
 import msgspec
@@ -202,6 +203,29 @@ def test_a_report_for_programs() -> None:
     assert stretch["from"].endswith("Z")
     assert report["missing"] is True
     assert {"w1@test": 1} == report["account"]["by_worker"]
+
+
+class Counts(dict[tuple[str, str], int]):
+    """Knows how often it was gone through."""
+
+    passes = 0
+
+    def items(self) -> ItemsView[tuple[str, str], int]:
+        self.passes += 1
+        return super().items()
+
+
+def test_a_report_on_many_workers_is_not_slow() -> None:
+    """The counts are gone through a few times, not once a worker; they come in order."""
+    auditor = Auditor()
+    for number in range(50):
+        auditor.add(record({"type": "ba"[number % 2], "hostname": f"w{number // 2:02}", "n": number}))
+    report = auditor.report(T0, SECOND)
+    counts = report.counts = Counts(report.counts)
+    found = report.json()["events"]["by_worker"]
+    assert [(f"w{number:02}", {"a": 1, "b": 1}) for number in range(25)] == list(found.items())
+    assert ["a", "b"] == list(found["w00"])
+    assert counts.passes < 5
 
 
 JUNK = st.sampled_from(

@@ -13,7 +13,7 @@ import msgspec
 
 from bridge.audit.auditor import Auditor, Wanted
 from bridge.audit.report import Report
-from bridge.cli.options import OPTIONS, SettingsCommand, loaded, naming
+from bridge.cli.options import OPTIONS, SettingsCommand, loaded, naming, refuse_backwards
 from bridge.cli.signals import stopping
 from bridge.events import Events
 from bridge.intake import event_filter, patterns_in
@@ -144,8 +144,7 @@ def _print(report: Report, form: str) -> None:
 def _refuse(ctx: click.Context, given: dict[str, Any], since: str | int | None, until: str | int | None) -> None:
     if until == "earliest":
         raise click.UsageError("--until=earliest: nothing is before that", ctx)
-    if isinstance(since, int) and isinstance(until, int) and since >= until:
-        raise click.UsageError(f"--since {given['since']} is not before --until {given['until']}", ctx)
+    refuse_backwards(ctx, (given["since"], given["until"]), since, until)
     if given["follow"]:
         for option in ("until", "app", "plot"):
             if given[option]:

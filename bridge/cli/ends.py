@@ -10,7 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 import click
 from pydantic import ValidationError
 
-from bridge.cli.options import naming
+from bridge.cli.options import naming, refuse_backwards
 from bridge.reader import Events, open_reader
 from bridge.replay.broker import BrokerTarget, OursToo
 from bridge.replay.pick import Between
@@ -51,6 +51,7 @@ def between_of(ctx: click.Context, since: str | None, until: str | None, group: 
                 ctx,
             )
         bounds[name] = bound
+    refuse_backwards(ctx, (since, until), bounds["since"], bounds["until"])
     return Between(**bounds)
 
 

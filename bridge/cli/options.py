@@ -71,6 +71,12 @@ def naming(option: str, url: str | None) -> Iterator[None]:
         raise SettingsError(f"{option} {exc}") from exc
 
 
+def refuse_backwards(ctx: click.Context, texts: tuple[Any, Any], since: Any, until: Any) -> None:
+    """A period that holds nothing is a mistake: usage error. The moments as microseconds; others have no order."""
+    if isinstance(since, int) and isinstance(until, int) and since >= until:
+        raise click.UsageError(f"--since {texts[0]} is not before --until {texts[1]}", ctx)
+
+
 def _option(field: str) -> str:
     return "--" + field.replace("_", "-")
 

@@ -263,6 +263,16 @@ def test_a_stream_whose_slashes_are_mistyped_is_named_without_its_password(argum
     assert f"**@{url.rpartition('@')[2]}: expected kafka://host:9092/topic" in text
 
 
+@pytest.mark.parametrize("command", [["audit"], ["replay", "--to", "amqp://h//"]])
+@pytest.mark.parametrize(
+    ("since", "until"), [("1h", "2h"), ("2030-01-31T12:00:00Z", "2030-01-31T12:00:00Z"), ("2030-01-31T12:00:00Z", "1h")]
+)
+def test_a_period_that_ends_before_it_begins_is_wrong_usage(command: list[str], since: str, until: str) -> None:
+    """Nothing is in it: who asks for it has mixed up the two."""
+    code, text = invoke(*command, "--since", since, "--until", until)
+    assert (2, True) == (code, f"--since {since} is not before --until {until}" in text)
+
+
 @pytest.mark.parametrize("host", ["[::1", "h\u2100"])
 @pytest.mark.parametrize(
     "arguments",

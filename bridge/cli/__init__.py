@@ -82,6 +82,8 @@ def _main(arguments: list[str] | None) -> int:
 
 
 def _reader_has_gone() -> bool:
+    if sys.stdout is None:  # closed from the beginning
+        return False
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)
     return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 import msgspec
@@ -14,6 +12,7 @@ import msgspec
 from bridge.audit.auditor import Auditor, Wanted
 from bridge.audit.report import Report
 from bridge.cli.options import OPTIONS, SettingsCommand, loaded, naming, refuse_backwards
+from bridge.cli.output import discard, standard_output
 from bridge.cli.signals import stopping
 from bridge.events import Events
 from bridge.intake import event_filter, patterns_in
@@ -49,6 +48,8 @@ def audit(ctx: click.Context, /, **given: Any) -> int:
     Events missing by the workers' own account, with the time in which they went missing; tasks without a start or an
     end; duplicates, inversions and delays. What is only perhaps missing is listed and does not count.
     """
+    if not given["follow"]:
+        standard_output()  # find out before a long reading, not after it
     chosen = loaded(ctx)
     logs.configure(chosen.settings.log_format, chosen.settings.log_level)
     since, until = _moment(ctx, "since", given["since"]), _moment(ctx, "until", given["until"])
@@ -90,7 +91,7 @@ def audit(ctx: click.Context, /, **given: Any) -> int:
         from bridge.audit.picture import picture
 
         Path(given["plot"]).write_text(picture(report.delays), encoding="utf-8")
-    _print(report, given["form"])
+    _print(report, given["form"], standard_output())
     return int(report.missing)
 
 
@@ -126,8 +127,7 @@ def _writable(ctx: click.Context, file: Path) -> None:
         raise click.UsageError(f"--plot {file}: cannot write it: {exc.strerror}", ctx) from exc
 
 
-def _print(report: Report, form: str) -> None:
-    output = sys.stdout
+def _print(report: Report, form: str, output: TextIO) -> None:
     try:
         if form == "json":
             output.write(msgspec.json.format(msgspec.json.encode(report.json()), indent=2).decode() + "\n")
@@ -137,8 +137,7 @@ def _print(report: Report, form: str) -> None:
             show(report, output)
         output.flush()
     except BrokenPipeError:
-        # What is left in the buffer must not be tried again when Python ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
+        discard(output)
 
 
 def _refuse(ctx: click.Context, given: dict[str, Any], since: str | int | None, until: str | int | None) -> None:

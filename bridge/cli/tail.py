@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import select
-import sys
+from typing import TextIO
 
 import click
 
 from bridge.cli.lines import Lines
 from bridge.cli.options import OPTIONS, SettingsCommand, loaded, naming
+from bridge.cli.output import discard, standard_output
 from bridge.cli.signals import stopping
 from bridge.intake import patterns_in
 from bridge.observe import logs
@@ -48,6 +48,7 @@ def tail(
     the task's name and uuid, the worker, and the run time or the error; --format json has one object a line. A task's
     name is known once its task-received or task-sent has been read.
     """
+    output = standard_output()
     chosen = loaded(ctx)
     logs.configure(chosen.settings.log_format, chosen.settings.log_level)
     try:
@@ -63,13 +64,12 @@ def tail(
         raise click.UsageError(f"--{exc}", ctx) from exc
     lines = Lines(patterns_in(types), name, uuid, as_json=form == "json")
     with events, stopping(events.stop):
-        _print(events, lines)
+        _print(events, lines, output)
     return 0
 
 
-def _print(events: Events, lines: Lines) -> None:
+def _print(events: Events, lines: Lines, output: TextIO) -> None:
     """Write until the end, a signal, or until nobody reads it any more."""
-    output = sys.stdout
     # Whole blocks into a pipe while there is more at once, and each event at once where there is not.
     waiting: list[str] = []
 
@@ -93,8 +93,7 @@ def _print(events: Events, lines: Lines) -> None:
                 flush()
         flush()
     except BrokenPipeError:
-        # What is left in the buffer must not be tried again when Python ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
+        discard(output)
 
 
 def _nobody_reads(descriptor: int) -> bool:

@@ -198,6 +198,17 @@ def test_a_reader_that_has_gone_is_no_failure(arguments: tuple[str, ...]) -> Non
     assert (0, "") == (done.returncode, done.stderr)
 
 
+@pytest.mark.parametrize("command", ["tail", "audit"])
+def test_a_standard_output_that_is_closed_is_said_so(command: str) -> None:
+    """One line and exit code 1, before the stream is looked for."""
+    shell = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "bridge"]
+    done = subprocess.run(
+        [*shell, command, "--from", "sqlite:///none.db"], stderr=subprocess.PIPE, text=True, timeout=30
+    )
+    assert 1 == done.returncode
+    assert ["Error: standard output is closed, and what this command finds goes there"] == done.stderr.splitlines()
+
+
 def test_a_pipe_that_breaks_elsewhere_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only standard output's reader may go away; a lost connection is not taken for it."""
     monkeypatch.setattr(cli.cli, "get_command", lambda ctx, name: raising(BrokenPipeError(32, "Broken pipe")))

@@ -4,6 +4,7 @@ SINK ?= sqlite
 TESTS ?= tests/unit tests/integration
 SECONDS ?= 60
 RUNS ?= 5
+JOBS ?= 2
 STREAMS := redis,kafka,sqlite
 READY := .venv/.ready
 BIN := .venv/bin
@@ -23,8 +24,8 @@ setup: $(READY)  ## make .venv with all that is needed
 demo: $(READY)  ## watch it lose nothing: make demo SINK=redis
 	@$(BIN)/python -m examples.demo --sink $(SINK)
 
-test: $(READY)  ## all tests, against real servers: make test TESTS=tests/unit
-	@$(BIN)/python -m pytest --durations=10 $(TESTS)
+test: $(READY)  ## all tests, against real servers: make test TESTS=tests/unit JOBS=1
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --durations=10 $(TESTS)
 
 endurance: $(READY)  ## the fault tests at full length, about 15 minutes
 	@FULL=1 $(BIN)/python -m pytest -s -m fault tests --deselect tests/integration/test_faults.py::test_a_fault

@@ -55,6 +55,8 @@ class RedisSettings(BaseModel):
         if scheme not in ("redis", "rediss", "unix"):
             raise ValueError("expected redis://, rediss:// or unix://")
         try:
+            if scheme != "unix" and "@" in urlsplit(value).path:  # redis:///user:password@host would be this host
+                raise ValueError("its host is in its path")
             RedisClient(value)
         except (ValueError, TypeError) as exc:
             raise ValueError("not a URL of Redis, such as redis://user:password@host:6379/0") from exc

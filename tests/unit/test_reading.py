@@ -231,6 +231,7 @@ def test_a_sink_that_is_named_in_a_file(tmp_path: Path) -> None:
         ("kafka://h/a/b", "expected kafka://host:9092,host2:9092/topic"),
         ("kafka://h/a b", "BRIDGE_KAFKA_TOPIC=a b"),
         ("redis://:sesame@h:port/0", "BRIDGE_REDIS_URL=redis://:**@h:port/0: not a URL of Redis"),
+        ("redis:///user:sesame@h/0", "BRIDGE_REDIS_URL=**@h/0: not a URL of Redis"),
     ],
 )
 def test_a_wrong_url(url: str, said: str) -> None:

@@ -11,10 +11,12 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
+LZMA_MEMORY = 128 * 2**20
+"""Bytes that a decompressor may take for what a body's header says of itself; xz needs 65 MiB at its highest level."""
 _METHODS: dict[str, Callable[[], Any]] = {
     "application/x-gzip": lambda: zlib.decompressobj(zlib.MAX_WBITS | 32),
     "application/x-bz2": bz2.BZ2Decompressor,
-    "application/x-lzma": lzma.LZMADecompressor,
+    "application/x-lzma": lambda: lzma.LZMADecompressor(memlimit=LZMA_MEMORY),
 }
 
 

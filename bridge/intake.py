@@ -67,7 +67,8 @@ def footprint(body: bytes, events: Sequence[Event]) -> int:
     """Bytes of memory that a message's body and its events take in hand, about."""
     if len(events) == 1 and events[0].data is body:
         return len(body) + EVENT_MEMORY
-    return len(body) + EVENT_MEMORY * len(events) + sum([len(event.data) for event in events])
+    # One without events, an empty one too, is something in hand all the same.
+    return len(body) + EVENT_MEMORY * max(1, len(events)) + sum([len(event.data) for event in events])
 
 
 def patterns_in(given: str | Iterable[str] | None) -> list[str]:

@@ -12,7 +12,7 @@ delivery has held up the rest for a while are those behind it acknowledged one b
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Generic, TypeVar
 
 import msgspec
@@ -45,8 +45,8 @@ class Delivery(msgspec.Struct, Generic[MessageT], eq=False, gc=False):
     message: MessageT
     refusals: tuple[Rejection, ...] = ()
     """Why it has to be parked; empty if it need not be."""
-    acknowledged: bool = False
     forgotten: bool = False
+    """It is acknowledged, or the broker's again."""
 
     @property
     def settled(self) -> bool:
@@ -127,8 +127,9 @@ class Ledger(Generic[MessageT]):
             if watermark:
                 acks.append(Ack(name, watermark, multiple=True))
             if singly:
-                for delivery in lane.stuck(now):
-                    delivery.acknowledged = True
+                for delivery in lane.take_stuck(now):
+                    self.messages -= 1
+                    self.size -= delivery.size
                     acks.append(Ack(name, delivery.tag, multiple=False))
         return acks
 
@@ -174,17 +175,22 @@ class _Lane(Generic[MessageT]):
             delivery.forgotten = True
             messages += 1
             size += delivery.size
-            if not delivery.acknowledged:
-                watermark = delivery.tag
+            watermark = delivery.tag
         if messages or not queue:
             self.head_since = now
         return watermark, messages, size
 
-    def stuck(self, now: float) -> Iterator[Delivery[MessageT]]:
-        """Settled ones behind a head that has not moved for a while; searched for once in PINNED_AFTER seconds."""
+    def take_stuck(self, now: float) -> Sequence[Delivery[MessageT]]:
+        """Take settled ones from behind a head that has not moved for a while; once in PINNED_AFTER seconds.
+
+        They count no longer: one that can never be settled, as when it cannot be parked, must not stop the rest.
+        """
         if now - self.head_since < PINNED_AFTER or now - self.searched_at < PINNED_AFTER:
-            return
+            return ()
         self.searched_at = now
-        for delivery in self.queue:
-            if delivery.settled and not delivery.acknowledged:
-                yield delivery
+        taken = [delivery for delivery in self.queue if delivery.settled]
+        if taken:
+            self.queue = deque(delivery for delivery in self.queue if not delivery.settled)
+        for delivery in taken:
+            delivery.forgotten = True
+        return taken

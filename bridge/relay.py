@@ -54,6 +54,8 @@ class Relay:
         """Events handed to the sink and not decided, and those that wait for another attempt."""
         self._pending: deque[Event] = deque()
         """Events to hand to the sink, in order."""
+        self._arrived: Sequence[Message] = ()
+        """Come, and not looked at while there is enough in hand: a compressed one may be large."""
         self._handed = 0
         """Events that the sink owes a verdict on."""
         self._broker = Outage("broker", settings.retry_max_interval)
@@ -92,7 +94,8 @@ class Relay:
                 time.sleep(self._patience(now))
             self._forward()
             if self._connected:
-                self._source.steer(self._ledger.size, self._ledger.largest)
+                arrived = sum([len(message.body) for message in self._arrived])
+                self._source.steer(self._ledger.size + arrived, self._ledger.largest)
         except BrokerUnavailable as exc:
             self._lose_broker(str(exc))
         self._report()
@@ -160,6 +163,7 @@ class Relay:
         for event in self._pending:
             self._owing.pop(event, None)
         self._pending.clear()
+        self._arrived = ()
         self._parker.forget()
         self._consuming = False
         return returned
@@ -175,17 +179,20 @@ class Relay:
         elif self._parker.waiting:
             due = self._parker.due
         else:
-            return IDLE_WAIT
+            return 0.0 if self._arrived else IDLE_WAIT
         return max(0.0, min(IDLE_WAIT, due - now))
 
     # The way --------------------------------------------------------------------------------------------------
 
     def _take_in(self, messages: Sequence[Message]) -> None:
-        if not messages:
+        messages = [*self._arrived, *messages] if self._arrived else messages
+        ledger, bound = self._ledger, self._settings.max_inflight_bytes
+        if not messages or ledger.size > bound:
+            self._arrived = messages
             return
-        now = time.monotonic()
+        now, before = time.monotonic(), ledger.messages
         types: list[str] = []
-        owing, pending, enter, take = self._owing, self._pending, self._ledger.enter, self._intake.take
+        owing, pending, enter, take = self._owing, self._pending, ledger.enter, self._intake.take
         for message in messages:
             taken = take(message)
             events = taken.events
@@ -197,11 +204,12 @@ class Relay:
             pending += events
             if taken.rejection and not events:
                 self._parker.add(delivery)
-        self._metrics.received(
-            len(messages),
-            sum([message.redelivered for message in messages]),
-            sum([message.expired for message in messages]),
-        )
+            if ledger.size > bound:
+                break
+        count = ledger.messages - before
+        taken_in, self._arrived = messages[:count], messages[count:]
+        redelivered = sum([message.redelivered for message in taken_in])
+        self._metrics.received(count, redelivered, sum([message.expired for message in taken_in]))
         self._metrics.events_received(Counter(types))
 
     def _hand_over(self, now: float) -> None:

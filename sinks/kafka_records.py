@@ -42,7 +42,7 @@ class Records:
         kind = (event.type, event.source, event.content_type)
         headers = [*(self._kinds.get(kind) or self._kind(kind)), ("ce_id", event.id), self._recorded]
         if event.subject is not None:
-            headers.append(("ce_subject", event.subject))
+            headers.append(("ce_subject", event.subject.encode()))  # as text it would end at a NUL
         return headers
 
     def _kind(self, kind: tuple[str, str, str]) -> list[Header]:

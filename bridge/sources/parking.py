@@ -27,6 +27,9 @@ CONFIRM_TIMEOUT = 3.0
 """Seconds to wait for the confirms of one call; the loop stands still meanwhile."""
 MAX_HEADER = 1000
 """Characters kept of an error; the headers of a message must fit into one frame."""
+FRAME_ROOM = 64
+"""Bytes of a frame that are not the content header's: the frame's own 8, and what a broker may count otherwise."""
+LEFT_OFF = "x-bridge-headers-left-off"
 BROKERS_OWN = frozenset({"x-death", "x-delivery-count", "x-acquired-count"})
 """Headers that RabbitMQ added on the way; with `x-death` in it, a message requeued later would be taken for a cycle."""
 RENAMED = {"CC": "x-bridge-cc", "BCC": "x-bridge-bcc"}
@@ -84,7 +87,8 @@ class AmqpParking:
     def _publish(self, channel: amqp.Channel, parcel: Parcel) -> None:
         self._published += 1
         self._unconfirmed.add(self._published)
-        message = AmqpMessage(parcel.message.body, **parked_properties(parcel))
+        properties = fitting(parked_properties(parcel), channel.connection.frame_max)
+        message = AmqpMessage(parcel.message.body, **properties)
         channel.basic_publish(message, exchange="", routing_key=self._queue, mandatory=True)
 
     def _await_confirms(self) -> None:
@@ -148,6 +152,31 @@ def parked_properties(parcel: Parcel) -> dict[str, Any]:
         "x-bridge-parked-at": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
     }
     return properties
+
+
+def fitting(properties: dict[str, Any], frame_max: int) -> dict[str, Any]:
+    """With as many of the publisher's headers, largest last, as fit into the one frame that AMQP has for them.
+
+    They filled it, or nearly, and why and whence it was parked come on top. Those left off are named in a header. A
+    message that cannot be parked would come again and again.
+    """
+    headers = dict(properties["application_headers"])
+    left: list[str] = []
+    while _size(properties | {"application_headers": headers}) > frame_max - FRAME_ROOM:
+        theirs = [name for name in headers if not str(name).startswith("x-bridge-")]
+        if not theirs:
+            break
+        largest = max(theirs, key=lambda name: _size({"application_headers": {name: headers[name]}}))
+        del headers[largest]
+        left.append(str(largest)[:100])
+        headers[LEFT_OFF] = left[:100]
+    return properties | {"application_headers": headers}
+
+
+def _size(properties: dict[str, Any]) -> int:
+    """Bytes of a content header, without those of its frame."""
+    message = AmqpMessage("", **properties)
+    return len(message._serialize_properties())  # noqa: SLF001 - nobody else knows how many it writes
 
 
 def origin(message: Message) -> tuple[str, str]:

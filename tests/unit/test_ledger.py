@@ -59,6 +59,18 @@ def test_those_stuck_behind_a_slow_head_are_acknowledged_singly_after_a_while() 
     assert (0, 0) == (ledger.messages, ledger.size)
 
 
+def test_one_that_is_never_settled_holds_nothing_but_itself() -> None:
+    """What was acknowledged behind it counts no longer, however much that is: else consuming would end."""
+    ledger = Ledger[str]()
+    ledger.enter("lane", 1, 10, 0, 0.0, "cannot be parked", Rejection("content-type", "no"))
+    for tag in range(2, 1000):
+        ledger.stored([ledger.enter("lane", tag, 10, 1, 0.0, "good")])
+    assert 998 == len(ledger.take_acks(PINNED_AFTER))
+    assert (1, 10) == (ledger.messages, ledger.size)
+    assert [] == ledger.take_acks(2 * PINNED_AFTER)
+    assert 1 == ledger.forget()
+
+
 def test_the_watermark_never_names_a_tag_that_was_acknowledged_singly() -> None:
     """RabbitMQ answers 406 to a tag it no longer holds, so the highest outstanding one is named."""
     ledger: Ledger[str] = Ledger()

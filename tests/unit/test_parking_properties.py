@@ -12,7 +12,7 @@ from hypothesis import given, strategies as st
 
 from bridge.contract import JSON, Rejection
 from bridge.sources import Message, Parcel
-from bridge.sources.parking import MAX_HEADER, origin, parked_properties
+from bridge.sources.parking import LEFT_OFF, MAX_HEADER, fitting, origin, parked_properties
 
 OURS = {"x-bridge-reason", "x-bridge-error", "x-bridge-exchange", "x-bridge-routing-key", "x-bridge-parked-at"}
 WHY = Rejection("content-type", "application/x-python-serialize is neither JSON nor msgpack")
@@ -211,3 +211,20 @@ def test_every_parked_message_can_be_published(headers: dict[str, Any], properti
     received = AmqpMessage()
     received._load_properties(60, sent._serialize_properties(), 0)
     assert made == received.properties
+
+
+@given(st.dictionaries(st.text("abcdé", min_size=1, max_size=8), st.integers(0, 70_000), max_size=6))
+def test_headers_that_fill_a_frame(sizes: Mapping[str, int]) -> None:
+    """The largest are left off and named until the rest fits with ours; of those that fit, none."""
+    headers = {name: "x" * size for name, size in sizes.items()}
+    properties = fitting(parked(message(headers)), 131072)
+    found = properties["application_headers"]
+    assert len(AmqpMessage("", **properties)._serialize_properties()) <= 131072 - 8
+    left = found.get(LEFT_OFF, [])
+    assert set(headers) | OURS == ({*found} | {*left}) - {LEFT_OFF}
+    assert {name: headers[name] for name in headers if name not in left}.items() <= found.items()
+    if sum(sizes.values()) < 120_000:
+        assert LEFT_OFF not in found
+    assert all(
+        sizes[name] >= max(sizes[one] for one in headers if one not in left) for name in left if {*headers} > {*left}
+    )

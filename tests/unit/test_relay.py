@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +19,10 @@ from tests.unit.fakes import FakeParking
 
 EVENTS = [b'{"type":"task-started","uuid":"%d"}' % number for number in range(5)]
 LIST = b"[" + b",".join(EVENTS) + b"]"
+
+
+FORGED = b"\x5d" + (2**32 - 1).to_bytes(4, "little") + (10).to_bytes(8, "little") + bytes(20)
+"""LZMA that says of itself that it needs four gigabytes of memory."""
 
 
 class Clock:
@@ -46,6 +51,7 @@ class House:
         values = {
             "event_types": ("*",),
             "max_message_bytes": 1000,
+            "max_inflight_bytes": 100_000,
             "retry_max_interval": 10.0,
             "let_go_after": 30.0,
             "shutdown_timeout": 25.0,
@@ -166,6 +172,7 @@ def test_a_message_that_cannot_be_parked_yet_stays_unacknowledged(house: House, 
         (b"not gzip", {"compression": "application/x-gzip"}, "compression"),
         (EVENTS[0], {"compression": "application/x-brotli"}, "compression"),
         (EVENTS[0], {"compression": ["strange"]}, "compression"),
+        (FORGED, {"compression": "application/x-lzma"}, "compression"),
     ],
 )
 def test_size_and_compression_are_checked(house: House, body: bytes, headers: dict[str, object], reason: str) -> None:
@@ -174,6 +181,37 @@ def test_size_and_compression_are_checked(house: House, body: bytes, headers: di
     house.turn(2)
     (parcel,) = house.parking.parked
     assert (body, reason) == (parcel.message.body, parcel.why.reason)
+
+
+def test_no_more_is_decompressed_than_may_be_in_hand(clock: Clock) -> None:
+    """Messages that arrive together and are small only on the way: one after the other, in order, none forgotten."""
+    house = House(clock, max_inflight_bytes=64 * 1024, max_message_bytes=200_000)
+    published = [b'{"type":"task-started","uuid":"%d","filler":"%s"}' % (number, b"x" * 100_000) for number in range(5)]
+    for body in published:
+        house.source.publish(zlib.compress(body), headers={"compression": "application/x-gzip"})
+    held = []
+    for _ in range(20):
+        house.turn()
+        held.append(house.status.inflight_messages)
+        house.sink.decide(Outcome.STORED)
+    assert 1 == max(held)
+    assert published == [event.data for event in house.sink.stored]
+    assert not house.source.unacknowledged
+
+
+def test_what_has_arrived_and_was_not_looked_at_goes_back_with_the_rest(clock: Clock) -> None:
+    """A lost connection: it comes again, and is taken in once."""
+    house = House(clock, max_inflight_bytes=64 * 1024, max_message_bytes=200_000)
+    published = [b'{"type":"task-started","uuid":"%d","filler":"%s"}' % (number, b"x" * 100_000) for number in range(3)]
+    for body in published:
+        house.source.publish(body)
+    house.turn(2)
+    house.source.fail = "gone"
+    for _ in range(20):
+        house.turn(seconds=1.0)
+        house.sink.decide(Outcome.STORED)
+    assert published == bodies(house)
+    assert published == list(dict.fromkeys(event.data for event in house.sink.stored))
 
 
 def test_events_that_are_not_wanted_are_acknowledged_without_a_sink(clock: Clock) -> None:

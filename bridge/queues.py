@@ -55,7 +55,7 @@ def connected(settings: Settings) -> Iterator[Broker]:
             if position == len(settings.broker_urls):
                 raise
     try:
-        yield Broker(connection)
+        yield Broker(connection, declares=settings.declare)
     finally:
         abandon(connection)
 
@@ -63,8 +63,10 @@ def connected(settings: Settings) -> Iterator[Broker]:
 class Broker:
     """One connection; each question has a channel of its own, since an error closes it."""
 
-    def __init__(self, connection: amqp.Connection) -> None:
+    def __init__(self, connection: amqp.Connection, *, declares: bool = True) -> None:
+        """Without `declares`, what a user may only read is looked at and not declared to compare its arguments."""
         self._connection = connection
+        self._declares = declares
 
     def declare(self, topology: Topology) -> None:
         """Declare the exchange and the queues and bind them. Raises BrokerUnavailable."""
@@ -166,6 +168,8 @@ class Broker:
             return QueueState(queue.name, queue.arguments, problem=str(exc))
         problem = ""
         try:
+            if not self._declares:
+                return QueueState(queue.name, queue.arguments, found.message_count, found.consumer_count)
             # It is there, so that this changes nothing, and says whether the arguments are ours.
             self._ask(lambda channel: declare_queue(channel, queue))
         except BrokerUnavailable as exc:

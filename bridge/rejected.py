@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+import amqp
 import msgspec
 from amqp.basic_message import Message as AmqpMessage
 
@@ -17,8 +19,6 @@ from bridge.sources.connection import abandon, connect, translated
 from bridge.topology import Topology
 
 if TYPE_CHECKING:
-    import amqp
-
     from bridge.settings import Settings
 
 ID_BYTES = 6
@@ -75,19 +75,18 @@ class ParkingQueue:
         Not to Celery's exchange, where others would get them twice. Returns how many. Raises BrokerUnavailable; then
         what was not confirmed is still here.
         """
-        sent: set[bytes] = set()
+        sent = 0
         with self._channel() as channel:
             confirms = Confirms(channel)
-            for content, tag in self._taken(channel):
-                digest = hashlib.blake2b(content.body).digest()
-                if digest in sent or not wanted(content.parked):
-                    continue  # a bridge has parked it again in the meantime: once is enough
-                message = AmqpMessage(content.body, **_as_it_was(content))
-                channel.basic_publish(message, "", self._topology.live.name, mandatory=True)
-                confirms.wait(1, self._topology.live.name)
-                channel.basic_ack(tag)
-                sent.add(digest)
-        return len(sent)
+            # As many as there were: what a bridge parks again in the meantime comes after them.
+            for content, tag in islice(self._taken(channel), self._depth()):
+                if wanted(content.parked):
+                    message = AmqpMessage(content.body, **_as_it_was(content))
+                    channel.basic_publish(message, "", self._topology.live.name, mandatory=True)
+                    confirms.wait(1, self._topology.live.name)
+                    channel.basic_ack(tag)
+                    sent += 1
+        return sent
 
     def purge(self, wanted: Callable[[Parked], bool]) -> int:
         """Throw messages away. Returns how many. Raises BrokerUnavailable."""
@@ -106,6 +105,16 @@ class ParkingQueue:
             channel.auto_decode = False
             yield channel
             channel.close()  # what was not acknowledged goes back
+
+    def _depth(self) -> int:
+        """How many there are; 0 also where there is no such queue."""
+        channel = self._connection.channel()
+        try:
+            found = int(channel.queue_declare(self._name, passive=True).message_count)
+        except amqp.NotFound:
+            return 0
+        channel.close()
+        return found
 
     def _taken(self, channel: amqp.Channel) -> Iterator[tuple[Content, int]]:
         while (message := self._get(channel)) is not None:

@@ -226,6 +226,6 @@ def _text(variable: str, value: Any) -> str:
         return "**"
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, tuple):
+    if isinstance(value, tuple) and not hasattr(value, "_fields"):  # a rule of several parts knows how it is written
         return (":" if variable == "BRIDGE_HTTP" else ",").join(str(part) for part in value)
     return hide_secrets(str(value))

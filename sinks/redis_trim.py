@@ -25,7 +25,7 @@ class Trim(NamedTuple):
     bound: float = 0.0
 
     def __str__(self) -> str:
-        return f"{self.rule}={self.bound:g}" if self.bound else self.rule
+        return f"{self.rule}={self.bound:.15g}" if self.bound else self.rule
 
 
 def trim_rule(value: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import re
 from typing import TextIO
 
 from rich.box import SIMPLE_HEAD
@@ -15,10 +14,10 @@ from bridge.audit.account import Stretch
 from bridge.audit.delays import PERCENTILES
 from bridge.audit.report import Report
 from bridge.audit.verdicts import Heading, Open
+from bridge.cli.legible import legible
 
 SHOWN = 20
 """Rows of a heading at most; the JSON has more."""
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 STATES = {
     "waiting": "received, not started",
     "running": "started",
@@ -57,14 +56,14 @@ def _events(console: Console, report: Report) -> None:
     table = _table("worker", *types, "all")
     for worker in workers:
         row = [report.counts.get((worker, kind), 0) for kind in types]
-        table.add_row(_clean(worker), *(f"{count:,}" if count else "" for count in row), f"{sum(row):,}")
+        table.add_row(legible(worker), *(f"{count:,}" if count else "" for count in row), f"{sum(row):,}")
     console.print(table)
 
 
 def _counts(console: Console, what: str, counts: dict[str, int]) -> None:
     table = _table(what, "events")
     for name, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:SHOWN]:
-        table.add_row(_clean(name), f"{count:,}")
+        table.add_row(legible(name), f"{count:,}")
     console.print(table)
     _more(console, len(counts))
 
@@ -75,13 +74,13 @@ def _missing(console: Console, report: Report) -> None:
     if total:
         table = _table("worker", "pid", "missing", "between", "and")
         for one in report.stretches[:SHOWN]:
-            table.add_row(_clean(one.worker), str(one.pid), f"{one.missing:,}", *_between(one))
+            table.add_row(legible(one.worker), str(one.pid), f"{one.missing:,}", *_between(one))
         console.print(table)
         _more(console, len(report.stretches))
     for worker in report.silent:
-        console.print(f"  {_clean(worker)} has sent no event of a task: are they switched on (celery worker -E)?")
+        console.print(f"  {legible(worker)} has sent no event of a task: are they switched on (celery worker -E)?")
     for worker in report.unaccounted:
-        console.print(f"  {_clean(worker)} gives no account: it sends no heartbeats")
+        console.print(f"  {legible(worker)} gives no account: it sends no heartbeats")
     _heading(console, "Tasks whose task-started is missing", report.starts)
     _heading(console, "Tasks whose task-received is missing", report.received)
     _heading(console, "Tasks of which an end is missing", report.ends)
@@ -96,7 +95,7 @@ def _heading(console: Console, title: str, heading: Heading, *, alarm: bool = Tr
     if heading.count:
         table = _table("uuid", "task", "worker", "at")
         for one in heading.tasks[:SHOWN]:
-            table.add_row(_clean(one.uuid), _clean(one.name or "-"), _clean(one.worker), _at(one.time))
+            table.add_row(legible(one.uuid), legible(one.name or "-"), legible(one.worker), _at(one.time))
         console.print(table)
         _more(console, heading.count)
 
@@ -109,18 +108,18 @@ def _open(console: Console, report: Report) -> None:
         # What is certain to be missing first, then the oldest.
         for one in sorted(report.open, key=lambda one: (not one.certainly_ended, one.since))[:SHOWN]:
             length = _length(report.until - one.since)
-            table.add_row(_clean(one.uuid), _clean(one.name or "-"), _clean(one.worker), length, _state(one))
+            table.add_row(legible(one.uuid), legible(one.name or "-"), legible(one.worker), length, _state(one))
         console.print(table)
         _more(console, len(report.open))
     for excess in report.excess:
         console.print(
-            f"  {_clean(excess.worker)} (pid {excess.pid}) runs {excess.active} of {excess.without_end} tasks without "
+            f"  {legible(excess.worker)} (pid {excess.pid}) runs {excess.active} of {excess.without_end} tasks without "
             f"an end: {excess.without_end - excess.active} ends are missing"
         )
     if report.waiting_to_be_received:
         console.print(f"  {report.waiting_to_be_received:,} more were sent and not received yet")
     if report.asked:
-        console.print(f"  asked: {_clean(report.asked)}")
+        console.print(f"  asked: {legible(report.asked)}")
     if report.given_up:
         console.print(f"  {report.given_up:,} more were too many to be remembered")
 
@@ -130,10 +129,10 @@ def _rest(console: Console, report: Report) -> None:
     inverted = sum(one.events for one in report.inversions.values())
     _title(console, "Out of order", inverted, alarm=False)
     for worker, one in sorted(report.inversions.items(), key=lambda pair: -pair[1].events)[:SHOWN]:
-        console.print(f"  {_clean(worker)}: {one.events:,}, by up to {one.seconds:.3f} s")
+        console.print(f"  {legible(worker)}: {one.events:,}, by up to {one.seconds:.3f} s")
     _title(console, "Undecodable", report.undecodable, alarm=False)
     for line in report.problems[:5]:
-        console.print(f"  {_clean(line)}")
+        console.print(f"  {legible(line)}")
     delays = report.delays
     if delays.count:
         parts = [f"p{percent:g} {_seconds(delays.percentile(percent))}" for percent in PERCENTILES]
@@ -160,7 +159,7 @@ def _table(*columns: str) -> Table:
 
 
 def _state(one: Open) -> str:
-    return STATES[one.state] if one.live is None else f"{STATES[one.state]}; {_clean(one.live)}"
+    return STATES[one.state] if one.live is None else f"{STATES[one.state]}; {legible(one.live)}"
 
 
 def _between(one: Stretch) -> tuple[str, str]:
@@ -181,7 +180,3 @@ def _length(microseconds: int) -> str:
 
 def _seconds(seconds: float) -> str:
     return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:,.1f} s"
-
-
-def _clean(text: str) -> str:
-    return _CONTROL.sub(lambda match: repr(match[0])[1:-1], text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import datetime
-import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import click
 import msgspec
 
+from bridge.cli.legible import legible
 from bridge.contract import JSON
 from bridge.intake import event_filter
 from bridge.stored import StoredEvent, Undecodable, without_surrogates
@@ -32,7 +32,6 @@ EXACT = 2**53
 """Integers below it are floats too; a larger run time is nonsense, and may be too large for any float."""
 NAMED = frozenset({"task-received", "task-sent"})
 """The types that carry a task's name."""
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class Lines:
@@ -80,7 +79,7 @@ class Lines:
                 parts.append(str(fields[name]))
         if event.problem or "" in fields:
             parts.append(event.problem or str(fields[""]))
-        text = _CONTROL.sub(lambda match: repr(match[0])[1:-1], "  ".join(parts))
+        text = legible("  ".join(parts))
         return click.style(text, fg=COLOURS.get(event.type.rpartition("-")[2])) if colour else text
 
     def _named(self, event: StoredEvent) -> str | None:

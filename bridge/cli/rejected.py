@@ -13,6 +13,7 @@ from typing import Any
 import click
 import msgspec
 
+from bridge.cli.legible import legible
 from bridge.cli.options import SettingsCommand, loaded
 from bridge.observe import logs
 from bridge.rejected import Content, Parked, ParkingQueue, parking_queue
@@ -152,16 +153,16 @@ def _wanted(
 def _line(parked: Parked) -> str:
     events = ",".join(dict.fromkeys(parked.events)) or "-"
     what = f"{parked.reason:<12} {parked.size:>9} B  {parked.content_type or '-'}  {events}  {parked.hostname or '-'}"
-    return f"{parked.id}  {parked.parked_at}  {what}  {parked.error[:100]}"
+    return legible(f"{parked.id}  {parked.parked_at}  {what}  {parked.error[:100]}")
 
 
 def _print(content: Content) -> None:
     for name, value in msgspec.to_builtins(content.parked).items():
-        click.echo(f"{name}: {', '.join(value) if isinstance(value, list | tuple) else value}")
+        click.echo(legible(f"{name}: {', '.join(value) if isinstance(value, list | tuple) else value}"))
     for title, fields in (("properties", content.properties), ("headers", content.headers)):
         click.echo(f"{title}:")
         for name, value in sorted(fields.items(), key=str):
-            click.echo(f"    {name}: {value!r}")
+            click.echo(legible(f"    {name}: {value!r}"))
     text = _as_text(content)
     click.echo(f"body, as base64: {base64.b64encode(content.body).decode()}" if text is None else f"body: {text}")
     click.echo()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
 import pytest
 
 from bridge.contract import JSON, Rejection
@@ -10,6 +14,11 @@ from bridge.sources import BrokerUnavailable, Message, Parcel
 from bridge.sources.parking import AmqpParking
 from bridge.topology import Topology, declare_queue
 from tests import oracle
+from tests.bridges import Bridge
+from tests.oracle import Published
+from tests.servers import RabbitMQ
+from tests.servers.debian import until
+from tests.stores import SqliteStore
 
 QUEUE = "celeryev.bridge.rejected"
 
@@ -27,3 +36,55 @@ def test_what_the_broker_does_not_take_is_not_parked(broker_url: str) -> None:
     subject.park([parcel, parcel])
     subject.close()
     assert [b"no event"] * 2 == [bytes(parked.body) for parked in oracle.drain(broker_url, QUEUE)]
+
+
+def test_headers_that_fill_a_frame_are_no_dead_end(
+    start_bridge: Callable[..., Bridge], broker_url: str, tmp_path: Path
+) -> None:
+    """A message that has no room for our headers is parked without its largest, and what comes after it is stored."""
+    store = SqliteStore(tmp_path)
+    bridge = start_bridge(**store.settings, BRIDGE_BROKER_URL=broker_url).await_ready()
+    headers = {"hostname": "w1@test", "filler": "x" * 130_900}
+    bad = Published(b"no event", {"content_type": "text/plain", "application_headers": headers}, "task.sent")
+    good = oracle.numbered(0, 100)
+    oracle.publish(broker_url, [bad, *good])
+    until(lambda: bridge.metric("messages_rejected_total") == 1, 20, "it is parked")
+    until(lambda: store.count() == len(good), 20, "the others are stored")
+    assert 0 == bridge.stop()
+    (parked,) = oracle.drain(broker_url, QUEUE)
+    assert b"no event" == bytes(parked.body)
+    found = parked.properties["application_headers"]
+    assert ("w1@test", ["filler"]) == (found["hostname"], found["x-bridge-headers-left-off"])
+
+
+def test_what_can_never_be_parked_holds_nothing_up(
+    start_bridge: Callable[..., Bridge], own_rabbitmq: RabbitMQ, tmp_path: Path
+) -> None:
+    """Far more than a bridge may have in hand goes past it."""
+    url = own_rabbitmq.new_vhost()
+    vhost = urlsplit(url).path[1:]
+    own_rabbitmq.ctl("add_user", "parker", "open-sesame")
+    try:
+        own_rabbitmq.ctl("set_permissions", "-p", vhost, "parker", ".*", "^(?!amq.default).*", ".*")
+        mine = url.replace("guest:guest", "parker:open-sesame")
+        with oracle.broker(url) as connection:
+            Topology.from_settings(Settings(broker_url=url)).declare(connection.channel())
+        store = SqliteStore(tmp_path)
+        options = {
+            "BRIDGE_DECLARE": "false",
+            "BRIDGE_MAX_INFLIGHT_BYTES": "65536",
+            "BRIDGE_RETRY_MAX_INTERVAL": "1",
+        }
+        bridge = start_bridge(**store.settings, **options, BRIDGE_BROKER_URL=mine).await_ready()
+        bad = Published(b"no event", {"content_type": "text/plain"}, "task.sent")
+        oracle.publish(url, [bad])
+        until(lambda: bridge.logged("parking unavailable"), 20, "it cannot be parked")
+        good = oracle.numbered(0, 300, size=1000)
+        oracle.publish(url, good)
+        until(lambda: store.count() == len(good), 60, "the others are stored")
+        until(lambda: bridge.metric("inflight_messages") == 1, 20, "nothing else is in hand")
+        own_rabbitmq.ctl("set_permissions", "-p", vhost, "parker", ".*", ".*", ".*")
+        until(lambda: bridge.metric("messages_rejected_total") == 1, 60, "it is parked at last")
+        assert 0 == bridge.stop()
+    finally:
+        own_rabbitmq.ctl("delete_user", "parker")

@@ -112,6 +112,26 @@ def test_what_is_still_bad_is_parked_again_once(
     assert "task.sent" in {line["routing_key"] for line in lines}
 
 
+def test_equal_bodies_are_messages_of_their_own(
+    start_bridge: Callable[..., Bridge], broker_url: str, tmp_path: Path
+) -> None:
+    """Each is sent again; and what a header says is shown on its line, whatever it is."""
+    store = SqliteStore(tmp_path)
+    bridge = start_bridge(**store.settings, BRIDGE_BROKER_URL=broker_url).await_ready()
+    headers = {"hostname": "w1\x1b]0;title\x07\nnext"}
+    empty = Published(b"", {"content_type": "application/json", "application_headers": headers}, "task.sent")
+    oracle.publish(broker_url, [empty] * 3)
+    until(lambda: bridge.metric("messages_rejected_total") == 3, 20, "three messages are parked")
+    assert 0 == bridge.stop()
+    until(lambda: oracle.depth(broker_url, REJECTED) == 3, 20, "the depth is known")
+    text = rejected(broker_url, "list").stdout
+    assert 4 == len(text.splitlines())
+    assert "\x1b" not in text
+    assert "\x1b" not in rejected(broker_url, "show").stdout
+    assert "3 messages sent again\n" == rejected(broker_url, "requeue", "--all").stdout
+    assert [] == listed(broker_url)
+
+
 def test_what_is_good_now_is_stored(start_bridge: Callable[..., Bridge], broker_url: str, tmp_path: Path) -> None:
     """A message parked for its size goes through when the limit is raised."""
     store = SqliteStore(tmp_path)

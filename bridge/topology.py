@@ -71,10 +71,15 @@ class Topology(msgspec.Struct, frozen=True):
 
     def declare(self, channel: amqp.Channel) -> None:
         """Declare the exchange and the queues and bind them. Raises what the client raises: see `explain`."""
-        channel.exchange_declare(self.exchange, "topic", durable=True, auto_delete=False)
+        declare_exchange(channel, self.exchange)
         for queue in self.queues:
             declare_queue(channel, queue)
         channel.queue_bind(self.live.name, self.exchange, routing_key="#")
+
+
+def declare_exchange(channel: amqp.Channel, name: str) -> None:
+    """Declare Celery's event exchange, as Celery does; a no-op where it exists. Raises what the client raises."""
+    channel.exchange_declare(name, "topic", durable=True, auto_delete=False)
 
 
 def declare_queue(channel: amqp.Channel, queue: QueueSpec) -> None:

@@ -14,7 +14,7 @@ from bridge.secrets import hide_secrets
 from bridge.settings_source import Loaded
 from bridge.sources import BrokerUnavailable
 from bridge.sources.connection import abandon, connect, translated
-from bridge.topology import Topology, declare_queue
+from bridge.topology import Topology, declare_exchange, declare_queue
 
 if TYPE_CHECKING:
     import amqp
@@ -83,7 +83,7 @@ def _broker(chosen: Loaded) -> Iterator[Finding]:
 
 def _queues(chosen: Loaded, connection: amqp.Connection) -> Iterator[Finding]:
     topology = Topology.from_settings(chosen.settings)
-    yield _exchange(topology, connection)
+    yield _exchange(topology, connection, declare=chosen.settings.declare)
     for queue in topology.queues:
         try:
             found = _on_a_channel(
@@ -108,13 +108,19 @@ def _ready(queue: str, messages: int, *, parked: bool) -> Finding:
     return "ok", f"queue {queue}: {messages} messages ready"
 
 
-def _exchange(topology: Topology, connection: amqp.Connection) -> Finding:
+def _exchange(topology: Topology, connection: amqp.Connection, *, declare: bool) -> Finding:
     try:
         _on_a_channel(connection, lambda channel: channel.exchange_declare(topology.exchange, "topic", passive=True))
     except BrokerUnavailable as exc:
         if "NOT_FOUND" in str(exc):
             return "ok", f"exchange {topology.exchange}: not there yet, run or a worker will declare it"
         return "FAIL", str(exc)
+    if declare:
+        try:
+            # It is there, so that this changes nothing, and says whether it is of the right type.
+            _on_a_channel(connection, lambda channel: declare_exchange(channel, topology.exchange))
+        except BrokerUnavailable as exc:
+            return "FAIL", str(exc)
     return "ok", f"exchange {topology.exchange}"
 
 

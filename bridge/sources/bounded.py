@@ -13,7 +13,7 @@ from typing import Any
 
 from kombu.transport import pyamqp
 
-from bridge.sources.frames import is_delivery, legible_delivery, tolerant_frame_handler
+from bridge.sources.frames import legible_names, tolerant_frame_handler
 
 CALL_TIMEOUT = 5.0
 """Seconds that a synchronous call may take before the connection counts as lost."""
@@ -29,12 +29,7 @@ class BoundedChannel(pyamqp.Channel):
 
     def dispatch_method(self, method_sig: tuple[int, int], payload: Any, content: Any) -> Any:
         """Act on a method; a delivery whose names are no text is a delivery all the same."""
-        if is_delivery(method_sig):
-            try:
-                bytes(payload[5 + payload[4] + 9 :]).decode()
-            except UnicodeDecodeError:
-                payload = legible_delivery(payload)
-        return super().dispatch_method(method_sig, payload, content)
+        return super().dispatch_method(method_sig, legible_names(method_sig, payload), content)
 
 
 class BoundedConnection(pyamqp.Connection):

@@ -36,16 +36,21 @@ def connect(settings: Settings, url: str, *, role: str, heartbeat: int = HEARTBE
 
     Raises BrokerUnavailable with a reason that contains no password.
     """
-    connection = Connection(  # type: ignore[no-untyped-call]
-        url,
-        heartbeat=heartbeat,
-        connect_timeout=CONNECT_TIMEOUT,
-        ssl=tls_options(settings, url),
-        transport_options=_transport_options(settings, role),
-    )
-    connection.transport.Connection = BoundedConnection
     try:
+        connection = Connection(  # type: ignore[no-untyped-call]
+            url,
+            heartbeat=heartbeat,
+            connect_timeout=CONNECT_TIMEOUT,
+            ssl=tls_options(settings, url),
+            transport_options=_transport_options(settings, role),
+        )
+        connection.transport.Connection = BoundedConnection
         established: amqp.Connection = connection.transport.establish_connection()
+    except (TypeError, AttributeError) as exc:  # an option that the client does not know, or of a wrong type
+        raise BrokerUnavailable(
+            f"{hide_secrets(url)}: {exc}: check what follows the ? in BRIDGE_BROKER_URL, and "
+            "BRIDGE_BROKER_TRANSPORT_OPTIONS"
+        ) from exc
     except AccessRefused as exc:
         raise BrokerUnavailable(
             f"{hide_secrets(url)}: login refused: check user and password in BRIDGE_BROKER_URL"

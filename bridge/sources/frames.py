@@ -54,17 +54,27 @@ def tolerant_frame_handler(connection: Any, callback: Callable[..., Any]) -> Cal
     return on_frame
 
 
-def legible_delivery(payload: Any) -> bytes:
-    """The arguments of a `basic.deliver` whose names are not UTF-8, with `?` for each byte that is not ASCII."""
-    body = bytes(payload)
-    tag_length = body[4]
-    names = 4 + 1 + tag_length + 8 + 1  # class and method, consumer tag, delivery tag, redelivered
-    return body[:names] + bytes(byte if byte < 0x80 else 0x3F for byte in body[names:])
+def legible_names(method: tuple[int, int], payload: Any) -> Any:
+    """The arguments of a delivery, of either kind, with `?` for what is no UTF-8 in its exchange and routing key.
 
-
-def is_delivery(method: tuple[int, int]) -> bool:
-    """Whether it is `basic.deliver`."""
-    return bool(method == spec.Basic.Deliver)
+    Others, and those that are text, are returned as they are.
+    """
+    if method == spec.Basic.Deliver:
+        position = 4 + 1 + payload[4] + 8 + 1  # class and method, consumer tag, delivery tag, redelivered
+    elif method == spec.Basic.GetOk:
+        position = 4 + 8 + 1
+    else:
+        return payload
+    body = bytearray(payload)
+    for _ in range(2):
+        end = position + 1 + body[position]
+        name = bytes(body[position + 1 : end])
+        try:
+            name.decode()
+        except UnicodeDecodeError:
+            body[position + 1 : end] = bytes(byte if byte < 0x80 else 0x3F for byte in name)
+        position = end
+    return payload if body == payload else bytes(body)
 
 
 def _readable(payload: Any) -> Any:

@@ -146,6 +146,34 @@ def test_a_queue_with_other_arguments(start_bridge: Callable[..., Bridge], broke
     assert published == set(SqliteStore(tmp_path).bodies())
 
 
+def test_an_exchange_of_another_type(broker_url: str, tmp_path: Path) -> None:
+    """`check` says what `run` would meet, although the exchange is there."""
+    with oracle.broker(broker_url) as connection:
+        connection.channel().exchange_declare("celeryev", "fanout", durable=True, auto_delete=False)
+    done = command("check", **SqliteStore(tmp_path).settings, BRIDGE_BROKER_URL=broker_url)
+    assert 1 == done.returncode
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("FAIL")]
+    assert "exchange 'celeryev'" in line
+    assert "fanout" in line
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"BRIDGE_BROKER_URL": "{url}?connection_timeout=10000"},
+        {"BRIDGE_BROKER_TRANSPORT_OPTIONS": '{{"client_properties": null}}'},
+    ],
+    ids=str,
+)
+def test_options_that_the_client_does_not_take(settings: dict[str, str], broker_url: str, tmp_path: Path) -> None:
+    """One line, with the names of the two settings that they come from."""
+    given = {name: text.format(url=broker_url) for name, text in settings.items()}
+    done = command("check", **SqliteStore(tmp_path).settings | {"BRIDGE_BROKER_URL": broker_url} | given)
+    assert (1, "") == (done.returncode, done.stderr)
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("FAIL")]
+    assert "check what follows the ? in BRIDGE_BROKER_URL, and BRIDGE_BROKER_TRANSPORT_OPTIONS" in line
+
+
 def test_a_vhost_without_permission(
     start_bridge: Callable[..., Bridge], own_rabbitmq: RabbitMQ, tmp_path: Path
 ) -> None:

@@ -12,9 +12,10 @@ from amqp import spec
 from amqp.basic_message import Message
 from amqp.exceptions import UnexpectedFrame
 from amqp.method_framing import frame_handler
+from amqp.serialization import loads
 from hypothesis import given, strategies as st
 
-from bridge.sources.frames import LONGEST, UNREADABLE, legible_delivery, tolerant_frame_handler
+from bridge.sources.frames import LONGEST, UNREADABLE, legible_names, tolerant_frame_handler
 
 Frame = tuple[int, int, bytes]
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
@@ -208,13 +209,26 @@ def test_what_py_amqp_refuses_is_refused(sent: list[Sent], data: st.DataObject) 
 def test_a_delivery_with_names_that_are_no_text(tag: int, exchange: bytes, routing_key: bytes) -> None:
     """It keeps its tag and the lengths of its names, and py-amqp can read it."""
     raw = deliver(tag, exchange, routing_key)
-    legible = legible_delivery(raw)
+    legible = bytes(legible_names((60, 60), raw))
     assert raw[: 4 + 2 + 8 + 1] == legible[: 4 + 2 + 8 + 1]
     assert len(raw) == len(legible)
     found_exchange, found_key = names_of(legible)
     assert (len(exchange), len(routing_key)) == (len(found_exchange), len(found_key))
     if exchange.isascii() and routing_key.isascii():
         assert (exchange, routing_key) == (found_exchange, found_key)
+
+
+@given(st.binary(max_size=255), st.binary(max_size=255), st.integers(0, 2**32 - 1))
+def test_a_message_that_was_asked_for_with_names_that_are_no_text(exchange: bytes, key: bytes, count: int) -> None:
+    """`basic.get-ok` as well: py-amqp reads its tag, names and the count behind them; what is text stays."""
+    raw = struct.pack(">HHQB", 60, 71, 7, 0) + b"".join(bytes([len(name)]) + name for name in (exchange, key))
+    raw += struct.pack(">I", count)
+    legible = bytes(legible_names((60, 71), raw))
+    tag, _, found_exchange, found_key, found_count = loads("Lbssl", legible, 4)[0]
+    assert (7, count) == (tag, found_count)
+    for name, found in ((exchange, found_exchange), (key, found_key)):
+        text = name.decode(errors="ignore")
+        assert found == (text if text.encode() == name else "".join(chr(byte) if byte < 0x80 else "?" for byte in name))
 
 
 def names_of(delivery: bytes) -> tuple[bytes, bytes]:

@@ -15,11 +15,18 @@ class Worker:
     """`celery worker` with two children or threads."""
 
     def __init__(
-        self, broker_url: str, log: Path, python: str = sys.executable, *, name: str = "demo", pool: str = "prefork"
+        self,
+        broker_url: str,
+        log: Path,
+        python: str = sys.executable,
+        *,
+        name: str = "demo",
+        pool: str = "prefork",
+        queue: str = "celery",
     ) -> None:
-        """With the Celery of that Python."""
+        """With the Celery of that Python; it takes the tasks of one queue."""
         command = [python, "-m", "celery", "-A", "examples.demo.tasks", "worker", "-E", "-n", f"{name}@%h"]
-        command += ["-P", pool, "-c", "2", "--without-gossip", "--without-mingle"]
+        command += ["-P", pool, "-c", "2", "-Q", queue, "--without-gossip", "--without-mingle"]
         environment = {name: text for name, text in os.environ.items() if not name.startswith(("BRIDGE_", "CELERY_"))}
         environment["DEMO_BROKER_URL"] = broker_url
         if os.geteuid() == 0:

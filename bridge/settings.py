@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FilePath, Json, field_validator, model_validator
 
-from bridge.settings_values import Seconds, Size, address, patterns, words
+from bridge.settings_values import Seconds, ShortName, Size, address, patterns, words
 
 AMQP = frozenset({"amqp", "amqps", "pyamqp"})
 NO_EVENTS = frozenset(
@@ -35,8 +35,8 @@ class Settings(BaseModel):
     broker_tls_cert: FilePath | None = Field(None, description="file with the client's certificate")
     broker_tls_key: FilePath | None = Field(None, description="file with the client's private key")
     broker_tls_verify: bool = Field(True, description="verify the broker's certificate and host name")
-    event_exchange: str = Field("celeryev", min_length=1, description="Celery's event_exchange")
-    queue: str = Field("celeryev.bridge", min_length=1, max_length=200, description="queue that all replicas share")
+    event_exchange: ShortName = Field("celeryev", min_length=1, description="Celery's event_exchange")
+    queue: ShortName = Field("celeryev.bridge", min_length=1, description="queue that all replicas share")
     declare: bool = Field(True, description="false: the queues are there already, declare nothing")
     queue_type: Literal["quorum", "classic"] = Field("quorum", description="quorum or classic")
     queue_ttl: Seconds = Field(

@@ -9,10 +9,16 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 _SECONDS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+LARGEST = 2**63 - 1
+"""Bytes; RabbitMQ's arguments are signed numbers of 64 bits."""
+LONGEST = 1e9
+"""Seconds, some 31 years: more than that is a slip of the keyboard."""
+LONGEST_NAME = 200
+"""Bytes."""
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?", re.IGNORECASE)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhdw]?)", re.IGNORECASE)
 
@@ -24,7 +30,10 @@ def size(value: Any) -> Any:
     match = _SIZE.fullmatch(value.strip())
     if not match or match[2].lower() not in _UNITS:
         raise ValueError("expected a size such as 16MiB, 500kB or 1048576")
-    return int(float(match[1]) * _UNITS[match[2].lower()])
+    number = float(match[1]) * _UNITS[match[2].lower()]
+    if number > LARGEST:
+        raise ValueError("expected a size below 2^63 bytes")
+    return int(number)
 
 
 def duration(value: Any) -> Any:
@@ -45,6 +54,20 @@ def duration_or_never(value: Any) -> Any:
         return duration(value)
     except ValueError as exc:
         raise ValueError(f"{exc}, or never") from None
+
+
+def in_a_lifetime(value: float) -> float:
+    """What every wait of Python's and every server takes as a time."""
+    if value > LONGEST:
+        raise ValueError("expected at most 31 years")
+    return value
+
+
+def short_name(value: str) -> str:
+    """A name that AMQP can carry: 255 bytes, of which a queue's suffix needs some."""
+    if len(value.encode(errors="surrogateescape")) > LONGEST_NAME:
+        raise ValueError(f"expected at most {LONGEST_NAME} bytes")
+    return value
 
 
 def words(value: Any) -> Any:
@@ -80,6 +103,7 @@ def address(value: Any) -> Any:
 
 Size = Annotated[int, BeforeValidator(size)]
 """Bytes."""
-Seconds = Annotated[float, BeforeValidator(duration)]
+ShortName = Annotated[str, AfterValidator(short_name)]
+Seconds = Annotated[float, BeforeValidator(duration), AfterValidator(in_a_lifetime)]
 OptionalSeconds = Annotated[float | None, BeforeValidator(duration_or_never)]
 """Seconds, or None for never."""

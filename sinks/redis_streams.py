@@ -5,6 +5,7 @@ See docs/decisions/0015-pipelining.md.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Sequence
 from typing import Annotated
@@ -24,6 +25,7 @@ from sinks.redis_trim import AckedTrimmer, Trim, trim_rule
 
 BATCH_EVENTS, BATCH_BYTES = 1000, 1024 * 1024
 """Written at a time at most; one larger event goes alone."""
+_DATABASE = re.compile(r"/*\d*/*", re.ASCII)
 ON_THE_WAY = 8000
 """Events written and not answered, at most about."""
 FEW = 64
@@ -55,11 +57,14 @@ class RedisSettings(BaseModel):
         if scheme not in ("redis", "rediss", "unix"):
             raise ValueError("expected redis://, rediss:// or unix://")
         try:
-            if scheme != "unix" and "@" in urlsplit(value).path:  # redis:///user:password@host would be this host
+            path = "" if scheme == "unix" else urlsplit(value).path
+            if "@" in path:  # redis:///user:password@host would be this host
                 raise ValueError("its host is in its path")
             RedisClient(value)
         except (ValueError, TypeError) as exc:
             raise ValueError("not a URL of Redis, such as redis://user:password@host:6379/0") from exc
+        if not _DATABASE.fullmatch(path):  # redis-py would take database 0
+            raise ValueError("after the host comes the database's number, such as redis://host:6379/0")
         return value
 
 

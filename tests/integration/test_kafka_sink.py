@@ -191,7 +191,9 @@ def test_strange_names(kafka_server: Kafka, opened: Callable[..., KafkaSink]) ->
     subject = opened(kafka_server)
     names = ["celery@host", "w@ß #1", "a/b?c", "nul\0", "100%", "lone\ud800"]
     deliver(subject, [event(type=f"custom-{name}", hostname=name, uuid=name) for name in names], DEADLINE)
-    found = [record.headers["ce_source"].decode() for record in records(kafka_server, subject)]
+    stored = records(kafka_server, subject)
+    assert b"nul\0" == stored[3].headers["ce_subject"]
+    found = [record.headers["ce_source"].decode() for record in stored]
     assert "celery@host" == found[0]
     assert ["w@%C3%9F%20%231", "a%2Fb%3Fc", "nul%00", "100%25"] == found[1:5]
     assert len(names) == len(found)

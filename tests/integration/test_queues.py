@@ -6,12 +6,14 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests import oracle
 from tests.bridges import Bridge, run_to_end
 from tests.load import Load
+from tests.servers import RabbitMQ
 from tests.servers.debian import until
 from tests.stores import SqliteStore, await_stored
 
@@ -65,6 +67,25 @@ def test_show(broker_url: str) -> None:
     done = queues(broker_url, "show", BRIDGE_QUEUE_TTL="9")
     assert 1 == done.returncode
     assert "x-message-ttl=5000" in done.stdout
+
+
+def test_show_for_who_may_only_read(own_rabbitmq: RabbitMQ) -> None:
+    """With BRIDGE_DECLARE=false nothing but the right to look is needed."""
+    url = own_rabbitmq.new_vhost()
+    assert 0 == queues(url, "declare").returncode
+    own_rabbitmq.ctl("add_user", "looker", "open-sesame")
+    try:
+        own_rabbitmq.ctl("set_permissions", "-p", urlsplit(url).path[1:], "looker", "^$", "^$", ".*")
+        looking = url.replace("guest:guest", "looker:open-sesame")
+        done = queues(looking, "show", BRIDGE_DECLARE="false")
+        assert (0, "") == (done.returncode, done.stderr)
+        assert all(f"{name}: 0 ready" in done.stdout for name in QUEUES)
+        # Whoever declares them compares their arguments, too, and needs the right to.
+        done = queues(looking, "show")
+        assert 1 == done.returncode
+        assert "ACCESS_REFUSED" in done.stdout + done.stderr
+    finally:
+        own_rabbitmq.ctl("delete_user", "looker")
 
 
 def test_remove(start_bridge: Callable[..., Bridge], broker_url: str, tmp_path: Path) -> None:

@@ -431,6 +431,33 @@ def test_the_sinks_errors_have_the_sinks_prefix() -> None:
     assert error(BRIDGE_SINK="redis", BRIDGE_REDIS_URL="http://h").startswith("BRIDGE_REDIS_URL=http://h: ")
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "allowed"),
+    [
+        ("BRIDGE_OVERFLOW_MAX_BYTES", "9" * 20, "expected a size below 2^63 bytes"),
+        ("BRIDGE_REJECTED_MAX_BYTES", "9" * 400, "expected a size below 2^63 bytes"),
+        ("BRIDGE_MAX_INFLIGHT_BYTES", "9999999999999TiB", "expected a size below 2^63 bytes"),
+        ("BRIDGE_SHUTDOWN_TIMEOUT", "9" * 400, "expected at most 31 years"),
+        ("BRIDGE_RETRY_MAX_INTERVAL", "2000w", "expected at most 31 years"),
+        ("BRIDGE_QUEUE", "q" * 201, "expected at most 200 bytes"),
+        ("BRIDGE_QUEUE", "ß" * 101, "expected at most 200 bytes"),
+        ("BRIDGE_EVENT_EXCHANGE", "e" * 256, "expected at most 200 bytes"),
+        ("BRIDGE_REDIS_URL", "redis://h/celery-events", "after the host comes the database's number"),
+        ("BRIDGE_REDIS_URL", "rediss://u:pw@h/0/events", "after the host comes the database's number"),
+    ],
+)
+def test_what_no_server_would_take_is_refused(name: str, text: str, allowed: str) -> None:
+    """By the name of its variable, before anything is connected."""
+    found = error(BRIDGE_SINK="redis", **{name: text})
+    assert (True, True, False) == (found.startswith(f"{name}="), allowed in found, "pw@" in found), found
+
+
+@pytest.mark.parametrize("url", ["redis://h", "redis://h/", "redis://h/15", "rediss://h:1/0", "unix:///run/redis"])
+def test_a_redis_url_may_name_a_database(url: str) -> None:
+    """By its number; a socket's path is no database."""
+    assert f"BRIDGE_REDIS_URL={url}" in listing(BRIDGE_SINK="redis", BRIDGE_REDIS_URL=url)
+
+
 def test_a_file_wins_over_celerys_variable_and_an_option_over_all(tmp_path: Path) -> None:
     """The nearest to the bridge counts."""
     file = tmp_path / "url"

@@ -298,7 +298,7 @@ def test_a_full_queue(broker_url: str, stream: Stream) -> None:
 
 def test_the_broker_goes_away(rabbitmq_server: RabbitMQ, stream: Stream) -> None:
     """Cut off: one line and 1; a second run brings what was not committed."""
-    events = happened(COUNT, apart=0.001)
+    events = happened(COUNT, apart=0.003)
     stream.write(events)
     url = rabbitmq_server.new_vhost()
     receiver = Receiver(url)
@@ -414,7 +414,7 @@ def test_a_pipe_that_nobody_reads(broker_url: str, stream: Stream) -> None:
 
 def test_a_bar_on_a_terminal(broker_url: str, stream: Stream) -> None:
     """How far it is, on a terminal alone; the cursor is there again after Ctrl-C."""
-    stream.write(happened(3000, apart=0.01))
+    stream.write(happened(3000, apart=0.003))
     Receiver(broker_url)
     master, slave = pty.openpty()
     command = [sys.executable, "-m", "bridge", "replay", "--from", stream.url, "--to", broker_url, "--speed", "1"]

@@ -423,7 +423,7 @@ def test_plain_redis(
         client.xgroup_create(stream, group, id="0")
         ((_, held),) = client.xreadgroup(group, "dead", {stream: ">"}, count=50)
         assert 50 == len(held)
-        arguments = ["--url", redis_server.url, "--stream", stream, "--group", group, "--dead-after", "0.3"]
+        arguments = ["--url", redis_server.url, "--stream", stream, "--group", group, "--dead-after", "4"]
         consumers = [start("plain_redis", *arguments) for _ in range(2)]
         until(lambda: len(lines(tmp_path, 0)) + len(lines(tmp_path, 1)) >= len(wanted), 40, "all are written")
         until(lambda: client.xpending(stream, group)["pending"] == 0, 20, "all is acknowledged")

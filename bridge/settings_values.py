@@ -56,9 +56,9 @@ def duration_or_never(value: Any) -> Any:
         raise ValueError(f"{exc}, or never") from None
 
 
-def in_a_lifetime(value: float) -> float:
-    """What every wait of Python's and every server takes as a time."""
-    if value > LONGEST:
+def in_a_lifetime(value: float | None) -> float | None:
+    """What every wait of Python's and every server takes as a time; None is never."""
+    if value is not None and value > LONGEST:
         raise ValueError("expected at most 31 years")
     return value
 
@@ -105,5 +105,5 @@ Size = Annotated[int, BeforeValidator(size)]
 """Bytes."""
 ShortName = Annotated[str, AfterValidator(short_name)]
 Seconds = Annotated[float, BeforeValidator(duration), AfterValidator(in_a_lifetime)]
-OptionalSeconds = Annotated[float | None, BeforeValidator(duration_or_never)]
+OptionalSeconds = Annotated[float | None, BeforeValidator(duration_or_never), AfterValidator(in_a_lifetime)]
 """Seconds, or None for never."""

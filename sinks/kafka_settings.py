@@ -10,7 +10,7 @@ from confluent_kafka import KafkaException, Producer
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from bridge.secrets import is_secret
-from bridge.settings_values import duration_or_never
+from bridge.settings_values import duration_or_never, in_a_lifetime
 
 PROMISED = {
     "acks": "all",
@@ -51,7 +51,7 @@ DEFAULTS = {
 
 
 def _duration(text: str | None) -> str | None:
-    duration_or_never(text)
+    in_a_lifetime(duration_or_never(text))
     return text
 
 

@@ -439,6 +439,8 @@ def test_the_sinks_errors_have_the_sinks_prefix() -> None:
         ("BRIDGE_MAX_INFLIGHT_BYTES", "9999999999999TiB", "expected a size below 2^63 bytes"),
         ("BRIDGE_SHUTDOWN_TIMEOUT", "9" * 400, "expected at most 31 years"),
         ("BRIDGE_RETRY_MAX_INTERVAL", "2000w", "expected at most 31 years"),
+        ("BRIDGE_SQLITE_RETENTION", "9" * 400, "expected at most 31 years"),
+        ("BRIDGE_KAFKA_RETENTION", "99999999d", "expected at most 31 years"),
         ("BRIDGE_QUEUE", "q" * 201, "expected at most 200 bytes"),
         ("BRIDGE_QUEUE", "ß" * 101, "expected at most 200 bytes"),
         ("BRIDGE_EVENT_EXCHANGE", "e" * 256, "expected at most 200 bytes"),
@@ -448,7 +450,7 @@ def test_the_sinks_errors_have_the_sinks_prefix() -> None:
 )
 def test_what_no_server_would_take_is_refused(name: str, text: str, allowed: str) -> None:
     """By the name of its variable, before anything is connected."""
-    found = error(BRIDGE_SINK="redis", **{name: text})
+    found = error(BRIDGE_SINK="redis,kafka,sqlite", **{name: text})
     assert (True, True, False) == (found.startswith(f"{name}="), allowed in found, "pw@" in found), found
 
 

@@ -5,6 +5,9 @@ TESTS ?= tests/unit tests/integration
 SECONDS ?= 60
 RUNS ?= 5
 JOBS ?= 2
+# A test's time-out is a signal; what no signal reaches shows where it stands. A process that dies ends the run: what
+# pytest-xdist hands out after that can leave the others waiting for ever.
+SIDE_BY_SIDE := -n $(JOBS) --dist loadfile --max-worker-restart 0 -o faulthandler_timeout=150
 STREAMS := redis,kafka,sqlite
 READY := .venv/.ready
 BIN := .venv/bin
@@ -25,7 +28,7 @@ demo: $(READY)  ## watch it lose nothing: make demo SINK=redis
 	@$(BIN)/python -m examples.demo --sink $(SINK)
 
 test: $(READY)  ## all tests, against real servers: make test TESTS=tests/unit JOBS=1
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --durations=10 $(TESTS)
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) --durations=10 $(TESTS)
 
 endurance: $(READY)  ## the fault tests at full length, about 15 minutes
 	@FULL=1 $(BIN)/python -m pytest -s -m fault tests --deselect tests/integration/test_faults.py::test_a_fault

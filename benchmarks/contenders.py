@@ -15,7 +15,7 @@ from benchmarks.environment import mq_bridge_python
 from benchmarks.measure import Process
 from benchmarks.sinks import Sink
 from benchmarks.stage import Broker
-from tests.bridges import Bridge, clean_environment, die_with_parent
+from tests.bridges import Bridge, clean_environment, dying_with_us
 from tests.servers import ServerMissing
 from tests.servers.debian import ROOT
 
@@ -106,13 +106,12 @@ def _receiver(name: str, program: str, *, takes_apart: bool) -> Contender:
 def _start(command: Sequence[str], folder: Path) -> Process:
     with (folder / "other.log").open("wb") as output:
         return subprocess.Popen(
-            command,
+            dying_with_us(command),
             cwd=ROOT,
             env=clean_environment(),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            preexec_fn=die_with_parent,
         )
 
 

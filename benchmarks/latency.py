@@ -14,7 +14,7 @@ from benchmarks.contenders import Contender
 from benchmarks.drain import end, last_lines
 from benchmarks.measure import Failed, cpu_seconds, peak_bytes
 from benchmarks.stage import Stage
-from tests.bridges import die_with_parent
+from tests.bridges import dying_with_us
 from tests.servers.debian import ROOT, until
 
 WARM_UP = 1.0
@@ -82,4 +82,4 @@ def percentile(ordered: list[float], point: float) -> float:
 
 def _program(name: str, *arguments: str, output: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", f"benchmarks.clients.{name}", *arguments]
-    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, preexec_fn=die_with_parent)
+    return subprocess.Popen(dying_with_us(command), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output)

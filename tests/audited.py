@@ -16,7 +16,7 @@ from celery import Celery, Task
 from celery.exceptions import Reject
 from kombu import Connection, Exchange, Queue
 
-from tests.bridges import clean_environment, die_with_parent
+from tests.bridges import clean_environment, dying_with_us
 
 app = Celery("audited", broker=os.environ.get("AUDITED_BROKER", "amqp://"), backend=os.environ.get("AUDITED_BACKEND"))
 app.conf.update(
@@ -88,12 +88,11 @@ class Worker:
             environment["AUDITED_BACKEND"] = backend
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                command,
+                dying_with_us(command),
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                preexec_fn=die_with_parent,
                 start_new_session=True,
             )
 

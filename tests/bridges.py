@@ -7,12 +7,13 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,18 @@ def run_to_end(module: str, *arguments: str, timeout: float = 60, **settings: st
 
 
 def die_with_parent() -> None:
-    """In a child, before it becomes another program: let the kernel end it when its parent is gone, however it went."""
+    """Let the kernel end this process when its parent is gone, however that went."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def dying_with_us(command: Sequence[str]) -> list[str]:
+    """That command, which the kernel ends when this process is gone, however it went.
+
+    By a program, since Python code between fork and exec is not safe beside threads, which clients of Kafka have.
+    Where there is none, as on macOS, what a killed test run has started lives on.
+    """
+    tied = [found, "--pdeathsig", "KILL", "--"] if (found := shutil.which("setpriv")) else []
+    return [*tied, *command]
 
 
 class Bridge:
@@ -54,13 +65,12 @@ class Bridge:
         arguments = shlex.split(command) if command else [sys.executable, "-m", "bridge", "run"]
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                arguments,
+                dying_with_us(arguments),
                 cwd=ROOT,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                preexec_fn=die_with_parent,
             )
 
     def log(self) -> list[dict[str, Any]]:

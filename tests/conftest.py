@@ -64,6 +64,25 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
+class AtOnce:
+    """Says what has failed while the rest still runs: a run that is cut off has no list of it at its end."""
+
+    def __init__(self, terminal: pytest.TerminalReporter) -> None:
+        self._terminal = terminal
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            last = report.longreprtext.strip().rpartition("\n")[2]
+            self._terminal.write_line(f"\nFAILED {report.nodeid} ({report.when}): {last}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Where tests run side by side, the one process that has a terminal speaks for all."""
+    if terminal := session.config.pluginmanager.get_plugin("terminalreporter"):
+        session.config.pluginmanager.register(AtOnce(terminal))
+
+
 def pytest_runtestloop(session: pytest.Session) -> None:
     """Those that are needed start at once, beside the tests that come first and need none."""
     if not session.config.option.collectonly:

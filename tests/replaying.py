@@ -12,7 +12,7 @@ import msgspec
 from bridge.contract import JSON, Event
 from bridge.decode import decode
 from tests import oracle
-from tests.bridges import clean_environment, die_with_parent, run_to_end
+from tests.bridges import clean_environment, dying_with_us, run_to_end
 from tests.servers.debian import ROOT
 
 HAPPENED = 1_600_000_000
@@ -26,14 +26,13 @@ def replay(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]
 def start_replay(*arguments: str, module: str = "bridge", **settings: str) -> subprocess.Popen[str]:
     """As a process that the test may signal."""
     return subprocess.Popen(
-        [sys.executable, "-m", module, "replay", *arguments],
+        dying_with_us([sys.executable, "-m", module, "replay", *arguments]),
         cwd=ROOT,
         env=clean_environment() | settings,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=die_with_parent,
     )
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.bridges import die_with_parent
+from tests.bridges import dying_with_us
 
 
 class Worker:
@@ -33,12 +33,11 @@ class Worker:
             environment["C_FORCE_ROOT"] = "1"
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                command,
+                dying_with_us(command),
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                preexec_fn=die_with_parent,
             )
         self._log = log
 

@@ -24,7 +24,7 @@ from confluent_kafka import Producer
 
 from bridge.reader import open_reader
 from tests import oracle, workers
-from tests.bridges import clean_environment, die_with_parent
+from tests.bridges import clean_environment, dying_with_us
 from tests.servers import Kafka, RabbitMQ, Redis
 from tests.servers.debian import ROOT, until
 from tests.servers.postgresql import postgresql
@@ -56,14 +56,13 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
             command = ["-c", WITHOUT_OURS + f"runpy.run_module('examples.{name}', run_name='__main__')"]
         with (tmp_path / f"output-{len(started)}").open("w") as output:
             process = subprocess.Popen(
-                [sys.executable, *command, *arguments],
+                dying_with_us([sys.executable, *command, *arguments]),
                 cwd=ROOT,
                 env=clean_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 text=True,
-                preexec_fn=die_with_parent,
             )
         started.append(process)
         return process

@@ -14,7 +14,7 @@ from typing import Any
 from bridge.contract import Event
 from bridge.decode import decode
 from tests import oracle
-from tests.bridges import clean_environment, die_with_parent
+from tests.bridges import clean_environment, dying_with_us
 from tests.integration.test_captured_messages import JSON, PICKLE
 from tests.integration.test_reader import in_sqlite
 from tests.replaying import replay
@@ -30,16 +30,17 @@ class Flower:
         self.url = url
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "celery", "-b", url, "--config", "tests.flower_config"),
-                    *("flower", f"--port={self.port}", "--address=127.0.0.1"),
-                ],
+                dying_with_us(
+                    [
+                        *(sys.executable, "-m", "celery", "-b", url, "--config", "tests.flower_config"),
+                        *("flower", f"--port={self.port}", "--address=127.0.0.1"),
+                    ]
+                ),
                 cwd=ROOT,
                 env=clean_environment() | {"FLOWER_UNAUTHENTICATED_API": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                preexec_fn=die_with_parent,
             )
 
     def get(self, path: str) -> Any:

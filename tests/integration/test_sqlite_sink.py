@@ -124,7 +124,7 @@ def test_a_kill_in_the_middle_of_a_commit(tmp_path: Path) -> None:
     for _ in range(5):
         for file in tmp_path.glob("events.db*"):
             file.unlink()
-        count = spawn.Value("i", 0)
+        count = spawn.Value("i", 0, lock=False)  # a lock that the writer holds when it is killed is never let go
         writer = spawn.Process(target=store_for_ever, args=(tmp_path, count))
         writer.start()
         until(lambda count=count: count.value > 20, 30, "batches are being stored")

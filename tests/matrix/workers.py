@@ -12,7 +12,7 @@ from pathlib import Path
 
 from examples.demo.witness import Witness
 from examples.demo.workload import Worker
-from tests.bridges import Bridge, die_with_parent
+from tests.bridges import Bridge, dying_with_us
 from tests.servers import ServerMissing, rabbitmq
 from tests.servers.debian import ROOT, until
 from tests.servers.kafka_files import cache
@@ -35,11 +35,10 @@ def with_workers(version: str, folder: Path) -> tuple[str, str, bool]:
         worker = Worker(url, folder / "worker.log", python)
         stack.callback(worker.end)
         sender = subprocess.Popen(
-            [python, "-m", "examples.demo.sender"],
+            dying_with_us([python, "-m", "examples.demo.sender"]),
             cwd=ROOT,
             env=os.environ | {"DEMO_BROKER_URL": url},
             stdout=subprocess.DEVNULL,
-            preexec_fn=die_with_parent,
         )
         stack.callback(sender.kill)
         until(lambda: witness.messages() >= MESSAGES // 2, 60, "half of the messages are published")

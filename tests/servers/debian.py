@@ -16,6 +16,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -28,6 +29,8 @@ INSTALLING = threading.Lock()
 DRAWING = random.SystemRandom()
 PORTS = threading.Lock()
 GIVEN: set[int] = set()
+TAKEN = Path(tempfile.gettempdir(), f"celery-event-bridge-ports-{os.geteuid()}")
+"""A byte a port, locked by the process that has drawn it. The file stays open: to close it would unlock them all."""
 
 
 class ServerMissing(Exception):
@@ -59,13 +62,14 @@ def free_port() -> int:
     """A port of 127.0.0.1 that nobody listens on now.
 
     Below those that the kernel gives to clients, which would take it while its server is started again. Each is
-    given once a process, and the drawing is the system's: hypothesis seeds `random` with the same number for each of
-    its examples, and servers that start meanwhile would all draw the same port.
+    given once, and to one process, as long as that lives: between the drawing and the listening, and while a server is
+    killed and started again, nobody listens there. The drawing is the system's: hypothesis seeds `random` with the same
+    number for each of its examples, and servers that start meanwhile would all draw the same port.
     """
     while True:
         port = DRAWING.randrange(10_000, 32_000)
         with PORTS:
-            if port in GIVEN:
+            if port in GIVEN or not is_ours(port):
                 continue
             GIVEN.add(port)
         with socket.socket() as probe:
@@ -75,6 +79,20 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
+
+
+@cache
+def _taken() -> int:
+    return os.open(TAKEN, os.O_RDWR | os.O_CREAT, 0o600)
+
+
+def is_ours(port: int) -> bool:
+    """Whether no other process has drawn it."""
+    try:
+        fcntl.lockf(_taken(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    return True
 
 
 def until(condition: Callable[[], object], timeout: float, what: str, *, pause: float = 0.05) -> None:

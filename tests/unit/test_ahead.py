@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -11,7 +13,7 @@ import pytest
 
 from tests.servers import ServerMissing
 from tests.servers.ahead import Ahead
-from tests.servers.debian import free_port
+from tests.servers.debian import ROOT, free_port
 
 
 class Log(list[str]):
@@ -66,3 +68,11 @@ def test_no_two_servers_are_given_one_port() -> None:
     finally:
         random.setstate(state)
     assert len(ports) == len(set(ports))
+
+
+def test_nor_are_two_processes() -> None:
+    """A port that was drawn here is not drawn by tests that run beside, though nobody listens there yet."""
+    port = free_port()
+    question = f"from tests.servers.debian import is_ours; print(is_ours({port}), is_ours({port} + 30_000))"
+    done = subprocess.run([sys.executable, "-c", question], cwd=ROOT, capture_output=True, text=True)
+    assert ("False True\n", "") == (done.stdout, done.stderr)

@@ -15,7 +15,7 @@ from confluent_kafka.admin import AclOperation, ConfigResource, NewTopic, Resour
 
 from bridge.contract import JSON, Event, Outcome, Sink, SinkUnavailable, Verdict
 from bridge.decode import decode
-from bridge.testing import SinkContract, await_verdicts, deliver, sample_events
+from bridge.testing import SinkContract, await_available, await_verdicts, deliver, sample_events
 from sinks.kafka import KafkaSink
 from sinks.kafka_settings import KafkaSettings
 from tests import oracle
@@ -41,7 +41,7 @@ def opened() -> Iterator[Callable[..., KafkaSink]]:
     def open_one(server: Kafka, **settings: Any) -> KafkaSink:
         made.append(sink(server, **settings))
         made[-1].open()
-        made[-1].available()
+        await_available(made[-1], DEADLINE)
         return made[-1]
 
     yield open_one

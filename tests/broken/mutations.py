@@ -210,7 +210,7 @@ MUTATIONS = (
         "what was refused acknowledged without parking",
         [Change("bridge/ledger.py", "if delivery.owes or delivery.refusals:", "if delivery.owes:")],
         [f"{UNIT}/test_relay.py::test_a_message_that_cannot_be_parked_yet_stays_unacknowledged"],
-        ("sqlite", "rights withdrawn", "bridge killed"),
+        ("sqlite", "all bridges killed while nothing can be parked"),
         "lost parked",
     ),
     Mutation(

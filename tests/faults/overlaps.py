@@ -1,4 +1,4 @@
-"""Two faults at once: the stream is away while the broker goes away, and a kill comes upon it."""
+"""Two faults at once: the stream or the broker is away, or parking is, and a kill comes upon it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from tests.faults.on_kafka import kafka_of
 from tests.faults.on_redis import redis_of
 from tests.faults.stage import Stage
 from tests.servers.debian import until
+
+ALL_BUT_PARKING = r"^(?!amq\.default$)"
+"""Every exchange but the default one, through which a message is parked."""
 
 
 @contextmanager
@@ -75,3 +78,16 @@ def stopped_with_full_hands(stage: Stage, dice: Random) -> None:
     assert [0, 0, 0] == [bridge.process.poll() for bridge in stage.replicas]
     for slot in EVERY:
         stage.start(slot)
+
+
+@card("all bridges killed while nothing can be parked")
+def killed_with_parcels(stage: Stage, dice: Random) -> None:
+    """What they could not park is still RabbitMQ's. The connections are new ones: a channel remembers its rights."""
+    stage.allow(write=ALL_BUT_PARKING)
+    stage.rabbitmq.ctl("close_all_connections", "a fault")
+    hold(dice, 2, 4)
+    for bridge in stage.replicas:
+        bridge.kill()
+    for slot in EVERY:
+        stage.start(slot)
+    stage.allow()

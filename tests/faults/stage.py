@@ -122,9 +122,9 @@ class Stage:
         for slot in slots:
             self.replicas[slot].process.send_signal(number)
 
-    def allow(self, pattern: str = ".*") -> None:
-        """The bridges' rights."""
-        self.rabbitmq.ctl("set_permissions", "-p", VHOST, USER, pattern, pattern, pattern)
+    def allow(self, pattern: str = ".*", write: str = "") -> None:
+        """The bridges' rights; to write, others."""
+        self.rabbitmq.ctl("set_permissions", "-p", VHOST, USER, pattern, write or pattern, pattern)
 
     def await_consuming(self) -> float:
         """Until every replica takes messages; returns the seconds it took. Raises TimeoutError."""

@@ -10,6 +10,7 @@ import structlog
 from bridge.cli.options import SettingsCommand, loaded
 from bridge.cli.signals import stopping
 from bridge.contract import Sink
+from bridge.memory import giving_back
 from bridge.observe import logs
 from bridge.observe.http import serve
 from bridge.observe.metrics import Metrics
@@ -59,7 +60,7 @@ def forward(chosen: Loaded) -> int:
     relay = Relay(
         AmqpSource(settings, topology), sink, AmqpParking(settings, topology.rejected.name), settings, metrics, status
     )
-    with serve(settings.http, status, metrics) as address, stopping(relay.stop):
+    with serve(settings.http, status, metrics) as address, stopping(relay.stop), giving_back():
         log.info(
             "started",
             broker=[hide_secrets(url) for url in settings.broker_urls],

@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 EVERY = 10.0
-"""Seconds from one time to the next. Once takes a few hundred microseconds, and what is given back costs as much again
-when it is wanted."""
+"""Seconds from one time to the next. Once takes 0.1 to 0.3 ms, for 9 MB in use and 1 to 2 MB free between."""
 
 
 @contextmanager

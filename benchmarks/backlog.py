@@ -31,7 +31,7 @@ FRAME = 8
 
 def prepare(url: str) -> None:
     """The exchange and the bridge's own queues, declared by the bridge."""
-    done = run_to_end("bridge", "queues", "declare", BRIDGE_BROKER_URL=url, BRIDGE_QUEUE_TTL="0")
+    done = run_to_end("celery_event_bridge", "queues", "declare", BRIDGE_BROKER_URL=url, BRIDGE_QUEUE_TTL="0")
     assert done.returncode == 0, done.stdout + done.stderr
 
 

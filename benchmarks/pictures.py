@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.contenders import OURS
 from benchmarks.tables import Figures, names, of
-from bridge.svg import FAINT, INK, OTHER, OWN, line, svg, text
+from celery_event_bridge.audit.svg import FAINT, INK, OTHER, OWN, line, svg, text
 
 LABELS, PANEL, GAP, ROW, HEAD = 240, 270, 80, 26, 44
 """Pixels: the names on the left, one panel, the room for a figure beside it, a row, and what is above the first."""

@@ -20,10 +20,10 @@ from benchmarks import workloads
 from benchmarks.measure import Failed
 from benchmarks.stage import Stage
 from benchmarks.tables import table
-from bridge.contract import JSON, Outcome
-from bridge.decode import decode
-from bridge.plugins import load
-from bridge.testing import deliver
+from celery_event_bridge.config.plugins import load
+from celery_event_bridge.contract import JSON, Outcome
+from celery_event_bridge.forward.decode import decode
+from celery_event_bridge.testing import deliver
 from tests.servers.debian import ROOT
 
 KINDS = ("redis", "kafka", "sqlite")

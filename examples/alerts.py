@@ -21,9 +21,9 @@ from typing import Any
 from tenacity import RetryError, Retrying, retry_if_exception, sleep_using_event, stop_when_event_set
 from tenacity.wait import wait_random_exponential
 
-from bridge.contract import SinkUnavailable
-from bridge.reader import StoredEvent, open_reader
-from bridge.settings_source import SettingsError
+from celery_event_bridge.config.loading import SettingsError
+from celery_event_bridge.contract import SinkUnavailable
+from celery_event_bridge.reader import StoredEvent, open_reader
 
 NAMES = 100_000
 """Names of tasks to remember. Only `task-sent` and `task-received` have them."""

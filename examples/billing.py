@@ -16,9 +16,9 @@ import sqlite3
 import sys
 from typing import Any
 
-from bridge.contract import SinkUnavailable
-from bridge.reader import StoredEvent, open_reader
-from bridge.settings_source import SettingsError
+from celery_event_bridge.config.loading import SettingsError
+from celery_event_bridge.contract import SinkUnavailable
+from celery_event_bridge.reader import StoredEvent, open_reader
 
 try:
     import psycopg

@@ -20,9 +20,9 @@ from typing import Any
 
 from celery.events.state import State
 
-from bridge.contract import SinkUnavailable
-from bridge.reader import Undecodable, open_reader
-from bridge.settings_source import SettingsError
+from celery_event_bridge.config.loading import SettingsError
+from celery_event_bridge.contract import SinkUnavailable
+from celery_event_bridge.reader import Undecodable, open_reader
 
 
 def snapshot(state: State) -> dict[str, Any]:

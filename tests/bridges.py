@@ -1,4 +1,4 @@
-"""Bridges as processes of their own, started the way an operator does: `python -m bridge run` with `BRIDGE_*` set."""
+"""Bridges as processes of their own, started as an operator does: `celery_event_bridge run` with `BRIDGE_*` set."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Bridge:
     def __init__(self, log: Path, settings: Mapping[str, str], command: str | None = None) -> None:
         self.log_file = log
         environment = clean_environment() | {"BRIDGE_HTTP": "127.0.0.1:0", "BRIDGE_LOG_FORMAT": "json"} | dict(settings)
-        arguments = shlex.split(command) if command else [sys.executable, "-m", "bridge", "run"]
+        arguments = shlex.split(command) if command else [sys.executable, "-m", "celery_event_bridge", "run"]
         with log.open("ab") as output:
             self.process = subprocess.Popen(
                 dying_with_us(arguments),

@@ -22,7 +22,7 @@ from tests.stores import KafkaStore, RedisStore, SqliteStore, Store
 
 Server = TypeVar("Server")
 
-pytest.register_assert_rewrite("bridge.testing")
+pytest.register_assert_rewrite("celery_event_bridge.testing")
 # How long an example takes says something of the machine, and nothing of what is tested.
 hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("untimed")

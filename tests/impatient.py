@@ -2,7 +2,7 @@
 
 import sys
 
-from bridge.cli import audit, ends, main, tail
+from celery_event_bridge.cli import audit, ends, main, tail
 
 audit.PATIENCE = tail.PATIENCE = ends.PATIENCE = 1.0
 ends.LEASE = 2.0

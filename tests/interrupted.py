@@ -6,8 +6,8 @@ import os
 import signal
 from typing import Any
 
-from bridge.audit.auditor import Auditor
-from bridge.cli import main
+from celery_event_bridge.audit.auditor import Auditor
+from celery_event_bridge.cli import main
 
 _add, _count = Auditor.add, 0
 

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from bridge.reader import open_reader
+from celery_event_bridge.reader import open_reader
 from tests.bridges import die_with_parent
 
 

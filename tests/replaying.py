@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from bridge.contract import JSON, Event
-from bridge.decode import decode
+from celery_event_bridge.contract import JSON, Event
+from celery_event_bridge.forward.decode import decode
 from tests import oracle
 from tests.bridges import clean_environment, dying_with_us, run_to_end
 from tests.servers.debian import ROOT
@@ -20,10 +20,10 @@ HAPPENED = 1_600_000_000
 
 
 def replay(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    return run_to_end("bridge", "replay", *arguments, **settings)
+    return run_to_end("celery_event_bridge", "replay", *arguments, **settings)
 
 
-def start_replay(*arguments: str, module: str = "bridge", **settings: str) -> subprocess.Popen[str]:
+def start_replay(*arguments: str, module: str = "celery_event_bridge", **settings: str) -> subprocess.Popen[str]:
     """As a process that the test may signal."""
     return subprocess.Popen(
         dying_with_us([sys.executable, "-m", module, "replay", *arguments]),

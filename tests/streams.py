@@ -10,14 +10,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from bridge.contract import JSON, Event, Outcome
-from bridge.decode import decode
-from bridge.reader import Events, open_reader
-from bridge.testing import deliver
-from sinks.kafka import KafkaSink
-from sinks.kafka_settings import KafkaSettings
-from sinks.redis_streams import RedisSettings, RedisStreamsSink
-from sinks.sqlite import SqliteSettings, SqliteSink
+from celery_event_bridge.contract import JSON, Event, Outcome
+from celery_event_bridge.forward.decode import decode
+from celery_event_bridge.reader import Events, open_reader
+from celery_event_bridge.testing import deliver
+from celery_event_sinks.kafka.settings import KafkaSettings
+from celery_event_sinks.kafka.sink import KafkaSink
+from celery_event_sinks.redis.sink import RedisSettings, RedisStreamsSink
+from celery_event_sinks.sqlite.sink import SqliteSettings, SqliteSink
 from tests.servers import Kafka
 from tests.servers.debian import until
 

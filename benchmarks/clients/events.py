@@ -1,4 +1,4 @@
-"""Reads a stream with `bridge.reader`, so many events for each number on a line of its input: what that took.
+"""Reads a stream with our reader, so many events for each number on a line of its input: what that took.
 
 `python -m benchmarks.clients.events URL [GROUP]`; with a group it commits every 500 events.
 """
@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from bridge.reader import open_reader
+from celery_event_bridge.reader import open_reader
 
 COMMIT_EVERY = 500
 FIRST = 0.1

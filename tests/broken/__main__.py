@@ -103,7 +103,12 @@ def run(copy: Path, module: str, *arguments: str) -> subprocess.CompletedProcess
     return subprocess.run(
         [sys.executable, "-m", module, *arguments],
         cwd=copy,
-        env=os.environ | {"CI": "true", "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"},
+        env=os.environ
+        | {
+            "CI": "true",
+            "PYTHONPATH": os.pathsep.join(str(copy / part) for part in ("", "bridge", "sinks")),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bridge.cli import main
-from bridge.ledger import Ack, Ledger
-from bridge.relay import Relay
-from bridge.sources import Message
+from celery_event_bridge.cli import main
+from celery_event_bridge.contract.broker import Message
+from celery_event_bridge.forward.ledger import Ack, Ledger
+from celery_event_bridge.forward.relay import Relay
 
 take_in = Relay._take_in
 take_acks = Ledger.take_acks

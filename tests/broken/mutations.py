@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 UNIT, INTEGRATION = "tests/unit", "tests/integration"
+FORWARD = "bridge/celery_event_bridge/forward"
+RABBITMQ = "bridge/celery_event_bridge/brokers/rabbitmq"
+KAFKA, REDIS, SQLITE = (f"sinks/celery_event_sinks/{sink}" for sink in ("kafka", "redis", "sqlite"))
 
 
 class Change(NamedTuple):
@@ -32,13 +35,13 @@ class Mutation(NamedTuple):
 MUTATIONS = (
     Mutation(
         "acknowledged before the confirm",
-        [Change("bridge/ledger.py", "if delivery.owes or delivery.refusals:", "if delivery.refusals:")],
+        [Change(f"{FORWARD}/ledger.py", "if delivery.owes or delivery.refusals:", "if delivery.refusals:")],
         [f"{UNIT}/test_relay.py::test_nothing_is_acknowledged_before_the_sink_has_confirmed"],
         ("kafka", *["bridge killed while the stream is away"] * 2),
     ),
     Mutation(
         "acknowledged singly before the confirm",
-        [Change("bridge/ledger.py", "return not self.owes and not self.refusals", "return not self.refusals")],
+        [Change(f"{FORWARD}/ledger.py", "return not self.owes and not self.refusals", "return not self.refusals")],
         [
             f"{UNIT}/test_ledger.py::test_those_stuck_behind_a_slow_head_are_acknowledged_singly_after_a_while",
             f"{UNIT}/test_ledger.py::test_against_a_naive_model",
@@ -48,10 +51,10 @@ MUTATIONS = (
     Mutation(
         "a tag without its generation",
         [
-            Change("bridge/ledger.py", "for lane in self._lanes.values():", "for lane in ():"),
-            Change("bridge/ledger.py", "        self._lanes.clear()\n", ""),
+            Change(f"{FORWARD}/ledger.py", "for lane in self._lanes.values():", "for lane in ():"),
+            Change(f"{FORWARD}/ledger.py", "        self._lanes.clear()\n", ""),
             Change(
-                "bridge/sources/amqp.py",
+                f"{RABBITMQ}/source.py",
                 'cast("Lane", ack.lane).acknowledge',
                 'next(lane for lane in self._lanes if lane.queue == cast("Lane", ack.lane).queue).acknowledge',
             ),
@@ -65,7 +68,7 @@ MUTATIONS = (
         "the whole prefix acknowledged on one confirm",
         [
             Change(
-                "bridge/ledger.py",
+                f"{FORWARD}/ledger.py",
                 "            if delivery.owes or delivery.refusals:\n",
                 "            if not any(delivery.settled for delivery in queue):\n",
             )
@@ -78,7 +81,7 @@ MUTATIONS = (
     ),
     Mutation(
         "an error reply counted as success: Redis",
-        [Change("sinks/redis_streams.py", "if type(reply) is bytes]\n            if", "]\n            if")],
+        [Change(f"{REDIS}/sink.py", "if type(reply) is bytes]\n            if", "]\n            if")],
         [
             f"{INTEGRATION}/test_redis_sink.py::test_out_of_memory",
             f"{INTEGRATION}/test_redis_sink.py::test_a_replica_is_read_only",
@@ -89,7 +92,7 @@ MUTATIONS = (
         "written counted as stored: Redis",
         [
             Change(
-                "sinks/redis_streams.py",
+                f"{REDIS}/sink.py",
                 "self._written[: len(replies)], self._written[len(replies) :]\n            stored = "
                 "[event for event, reply in zip(answered, replies, strict=True) if type(reply) is bytes]",
                 "self._written, []\n            stored = answered",
@@ -100,7 +103,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a lost connection counted as success: Redis",
-        [Change("sinks/redis_streams.py", "self._fail(unanswered, str(lost))", "stored += unanswered")],
+        [Change(f"{REDIS}/sink.py", "self._fail(unanswered, str(lost))", "stored += unanswered")],
         [
             f"{INTEGRATION}/test_redis_pipeline.py::test_replies_that_never_come",
             f"{INTEGRATION}/test_redis_sink.py::test_a_restart_with_its_file",
@@ -109,19 +112,19 @@ MUTATIONS = (
     ),
     Mutation(
         "WAIT asked on another connection",
-        [Change("sinks/redis_streams.py", "if self._client.generation != self._generation:", "if False:")],
+        [Change(f"{REDIS}/sink.py", "if self._client.generation != self._generation:", "if False:")],
         [f"{INTEGRATION}/test_redis_pipeline.py::test_wait_is_asked_on_the_connection_that_has_written"],
     ),
     Mutation(
         "Redis asked while replies are owed",
-        [Change("sinks/redis_streams.py", "while self._written:  # a question", "while False:  # a question")],
+        [Change(f"{REDIS}/sink.py", "while self._written:  # a question", "while False:  # a question")],
         [f"{INTEGRATION}/test_redis_pipeline.py::test_what_is_on_its_way_is_answered_before_a_question"],
     ),
     Mutation(
         "bytes that a socket takes counted as a sign of life",
         [
             Change(
-                "sinks/redis_pipeline.py",
+                f"{REDIS}/pipeline.py",
                 "            if not self.owed:\n                self._heard_at = time.monotonic()\n",
                 "            self._heard_at = time.monotonic()\n            if not self.owed:\n",
             )
@@ -133,12 +136,16 @@ MUTATIONS = (
     ),
     Mutation(
         "a reply too many counted",
-        [Change("sinks/redis_pipeline.py", "            replies.clear()  # which", "            # which")],
+        [Change(f"{REDIS}/pipeline.py", "            replies.clear()  # which", "            # which")],
         [f"{UNIT}/test_redis_pipeline.py::test_a_reply_too_many_is_the_end"],
     ),
     Mutation(
         "an error report counted as success: Kafka",
-        [Change("sinks/kafka.py", "if error is None:\n            self._stored", "if True:\n            self._stored")],
+        [
+            Change(
+                f"{KAFKA}/sink.py", "if error is None:\n            self._stored", "if True:\n            self._stored"
+            )
+        ],
         [f"{INTEGRATION}/test_kafka_sink.py::test_asked_again_it_lets_go_of_what_it_held"],
         ("kafka", "messages too large", "right to write withdrawn"),
     ),
@@ -146,7 +153,7 @@ MUTATIONS = (
         "an error of the commit counted as success: SQLite",
         [
             Change(
-                "sinks/sqlite.py",
+                f"{SQLITE}/sink.py",
                 """except sqlite3.Error as exc:
             self._roll_back(connection)
             raise self._unavailable(exc) from exc
@@ -163,7 +170,7 @@ MUTATIONS = (
         "produced again before its verdict",
         [
             Change(
-                "bridge/relay.py",
+                f"{FORWARD}/relay.py",
                 "events, self._pending = list(self._pending), deque()",
                 "events = list(self._pending)",
             )
@@ -173,33 +180,33 @@ MUTATIONS = (
     Mutation(
         "no dead-letter route",
         [
-            Change("bridge/topology.py", '                "x-dead-letter-exchange": "",\n', ""),
-            Change("bridge/topology.py", '                "x-dead-letter-routing-key": overflow.name,\n', ""),
+            Change(f"{RABBITMQ}/topology.py", '                "x-dead-letter-exchange": "",\n', ""),
+            Change(f"{RABBITMQ}/topology.py", '                "x-dead-letter-routing-key": overflow.name,\n', ""),
         ],
         [f"{UNIT}/test_topology.py::test_the_arguments_are_the_contracts"],
         ("sqlite", "stream away for longer than messages live"),
     ),
     Mutation(
         "at-most-once dead-lettering",
-        [Change("bridge/topology.py", 'live["x-dead-letter-strategy"] = "at-least-once"', "pass")],
+        [Change(f"{RABBITMQ}/topology.py", 'live["x-dead-letter-strategy"] = "at-least-once"', "pass")],
         [f"{UNIT}/test_topology.py::test_the_arguments_are_the_contracts"],
         ("sqlite", "overflow queue missing for a moment"),
     ),
     Mutation(
         "no delivery limit of our own",
-        [Change("bridge/topology.py", 'base["x-delivery-limit"] = DELIVERY_LIMIT', "pass")],
+        [Change(f"{RABBITMQ}/topology.py", 'base["x-delivery-limit"] = DELIVERY_LIMIT', "pass")],
         [f"{UNIT}/test_topology.py::test_a_crash_loop_throws_no_event_away"],
     ),
     Mutation(
         "single acknowledgements at the end",
-        [Change("bridge/relay.py", "singly=not self._stopping", "singly=True")],
+        [Change(f"{FORWARD}/relay.py", "singly=not self._stopping", "singly=True")],
         [f"{UNIT}/test_relay.py::test_at_the_end_nothing_is_acknowledged_singly"],
     ),
     Mutation(
         "a tag acknowledged twice",
         [
             Change(
-                "bridge/ledger.py",
+                f"{FORWARD}/ledger.py",
                 "        if taken:\n",
                 "        if ():\n",
             )
@@ -208,24 +215,28 @@ MUTATIONS = (
     ),
     Mutation(
         "what was refused acknowledged without parking",
-        [Change("bridge/ledger.py", "if delivery.owes or delivery.refusals:", "if delivery.owes:")],
+        [Change(f"{FORWARD}/ledger.py", "if delivery.owes or delivery.refusals:", "if delivery.owes:")],
         [f"{UNIT}/test_relay.py::test_a_message_that_cannot_be_parked_yet_stays_unacknowledged"],
         ("sqlite", "all bridges killed while nothing can be parked"),
         "lost parked",
     ),
     Mutation(
         "parked without a confirm",
-        [Change("bridge/sources/parking.py", "                self._await_confirms()\n", "")],
+        [Change(f"{RABBITMQ}/parking.py", "                self._await_confirms()\n", "")],
         [f"{INTEGRATION}/test_parking.py"],
     ),
     Mutation(
         "Kafka's producer kept over an outage",
-        [Change("sinks/kafka.py", "if len(self._producer) or self._fatal is not None:", "if self._fatal is not None:")],
+        [
+            Change(
+                f"{KAFKA}/sink.py", "if len(self._producer) or self._fatal is not None:", "if self._fatal is not None:"
+            )
+        ],
         [f"{INTEGRATION}/test_kafka_sink.py::test_asked_again_it_lets_go_of_what_it_held"],
     ),
     Mutation(
         "a removed file of SQLite's not noticed",
-        [Change("sinks/sqlite.py", "elif self._identity_on_disk() != self._identity:", "elif False:")],
+        [Change(f"{SQLITE}/sink.py", "elif self._identity_on_disk() != self._identity:", "elif False:")],
         [
             f"{INTEGRATION}/test_sqlite_sink.py::test_a_removed_file_is_noticed",
             f"{INTEGRATION}/test_sqlite_sink.py::test_a_file_removed_during_the_commit_is_noticed",
@@ -235,8 +246,8 @@ MUTATIONS = (
     Mutation(
         "no id given to Redis",
         [
-            Change("sinks/redis_commands.py", "(event_id, *values) if once else values", "values"),
-            Change("sinks/redis_commands.py", "if once:\n            words", "if False:\n            words"),
+            Change(f"{REDIS}/commands.py", "(event_id, *values) if once else values", "values"),
+            Change(f"{REDIS}/commands.py", "if once:\n            words", "if False:\n            words"),
         ],
         [f"{INTEGRATION}/test_redis_once.py::test_written_twice_is_there_once"],
         ("redis", *["bridge killed while the stream is away", "replies dropped"] * 2),
@@ -244,35 +255,35 @@ MUTATIONS = (
     ),
     Mutation(
         "a quiet channel kept",
-        [Change("bridge/sources/amqp.py", "        if not held_bytes:\n", "        if False:\n")],
+        [Change(f"{RABBITMQ}/source.py", "        if not held_bytes:\n", "        if False:\n")],
         [f"{INTEGRATION}/test_amqp_source.py::test_a_consumer_that_the_broker_has_forgotten_is_made_anew"],
     ),
     Mutation(
         "the ends of frames not looked at",
         [
-            Change("bridge/sources/bulk.py", "and buffer[header_at - 1] == END\n", "\n"),
-            Change("bridge/sources/bulk.py", "and buffer[body_at - FRAME - 1] == END\n", "\n"),
+            Change(f"{RABBITMQ}/bulk.py", "and buffer[header_at - 1] == END\n", "\n"),
+            Change(f"{RABBITMQ}/bulk.py", "and buffer[body_at - FRAME - 1] == END\n", "\n"),
         ],
         [f"{UNIT}/test_bulk.py::test_a_malformed_frame_of_a_delivery_is_refused_alike"],
     ),
     Mutation(
         "a frame of another channel taken for a message's",
-        [Change("bridge/sources/bulk.py", "and channel == channel_2 == channel_3\n", "\n")],
+        [Change(f"{RABBITMQ}/bulk.py", "and channel == channel_2 == channel_3\n", "\n")],
         [f"{UNIT}/test_bulk.py::test_a_malformed_frame_of_a_delivery_is_refused_alike"],
     ),
     Mutation(
         "deliveries taken in the midst of a message that py-amqp reads",
-        [Change("bridge/sources/bulk.py", "0 if self._unfinished else self._scanner.take", "self._scanner.take")],
+        [Change(f"{RABBITMQ}/bulk.py", "0 if self._unfinished else self._scanner.take", "self._scanner.take")],
         [f"{UNIT}/test_bulk.py::test_a_delivery_in_the_midst_of_another_is_refused"],
     ),
     Mutation(
         "a cancelled consumer's delivery taken",
-        [Change("bridge/sources/bulk.py", "and buffer[at + PREFIX : tag_at] == lane.consumer_tag\n", "\n")],
+        [Change(f"{RABBITMQ}/bulk.py", "and buffer[at + PREFIX : tag_at] == lane.consumer_tag\n", "\n")],
         [f"{UNIT}/test_bulk.py::test_the_same_deliveries_however_the_bytes_are_cut"],
     ),
     Mutation(
         "a reply cut in two not waited for",
-        [Change("sinks/redis_replies.py", "buffer = self._buffer + received", "buffer = received")],
+        [Change(f"{REDIS}/replies.py", "buffer = self._buffer + received", "buffer = received")],
         [f"{UNIT}/test_redis_replies.py::test_however_the_bytes_are_cut"],
     ),
 )

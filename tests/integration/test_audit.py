@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from bridge.contract import Event
-from bridge.decode import decode
+from celery_event_bridge.contract import Event
+from celery_event_bridge.forward.decode import decode
 from tests.audited import Client, Tap, Worker
 from tests.bridges import Bridge, clean_environment, run_to_end
 from tests.integration.test_reader import Stream, in_kafka, in_redis, in_sqlite
@@ -42,7 +42,7 @@ def stream(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stream]:
     made.sink.close()
 
 
-def audit(*arguments: str, module: str = "bridge", **settings: str) -> subprocess.CompletedProcess[str]:
+def audit(*arguments: str, module: str = "celery_event_bridge", **settings: str) -> subprocess.CompletedProcess[str]:
     return run_to_end(module, "audit", *arguments, **settings)
 
 
@@ -350,7 +350,7 @@ class Following:
 
     def __init__(self, log: Path, *arguments: str) -> None:
         self.bridge = Bridge(
-            log, {}, f"{sys.executable} -m bridge audit --follow --log-format json {' '.join(arguments)}"
+            log, {}, f"{sys.executable} -m celery_event_bridge audit --follow --log-format json {' '.join(arguments)}"
         )
 
     def metric(self, name: str, **labels: str) -> float:
@@ -437,7 +437,7 @@ def test_a_pipe_whose_reader_goes_away(tmp_path: Path, form: str) -> None:
     stream = in_sqlite(tmp_path)
     stream.write(events(fleet(400, workers=40, minutes=1)))
     process = subprocess.Popen(
-        [sys.executable, "-m", "bridge", "audit", "--from", stream.url, "--format", form],
+        [sys.executable, "-m", "celery_event_bridge", "audit", "--from", stream.url, "--format", form],
         cwd=ROOT,
         env=clean_environment(),
         stdout=subprocess.PIPE,

@@ -22,7 +22,7 @@ import pytest
 from celery.events.state import State
 from confluent_kafka import Producer
 
-from bridge.reader import open_reader
+from celery_event_bridge.reader import open_reader
 from tests import oracle, workers
 from tests.bridges import clean_environment, dying_with_us
 from tests.servers import Kafka, RabbitMQ, Redis
@@ -33,7 +33,7 @@ from tests.stores import FULL
 TASKS = 400
 KINDS = ["sqlite", "redis", "kafka"]
 EXAMPLES = ["alerts", "billing", "live_state", "plain_kafka", "plain_redis"]
-WITHOUT_OURS = "import runpy, sys; sys.modules['bridge'] = sys.modules['sinks'] = None; "
+WITHOUT_OURS = "import runpy, sys; sys.modules['celery_event_bridge'] = sys.modules['celery_event_sinks'] = None; "
 """Whoever imports one of them gets an ImportError."""
 
 

@@ -13,11 +13,11 @@ from urllib.parse import unquote
 import pytest
 from confluent_kafka.admin import AclOperation, ConfigResource, NewTopic, ResourceType
 
-from bridge.contract import JSON, Event, Outcome, Sink, SinkUnavailable, Verdict
-from bridge.decode import decode
-from bridge.testing import SinkContract, await_available, await_verdicts, deliver, sample_events
-from sinks.kafka import KafkaSink
-from sinks.kafka_settings import KafkaSettings
+from celery_event_bridge.contract import JSON, Event, Outcome, Sink, SinkUnavailable, Verdict
+from celery_event_bridge.forward.decode import decode
+from celery_event_bridge.testing import SinkContract, await_available, await_verdicts, deliver, sample_events
+from celery_event_sinks.kafka.settings import KafkaSettings
+from celery_event_sinks.kafka.sink import KafkaSink
 from tests import oracle
 from tests.faults.proxy import Mode, Proxy
 from tests.servers import Kafka
@@ -121,7 +121,7 @@ def test_a_topic_that_is_made_is_told_of(
     """One that was there before has lost what it held, so nobody makes it in silence; asked again, nothing is made."""
     subject = opened(kafka_server)
     subject.available()
-    told = [record.getMessage() for record in caplog.records if record.name == "bridge"]
+    told = [record.getMessage() for record in caplog.records if record.name == "celery_event_bridge"]
     assert [f"topic {topic_of(subject)!r} did not exist and was made"] == told
 
 

@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from bridge.contract import JSON, Rejection
-from bridge.settings import Settings
-from bridge.sources import BrokerUnavailable, Message, Parcel
-from bridge.sources.parking import AmqpParking
-from bridge.topology import Topology, declare_queue
+from celery_event_bridge.brokers.rabbitmq.parking import AmqpParking
+from celery_event_bridge.brokers.rabbitmq.topology import Topology, declare_queue
+from celery_event_bridge.config.settings import Settings
+from celery_event_bridge.contract import JSON, Rejection
+from celery_event_bridge.contract.broker import BrokerUnavailable, Message, Parcel
 from tests import oracle
 from tests.bridges import Bridge
 from tests.oracle import Published

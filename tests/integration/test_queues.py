@@ -21,7 +21,7 @@ QUEUES = ("celeryev.bridge", "celeryev.bridge.overflow", "celeryev.bridge.reject
 
 
 def queues(url: str, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    return run_to_end("bridge", "queues", *arguments, BRIDGE_BROKER_URL=url, **settings)
+    return run_to_end("celery_event_bridge", "queues", *arguments, BRIDGE_BROKER_URL=url, **settings)
 
 
 def exists(url: str, queue: str) -> bool:

@@ -20,9 +20,9 @@ import pytest
 from confluent_kafka import Producer
 from redis import Redis as Client
 
-from bridge.contract import Event, SinkUnavailable
-from bridge.reader import open_reader
-from bridge.testing import sample_events
+from celery_event_bridge.contract import Event, SinkUnavailable
+from celery_event_bridge.reader import open_reader
+from celery_event_bridge.testing import sample_events
 from tests.reading import notes
 from tests.servers import Kafka, Redis
 from tests.servers.debian import ROOT, until

@@ -12,8 +12,8 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from redis import Redis as Client
 
-from bridge.contract import SinkUnavailable
-from bridge.reader import open_reader
+from celery_event_bridge.contract import SinkUnavailable
+from celery_event_bridge.reader import open_reader
 from tests.servers import Kafka
 from tests.streams import ids, in_kafka, in_redis, in_sqlite, some
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from bridge.contract import Outcome, Sink, SinkUnavailable
-from bridge.testing import SinkContract, await_verdicts, deliver, sample_events
-from sinks.redis_streams import RedisSettings, RedisStreamsSink
+from celery_event_bridge.contract import Outcome, Sink, SinkUnavailable
+from celery_event_bridge.testing import SinkContract, await_verdicts, deliver, sample_events
+from celery_event_sinks.redis.sink import RedisSettings, RedisStreamsSink
 from tests.integration.test_redis_sink import TestRedisContract as OnRedis, closed, opened, stored
 from tests.servers import newer_redis, valkey
 from tests.servers.debian import until

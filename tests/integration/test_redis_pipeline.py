@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bridge.contract import Event, Outcome, SinkUnavailable, Verdict
-from bridge.testing import await_verdicts, deliver, sample_events
-from sinks import redis_pipeline, redis_streams
-from sinks.redis_streams import RedisStreamsSink
+from celery_event_bridge.contract import Event, Outcome, SinkUnavailable, Verdict
+from celery_event_bridge.testing import await_verdicts, deliver, sample_events
+from celery_event_sinks.redis import pipeline as redis_pipeline, sink as redis_streams
+from celery_event_sinks.redis.sink import RedisStreamsSink
 from tests import oracle
 from tests.faults.proxy import Mode, Proxy
 from tests.integration.test_redis_sink import closed, in_use, opened, stored

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from redis import Redis as Client
 
-from bridge.contract import Event, Outcome, Sink, SinkUnavailable, Verdict
-from bridge.testing import SinkContract, await_verdicts, deliver, sample_events
-from sinks import redis_trim
-from sinks.redis_streams import RedisSettings, RedisStreamsSink
+from celery_event_bridge.contract import Event, Outcome, Sink, SinkUnavailable, Verdict
+from celery_event_bridge.testing import SinkContract, await_verdicts, deliver, sample_events
+from celery_event_sinks.redis import trim as redis_trim
+from celery_event_sinks.redis.sink import RedisSettings, RedisStreamsSink
 from tests import oracle
 from tests.servers import Redis, redis
 from tests.servers.debian import until

@@ -34,7 +34,7 @@ BROKEN = Published(b'{"type": "task-s', {"content_type": "application/json"}, "t
 
 
 def rejected(url: str, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    return run_to_end("bridge", "rejected", *arguments, BRIDGE_BROKER_URL=url, **settings)
+    return run_to_end("celery_event_bridge", "rejected", *arguments, BRIDGE_BROKER_URL=url, **settings)
 
 
 def listed(url: str, *arguments: str) -> list[dict[str, object]]:

@@ -21,8 +21,8 @@ import pytest
 from celery import Celery
 from celery.events import EventDispatcher
 
-from bridge.contract import JSON
-from bridge.decode import decode
+from celery_event_bridge.contract import JSON
+from celery_event_bridge.forward.decode import decode
 from tests import oracle
 from tests.bridges import clean_environment, run_to_end
 from tests.integration.test_reader import Stream, in_kafka, in_redis, in_sqlite
@@ -417,7 +417,18 @@ def test_a_bar_on_a_terminal(broker_url: str, stream: Stream) -> None:
     stream.write(happened(3000, apart=0.003))
     Receiver(broker_url)
     master, slave = pty.openpty()
-    command = [sys.executable, "-m", "bridge", "replay", "--from", stream.url, "--to", broker_url, "--speed", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "celery_event_bridge",
+        "replay",
+        "--from",
+        stream.url,
+        "--to",
+        broker_url,
+        "--speed",
+        "1",
+    ]
     process = subprocess.Popen(
         [*command, "--until", "2020-09-13T12:27:10Z"],
         cwd=ROOT,

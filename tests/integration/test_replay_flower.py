@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bridge.contract import Event
-from bridge.decode import decode
+from celery_event_bridge.contract import Event
+from celery_event_bridge.forward.decode import decode
 from tests import oracle
 from tests.bridges import clean_environment, dying_with_us
 from tests.integration.test_captured_messages import JSON, PICKLE

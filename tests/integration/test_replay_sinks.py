@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from redis import Redis as Client
 
-from bridge.contract import JSON, Event
-from bridge.decode import decode
-from bridge.reader import open_reader
+from celery_event_bridge.contract import JSON, Event
+from celery_event_bridge.forward.decode import decode
+from celery_event_bridge.reader import open_reader
 from tests.bridges import run_to_end
 from tests.integration.test_reader import in_kafka, in_sqlite, some
 from tests.integration.test_tail import captured

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from bridge.contract import Event, Outcome, Sink, SinkUnavailable
-from bridge.testing import SinkContract, await_verdicts, deliver, sample_events
-from sinks import sqlite
-from sinks.sqlite import SqliteSettings, SqliteSink
+from celery_event_bridge.contract import Event, Outcome, Sink, SinkUnavailable
+from celery_event_bridge.testing import SinkContract, await_verdicts, deliver, sample_events
+from celery_event_sinks.sqlite import sink as sqlite
+from celery_event_sinks.sqlite.sink import SqliteSettings, SqliteSink
 from tests import oracle
 from tests.servers.debian import until
 

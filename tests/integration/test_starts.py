@@ -21,7 +21,7 @@ from tests.stores import RedisStore, SqliteStore
 
 def command(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run the command line to its end."""
-    return run_to_end("bridge", *arguments, **settings)
+    return run_to_end("celery_event_bridge", *arguments, **settings)
 
 
 def with_user(url: str, user: str, password: str) -> str:
@@ -243,7 +243,7 @@ def test_the_disk_is_full(start_bridge: Callable[..., Bridge], broker_url: str, 
     """One line with the path and the way out; when there is room again, all is stored."""
     store = SqliteStore(tmp_path)
     # A limit on the size of the files it may write: as a full disk, but this process's alone.
-    limited = f"prlimit --fsize=400000:unlimited {sys.executable} -m bridge run"
+    limited = f"prlimit --fsize=400000:unlimited {sys.executable} -m celery_event_bridge run"
     bridge = start_bridge(limited, BRIDGE_BROKER_URL=broker_url, **store.settings).await_ready()
     published = publish(broker_url, 2000)
     reason = bridge.await_log("sink unavailable")["reason"]

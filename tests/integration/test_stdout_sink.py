@@ -32,7 +32,7 @@ def test_a_reader_that_goes_away_ends_the_bridge(broker_url: str) -> None:
     """One line, exit code 1, and what was not written goes back to the broker."""
     environment = clean_environment() | {"BRIDGE_BROKER_URL": broker_url, "BRIDGE_SINK": "stdout", "BRIDGE_HTTP": "off"}
     with subprocess.Popen(
-        [sys.executable, "-m", "bridge", "run"],
+        [sys.executable, "-m", "celery_event_bridge", "run"],
         cwd=ROOT,
         env=environment,
         stdout=subprocess.PIPE,

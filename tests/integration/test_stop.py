@@ -88,7 +88,7 @@ def test_a_second_signal_ends_at_once(
     if as_process_1:
         if os.geteuid() != 0 or shutil.which("unshare") is None:
             pytest.skip("a process namespace can be made by root only")
-        command = f"unshare --pid --fork --kill-child {sys.executable} -m bridge run"
+        command = f"unshare --pid --fork --kill-child {sys.executable} -m celery_event_bridge run"
     bridge = start_bridge(command, **RedisStore(own_redis).settings, BRIDGE_BROKER_URL=broker_url).await_ready()
     own_redis.pause()
     oracle.publish(broker_url, oracle.numbered(0, 10))

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from bridge.decode import decode
-from bridge.testing import deliver
+from celery_event_bridge.forward.decode import decode
+from celery_event_bridge.testing import deliver
 from tests import oracle
 from tests.bridges import clean_environment, run_to_end
 from tests.servers.debian import ROOT, until
@@ -48,7 +48,7 @@ def captured() -> list[Any]:
 
 
 def tail(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    return run_to_end("bridge", "tail", *arguments, **settings)
+    return run_to_end("celery_event_bridge", "tail", *arguments, **settings)
 
 
 class Following:
@@ -56,7 +56,7 @@ class Following:
 
     def __init__(self, *arguments: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "bridge", "tail", *arguments],
+            [sys.executable, "-m", "celery_event_bridge", "tail", *arguments],
             cwd=ROOT,
             env=clean_environment(),
             stdout=subprocess.PIPE,

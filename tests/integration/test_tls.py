@@ -85,7 +85,7 @@ def test_what_is_not_trusted_is_one_line(
 ) -> None:
     """`check` says why, and exits 1; nothing is sent to a broker that cannot prove who it is."""
     variables = settings(certificates, f"amqps://{host}:{tls_port}//") | change
-    done = run_to_end("bridge", "check", BRIDGE_SQLITE_PATH=str(tmp_path / "events.db"), **variables)
+    done = run_to_end("celery_event_bridge", "check", BRIDGE_SQLITE_PATH=str(tmp_path / "events.db"), **variables)
     assert 1 == done.returncode
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("FAIL")]
     assert wanted in line
@@ -94,5 +94,5 @@ def test_what_is_not_trusted_is_one_line(
 def test_verification_can_be_switched_off(certificates: Path, tls_port: int, tmp_path: Path) -> None:
     """For a test system: any certificate will do."""
     variables = settings(certificates, f"amqps://127.0.0.1:{tls_port}//") | {"BRIDGE_BROKER_TLS_VERIFY": "false"}
-    done = run_to_end("bridge", "check", BRIDGE_SQLITE_PATH=str(tmp_path / "events.db"), **variables)
+    done = run_to_end("celery_event_bridge", "check", BRIDGE_SQLITE_PATH=str(tmp_path / "events.db"), **variables)
     assert 0 == done.returncode, done.stdout

@@ -10,9 +10,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from bridge.audit.auditor import Auditor, Wanted
-from bridge.audit.report import Report
-from bridge.contract import JSON, Record
+from celery_event_bridge.audit.auditor import Auditor, Wanted
+from celery_event_bridge.audit.report import Report
+from celery_event_bridge.contract import JSON, Record
 
 SECOND = 1_000_000
 T0 = 1_800_000_000 * SECOND

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bridge.sources import BrokerUnavailable, Parcel
+from celery_event_bridge.contract.broker import BrokerUnavailable, Parcel
 
 
 class FakeParking:

@@ -15,12 +15,12 @@ from amqp.basic_message import Message as AmqpMessage
 from amqp.method_framing import frame_writer
 from amqp.transport import TCPTransport
 
-from bridge.sources import Message
-from bridge.sources.bounded import BoundedConnection
-from bridge.sources.bulk import BulkReader, PlainReader, Scanner
-from bridge.sources.frames import tolerant_frame_handler
-from bridge.sources.lane import Lane
-from bridge.sources.window import Window
+from celery_event_bridge.brokers.rabbitmq.bounded import BoundedConnection
+from celery_event_bridge.brokers.rabbitmq.bulk import BulkReader, PlainReader, Scanner
+from celery_event_bridge.brokers.rabbitmq.frames import tolerant_frame_handler
+from celery_event_bridge.brokers.rabbitmq.lane import Lane
+from celery_event_bridge.brokers.rabbitmq.window import Window
+from celery_event_bridge.contract.broker import Message
 
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
 LANES = (1, 2)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from bridge.audit.auditor import Auditor, Wanted
+from celery_event_bridge.audit.auditor import Auditor, Wanted
 from tests.unit.audited import SECOND, T0, Sender, audited, record, without
 
 

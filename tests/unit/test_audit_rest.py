@@ -13,14 +13,14 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from bridge.audit.auditor import Auditor, Wanted
-from bridge.audit.delays import Delays
-from bridge.audit.facts import fact
-from bridge.audit.order import Duplicates
-from bridge.audit.picture import picture
-from bridge.audit.tasks import TYPES
-from bridge.cli.audit_table import show
-from bridge.contract import MSGPACK
+from celery_event_bridge.audit.auditor import Auditor, Wanted
+from celery_event_bridge.audit.delays import Delays
+from celery_event_bridge.audit.facts import fact
+from celery_event_bridge.audit.order import Duplicates
+from celery_event_bridge.audit.picture import picture
+from celery_event_bridge.audit.tasks import TYPES
+from celery_event_bridge.cli.audit_table import show
+from celery_event_bridge.contract import MSGPACK
 from tests.unit.audited import FIELDS, SECOND, T0, Sender, audited, json_values, record, without
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from bridge.audit.auditor import Auditor, Wanted
-from bridge.audit.report import Report
-from bridge.audit.tasks import RECENT, Tasks
+from celery_event_bridge.audit.auditor import Auditor, Wanted
+from celery_event_bridge.audit.report import Report
+from celery_event_bridge.audit.tasks import RECENT, Tasks
 from tests.unit.audited import SECOND, T0, Sender, audited, record, without
 
 
@@ -234,7 +234,7 @@ def test_complete_tasks_are_forgotten() -> None:
 
 def test_too_many_tasks_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest, and how many is said."""
-    monkeypatch.setattr("bridge.audit.tasks.MOST", 50)
+    monkeypatch.setattr("celery_event_bridge.audit.tasks.MOST", 50)
     auditor = Auditor()
     sender = online()
     for number in range(60):

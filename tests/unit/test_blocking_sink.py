@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import pytest
 from hypothesis import given, strategies as st
 
-from bridge.contract import BlockingSink, Event, EventRefused, Outcome, SinkUnavailable
-from bridge.testing import sample_events
+from celery_event_bridge.contract import BlockingSink, Event, EventRefused, Outcome, SinkUnavailable
+from celery_event_bridge.testing import sample_events
 
 
 class Recording(BlockingSink):

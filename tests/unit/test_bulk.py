@@ -13,7 +13,7 @@ from amqp import spec
 from amqp.exceptions import ConsumerCancelled, NotFound
 from hypothesis import given, strategies as st
 
-from bridge.sources.bulk import CACHED, BulkReader, PlainReader, Scanner, reader, unreadable
+from celery_event_bridge.brokers.rabbitmq.bulk import CACHED, BulkReader, PlainReader, Scanner, reader, unreadable
 from tests.unit.lines import CONSUMER, HEARTBEAT, delivery, frame, heard, line, method, packed, short
 
 HEADERS = packed(content_type="application/json", application_headers={"hostname": "w1@host"}, delivery_mode=1)

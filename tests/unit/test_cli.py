@@ -11,14 +11,14 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from bridge import __version__, cli
-from bridge.cli import options
-from bridge.settings import Settings
-from bridge.settings_source import SettingsError
+from celery_event_bridge import __version__, cli
+from celery_event_bridge.cli import options
+from celery_event_bridge.config.loading import SettingsError
+from celery_event_bridge.config.settings import Settings
 
 IMPORTED = """
 import json, sys
-from bridge.cli import _main
+from celery_event_bridge.cli import _main
 _main({})
 print(json.dumps(sorted(sys.modules)), file=sys.stderr)
 """
@@ -150,15 +150,17 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_python_m_bridge_is_the_same_command() -> None:
     """Both names lead to the same help."""
-    done = subprocess.run([sys.executable, "-m", "bridge", "--help"], capture_output=True, text=True, timeout=30)
+    done = subprocess.run(
+        [sys.executable, "-m", "celery_event_bridge", "--help"], capture_output=True, text=True, timeout=30
+    )
     assert (0, invoke("--help")[1]) == (done.returncode, done.stdout)
 
 
 def ended(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """`python -m bridge` in a process of its own, with none of the caller's settings."""
+    """`python -m celery_event_bridge` in a process of its own, with none of the caller's settings."""
     clean = {name: text for name, text in os.environ.items() if not name.startswith(("BRIDGE_", "CELERY_"))}
     return subprocess.run(
-        [sys.executable, "-m", "bridge", *arguments],
+        [sys.executable, "-m", "celery_event_bridge", *arguments],
         capture_output=True,
         text=True,
         timeout=30,
@@ -193,7 +195,11 @@ def test_a_reader_that_has_gone_is_no_failure(arguments: tuple[str, ...]) -> Non
     os.close(reader)
     with os.fdopen(writer, "w") as closed:
         done = subprocess.run(
-            [sys.executable, "-m", "bridge", *arguments], stdout=closed, stderr=subprocess.PIPE, text=True, timeout=30
+            [sys.executable, "-m", "celery_event_bridge", *arguments],
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=30,
         )
     assert (0, "") == (done.returncode, done.stderr)
 
@@ -201,7 +207,7 @@ def test_a_reader_that_has_gone_is_no_failure(arguments: tuple[str, ...]) -> Non
 @pytest.mark.parametrize("command", ["tail", "audit"])
 def test_a_standard_output_that_is_closed_is_said_so(command: str) -> None:
     """One line and exit code 1, before the stream is looked for."""
-    shell = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "bridge"]
+    shell = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "celery_event_bridge"]
     done = subprocess.run(
         [*shell, command, "--from", "sqlite:///none.db"], stderr=subprocess.PIPE, text=True, timeout=30
     )

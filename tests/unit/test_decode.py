@@ -12,8 +12,8 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from bridge.contract import JSON, MSGPACK
-from bridge.decode import decode
+from celery_event_bridge.contract import JSON, MSGPACK
+from celery_event_bridge.forward.decode import decode
 
 CAPTURED = Path(__file__).parents[1] / "data" / "captured-events.jsonl"
 

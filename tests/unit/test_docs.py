@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from bridge.audit.auditor import Auditor
-from bridge.cli import COMMANDS
-from bridge.observe.audit import AuditMetrics
-from bridge.observe.metrics import Metrics
-from bridge.observe.status import Status
-from bridge.plugins import installed, load
-from bridge.settings import Settings
-from bridge.settings_source import all_variables, sink_prefix
+from celery_event_bridge.audit.auditor import Auditor
+from celery_event_bridge.audit.metrics import AuditMetrics
+from celery_event_bridge.cli import COMMANDS
+from celery_event_bridge.config.loading import all_variables, sink_prefix
+from celery_event_bridge.config.plugins import installed, load
+from celery_event_bridge.config.settings import Settings
+from celery_event_bridge.observe.metrics import Metrics
+from celery_event_bridge.observe.status import Status
 from tests.broken.mutations import MUTATIONS
 from tests.faults.campaign import deck
 

@@ -15,7 +15,7 @@ from amqp.method_framing import frame_handler
 from amqp.serialization import loads
 from hypothesis import given, strategies as st
 
-from bridge.sources.frames import LONGEST, UNREADABLE, legible_names, tolerant_frame_handler
+from celery_event_bridge.brokers.rabbitmq.frames import LONGEST, UNREADABLE, legible_names, tolerant_frame_handler
 
 Frame = tuple[int, int, bytes]
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8

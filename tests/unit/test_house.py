@@ -78,5 +78,5 @@ def helper(): pass
     assert ["test_nothing", "test_no_period", "test_late", "test_inside"] == list(undescribed(source))
     assert REGISTRIES == [host for name in REGISTRIES for host in hosts_in(f"https://X.{name.upper()}/".encode())]
     assert [] == hosts_in(b"https://packages.example.org/simple")
-    assert Path("bridge/relay.py") in PRODUCT
+    assert Path("bridge/celery_event_bridge/forward/relay.py") in PRODUCT
     assert Path("tests/unit/test_house.py") in TESTS

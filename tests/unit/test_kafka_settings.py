@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge.settings_source import SettingsError, load
-from sinks.kafka_settings import KafkaSettings
+from celery_event_bridge.config.loading import SettingsError, load
+from celery_event_sinks.kafka.settings import KafkaSettings
 
 
 def kafka(**variables: str) -> KafkaSettings:

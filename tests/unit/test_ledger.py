@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from bridge.contract import Rejection
-from bridge.ledger import PINNED_AFTER, Ack, Delivery, Ledger
+from celery_event_bridge.contract import Rejection
+from celery_event_bridge.forward.ledger import PINNED_AFTER, Ack, Delivery, Ledger
 
 BAD = Rejection("undecodable", "not JSON")
 

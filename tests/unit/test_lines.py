@@ -12,9 +12,9 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from bridge.cli.lines import Lines
-from bridge.contract import JSON, MSGPACK, Record
-from bridge.stored import Clock, StoredEvent
+from celery_event_bridge.cli.lines import Lines
+from celery_event_bridge.contract import JSON, MSGPACK, Record
+from celery_event_bridge.reading.event import Clock, StoredEvent
 from tests.unit.audited import FIELDS, json_values
 
 UUID = "6c1a4f0e"
@@ -107,7 +107,7 @@ def test_an_event_that_cannot_be_decoded_has_its_line() -> None:
 
 def test_names_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of the last tasks are known."""
-    monkeypatch.setattr("bridge.cli.lines.NAMES", 10)
+    monkeypatch.setattr("celery_event_bridge.cli.lines.NAMES", 10)
     lines = Lines()
     for number in range(100):
         lines.line(event("task-received", str(number), name=f"n{number}"))

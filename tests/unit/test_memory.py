@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 HEAP = """
 import sys, time
 from contextlib import nullcontext
-from bridge.memory import giving_back
+from celery_event_bridge.process.memory import giving_back
 
 def resident():
     with open("/proc/self/statm") as file:

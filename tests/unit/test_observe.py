@@ -20,13 +20,13 @@ import structlog
 from hypothesis import given, strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from bridge.contract import Outcome, SinkUnavailable
-from bridge.observe import http as pages, logs, status as status_module
-from bridge.observe.histogram import SECONDS, Histogram
-from bridge.observe.metrics import CELERYS_OWN, Metrics
-from bridge.observe.sink import ObservedSink
-from bridge.observe.status import Status
-from bridge.testing import MemorySink, sample_events
+from celery_event_bridge.contract import Outcome, SinkUnavailable
+from celery_event_bridge.observe import http as pages, logs, status as status_module
+from celery_event_bridge.observe.histogram import SECONDS, Histogram
+from celery_event_bridge.observe.metrics import CELERYS_OWN, Metrics
+from celery_event_bridge.observe.sink import ObservedSink
+from celery_event_bridge.observe.status import Status
+from celery_event_bridge.testing import MemorySink, sample_events
 
 
 @pytest.fixture
@@ -489,7 +489,7 @@ def test_verdicts_in_parts_count_from_the_oldest_that_is_undecided(
     """Two hand-overs a second apart, decided in three parts across both."""
     sink, inner = observed(metrics, status)
     clock = [100.0]
-    monkeypatch.setattr("bridge.observe.sink.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("celery_event_bridge.observe.sink.time.monotonic", lambda: clock[0])
     events = sample_events(10)
     sink.send(events[:6])
     clock[0] = 101.0
@@ -541,7 +541,7 @@ def test_what_was_in_hand_at_a_close_is_not_waited_for(
     """The next verdict is timed from its own hand-over."""
     sink, inner = observed(metrics, status)
     clock = [100.0]
-    monkeypatch.setattr("bridge.observe.sink.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("celery_event_bridge.observe.sink.time.monotonic", lambda: clock[0])
     sink.send(sample_events(3))
     sink.close()
     clock[0] = 900.0

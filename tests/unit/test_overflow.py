@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import structlog
 
-from bridge.sources import overflow
-from bridge.sources.overflow import OverflowWatch
+from celery_event_bridge.brokers.rabbitmq import overflow
+from celery_event_bridge.brokers.rabbitmq.overflow import OverflowWatch
 
 
 @pytest.fixture

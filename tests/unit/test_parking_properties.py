@@ -10,9 +10,9 @@ import pytest
 from amqp.basic_message import Message as AmqpMessage
 from hypothesis import given, strategies as st
 
-from bridge.contract import JSON, Rejection
-from bridge.sources import Message, Parcel
-from bridge.sources.parking import LEFT_OFF, MAX_HEADER, fitting, origin, parked_properties
+from celery_event_bridge.brokers.rabbitmq.parking import LEFT_OFF, MAX_HEADER, fitting, origin, parked_properties
+from celery_event_bridge.contract import JSON, Rejection
+from celery_event_bridge.contract.broker import Message, Parcel
 
 OURS = {"x-bridge-reason", "x-bridge-error", "x-bridge-exchange", "x-bridge-routing-key", "x-bridge-parked-at"}
 WHY = Rejection("content-type", "application/x-python-serialize is neither JSON nor msgpack")

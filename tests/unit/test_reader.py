@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from bridge import events as module
-from bridge.contract import Batch, Reading, Record, SinkUnavailable
-from bridge.events import Events
-from bridge.intake import event_filter
+from celery_event_bridge.contract import Batch, Reading, Record, SinkUnavailable
+from celery_event_bridge.forward.intake import event_filter
+from celery_event_bridge.reading import session as module
+from celery_event_bridge.reading.session import Events
 
 
 def record(position: int, event_id: str | None = None, event_type: str = "task-sent", **fields: Any) -> Record:

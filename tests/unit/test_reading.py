@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from bridge.committed import Owed
-from bridge.contract import Reading, Record
-from bridge.reader import open_reader
-from bridge.seen import SeenIds
-from bridge.settings_source import SettingsError
-from bridge.since import start
-from bridge.streams import find
-from sinks.kafka_assignment import Assignment
-from sinks.kafka_settings import KafkaSettings
-from sinks.redis_reader import streams
-from sinks.redis_streams import RedisSettings
+from celery_event_bridge.config.loading import SettingsError
+from celery_event_bridge.contract import Reading, Record
+from celery_event_bridge.reader import open_reader
+from celery_event_bridge.reading.duplicates import SeenIds
+from celery_event_bridge.reading.since import start
+from celery_event_bridge.reading.streams import find
+from celery_event_bridge.reading.uncommitted import Owed
+from celery_event_sinks.kafka.assignment import Assignment
+from celery_event_sinks.kafka.settings import KafkaSettings
+from celery_event_sinks.redis.reader import streams
+from celery_event_sinks.redis.sink import RedisSettings
 
 
 def record(position: int, event_id: str, partition: Hashable = 0) -> Record:

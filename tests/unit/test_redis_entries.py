@@ -15,7 +15,7 @@ from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 
-from sinks.redis_entries import QuickParser
+from celery_event_sinks.redis.entries import QuickParser
 
 VALUES: st.SearchStrategy[Any] = st.recursive(
     st.none()

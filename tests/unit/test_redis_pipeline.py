@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from bridge.contract import SinkUnavailable
-from sinks import redis_pipeline
-from sinks.redis_client import RedisClient
-from sinks.redis_pipeline import EntryPipeline
+from celery_event_bridge.contract import SinkUnavailable
+from celery_event_sinks.redis import pipeline as redis_pipeline
+from celery_event_sinks.redis.client import RedisClient
+from celery_event_sinks.redis.pipeline import EntryPipeline
 from tests.servers.debian import until
 
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, strategies as st
 from redis.connection import Connection
 
-from bridge.contract import JSON, MSGPACK, Event
-from sinks.redis_commands import TEMPLATES, EntryPacker
-from sinks.redis_replies import EntryReplies, NoReply
-from sinks.redis_trim import Trim
+from celery_event_bridge.contract import JSON, MSGPACK, Event
+from celery_event_sinks.redis.commands import TEMPLATES, EntryPacker
+from celery_event_sinks.redis.replies import EntryReplies, NoReply
+from celery_event_sinks.redis.trim import Trim
 
 ids = st.builds(lambda first, second: b"%d-%d" % (first, second), st.integers(0, 2**63), st.integers(0, 2**63))
 errors = st.sampled_from(["OOM command not allowed", "READONLY You can't write", "ERR \\r not a line's end", ""])

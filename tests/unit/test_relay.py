@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from bridge import outage, relay as relay_module
-from bridge.contract import Outcome
-from bridge.intake import event_filter
-from bridge.observe.metrics import Metrics
-from bridge.observe.status import Status
-from bridge.relay import Relay
-from bridge.testing import FakeSource, MemorySink
+from celery_event_bridge.contract import Outcome
+from celery_event_bridge.forward import outage, relay as relay_module
+from celery_event_bridge.forward.intake import event_filter
+from celery_event_bridge.forward.relay import Relay
+from celery_event_bridge.observe.metrics import Metrics
+from celery_event_bridge.observe.status import Status
+from celery_event_bridge.testing import FakeSource, MemorySink
 from tests.unit.fakes import FakeParking
 
 EVENTS = [b'{"type":"task-started","uuid":"%d"}' % number for number in range(5)]

@@ -9,17 +9,17 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from bridge.contract import JSON, Batch, Event, Outcome, Reading, Record, SinkUnavailable, Verdict
-from bridge.decode import decode
-from bridge.events import Events
-from bridge.replay.loop import Replay
-from bridge.replay.order import ByTime, Settled
-from bridge.replay.pace import Pace
-from bridge.replay.pick import Between, NotAnEvent, event_of, time_of
-from bridge.replay.single import properties
-from bridge.replay.sink import SinkTarget
-from bridge.stored import Clock, StoredEvent
-from bridge.testing import MemorySink
+from celery_event_bridge.brokers.rabbitmq.publish import properties
+from celery_event_bridge.contract import JSON, Batch, Event, Outcome, Reading, Record, SinkUnavailable, Verdict
+from celery_event_bridge.forward.decode import decode
+from celery_event_bridge.reading.event import Clock, StoredEvent
+from celery_event_bridge.reading.session import Events
+from celery_event_bridge.replay.loop import Replay
+from celery_event_bridge.replay.order import ByTime, Settled
+from celery_event_bridge.replay.pace import Pace
+from celery_event_bridge.replay.pick import Between, NotAnEvent, event_of, time_of
+from celery_event_bridge.replay.sink_target import SinkTarget
+from celery_event_bridge.testing import MemorySink
 from tests.replaying import happened, ids
 
 

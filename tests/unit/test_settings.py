@@ -11,10 +11,11 @@ import pytest
 from hypothesis import assume, given, strategies as st
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
-from bridge import plugins, settings_source, settings_values
-from bridge.secrets import hide_in_url, hide_secrets, is_secret
-from bridge.settings import NO_EVENTS, Settings
-from bridge.settings_source import Loaded, SettingsError, load
+from celery_event_bridge.config import loading as settings_source, plugins
+from celery_event_bridge.config.loading import Loaded, SettingsError, load
+from celery_event_bridge.config.settings import NO_EVENTS, Settings
+from celery_event_bridge.contract import values as settings_values
+from celery_event_bridge.contract.secrets import hide_in_url, hide_secrets, is_secret
 
 
 def settings(**variables: str) -> Settings:

@@ -15,9 +15,9 @@ from celery.events.state import State
 from kombu.clocks import LamportClock
 from kombu.serialization import loads
 
-from bridge.contract import JSON, MSGPACK, Record
-from bridge.decode import decode
-from bridge.stored import Clock, StoredEvent, Undecodable
+from celery_event_bridge.contract import JSON, MSGPACK, Record
+from celery_event_bridge.forward.decode import decode
+from celery_event_bridge.reading.event import Clock, StoredEvent, Undecodable
 from tests import oracle
 
 RECEIVED = 1_800_000_000.25
@@ -102,7 +102,8 @@ def test_celery_is_not_needed() -> None:
     import subprocess
     import sys
 
-    code = "import bridge.reader, sys; print('celery' in sys.modules, 'kombu' in sys.modules, 'redis' in sys.modules)"
+    code = "import celery_event_bridge.reader as _, sys; "
+    code += "print('celery' in sys.modules, 'kombu' in sys.modules, 'redis' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
     assert "False False False\n" == done.stdout
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from bridge.contract import Outcome, SinkUnavailable
-from bridge.tee import Tee
-from bridge.testing import MemorySink, sample_events
+from celery_event_bridge.contract import Outcome, SinkUnavailable
+from celery_event_bridge.forward.tee import Tee
+from celery_event_bridge.testing import MemorySink, sample_events
 
 
 def tee(count: int = 2) -> tuple[Tee, list[MemorySink]]:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed
 
-from bridge.settings_source import load
-from bridge.topology import DELIVERY_LIMIT, QueueSpec, Topology, declare_queue, explain
+from celery_event_bridge.brokers.rabbitmq.topology import DELIVERY_LIMIT, QueueSpec, Topology, declare_queue, explain
+from celery_event_bridge.config.loading import load
 
 LIVE = {
     "x-queue-type": "quorum",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge.sources.window import COPIES, FIRST_PREFETCH, OVERHEAD, Window
+from celery_event_bridge.brokers.rabbitmq.window import COPIES, FIRST_PREFETCH, OVERHEAD, Window
 
 MIB = 1024 * 1024
 

@@ -1,0 +1,100 @@
+"""The audit's figures as Prometheus metrics. They are those of its last report, read when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from celery_event_bridge.observe.metrics import CELERYS_OWN
+
+if TYPE_CHECKING:
+    from celery_event_bridge.audit.report import Report
+
+P = "celery_bridge_audit_"
+QUANTILES = (50.0, 90.0, 99.0, 99.9)
+STATES = ("waiting", "running", "gone", "ended")
+
+
+class AuditMetrics(Collector):
+    """Has the registry, and the report that is shown."""
+
+    def __init__(self) -> None:
+        self.report: Report | None = None
+        """Assigned whole by the thread that reads."""
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
+        ProcessCollector(registry=self.registry)
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing before the first report."""
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        """The figures of the last report."""
+        report = self.report
+        if report is None:
+            return
+        yield _gauge("judged_until_timestamp_seconds", "What was stored later is not judged", report.horizon / 1e6)
+        yield _counters("events", "Events read", "type", _by_type(report))
+        missing = GaugeMetricFamily(
+            P + "missing_starts", "task-started missing by the worker's own account", labels=["worker"]
+        )
+        for worker, count in report.missing_starts.items():
+            missing.add_metric([worker], count)
+        yield missing
+        lacking = GaugeMetricFamily(
+            P + "missing_events", "Events missing of tasks, by what is missing", labels=["event"]
+        )
+        lacking.add_metric(["task-received"], report.received.events)
+        lacking.add_metric(["task-started"], report.starts.events)
+        lacking.add_metric(["end"], report.missing_ends)
+        yield lacking
+        yield from _tasks(report)
+        yield _counter("duplicates", "Events that were stored twice", report.duplicates)
+        inverted = sum(one.events for one in report.inversions.values())
+        yield _counter("inversions", "Events after a later one of their process", inverted)
+        yield _counter("undecodable", "Records that cannot be decoded", report.undecodable)
+        delays = GaugeMetricFamily(P + "delay_seconds", "From an event's own time to its storage", labels=["quantile"])
+        for percent in QUANTILES:
+            delays.add_metric([f"{percent / 100:g}"], report.delays.percentile(percent))
+        yield delays
+
+
+def _tasks(report: Report) -> Iterable[Metric]:
+    states = dict.fromkeys(STATES, 0)
+    for one in report.open:
+        states[one.state] += 1
+    open_tasks = GaugeMetricFamily(P + "tasks_without_end", "Tasks without an end, by their state", labels=["state"])
+    for state, count in states.items():
+        open_tasks.add_metric([state], count)
+    yield open_tasks
+    oldest = min((one.since for one in report.open if one.state == "running"), default=None)
+    seconds = 0.0 if oldest is None else max(0.0, (report.until - oldest) / 1e6)
+    yield _gauge("oldest_running_seconds", "For how long the oldest running task has been without an end", seconds)
+
+
+def _by_type(report: Report) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for kind, count in report.types().items():
+        label = kind if kind in CELERYS_OWN else "other"
+        found[label] = found.get(label, 0) + count
+    return found
+
+
+def _gauge(name: str, documentation: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(P + name, documentation, value=float(value))
+
+
+def _counter(name: str, documentation: str, value: int) -> CounterMetricFamily:
+    return CounterMetricFamily(P + name, documentation, value=float(value))
+
+
+def _counters(name: str, documentation: str, label: str, values: dict[str, int]) -> CounterMetricFamily:
+    family = CounterMetricFamily(P + name, documentation, labels=[label])
+    for value, count in values.items():
+        family.add_metric([value], count)
+    return family

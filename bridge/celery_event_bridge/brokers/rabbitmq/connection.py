@@ -1,0 +1,126 @@
+"""One AMQP connection to one URL: kombu parses the URL and connects, then the `amqp.Connection` itself is used.
+
+Not the `kombu.Connection`: it reconnects on access, and a reconnected one has no consumers and says nothing.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from amqp.exceptions import AccessRefused, AMQPError, NotAllowed
+from kombu.connection import Connection
+
+from celery_event_bridge.brokers.rabbitmq.bounded import CALL_TIMEOUT, BoundedConnection
+from celery_event_bridge.brokers.rabbitmq.topology import explain
+from celery_event_bridge.contract.broker import BrokerUnavailable
+from celery_event_bridge.contract.secrets import hide_secrets
+
+if TYPE_CHECKING:
+    import amqp
+
+    from celery_event_bridge.config.settings import Settings
+
+HEARTBEAT = 10
+"""Seconds. Nothing in the loop blocks for as long as half of it."""
+CONNECT_TIMEOUT = 5.0
+TCP_USER_TIMEOUT = 18
+"""Linux's number of the socket option. py-amqp sets it to a second, too little for a broker under load."""
+
+
+def connect(settings: Settings, url: str, *, role: str, heartbeat: int = HEARTBEAT) -> amqp.Connection:
+    """Connect to `url`; `role` is what the broker's operators see as part of the connection's name.
+
+    Raises BrokerUnavailable with a reason that contains no password.
+    """
+    try:
+        connection = Connection(  # type: ignore[no-untyped-call]
+            url,
+            heartbeat=heartbeat,
+            connect_timeout=CONNECT_TIMEOUT,
+            ssl=tls_options(settings, url),
+            transport_options=_transport_options(settings, role),
+        )
+        connection.transport.Connection = BoundedConnection
+        established: amqp.Connection = connection.transport.establish_connection()
+    except (TypeError, AttributeError) as exc:  # an option that the client does not know, or of a wrong type
+        raise BrokerUnavailable(
+            f"{hide_secrets(url)}: {exc}: check what follows the ? in BRIDGE_BROKER_URL, and "
+            "BRIDGE_BROKER_TRANSPORT_OPTIONS"
+        ) from exc
+    except AccessRefused as exc:
+        raise BrokerUnavailable(
+            f"{hide_secrets(url)}: login refused: check user and password in BRIDGE_BROKER_URL"
+        ) from exc
+    except NotAllowed as exc:
+        raise BrokerUnavailable(
+            f"{hide_secrets(url)}: {explain(exc)}: check the vhost and the user's rights to it"
+        ) from exc
+    except (AMQPError, OSError, ValueError) as exc:
+        raise BrokerUnavailable(
+            f"{hide_secrets(url)}: cannot connect: {explain(exc)}: is RabbitMQ there, and BRIDGE_BROKER_URL right?"
+        ) from exc
+    established.transport.sock.settimeout(CALL_TIMEOUT)
+    return established
+
+
+@contextmanager
+def translated(action: str = "") -> Iterator[None]:
+    """Turn what py-amqp raises when a connection or channel ends into BrokerUnavailable."""
+    try:
+        yield
+    except (AMQPError, OSError) as exc:
+        raise BrokerUnavailable(f"{action}: {explain(exc)}".removeprefix(": ")) from exc
+
+
+def abandon(connection: amqp.Connection | None) -> None:
+    """Close the socket, whatever state it is in, without a word to the broker. Never raises."""
+    transport: Any = getattr(connection, "_transport", None)
+    sock = getattr(transport, "sock", None)
+    if sock is not None:
+        # Closed first: collect() would unwrap TLS, which waits for an answer of a peer that may be gone.
+        transport.sock = None
+        try:
+            sock.close()
+        except OSError:
+            pass
+    if connection is not None:
+        try:
+            connection.collect()
+        except (AMQPError, OSError, AttributeError):
+            pass
+
+
+def tls_options(settings: Settings, url: str) -> dict[str, Any] | bool:
+    """What kombu takes as `ssl` for this URL; made anew for each, since it names the host to verify."""
+    parts = urlsplit(url)
+    if parts.scheme != "amqps":
+        return False
+    options: dict[str, Any] = {
+        "ca_certs": _path(settings.broker_tls_ca),
+        "certfile": _path(settings.broker_tls_cert),
+        "keyfile": _path(settings.broker_tls_key),
+        "cert_reqs": ssl.CERT_REQUIRED if settings.broker_tls_verify else ssl.CERT_NONE,
+    }
+    if settings.broker_tls_verify:
+        options["server_hostname"] = parts.hostname or "localhost"
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _path(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _transport_options(settings: Settings, role: str) -> dict[str, Any]:
+    given = dict(settings.broker_transport_options)
+    sockets = {TCP_USER_TIMEOUT: 30_000} | _socket_settings(given.pop("socket_settings", {}))
+    properties = {"connection_name": f"celery-event-bridge {role}"} | given.pop("client_properties", {})
+    return {"socket_settings": sockets, "client_properties": properties} | given
+
+
+def _socket_settings(given: dict[str, Any]) -> dict[int | str, Any]:
+    """JSON has no integer keys, socket options have."""
+    return {int(name) if name.isdigit() else name: value for name, value in given.items()}

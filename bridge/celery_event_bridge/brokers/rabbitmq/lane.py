@@ -1,0 +1,89 @@
+"""One opened channel and its consumer. A new object for each, so it serves as the generation of its delivery tags."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from celery_event_bridge.brokers.rabbitmq.bulk import described
+from celery_event_bridge.brokers.rabbitmq.window import Window
+from celery_event_bridge.contract.broker import Message
+
+if TYPE_CHECKING:
+    import amqp
+
+
+class Lane:
+    """A channel that consumes one queue."""
+
+    def __init__(
+        self, channel: amqp.Channel, queue: str, window: Window, deliver: Callable[[Message], None], *, expired: bool
+    ) -> None:
+        channel.auto_decode = False
+        self._channel = channel
+        self.channel_number: int = channel.channel_id
+        """Of its channel, on the connection."""
+        self.queue = queue
+        self._deliver = deliver
+        self.expired = expired
+        self._consumer: str | None = None
+        self.consumer_tag = b""
+        """Of the consumer that the broker has, as it is on the wire; empty if it has none."""
+        self._quiet = False
+        self.window = window
+
+    @property
+    def consuming(self) -> bool:
+        """Whether the broker has a consumer of ours on this channel."""
+        return self._consumer is not None
+
+    def consume(self) -> None:
+        """Start to receive, with the window's prefetch. What was received before does not count against it."""
+        self._channel.basic_qos(0, self.window.prefetch, False)  # noqa: FBT003 - AMQP's own positional flag
+        self._consumer = self._channel.basic_consume(self.queue, callback=self._arrived)
+        self.consumer_tag = self._consumer.encode()
+
+    def cancel(self) -> None:
+        """Stop receiving; what is under way still arrives. Deliveries keep their tags and can be acknowledged."""
+        if self._consumer is not None:
+            consumer, self._consumer = self._consumer, None
+            self.consumer_tag = b""
+            self._channel.basic_cancel(consumer)
+
+    def observe(self, messages: Sequence[Message]) -> None:
+        """Take note of those that have arrived on it."""
+        sizes = [len(message.body) for message in messages if message.lane is self]
+        if sizes:
+            self._quiet = False
+            self.window.observe(sizes)
+
+    def was_quiet(self) -> bool:
+        """Whether it consumes and nothing has arrived since the last call."""
+        quiet, self._quiet = self._quiet and self.consuming, True
+        return quiet
+
+    def acknowledge(self, tag: int, *, multiple: bool) -> None:
+        """Send one `basic.ack`."""
+        self._channel.basic_ack(tag, multiple)
+
+    def close(self) -> None:
+        """Close the channel: what is not acknowledged goes back to the queue."""
+        self._channel.close()
+
+    def _arrived(self, received: Any) -> None:
+        info = received.delivery_info
+        content_type, headers, properties = described(received.properties)
+        self._deliver(
+            Message(
+                lane=self,
+                tag=info["delivery_tag"],
+                body=bytes(received.body or b""),  # py-amqp has '' for none
+                content_type=content_type,
+                headers=headers,
+                properties=properties,
+                exchange=info["exchange"],
+                routing_key=info["routing_key"],
+                redelivered=info["redelivered"],
+                expired=self.expired,
+            )
+        )

@@ -1,0 +1,183 @@
+"""The parking queue as a person handles it: look at what was parked, and why; send it again; throw it away."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import amqp
+import msgspec
+from amqp.basic_message import Message as AmqpMessage
+
+from celery_event_bridge.brokers.rabbitmq.confirms import Confirms
+from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, translated
+from celery_event_bridge.brokers.rabbitmq.topology import Topology
+from celery_event_bridge.contract.broker import BrokerUnavailable
+from celery_event_bridge.forward.decode import decode
+
+if TYPE_CHECKING:
+    from celery_event_bridge.config.settings import Settings
+
+ID_BYTES = 6
+OURS = ("x-bridge-reason", "x-bridge-error", "x-bridge-parked-at")
+"""Headers that a message loses when it is sent again; where it was published first it keeps."""
+
+
+class Parked(msgspec.Struct, frozen=True):
+    """One parked message."""
+
+    id: str
+    """12 hex digits, of the body and when it was parked: the same each time it is looked at."""
+    parked_at: str
+    """RFC 3339, UTC."""
+    reason: str
+    error: str
+    exchange: str
+    """Where it was published first."""
+    routing_key: str
+    content_type: str
+    size: int
+    """Bytes of the body."""
+    events: tuple[str, ...]
+    """Types of the events in it that can be read, at most ten."""
+    hostname: str
+
+
+class Content(msgspec.Struct, frozen=True):
+    """All of it."""
+
+    parked: Parked
+    properties: Mapping[str, Any]
+    headers: Mapping[str, Any]
+    body: bytes
+
+
+class ParkingQueue:
+    """What is in it, taken without acknowledging: it all goes back, in order, unless it is dealt with."""
+
+    def __init__(self, connection: amqp.Connection, topology: Topology) -> None:
+        self._connection = connection
+        self._topology = topology
+        self._name = topology.rejected.name
+
+    def contents(self) -> Iterator[Content]:
+        """Each message once; one at a time is in memory. Raises BrokerUnavailable."""
+        with self._channel() as channel:
+            for content, _ in self._taken(channel):
+                yield content
+
+    def requeue(self, wanted: Callable[[Parked], bool]) -> int:
+        """Send messages to the live queue again and take them out of here once it has confirmed them.
+
+        Not to Celery's exchange, where others would get them twice. Returns how many. Raises BrokerUnavailable; then
+        what was not confirmed is still here.
+        """
+        sent = 0
+        with self._channel() as channel:
+            confirms = Confirms(channel)
+            # As many as there were: what a bridge parks again in the meantime comes after them.
+            for content, tag in islice(self._taken(channel), self._depth()):
+                if wanted(content.parked):
+                    message = AmqpMessage(content.body, **_as_it_was(content))
+                    channel.basic_publish(message, "", self._topology.live.name, mandatory=True)
+                    confirms.wait(1, self._topology.live.name)
+                    channel.basic_ack(tag)
+                    sent += 1
+        return sent
+
+    def purge(self, wanted: Callable[[Parked], bool]) -> int:
+        """Throw messages away. Returns how many. Raises BrokerUnavailable."""
+        gone = 0
+        with self._channel() as channel:
+            for content, tag in self._taken(channel):
+                if wanted(content.parked):
+                    channel.basic_ack(tag)
+                    gone += 1
+        return gone
+
+    @contextmanager
+    def _channel(self) -> Iterator[amqp.Channel]:
+        with translated(f"looking at {self._name}"):
+            channel = self._connection.channel()
+            channel.auto_decode = False
+            yield channel
+            channel.close()  # what was not acknowledged goes back
+
+    def _depth(self) -> int:
+        """How many there are; 0 also where there is no such queue."""
+        channel = self._connection.channel()
+        try:
+            found = int(channel.queue_declare(self._name, passive=True).message_count)
+        except amqp.NotFound:
+            return 0
+        channel.close()
+        return found
+
+    def _taken(self, channel: amqp.Channel) -> Iterator[tuple[Content, int]]:
+        while (message := self._get(channel)) is not None:
+            properties = dict(message.properties)
+            headers = properties.pop("application_headers", None) or {}
+            body = bytes(message.body or b"")
+            yield Content(_summary(body, properties, headers), properties, headers, body), message.delivery_tag
+
+    def _get(self, channel: amqp.Channel) -> Any:
+        """The next one, or None, also where there is no such queue."""
+        try:
+            return channel.basic_get(self._name)
+        except Exception as exc:
+            if getattr(exc, "reply_code", 0) == 404:
+                return None
+            raise
+
+
+@contextmanager
+def parking_queue(settings: Settings) -> Iterator[ParkingQueue]:
+    """The parking queue of the first broker that answers. Raises BrokerUnavailable."""
+    for position, url in enumerate(settings.broker_urls, 1):
+        try:
+            connection = connect(settings, url, role="rejected")
+            break
+        except BrokerUnavailable:
+            if position == len(settings.broker_urls):
+                raise
+    try:
+        yield ParkingQueue(connection, Topology.from_settings(settings))
+    finally:
+        abandon(connection)
+
+
+def _summary(body: bytes, properties: Mapping[str, Any], headers: Mapping[str, Any]) -> Parked:
+    def text(name: str) -> str:
+        return str(headers.get(f"x-bridge-{name}", ""))
+
+    parked_at = text("parked-at")
+    content_type = str(properties.get("content_type") or "")
+    events = decode(body, content_type, headers).events
+    return Parked(
+        id=hashlib.blake2b(body + parked_at.encode(), digest_size=ID_BYTES).hexdigest(),
+        parked_at=parked_at,
+        reason=text("reason"),
+        error=text("error"),
+        exchange=text("exchange"),
+        routing_key=text("routing-key"),
+        content_type=content_type,
+        size=len(body),
+        events=tuple(event.type for event in events[:10]),
+        hostname=str(headers.get("hostname") or (events[0].source if events else "")),
+    )
+
+
+def _as_it_was(content: Content) -> dict[str, Any]:
+    """Its properties, without what parking has added. `user_id` and `CC` stay headers: the first would have it refused,
+    the second copied elsewhere.
+    """
+    properties = dict(content.properties)
+    headers = {
+        name: value for name, value in content.headers.items() if name not in OURS and name != "x-delivery-count"
+    }
+    if (expiration := headers.pop("x-bridge-expiration", None)) is not None:
+        properties["expiration"] = expiration
+    return properties | {"application_headers": headers}

@@ -1,0 +1,39 @@
+"""An event as Celery publishes it where it is alone in its message. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery_event_bridge.contract import JSON, Event
+from celery_event_bridge.forward.decode import UNKNOWN_SOURCE
+
+LONGEST_NAME = 255
+"""Bytes of a routing key, by AMQP."""
+
+
+def routing_key(event: Event) -> str:
+    """`task.succeeded`."""
+    return event.type.replace("-", ".")
+
+
+def properties(event: Event) -> dict[str, Any]:
+    """Those of a single event from Celery: kombu's for its serializer, and the dispatcher's own."""
+    headers = {} if event.source == UNKNOWN_SOURCE else {"hostname": event.source}
+    return {
+        "content_type": event.content_type,
+        "content_encoding": "utf-8" if event.content_type == JSON else "binary",
+        "application_headers": headers,
+        "delivery_mode": 1,
+        "priority": 0,
+    }
+
+
+def unfit(event: Event) -> str | None:
+    """Why AMQP cannot carry it: a type from a list of Celery's never was a routing key."""
+    try:
+        event.source.encode()
+        if len(event.type.encode()) <= LONGEST_NAME:
+            return None
+    except UnicodeEncodeError:
+        return "its type or host name is no text that AMQP can carry"
+    return f"its type is longer than the {LONGEST_NAME} bytes of a routing key"

@@ -1,0 +1,212 @@
+"""RabbitMQ as the source: one connection, a channel for the live queue and one for overflow.
+
+It never publishes: under a memory or disk alarm RabbitMQ blocks a connection that has published, and then its
+acknowledgements stop too.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Callable, Sequence
+from itertools import cycle
+from typing import TYPE_CHECKING, cast
+
+from celery_event_bridge.brokers.rabbitmq.bulk import CHUNK, Scanner, reader
+from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, translated
+from celery_event_bridge.brokers.rabbitmq.lane import Lane
+from celery_event_bridge.brokers.rabbitmq.overflow import OverflowWatch
+from celery_event_bridge.brokers.rabbitmq.window import Window
+from celery_event_bridge.contract.broker import BrokerUnavailable, Message
+from celery_event_bridge.forward.ledger import Ack
+
+if TYPE_CHECKING:
+    import amqp
+
+    from celery_event_bridge.brokers.rabbitmq.topology import Topology
+    from celery_event_bridge.config.settings import Settings
+
+OVERFLOW_PREFETCH = 200
+"""Beside a live consumer on the same connection this delays live events by 10 ms; 2,000 would by 300 ms."""
+POLL_MESSAGES, POLL_BYTES = 500, 4 * CHUNK
+"""Messages and bytes after which a poll reads no more, so that the loop turns."""
+DEPTH_INTERVAL = 10.0
+"""Seconds between two looks at the queues' depths."""
+QUIET_INTERVAL = 5.0
+"""Seconds without a delivery after which a channel is replaced. When a queue is deleted and declared again at once,
+RabbitMQ (seen with 3.10.8) may send no `basic.cancel`, and keeps what the channel should have from then on."""
+
+
+class AmqpSource:
+    """See the protocol `celery_event_bridge.contract.broker.Source` for what each method does and when it is called."""
+
+    def __init__(self, settings: Settings, topology: Topology) -> None:
+        self._settings = settings
+        self._topology = topology
+        self._urls = cycle(settings.broker_urls)
+        self._connection: amqp.Connection | None = None
+        self._lanes: list[Lane] = []
+        self._scanner = Scanner()
+        self._inbox: list[Message] = []
+        self._max_bytes = settings.max_inflight_bytes
+        # Overflow's share is small: fresh events go first.
+        self._live_window = Window(settings.prefetch, self._max_bytes * 3 // 4)
+        self._overflow_window = Window(min(settings.prefetch, OVERFLOW_PREFETCH), self._max_bytes // 4)
+        overflow = topology.overflow
+        self._watch = OverflowWatch(overflow.name, settings.overflow_max_bytes) if overflow else None
+        self._depth_channel: amqp.Channel | None = None
+        self._depth_due = self._quiet_due = 0.0
+        self.depths: dict[str, int] = {}
+        """Ready messages by queue, as last seen."""
+
+    def open(self) -> None:
+        """Connect to the next URL and declare the queues."""
+        self._connection = connect(self._settings, next(self._urls), role="consumer")
+        self._scanner = Scanner()
+        self._reader = reader(self._connection, self._scanner)
+        self._poller = select.poll()
+        self._poller.register(self._connection.transport.sock, select.POLLIN)
+        with translated("declaring the queues"):
+            self._depth_channel = self._connection.channel()
+            if self._settings.declare:
+                self._topology.declare(self._depth_channel)
+
+    def consume(self) -> None:
+        """Open the channels and consume: live first."""
+        with translated("consuming"):
+            self._open_lane(self._topology.live.name, self._live_window, expired=False)
+            if self._topology.overflow:
+                self._open_lane(self._topology.overflow.name, self._overflow_window, expired=True)
+
+    def poll(self, timeout: float) -> Sequence[Message]:
+        """Read what has arrived; see to the heartbeat and the depths."""
+        connection = self._connected()
+        with translated("connection lost"):
+            connection.heartbeat_tick()
+            self._look_at_depths()
+            if self._inbox:
+                timeout = 0.0
+            read = 0
+            while self._readable(connection, timeout):
+                try:
+                    read += self._reader.read(self._inbox)
+                except TimeoutError:
+                    break
+                if len(self._inbox) >= POLL_MESSAGES or read >= POLL_BYTES:
+                    break
+                timeout = 0.0
+        return self._take_inbox()
+
+    def steer(self, held_bytes: int, largest: Callable[[], int]) -> None:
+        """Cancel the consumers at the byte bound, consume again below half of it, follow the windows."""
+        if not self._lanes:
+            return
+        held_bytes += sum(len(message.body) for message in self._inbox)
+        # A single message is admitted whatever its size: given back it would only come again.
+        too_many = held_bytes >= 2 * self._max_bytes and held_bytes - largest() >= 2 * self._max_bytes
+        if too_many and held_bytes > 2 * self._settings.max_message_bytes:
+            # What the broker has already written to the socket cannot be called back, only cut off.
+            for lane in self._lanes:
+                lane.window.shrink()
+            raise BrokerUnavailable(f"{held_bytes} bytes in hand, twice BRIDGE_MAX_INFLIGHT_BYTES: giving them back")
+        if not held_bytes:
+            with translated("replacing a quiet channel"):
+                self._look_at_consumers()
+        with translated("changing the prefetch"):
+            for lane in self._lanes:
+                if lane.consuming:
+                    if held_bytes >= self._max_bytes:
+                        lane.cancel()
+                    elif lane.window.retune():
+                        lane.cancel()
+                        lane.consume()
+                elif held_bytes < self._max_bytes // 2:
+                    lane.window.retune()
+                    lane.consume()
+
+    def acknowledge(self, acks: Sequence[Ack]) -> None:
+        """Send the acknowledgements."""
+        with translated("acknowledging"):
+            for ack in acks:
+                cast("Lane", ack.lane).acknowledge(ack.tag, multiple=ack.multiple)
+
+    def let_go(self) -> None:
+        """Close the consuming channels."""
+        lanes, self._lanes = self._lanes, []
+        self._scanner.lanes.clear()
+        with translated("letting go"):
+            for lane in lanes:
+                lane.close()
+        self._take_inbox()
+
+    def cancel(self) -> None:
+        """Cancel the consumers. What had not been polled yet goes back when the channels close."""
+        with translated("cancelling the consumers"):
+            for lane in self._lanes:
+                lane.cancel()
+        self._take_inbox()
+
+    def close(self) -> None:
+        """Channels first, then the connection."""
+        connection = self._connected()
+        self.let_go()
+        with translated("closing"):
+            connection.close()
+        self._connection = None
+
+    def drop(self) -> None:
+        """Cut the connection."""
+        abandon(self._connection)
+        self._connection = None
+        self._lanes = []
+        self._scanner.lanes.clear()
+        self._depth_channel = None
+        self._take_inbox()
+
+    def _connected(self) -> amqp.Connection:
+        if self._connection is None:
+            raise BrokerUnavailable("not connected")
+        return self._connection
+
+    def _open_lane(self, queue: str, window: Window, *, expired: bool) -> None:
+        lane = Lane(self._connected().channel(), queue, window, self._deliver, expired=expired)
+        self._lanes.append(lane)
+        lane.consume()
+        self._scanner.lanes[lane.channel_number] = lane
+
+    def _deliver(self, message: Message) -> None:
+        self._inbox.append(message)
+
+    def _take_inbox(self) -> list[Message]:
+        messages, self._inbox = self._inbox, []
+        if messages:
+            for lane in self._lanes:
+                lane.observe(messages)
+        return messages
+
+    def _readable(self, connection: amqp.Connection, timeout: float) -> bool:
+        pending = getattr(connection.transport.sock, "pending", None)  # bytes that TLS has decrypted already
+        return bool(pending and pending()) or bool(self._poller.poll(timeout * 1000))
+
+    def _look_at_depths(self) -> None:
+        now = time.monotonic()
+        if self._depth_channel is None or now < self._depth_due:
+            return
+        self._depth_due = now + DEPTH_INTERVAL
+        for queue in self._topology.queues:
+            self.depths[queue.name] = self._depth_channel.queue_declare(queue.name, passive=True).message_count
+        if self._watch and self._topology.overflow:
+            mean = self._overflow_window.mean_body or self._live_window.mean_body
+            self._watch.look(self.depths[self._topology.overflow.name], mean)
+
+    def _look_at_consumers(self) -> None:
+        """With nothing in hand: a channel on which nothing arrives is replaced."""
+        now = time.monotonic()
+        if now < self._quiet_due:
+            return
+        self._quiet_due = now + QUIET_INTERVAL
+        for lane in [lane for lane in self._lanes if lane.was_quiet()]:
+            self._lanes.remove(lane)
+            self._scanner.lanes.pop(lane.channel_number, None)
+            lane.close()
+            self._open_lane(lane.queue, lane.window, expired=lane.expired)

@@ -1,0 +1,218 @@
+"""A broker's event exchange as a target: each event as Celery publishes a single one, with publisher confirms."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from amqp.basic_message import Message as AmqpMessage
+from amqp.exceptions import AccessRefused, NotFound
+
+from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, translated
+from celery_event_bridge.brokers.rabbitmq.publish import properties, routing_key, unfit
+from celery_event_bridge.contract import Event
+from celery_event_bridge.contract.broker import BrokerUnavailable
+from celery_event_bridge.contract.secrets import hide_secrets
+from celery_event_bridge.replay.target import Decided
+
+if TYPE_CHECKING:
+    import amqp
+
+    from celery_event_bridge.config.settings import Settings
+
+WINDOW = 1000
+WINDOW_BYTES = 8 * 1024 * 1024
+"""Messages, and bytes of them, that may be unconfirmed."""
+PATIENCE = 30.0
+"""Seconds without the confirm of anything that is owed after which the broker counts as away."""
+
+
+class OursToo(Exception):
+    """The bridge's own queue is there, and so would get what is published. The text says what to do."""
+
+
+class BrokerTarget:
+    """See the protocol `celery_event_bridge.replay.target.Target`. Connects when made."""
+
+    def __init__(self, settings: Settings, *, again: bool) -> None:
+        """Raises BrokerUnavailable, and OursToo unless `again`."""
+        self._exchange = settings.event_exchange
+        self._connection, broker = _connected(settings)
+        self.where = f"exchange {self._exchange} of {broker}"
+        self._connection.on_blocked = self._on_blocked
+        self._connection.on_unblocked = self._on_unblocked
+        self._blocked = ""
+        self._failure = ""
+        self._tag = 0
+        self._owed: dict[int, tuple[int, int]] = {}
+        """By delivery tag, in order: the event's number and its size."""
+        self._bytes = 0
+        self._decided: list[Decided] = []
+        self._confirmed = 0
+        self.returned = 0
+        """Events that no queue was bound for."""
+        self._progress_at = self._ticked_at = time.monotonic()
+        try:
+            if not again:
+                self._refuse_ours(settings.queue)
+            if settings.declare:
+                self._declare()
+            with translated(f"{self.where}: opening a channel"):
+                self._channel = self._connection.channel()
+                self._channel.auto_decode = False
+                self._channel.confirm_select()
+        except BaseException:
+            abandon(self._connection)
+            raise
+        self._channel.events["basic_ack"].add(self._on_ack)
+        self._channel.events["basic_nack"].add(self._on_nack)
+        self._channel.events["basic_return"].add(self._on_return)
+
+    @property
+    def owed(self) -> int:
+        """Published and not confirmed."""
+        return len(self._owed)
+
+    @property
+    def full(self) -> bool:
+        """Also while the broker blocks publishers."""
+        return len(self._owed) >= WINDOW or self._bytes >= WINDOW_BYTES or bool(self._blocked)
+
+    @property
+    def received(self) -> bool:
+        """Whether any of it went into a queue."""
+        return self._confirmed > self.returned
+
+    def put(self, number: int, event: Event) -> None:
+        """Publish it, as `celery.events.EventDispatcher` does: transient, without a message id."""
+        self._check()
+        if (why := unfit(event)) is not None:
+            self._decided.append(Decided(number, why))
+            return
+        message, key = AmqpMessage(event.data, **properties(event)), routing_key(event)
+        if not self._owed:
+            self._progress_at = time.monotonic()
+        self._tag += 1
+        self._owed[self._tag] = number, len(event.data)
+        self._bytes += len(event.data)
+        with translated(self._broken()):
+            # Mandatory, to know what nobody has received; a receiver sees no difference.
+            self._channel.basic_publish(message, exchange=self._exchange, routing_key=key, mandatory=True)
+
+    def wait(self, timeout: float) -> None:
+        """Take in confirms, and keep the connection alive."""
+        self._check()
+        with translated(self._broken()):
+            try:
+                self._connection.drain_events(timeout=max(timeout, 0.001))
+            except TimeoutError:
+                pass
+            now = time.monotonic()
+            if now - self._ticked_at >= 1:
+                self._ticked_at = now
+                self._connection.heartbeat_tick()
+        self._check()
+
+    def take(self) -> Sequence[Decided]:
+        """What is confirmed."""
+        decided, self._decided = self._decided, []
+        return decided
+
+    def close(self) -> None:
+        """In order where nothing is owed; else what is on its way means nothing any more."""
+        if not self._owed and not self._failure:
+            try:
+                with translated():
+                    self._channel.close()
+                    self._connection.close()
+            except BrokerUnavailable:
+                pass
+        abandon(self._connection)
+
+    def _refuse_ours(self, queue: str) -> None:
+        """AMQP does not list bindings: where the queue is there, it is taken to be bound."""
+        try:
+            with translated(f"looking for the queue {queue}"):
+                channel = self._connection.channel()
+                try:
+                    channel.queue_declare(queue, passive=True)
+                except NotFound:
+                    return
+                except AccessRefused:
+                    why = f"this user may not see whether the bridge's queue {queue!r} is on {self.where}"
+                else:
+                    why = f"the bridge's queue {queue!r} is on {self.where}"
+        except BrokerUnavailable as exc:
+            if "RESOURCE_LOCKED" not in str(exc):  # there, and another connection's alone
+                raise
+            why = f"the bridge's queue {queue!r} is on {self.where}"
+        raise OursToo(
+            f"{why}: it would get its own events again from exchange {self._exchange!r}; replay to another broker or "
+            "vhost, set BRIDGE_QUEUE if that queue is not the bridge's, or say --again"
+        )
+
+    def _declare(self) -> None:
+        """As workers and receivers do, who may come later. Where this user may not, it has to be there."""
+        try:
+            with translated(f"exchange {self._exchange}"):
+                channel = self._connection.channel()
+                try:
+                    channel.exchange_declare(self._exchange, "topic", durable=True, auto_delete=False)
+                except AccessRefused:
+                    return
+                channel.close()
+        except BrokerUnavailable as exc:
+            raise BrokerUnavailable(f"{self.where}: {exc}") from exc
+
+    def _check(self) -> None:
+        if self._failure:
+            raise BrokerUnavailable(f"{self.where}: {self._failure}")
+        if not self._owed and not self._blocked:
+            self._progress_at = time.monotonic()
+        elif time.monotonic() - self._progress_at >= PATIENCE:
+            why = self._blocked or "is it overloaded?"
+            raise BrokerUnavailable(f"{self.where}: no confirm for {PATIENCE:g} s: {why}")
+
+    def _broken(self) -> str:
+        return f"{self.where}: the connection is lost"
+
+    def _on_ack(self, tag: int, multiple: bool) -> None:  # noqa: FBT001 - py-amqp calls it so
+        self._progress_at = time.monotonic()
+        tags = [tag]
+        if multiple:
+            tags = []
+            for owed in self._owed:
+                if owed > tag:
+                    break
+                tags.append(owed)
+        for one in tags:
+            number, size = self._owed.pop(one)
+            self._bytes -= size
+            self._confirmed += 1
+            self._decided.append(Decided(number))
+
+    def _on_nack(self, tag: int, multiple: bool) -> None:  # noqa: ARG002, FBT001
+        self._failure = "it did not take an event: a queue bound to the exchange is full, or has no leader"
+
+    def _on_return(self, *_: Any) -> None:
+        self.returned += 1
+
+    def _on_blocked(self, reason: str) -> None:
+        self._blocked = f"the broker blocks publishers ({reason or 'a memory or disk alarm'})"
+
+    def _on_unblocked(self) -> None:
+        self._blocked = ""
+        self._progress_at = time.monotonic()
+
+
+def _connected(settings: Settings) -> tuple[amqp.Connection, str]:
+    """To the first of the URLs that answers, and that one without its password."""
+    failure: BrokerUnavailable | None = None
+    for url in settings.broker_urls:
+        try:
+            return connect(settings, url, role="replay"), hide_secrets(url)
+        except BrokerUnavailable as exc:
+            failure = failure or exc
+    assert failure is not None, "the settings have a URL at least"
+    raise failure

@@ -1,0 +1,137 @@
+"""The exchange and the queues, declared in one place.
+
+Each argument is there for a measured reason (docs/decisions/0003-queues.md), and none can be changed later
+without a new queue.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from amqp.exceptions import AMQPError
+
+if TYPE_CHECKING:
+    import amqp
+
+    from celery_event_bridge.config.settings import Settings
+
+DELIVERY_LIMIT = 1_000_000
+"""Returns after which a quorum queue gives a message up. RabbitMQ 4's own limit of 20 would let a crash loop
+throw good events away; -1, unlimited, parks at the first return on 3.10."""
+
+
+class QueueSpec(msgspec.Struct, frozen=True):
+    """A queue and the arguments it is declared with."""
+
+    name: str
+    arguments: Mapping[str, Any]
+
+
+class Topology(msgspec.Struct, frozen=True):
+    """What has to be on the broker."""
+
+    exchange: str
+    live: QueueSpec
+    overflow: QueueSpec | None
+    rejected: QueueSpec
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Topology:
+        """The queues that the settings ask for."""
+        quorum = settings.queue_type == "quorum"
+        base: dict[str, Any] = {"x-queue-type": settings.queue_type}
+        if quorum:
+            base["x-delivery-limit"] = DELIVERY_LIMIT
+        bounded = base | {"x-overflow": "drop-head"}
+        live = base | {"x-overflow": "reject-publish", "x-max-length-bytes": settings.overflow_max_bytes}
+        overflow = None
+        if settings.queue_ttl:
+            overflow = QueueSpec(
+                f"{settings.queue}.overflow", bounded | {"x-max-length-bytes": settings.overflow_max_bytes}
+            )
+            live |= {
+                "x-message-ttl": max(1, round(settings.queue_ttl * 1000)),
+                "x-dead-letter-exchange": "",
+                "x-dead-letter-routing-key": overflow.name,
+            }
+            if quorum:
+                live["x-dead-letter-strategy"] = "at-least-once"
+        rejected = QueueSpec(
+            f"{settings.queue}.rejected", bounded | {"x-max-length-bytes": settings.rejected_max_bytes}
+        )
+        return cls(settings.event_exchange, QueueSpec(settings.queue, live), overflow, rejected)
+
+    @property
+    def queues(self) -> tuple[QueueSpec, ...]:
+        """In the order of their declaration: a dead-letter route's target has to be there before its source."""
+        return tuple(queue for queue in (self.rejected, self.overflow, self.live) if queue)
+
+    def declare(self, channel: amqp.Channel) -> None:
+        """Declare the exchange and the queues and bind them. Raises what the client raises: see `explain`."""
+        declare_exchange(channel, self.exchange)
+        for queue in self.queues:
+            declare_queue(channel, queue)
+        channel.queue_bind(self.live.name, self.exchange, routing_key="#")
+
+
+def declare_exchange(channel: amqp.Channel, name: str) -> None:
+    """Declare Celery's event exchange, as Celery does; a no-op where it exists. Raises what the client raises."""
+    channel.exchange_declare(name, "topic", durable=True, auto_delete=False)
+
+
+def declare_queue(channel: amqp.Channel, queue: QueueSpec) -> None:
+    """Declare one queue; a no-op where it exists with the same arguments. Raises what the client raises."""
+    channel.queue_declare(queue.name, durable=True, auto_delete=False, arguments=dict(queue.arguments))
+
+
+_SETTINGS_BY_ARGUMENT = {
+    "x-message-ttl": "BRIDGE_QUEUE_TTL",
+    "x-queue-type": "BRIDGE_QUEUE_TYPE",
+    "x-max-length-bytes": "BRIDGE_OVERFLOW_MAX_BYTES or BRIDGE_REJECTED_MAX_BYTES",
+    "x-dead-letter-exchange": "BRIDGE_QUEUE_TTL",
+    "x-dead-letter-routing-key": "BRIDGE_QUEUE_TTL",
+}
+_INEQUIVALENT = re.compile(
+    r"inequivalent arg '(?P<arg>[^']+)' for (?P<kind>\w+) '(?P<name>[^']*)'.*?: (?P<rest>.*)", re.DOTALL
+)
+_VALUE = r"(?:the value )?('[^']*'|none)"
+_VALUES = re.compile(rf"received {_VALUE}.*? but current is {_VALUE}", re.DOTALL)
+"""3.10 says `the value '' of type 'longstr'` of some arguments and the value alone of others."""
+
+
+def explain(error: Exception) -> str:
+    """One line for an operator: what the broker refused, and the ways out. Contains no secret."""
+    text = getattr(error, "reply_text", None) if isinstance(error, AMQPError) else None
+    if not text:
+        return f"{type(error).__name__}: {error}".rstrip(": ")
+    code = getattr(error, "reply_code", 0)
+    if code == 406 and (mismatch := _INEQUIVALENT.search(text)):
+        return _explain_mismatch(mismatch)
+    if code == 403:
+        return (
+            f"{text}: grant this user configure, write and read there, or declare the queues "
+            "as a user who may and set BRIDGE_DECLARE=false"
+        )
+    if code == 404:
+        return f"{text}: BRIDGE_DECLARE=false expects it to be there; create it, or set BRIDGE_DECLARE=true"
+    return f"{code} {text}"
+
+
+def _explain_mismatch(mismatch: re.Match[str]) -> str:
+    argument, kind, name = mismatch["arg"], mismatch["kind"], mismatch["name"]
+    values = _VALUES.search(mismatch["rest"])
+    asked, found = (value.strip("'") or "''" for value in values.groups()) if values else ("another", "one")
+    if kind == "exchange":
+        return (
+            f"exchange {name!r} exists with {argument}={found}, Celery's is {argument}={asked}: "
+            "set BRIDGE_EVENT_EXCHANGE to the exchange that Celery's event_exchange names"
+        )
+    setting = _SETTINGS_BY_ARGUMENT.get(argument)
+    match_it = f"set {setting} to match it" if setting else "delete it once it is empty"
+    return (
+        f"queue {name!r} exists with {argument}={found}, the settings ask for {argument}={asked}: "
+        f"{match_it}, or choose another name with BRIDGE_QUEUE"
+    )

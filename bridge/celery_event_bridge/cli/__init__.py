@@ -1,0 +1,111 @@
+"""The command line. Each command is imported when it is called, so that `--help` costs next to nothing."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import select
+import sys
+from typing import Any, cast
+
+import click
+
+from celery_event_bridge.version import __version__
+
+COMMANDS = {
+    "audit": "Say what is missing, doubled or late in the stream.",
+    "check": "Validate the settings, connect to both ends, say what is wrong.",
+    "queues": "Declare the queues, look at them, migrate, remove them.",
+    "rejected": "List, show, requeue, purge what could not be forwarded.",
+    "replay": "Send stored events to a broker again, or into another stream.",
+    "run": "Forward events until stopped.",
+    "tail": "Print events from the stream.",
+}
+"""Name, which is also the module's and the function's, and the line for `--help`."""
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when the command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """All names."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """One command, imported."""
+        if cmd_name not in COMMANDS:
+            return None
+        return cast("click.Command", getattr(importlib.import_module(f"celery_event_bridge.cli.{cmd_name}"), cmd_name))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """The list for `--help`, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Settings come from BRIDGE_* variables; an option of the same name, after the command, wins. "
+    "Example: BRIDGE_SINK=redis celery-event-bridge run",
+)
+@click.version_option(__version__, prog_name="celery-event-bridge")
+def cli() -> None:
+    """Celery's events, off the broker and into a durable stream."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The console script: runs a command and exits with its code; an error is one line."""
+    sys.exit(_main(arguments))
+
+
+def _main(arguments: list[str] | None) -> int:
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = cli.main(given, prog_name="celery-event-bridge", standalone_mode=False)
+    except click.ClickException as exc:
+        from celery_event_bridge.contract.secrets import hide_in_quotes
+
+        text = io.StringIO()
+        exc.show(text)
+        click.echo(hide_in_quotes(text.getvalue()), err=True, nl=False)  # a URL may be given in the wrong place
+        return exc.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except SystemExit as exc:
+        # So click ends a command that could not write, with 1 and without a word.
+        return 0 if _reader_has_gone() else int(exc.code or 0)
+    except Exception as exc:  # noqa: BLE001 - the last resort: one line for the user
+        return _failed(exc, given)
+    return code if isinstance(code, int) else 0
+
+
+def _reader_has_gone() -> bool:
+    if sys.stdout is None:  # closed from the beginning
+        return False
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
+
+
+def _failed(exc: Exception, arguments: list[str]) -> int:
+    from celery_event_bridge.config.loading import SettingsError
+    from celery_event_bridge.contract.secrets import hide_secrets
+
+    wrong_settings = isinstance(exc, SettingsError)
+    if not wrong_settings and _debugging(arguments):
+        raise exc
+    for line in (str(exc) or type(exc).__name__).splitlines():
+        click.echo(f"celery-event-bridge: {hide_secrets(line)}", err=True)
+    return 2 if wrong_settings else 1
+
+
+def _debugging(arguments: list[str]) -> bool:
+    given: Any = os.environ.get("BRIDGE_LOG_LEVEL", "")
+    for position, argument in enumerate(arguments):
+        if argument == "--log-level" and position + 1 < len(arguments):
+            given = arguments[position + 1]
+        elif argument.startswith("--log-level="):
+            given = argument.partition("=")[2]
+    return str(given).lower() == "debug"

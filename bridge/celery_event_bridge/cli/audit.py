@@ -1,0 +1,164 @@
+"""`audit`: what is missing, doubled, out of order or late in the stream, once or continuously."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+import msgspec
+
+from celery_event_bridge.audit.auditor import Auditor, Wanted
+from celery_event_bridge.audit.report import Report
+from celery_event_bridge.cli.options import OPTIONS, SettingsCommand, loaded, naming, refuse_backwards
+from celery_event_bridge.cli.output import discard, standard_output
+from celery_event_bridge.contract.values import duration
+from celery_event_bridge.forward.intake import event_filter, patterns_in
+from celery_event_bridge.observe import logs
+from celery_event_bridge.process.signals import stopping
+from celery_event_bridge.reader import open_reader
+from celery_event_bridge.reading.session import Events
+from celery_event_bridge.reading.since import start
+
+if TYPE_CHECKING:
+    from celery_event_bridge.audit.live import Live
+
+PATIENCE = 10.0
+"""Seconds that a stream may be away before a look at it fails. With `--follow` it is waited for."""
+AGE = "AGE|TIME"
+
+
+@click.command(cls=SettingsCommand, epilog="Example: celery-event-bridge audit --since 1h --format json")
+@click.option("--since", metavar=AGE, help="10m, 2d, 2030-01-31T12:00:00Z, earliest (the default) or latest")
+@click.option("--until", metavar=AGE, help="the end of the period, in the same ways; now by default")
+@click.option("--settle", metavar="AGE", default="10s", show_default=True, help="what is younger is not judged yet")
+@click.option("--late", metavar="AGE", default="1h", show_default=True, help="how late events may come after others")
+@click.option("--worker", "workers", multiple=True, metavar="PATTERN", help="only these: billing@*,!test@*")
+@click.option("--task", "names", multiple=True, metavar="PATTERN", help="only tasks of these names: !reports.*")
+@click.option("--app", "app", metavar="MODULE", help="the Celery app to ask about tasks without an end, as celery -A")
+@click.option("--plot", metavar="FILE", help="write a picture of the delays, as SVG")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", help="table or json")
+@click.option("--follow", "-f", is_flag=True, help="go on, and serve the figures as metrics on BRIDGE_HTTP")
+@click.option("--from", "url", metavar="URL", help="kafka://host:9092/topic, redis://host:6379/0, sqlite:///events.db")
+@click.pass_context
+def audit(ctx: click.Context, /, **given: Any) -> int:
+    """Say what is missing, doubled, out of order or late in the stream. Exits 1 if something is missing.
+
+    Events missing by the workers' own account, with the time in which they went missing; tasks without a start or an
+    end; duplicates, inversions and delays. What is only perhaps missing is listed and does not count.
+    """
+    if not given["follow"]:
+        standard_output()  # find out before a long reading, not after it
+    chosen = loaded(ctx)
+    logs.configure(chosen.settings.log_format, chosen.settings.log_level)
+    since, until = _moment(ctx, "since", given["since"]), _moment(ctx, "until", given["until"])
+    settle, late = _age(ctx, "settle", given["settle"]), _age(ctx, "late", given["late"])
+    _refuse(ctx, given, since, until)
+    wanted = Wanted(
+        since=since if isinstance(since, int) else None,
+        until=until if isinstance(until, int) else None,
+        late=late,
+        type=event_filter(chosen.settings.event_types),
+        worker=event_filter(patterns_in(given["workers"])),
+        task=event_filter(patterns_in(given["names"])),
+    )
+    with naming("--from", given["url"]):
+        events = open_reader(
+            given["url"],
+            since=given["since"],
+            follow=given["follow"],
+            window=0,  # what is there twice is what is looked for
+            give_up_after=None if given["follow"] else PATIENCE,
+            options=ctx.meta.get(OPTIONS, {}),
+        )
+    if given["plot"]:
+        _writable(ctx, Path(given["plot"]))
+    live = _live(ctx, given["app"])
+    if given["follow"]:
+        from celery_event_bridge.audit.follow import Follower
+
+        with events, stopping(events.stop):
+            Follower(events, Auditor(wanted), settle).run(chosen.settings.http)
+        return 0
+    with events, stopping(events.stop):
+        report = _read(events, Auditor(wanted), wanted, settle)
+    if report is None:
+        return 130
+    if live is not None:
+        report.asked = live.ask(report.open, report.horizon)
+    if given["plot"]:
+        from celery_event_bridge.audit.picture import picture
+
+        Path(given["plot"]).write_text(picture(report.delays), encoding="utf-8")
+    _print(report, given["form"], standard_output())
+    return int(report.missing)
+
+
+def _read(events: Events, auditor: Auditor, wanted: Wanted, settle: int) -> Report | None:
+    """To the end of the stream, or of what may belong to the period; None where it was interrupted."""
+    ended = False
+    for event in events:
+        auditor.add(event.record)
+        if wanted.until is not None and (event.record.stored or 0) > wanted.until + wanted.late:
+            ended = True
+            break
+    if not ended and events.stopped:
+        return None
+    return auditor.report(round(time.time() * 1e6), settle)
+
+
+def _live(ctx: click.Context, name: str | None) -> Live | None:
+    if name is None:
+        return None
+    from celery_event_bridge.audit.live import AppNotFound, Live
+
+    try:
+        return Live(name)
+    except AppNotFound as exc:
+        raise click.UsageError(f"--app {name}: {exc}", ctx) from exc
+
+
+def _writable(ctx: click.Context, file: Path) -> None:
+    """Find out before a long reading, not after it."""
+    try:
+        file.open("a", encoding="utf-8").close()
+    except OSError as exc:
+        raise click.UsageError(f"--plot {file}: cannot write it: {exc.strerror}", ctx) from exc
+
+
+def _print(report: Report, form: str, output: TextIO) -> None:
+    try:
+        if form == "json":
+            output.write(msgspec.json.format(msgspec.json.encode(report.json()), indent=2).decode() + "\n")
+        else:
+            from celery_event_bridge.cli.audit_table import show
+
+            show(report, output)
+        output.flush()
+    except BrokenPipeError:
+        discard(output)
+
+
+def _refuse(ctx: click.Context, given: dict[str, Any], since: str | int | None, until: str | int | None) -> None:
+    if until == "earliest":
+        raise click.UsageError("--until=earliest: nothing is before that", ctx)
+    refuse_backwards(ctx, (given["since"], given["until"]), since, until)
+    if given["follow"]:
+        for option in ("until", "app", "plot"):
+            if given[option]:
+                raise click.UsageError(f"--{option}: not together with --follow", ctx)
+
+
+def _moment(ctx: click.Context, option: str, text: str | None) -> str | int | None:
+    try:
+        return None if text is None else start(text)
+    except ValueError as exc:
+        raise click.UsageError(f"--{str(exc).replace('since=', f'{option}=', 1)}", ctx) from exc
+
+
+def _age(ctx: click.Context, option: str, text: str) -> int:
+    try:
+        return round(float(duration(text)) * 1e6)
+    except ValueError as exc:
+        raise click.UsageError(f"--{option} {text}: {exc}", ctx) from exc

@@ -1,0 +1,137 @@
+"""The two ends of a replay, and the stretch of time between them, as the command line names them."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Mapping
+from urllib.parse import urlsplit, urlunsplit
+
+import click
+from pydantic import ValidationError
+
+from celery_event_bridge.brokers.rabbitmq.target import BrokerTarget, OursToo
+from celery_event_bridge.cli.options import naming, refuse_backwards
+from celery_event_bridge.config.loading import SettingsError
+from celery_event_bridge.config.settings import AMQP, Settings
+from celery_event_bridge.contract.secrets import hide_in_url, hide_secrets
+from celery_event_bridge.reader import Events, open_reader
+from celery_event_bridge.reading.since import start
+from celery_event_bridge.reading.streams import find, find_sink, identity
+from celery_event_bridge.replay.pick import Between
+from celery_event_bridge.replay.sink_target import SinkTarget
+
+PATIENCE = 10.0
+"""Seconds that the stream, or the sink at the beginning, may be away."""
+SINKS_PATIENCE = 60.0
+"""Seconds that a sink may be away later: a new leader in Kafka takes about 30."""
+LEASE = 15.0
+"""Seconds after which a run that was killed, with the same group, is replaced by the next one."""
+CLOCKS = 5 * 60
+"""Seconds by which a sender's clock may be ahead of the stream's. So much earlier is begun to read."""
+POLL_INTERVAL = "BRIDGE_KAFKA_MAX_POLL_INTERVAL_MS"
+LONGEST_POLL_INTERVAL = "86400000"
+"""Librdkafka's most: at a slow pace it is long until the next events are asked for."""
+
+
+def between_of(ctx: click.Context, since: str | None, until: str | None, group: str | None) -> Between:
+    """The times, which with a group have to mean the same in a second run."""
+    bounds: dict[str, int | None] = {}
+    for name, text in (("since", since), ("until", until)):
+        try:
+            bound = None if text is None else start(text, name)
+        except ValueError as exc:
+            raise click.UsageError(f"--{exc}", ctx) from exc
+        if isinstance(bound, str):
+            raise click.UsageError(f"--{name} {bound}: expected an age such as 10m, or a time", ctx)
+        if bound is not None and group is not None and text and not _is_time(text):
+            raise click.UsageError(
+                f"--{name} {text} with --group: a second run would take it from another moment; "
+                f"say --{name} {_written_out(bound)}",
+                ctx,
+            )
+        bounds[name] = bound
+    refuse_backwards(ctx, (since, until), bounds["since"], bounds["until"])
+    return Between(**bounds)
+
+
+def _written_out(microseconds: int) -> str:
+    try:
+        return datetime.datetime.fromtimestamp(microseconds / 1e6, datetime.UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError):
+        return "a time, or nothing"
+
+
+def _is_time(text: str) -> bool:
+    try:
+        datetime.datetime.fromisoformat(text.strip())
+    except ValueError:
+        return False
+    return True
+
+
+def events_of(
+    url: str | None,
+    options: Mapping[str, str],
+    group: str | None,
+    between: Between,
+) -> Events:
+    """The stream, up to its end."""
+    since = None
+    if between.since is not None:
+        try:
+            since = datetime.datetime.fromtimestamp(between.since / 1e6 - CLOCKS, datetime.UTC)
+        except (ValueError, OverflowError):
+            pass  # before there was any stream
+    if POLL_INTERVAL not in os.environ:
+        options = {POLL_INTERVAL: LONGEST_POLL_INTERVAL, **options}
+    with naming("--from", url):
+        return open_reader(url, group, since, follow=False, lease=LEASE, give_up_after=PATIENCE, options=options)
+
+
+def target_of(
+    to: str, url: str | None, options: Mapping[str, str], settings: Settings, *, again: bool
+) -> BrokerTarget | SinkTarget:
+    """Raises SettingsError, BrokerUnavailable, SinkUnavailable."""
+    if to.partition(":")[0].strip().lower() in AMQP:  # no urlsplit, which refuses some hosts
+        try:
+            return BrokerTarget(_with_broker(settings, to), again=again)
+        except OursToo as exc:
+            raise SettingsError(str(exc)) from exc
+    with naming("--from", url):
+        source, source_settings = find(url, options=options)
+    try:
+        reader, plugin, sink_settings = find_sink(to, options=options)
+    except SettingsError as exc:
+        where = hide_in_url(to)
+        raise SettingsError(f"--to {exc}" if str(exc).startswith(where) else f"--to {where}: {exc}") from exc
+    if identity(reader, sink_settings) & identity(source, source_settings):
+        raise SettingsError(f"--to {hide_secrets(to)}: it is the stream that is read")
+    sink = plugin(sink_settings)
+    return SinkTarget(sink, hide_secrets(to), settings.retry_max_interval, SINKS_PATIENCE, PATIENCE)
+
+
+def _with_broker(settings: Settings, to: str) -> Settings:
+    """With that broker; user and password are those of BRIDGE_BROKER_URL if it leads to the same server."""
+    try:
+        urls = Settings.model_validate({"broker_url": to}).broker_urls
+    except ValidationError as exc:
+        message = exc.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        problem = f"--to {hide_in_url(to)}: {message}"
+    else:
+        known = {_server(url): urlsplit(url).netloc.rpartition("@")[0] for url in settings.broker_urls}
+        return settings.model_copy(update={"broker_url": ";".join(_with_login(url, known) for url in urls)})
+    raise SettingsError(problem)
+
+
+def _with_login(url: str, known: Mapping[tuple[str, int], str]) -> str:
+    parts = urlsplit(url)
+    login = known.get(_server(url))
+    if "@" in parts.netloc or not login:
+        return url
+    return urlunsplit(parts._replace(netloc=f"{login}@{parts.netloc}"))
+
+
+def _server(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return parts.hostname or "localhost", parts.port or (5671 if parts.scheme == "amqps" else 5672)

@@ -1,0 +1,144 @@
+"""One line an event: which are wanted, and how they look."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+import click
+import msgspec
+
+from celery_event_bridge.cli.legible import legible
+from celery_event_bridge.contract import JSON
+from celery_event_bridge.forward.intake import event_filter
+from celery_event_bridge.reading.event import StoredEvent, Undecodable, without_surrogates
+
+NAMES = 100_000
+"""Tasks whose names are remembered at a time, at least; at most twice as many."""
+COLOURS = {
+    "failed": "red",
+    "rejected": "red",
+    "revoked": "magenta",
+    "retried": "yellow",
+    "succeeded": "green",
+    "started": "cyan",
+    "offline": "yellow",
+}
+"""By the last word of an event's type."""
+EXACT = 2**53
+"""Integers below it are floats too; a larger run time is nonsense, and may be too large for any float."""
+NAMED = frozenset({"task-received", "task-sent"})
+"""The types that carry a task's name."""
+
+
+class Lines:
+    """Knows the names of the tasks that it has seen."""
+
+    def __init__(
+        self, types: Sequence[str] = (), name: str | None = None, uuid: str | None = None, *, as_json: bool = False
+    ) -> None:
+        self._wanted = event_filter(types)
+        self._name = name
+        self._uuid = uuid
+        self._as_json = as_json
+        self._names: tuple[dict[str, str], dict[str, str]] = ({}, {})
+
+    def line(self, event: StoredEvent, *, colour: bool = False) -> str | None:
+        """The event's line without its end, or None where it is not wanted."""
+        fields: dict[str, Any] | None = None
+        named = event.type in NAMED and event.subject is not None
+        if named:
+            fields = _fields(event)
+            self._learn(event.subject or "", fields.get("name"))
+        if not self._is_wanted(event):
+            return None
+        if self._as_json:
+            return _json(event, self._named(event))
+        return self._text(event, _fields(event) if fields is None else fields, colour=colour)
+
+    def _is_wanted(self, event: StoredEvent) -> bool:
+        if self._uuid is not None and event.subject != self._uuid:
+            return False
+        if self._name is not None and not fnmatchcase(self._named(event) or "", self._name):
+            return False
+        return event.problem is not None or self._wanted(event.type)
+
+    def _text(self, event: StoredEvent, fields: dict[str, Any], *, colour: bool) -> str:
+        parts = [_local(event.time or event.stored), f"{event.type or '?':<16}"]
+        if event.subject is not None:
+            parts += [self._named(event) or "-", event.subject]
+        parts.append(event.source)
+        runtime = fields.get("runtime")
+        if isinstance(runtime, float) or (isinstance(runtime, int) and abs(runtime) < EXACT):
+            parts.append(f"{runtime:.3f}s")
+        for name in ("exception", "reason"):
+            if fields.get(name):
+                parts.append(str(fields[name]))
+        if event.problem or "" in fields:
+            parts.append(event.problem or str(fields[""]))
+        text = legible("  ".join(parts))
+        return click.style(text, fg=COLOURS.get(event.type.rpartition("-")[2])) if colour else text
+
+    def _named(self, event: StoredEvent) -> str | None:
+        if event.subject is None:
+            return None
+        young, old = self._names
+        return young.get(event.subject) or old.get(event.subject)
+
+    def _learn(self, uuid: str, name: object) -> None:
+        if isinstance(name, str) and name:
+            young, _ = self._names
+            young[uuid] = without_surrogates(name)
+            if len(young) >= NAMES:
+                self._names = ({}, young)
+
+
+def _local(when: datetime.datetime | None) -> str:
+    """In the local time zone, where the calendar's first or last hours may have no place."""
+    try:
+        return "-" if when is None else when.astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+    except (OverflowError, ValueError):
+        return "-"
+
+
+def _fields(event: StoredEvent) -> dict[str, Any]:
+    """The event's own; under the empty name, why it has none."""
+    try:
+        fields = event.json()
+    except Undecodable as exc:
+        return {"": str(exc)}
+    return fields if isinstance(fields, dict) else {"": "not an object"}
+
+
+def _json(event: StoredEvent, name: str | None) -> str:
+    """The record's parts, and the data as it was published; in base64 where that is not JSON on one line."""
+    record: dict[str, Any] = {
+        "id": event.id,
+        "type": event.type,
+        "source": event.source,
+        "subject": event.subject,
+        "task": name,
+        "time": event.time,
+        "stored": event.stored,
+        "content_type": event.content_type,
+    }
+    if event.problem is not None:
+        record["problem"] = event.problem
+    record = {key: without_surrogates(part) if isinstance(part, str) else part for key, part in record.items()}
+    head = msgspec.json.encode(record)[:-1]
+    if event.content_type == JSON and event.data and _is_a_line(event):
+        return (head + b',"data":' + event.data + b"}").decode()
+    return (head + b',"data_base64":"' + base64.b64encode(event.data) + b'"}').decode()
+
+
+def _is_a_line(event: StoredEvent) -> bool:
+    if b"\n" in event.data or b"\r" in event.data:
+        return False
+    try:
+        event.json()
+    except Undecodable:
+        return False
+    return True

@@ -1,0 +1,100 @@
+"""Options for settings: `--queue-ttl 10` is `BRIDGE_QUEUE_TTL=10`, and wins over it. One for each setting, the
+sinks' too, made from the models so that no list of them has to be kept.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from celery_event_bridge.config import plugins
+from celery_event_bridge.config.loading import PREFIX, Loaded, SettingsError, load
+from celery_event_bridge.config.settings import Settings
+from celery_event_bridge.contract.secrets import hide_in_url, is_secret
+
+OPTIONS = "settings"
+"""Where a command finds its options in the context: variable names and texts."""
+
+
+class SettingsCommand(click.Command):
+    """A command that takes an option for every setting. Those of the sinks are known once it is clear which sink."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.context_settings = {"ignore_unknown_options": True, "allow_extra_args": True}
+        for name, field in Settings.model_fields.items():
+            self.params.append(
+                click.Option(
+                    [_option(name)], metavar="TEXT", help=field.description, expose_value=False, callback=_keep
+                )
+            )
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse what click knows, then the sinks' options."""
+        super().parse_args(ctx, args)
+        kept = ctx.meta.setdefault(OPTIONS, {})
+        rest = list(ctx.args)
+        while rest:
+            name, equals, text = rest.pop(0).partition("=")
+            variable = _sinks_variable(ctx, name)
+            if not equals:
+                if not rest:
+                    raise click.BadOptionUsage(name, f"Option '{name}' requires an argument.", ctx)
+                text = rest.pop(0)
+            kept[variable] = text
+        ctx.args = []
+        return []
+
+
+def loaded(ctx: click.Context) -> Loaded:
+    """The settings of this invocation. Raises SettingsError."""
+    options = ctx.meta.get(OPTIONS, {})
+    chosen = load(os.environ, options)
+    if unknown := [line for variable, line in chosen.unknown.items() if variable in options]:
+        raise click.UsageError(f"No such option. {unknown[0]}", ctx)
+    return chosen
+
+
+@contextmanager
+def naming(option: str, url: str | None) -> Iterator[None]:
+    """A SettingsError about this URL begins with the option that it was given with."""
+    try:
+        yield
+    except SettingsError as exc:
+        if url is None or not str(exc).startswith(hide_in_url(url)):
+            raise
+        raise SettingsError(f"{option} {exc}") from exc
+
+
+def refuse_backwards(ctx: click.Context, texts: tuple[Any, Any], since: Any, until: Any) -> None:
+    """A period that holds nothing is a mistake: usage error. The moments as microseconds; others have no order."""
+    if isinstance(since, int) and isinstance(until, int) and since >= until:
+        raise click.UsageError(f"--since {texts[0]} is not before --until {texts[1]}", ctx)
+
+
+def _option(field: str) -> str:
+    return "--" + field.replace("_", "-")
+
+
+def _keep(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is not None and parameter.name:
+        ctx.meta.setdefault(OPTIONS, {})[PREFIX + parameter.name.upper()] = value
+
+
+def _sinks_variable(ctx: click.Context, option: str) -> str:
+    """The variable of a sink's option. Raises a usage error for any other."""
+    if not option.startswith("--"):
+        raise click.UsageError(f"Got unexpected argument '{option}'", ctx)
+    variable = PREFIX + option.removeprefix("--").upper().replace("-", "_")
+    if is_secret(variable):
+        raise click.UsageError(f"{option}: secrets are no options; set {variable} or {variable}_FILE", ctx)
+    prefixes = tuple(f"{name}-" for name in plugins.installed())
+    if option.removeprefix("--").startswith(prefixes):
+        return variable
+    near = difflib.get_close_matches(option, [_option(field) for field in Settings.model_fields], n=2, cutoff=0.6)
+    raise click.NoSuchOption(option, possibilities=near, ctx=ctx)

@@ -1,0 +1,108 @@
+"""`queues`: declare them, look at them, move to others, remove them."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import msgspec
+
+from celery_event_bridge.brokers.rabbitmq.operations import QueuesInUse, connected
+from celery_event_bridge.brokers.rabbitmq.topology import Topology
+from celery_event_bridge.cli.options import SettingsCommand, loaded
+from celery_event_bridge.config.loading import Loaded
+from celery_event_bridge.observe import logs
+
+
+@click.group(epilog="Example: celery-event-bridge queues show")
+def queues() -> None:
+    """The bridge's queues on RabbitMQ: declare, show, migrate, remove."""
+
+
+@queues.command(cls=SettingsCommand, epilog="Example: celery-event-bridge queues declare --broker-url amqp://admin@h//")
+@click.pass_context
+def declare(ctx: click.Context) -> int:
+    """Declare and bind them, for bridges whose user may not and that run with BRIDGE_DECLARE=false."""
+    topology, chosen = _topology(ctx)
+    with connected(chosen.settings) as broker:
+        broker.declare(topology)
+    for queue in topology.queues:
+        click.echo(f"queue {queue.name}: declared")
+    click.echo(f"exchange {topology.exchange}: bound to {topology.live.name}")
+    return 0
+
+
+@queues.command(cls=SettingsCommand, epilog="Example: celery-event-bridge queues show --format json")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="text or json")
+@click.pass_context
+def show(ctx: click.Context, form: str) -> int:
+    """Depths, consumers and arguments. Exits 1 if a queue is missing, or has other arguments than the settings'."""
+    topology, chosen = _topology(ctx)
+    with connected(chosen.settings) as broker:
+        states = list(broker.states(topology))
+    for state in states:
+        if form == "json":
+            click.echo(msgspec.json.encode(state).decode())
+            continue
+        there = state.messages is not None
+        click.echo(f"{state.name}: " + (f"{state.messages} ready, {state.consumers} consumers" if there else "missing"))
+        for name, value in sorted(state.arguments.items()):
+            click.echo(f"    {name} = {value!r}")
+        if state.problem:
+            click.echo(f"    {state.problem}")
+    return int(any(state.messages is None or state.problem for state in states))
+
+
+@queues.command(
+    cls=SettingsCommand,
+    epilog="Example: BRIDGE_QUEUE=celeryev.bridge2 BRIDGE_QUEUE_TTL=30 celery-event-bridge queues migrate "
+    "--from celeryev.bridge",
+)
+@click.option("--from", "old", required=True, metavar="QUEUE", help="the queue that BRIDGE_QUEUE has named so far")
+@click.option("--wait", type=float, default=300.0, show_default=True, help="seconds to wait for the old bridges' end")
+@click.pass_context
+def migrate(ctx: click.Context, old: str, wait: float) -> int:
+    """Move to queues with other arguments, under load, without loss.
+
+    The settings say what the new queues are like; they need a BRIDGE_QUEUE of another name. The new ones are declared
+    and bound, the old one is unbound, what it and its overflow and parking queue hold is moved, and they are removed
+    once the bridges that consume them are stopped. Start bridges with the new settings before or after.
+    """
+    topology, chosen = _topology(ctx)
+    if old == topology.live.name:
+        raise click.UsageError(f"--from {old}: BRIDGE_QUEUE has to name another queue, the new one", ctx)
+    with connected(chosen.settings) as broker:
+        before = Topology.from_settings(chosen.settings.model_copy(update={"queue": old, "queue_ttl": 5.0}))
+        try:
+            broker.migrate(before, topology, wait, click.echo)
+        except QueuesInUse as exc:
+            click.echo(f"celery-event-bridge: {exc}", err=True)
+            return 1
+    return 0
+
+
+@queues.command(cls=SettingsCommand, epilog="Example: celery-event-bridge queues remove")
+@click.option("--force", is_flag=True, help="also with messages in them, which are lost, or with consumers")
+@click.pass_context
+def remove(ctx: click.Context, *, force: bool) -> int:
+    """Delete them when the bridge is retired. Refused while one has consumers or holds messages."""
+    topology, chosen = _topology(ctx)
+    with connected(chosen.settings) as broker:
+        try:
+            removed = broker.remove(topology, force=force)
+        except QueuesInUse as exc:
+            click.echo(f"celery-event-bridge: {exc}", err=True)
+            return 1
+    for name in removed:
+        click.echo(f"queue {name}: removed")
+    if not removed:
+        click.echo("there is none of them")
+    return 0
+
+
+def _topology(ctx: click.Context) -> tuple[Topology, Loaded]:
+    chosen = loaded(ctx)
+    logs.configure(chosen.settings.log_format, "error")
+    for line in chosen.unknown.values():
+        click.echo(f"celery-event-bridge: {line}", file=sys.stderr)
+    return Topology.from_settings(chosen.settings), chosen

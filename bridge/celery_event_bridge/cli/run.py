@@ -1,0 +1,83 @@
+"""`run`: build the parts, connect them, forward until stopped. The composition root."""
+
+from __future__ import annotations
+
+import gc
+
+import click
+import structlog
+
+from celery_event_bridge.brokers.rabbitmq.parking import AmqpParking
+from celery_event_bridge.brokers.rabbitmq.source import AmqpSource
+from celery_event_bridge.brokers.rabbitmq.topology import Topology
+from celery_event_bridge.cli.options import SettingsCommand, loaded
+from celery_event_bridge.config.loading import Loaded
+from celery_event_bridge.contract import Sink
+from celery_event_bridge.contract.secrets import hide_secrets
+from celery_event_bridge.forward.relay import Relay
+from celery_event_bridge.forward.tee import Tee
+from celery_event_bridge.observe import logs
+from celery_event_bridge.observe.http import serve
+from celery_event_bridge.observe.metrics import Metrics
+from celery_event_bridge.observe.sink import ObservedSink
+from celery_event_bridge.observe.status import Status
+from celery_event_bridge.process.memory import giving_back
+from celery_event_bridge.process.signals import stopping
+
+log = structlog.get_logger("celery_event_bridge")
+
+
+@click.command(
+    cls=SettingsCommand, epilog="Example: celery-event-bridge run --sink redis --broker-url amqp://rabbitmq:5672//"
+)
+@click.pass_context
+def run(ctx: click.Context) -> int:
+    """Forward events until stopped: SIGTERM or SIGINT finishes what is in hand, a second one ends at once.
+
+    Each option is the setting of that name, BRIDGE_QUEUE_TTL for --queue-ttl, and wins over it; a sink's settings
+    are options too, such as --redis-url or --sqlite-path.
+    """
+    chosen = loaded(ctx)
+    logs.configure(chosen.settings.log_format, chosen.settings.log_level)
+    for line in chosen.unknown.values():
+        log.warning(line)
+    return forward(chosen)
+
+
+def forward(chosen: Loaded) -> int:
+    """Run a relay with these settings until SIGTERM or SIGINT. Returns the exit code.
+
+    Raises OSError where the HTTP address cannot be had, SinkGone where a sink has ended for good.
+    """
+    settings = chosen.settings
+    topology = Topology.from_settings(settings)
+    status = Status()
+    metrics = Metrics(status)
+    sinks: list[Sink] = [
+        ObservedSink(plugin(sink_settings), metrics, status) for plugin, sink_settings in chosen.sinks.values()
+    ]
+    sink = sinks[0] if len(sinks) == 1 else Tee(sinks)
+    relay = Relay(
+        AmqpSource(settings, topology), sink, AmqpParking(settings, topology.rejected.name), settings, metrics, status
+    )
+    with serve(settings.http, status, metrics) as address, stopping(relay.stop), giving_back():
+        log.info(
+            "started",
+            broker=[hide_secrets(url) for url in settings.broker_urls],
+            queue=settings.queue,
+            sink=sink.name,
+            http=address,
+        )
+        # What is there now stays: the collector need not look through it again and again.
+        gc.collect()
+        gc.freeze()
+        returned = relay.run()
+    if returned:
+        log.warning(
+            "stopped; what was not confirmed goes back to the broker",
+            messages=returned,
+            forwarded=metrics.events_confirmed,
+        )
+    else:
+        log.info("stopped; all that was in hand is confirmed", forwarded=metrics.events_confirmed)
+    return 0

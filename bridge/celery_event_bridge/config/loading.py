@@ -1,0 +1,231 @@
+"""From `BRIDGE_*` variables to settings, with errors of one line that never print a secret.
+
+A library reads the variables that a model names. Here every variable counts: one that nothing knows is reported
+with the nearest name, a `_FILE` is read, and what Kubernetes injects is passed over.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from pydantic import BaseModel, SecretStr, ValidationError
+
+from celery_event_bridge.config import plugins
+from celery_event_bridge.config.settings import Settings
+from celery_event_bridge.contract import SinkPlugin
+from celery_event_bridge.contract.secrets import hide_in_url, hide_secrets, is_secret
+
+Model = TypeVar("Model", bound=BaseModel)
+
+PREFIX = "BRIDGE_"
+FILE = "_FILE"
+_KUBERNETES = re.compile(
+    r"BRIDGE_(?:[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
+)
+"""Injected for a Service called `bridge` or `bridge-...`; `BRIDGE_PORT=tcp://...` is told by its value."""
+
+
+class SettingsError(Exception):
+    """The settings are wrong; each line of the text names a variable, its value and what is allowed."""
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """The settings of one run."""
+
+    settings: Settings
+    sinks: Mapping[str, tuple[SinkPlugin, BaseModel]]
+    """By the names in BRIDGE_SINK, in that order: each plugin and its own settings."""
+    unknown: Mapping[str, str]
+    """A line for each variable that nothing knows, by its name."""
+
+    def effective(self) -> dict[str, str]:
+        """Each variable and its value as text, secrets hidden."""
+        shown = _shown(PREFIX, self.settings)
+        for name, (_, sink_settings) in self.sinks.items():
+            shown |= _shown(sink_prefix(name), sink_settings)
+        return shown
+
+
+def load(environ: Mapping[str, str], options: Mapping[str, str] | None = None) -> Loaded:
+    """Settings from the environment; `options`, by variable name, win over it. Raises SettingsError."""
+    options = options or {}
+    given = _given(environ)
+    sinks_own = tuple(sink_prefix(name) for name in plugins.installed())
+    variables = _resolved({name: text for name, text in given.items() if not _is_sinks(name, sinks_own)}, options)
+    core = {name: text for name, text in variables.items() if _field(name, Settings)}
+    origin = {}
+    if "BRIDGE_BROKER_URL" not in core and environ.get("CELERY_BROKER_URL"):
+        core["BRIDGE_BROKER_URL"] = environ["CELERY_BROKER_URL"]
+        origin["BRIDGE_BROKER_URL"] = "CELERY_BROKER_URL"
+    settings = _validated(Settings, PREFIX, core, origin)
+    sinks = {}
+    for name in settings.sink:
+        try:
+            plugin = plugins.load(name)
+        except plugins.SinkNotInstalled as exc:
+            raise SettingsError(str(exc)) from exc
+        prefix = sink_prefix(name)
+        of_sink = {variable: text for variable, text in given.items() if _is_sinks(variable, prefix)}
+        literal = {prefix + field.upper() for field in getattr(plugin.Settings, "ending_in_file", ())}
+        variables |= _resolved(of_sink, options, literal)
+        mine = {
+            variable: text
+            for variable, text in variables.items()
+            if variable.startswith(prefix) and variable not in core and _field(variable, plugin.Settings, prefix)
+        }
+        sinks[name] = (plugin, _validated(plugin.Settings, prefix, mine, {}))
+    return Loaded(settings, sinks, _unknown(variables, sinks))
+
+
+def load_stream(
+    name: str, model: type[Model], environ: Mapping[str, str], options: Mapping[str, str] | None = None
+) -> Model:
+    """The settings of one sink alone, for who reads its stream; `options`, by variable name, win over the environment.
+
+    Raises SettingsError.
+    """
+    prefix = sink_prefix(name)
+    of_sink = {variable: text for variable, text in _given(environ).items() if _is_sinks(variable, prefix)}
+    literal = {prefix + field.upper() for field in getattr(model, "ending_in_file", ())}
+    variables = _resolved(of_sink, options or {}, literal)
+    mine = {
+        variable: text
+        for variable, text in variables.items()
+        if _is_sinks(variable, prefix) and _field(variable, model, prefix)
+    }
+    return _validated(model, prefix, mine, {})
+
+
+def sink_prefix(name: str) -> str:
+    """`BRIDGE_REDIS_` for the sink `redis`."""
+    return f"{PREFIX}{name.upper().replace('-', '_')}_"
+
+
+def all_variables() -> list[str]:
+    """Every variable there is, of all installed sinks. Imports them all: for tests and documentation."""
+    names = [PREFIX + field.upper() for field in Settings.model_fields]
+    for sink in plugins.installed():
+        names += [sink_prefix(sink) + field.upper() for field in plugins.load(sink).Settings.model_fields]
+    return names
+
+
+def _given(environ: Mapping[str, str]) -> dict[str, str]:
+    """Our variables. An empty one counts as unset, as compose files leave it."""
+    return {
+        name: text
+        for name, text in environ.items()
+        if name.startswith(PREFIX) and text.strip() and not _is_kubernetes(name, text)
+    }
+
+
+def _is_sinks(variable: str, prefix: str | tuple[str, ...]) -> bool:
+    return variable.startswith(prefix) and not _field(variable.removesuffix(FILE), Settings)
+
+
+def _resolved(given: Mapping[str, str], options: Mapping[str, str], literal: Collection[str] = ()) -> dict[str, str]:
+    """The variables by name: options over them, each `_FILE` read unless it is one of the `literal` names."""
+    variables = dict(given)
+    for name, path in given.items():
+        target = name.removesuffix(FILE)
+        if target == name or name in literal:
+            continue
+        del variables[name]
+        if target in options:
+            continue
+        if target in given:
+            raise SettingsError(f"{target} and {name}: both are set; give one of them")
+        variables[target] = _content(name, path)
+    return {**variables, **options}
+
+
+def _content(name: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").removesuffix("\n")
+    except OSError as exc:
+        raise SettingsError(f"{name}={path}: cannot read the file: {exc.strerror}") from exc
+    except UnicodeDecodeError as exc:
+        raise SettingsError(f"{name}={path}: the file is not UTF-8 text") from exc
+
+
+def _is_kubernetes(name: str, text: str) -> bool:
+    if _KUBERNETES.fullmatch(name):
+        return True
+    return name.endswith("_PORT") and text.startswith(("tcp://", "udp://", "sctp://"))
+
+
+def _field(variable: str, model: type[BaseModel], prefix: str = PREFIX) -> str | None:
+    """The field of the model that the variable sets, if any."""
+    field = variable.removeprefix(prefix).lower()
+    return field if field in model.model_fields or model.model_config.get("extra") == "allow" else None
+
+
+def _validated(model: type[Model], prefix: str, variables: Mapping[str, str], origin: Mapping[str, str]) -> Model:
+    try:
+        return model.model_validate({name.removeprefix(prefix).lower(): text for name, text in variables.items()})
+    except ValidationError as exc:
+        # Not str(exc), which prints the values; and no cause: a traceback would print them too.
+        lines = [_explain(prefix, error, variables, origin) for error in exc.errors(include_url=False)]
+    raise SettingsError("\n".join(dict.fromkeys(lines)))
+
+
+def _explain(prefix: str, error: Any, variables: Mapping[str, str], origin: Mapping[str, str]) -> str:
+    message = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    if not error["loc"]:
+        return str(message)
+    variable = prefix + str(error["loc"][0]).upper()
+    text = variables.get(variable, "")
+    login = text.partition("://")[2].rpartition("@")[0]
+    if ":" in login:  # urlsplit repeats it where it refuses the host
+        message = message.replace(login, "**")
+    return f"{origin.get(variable, variable)}={_harmless(variable, text)}: {message}"
+
+
+def _harmless(variable: str, text: str) -> str:
+    """The text as it may be shown."""
+    if is_secret(variable):
+        return "**"
+    return hide_in_url(text)
+
+
+def _unknown(variables: Mapping[str, str], sinks: Mapping[str, tuple[SinkPlugin, BaseModel]]) -> dict[str, str]:
+    known = [PREFIX + field.upper() for field in Settings.model_fields]
+    for name, (plugin, _) in sinks.items():
+        known += [sink_prefix(name) + field.upper() for field in plugin.Settings.model_fields]
+    open_ended = tuple(
+        sink_prefix(name) for name, (plugin, _) in sinks.items() if plugin.Settings.model_config.get("extra") == "allow"
+    )
+    # The settings of a sink that is there but not selected do no harm.
+    unselected = tuple(sink_prefix(name) for name in {*plugins.installed(), *plugins.OURS} - {*sinks})
+    lines = {}
+    for variable in sorted(variables):
+        if variable in known or variable.startswith((*open_ended, *unselected)):
+            continue
+        near = difflib.get_close_matches(variable, known, n=1, cutoff=0.75)
+        hint = f"did you mean {near[0]}?" if near else "see docs/reference/settings.md"
+        lines[variable] = f"{variable}: unknown setting, {hint}"
+    return lines
+
+
+def _shown(prefix: str, model: BaseModel) -> dict[str, str]:
+    return {prefix + name.upper(): _text(prefix + name.upper(), value) for name, value in model}
+
+
+_WITHOUT = {"BRIDGE_HTTP": "off", "BRIDGE_SQLITE_RETENTION": "never"}
+"""How the absence of a value is written."""
+
+
+def _text(variable: str, value: Any) -> str:
+    if value is None:
+        return _WITHOUT.get(variable, "unset")
+    if isinstance(value, SecretStr) or (is_secret(variable) and not isinstance(value, Path)):
+        return "**"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple) and not hasattr(value, "_fields"):  # a rule of several parts knows how it is written
+        return (":" if variable == "BRIDGE_HTTP" else ",").join(str(part) for part in value)
+    return hide_secrets(str(value))

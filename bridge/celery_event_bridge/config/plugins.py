@@ -1,0 +1,53 @@
+"""Sinks by name and readers by scheme, found by entry point, so that ours have no privilege over a third party's."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import cast
+
+from celery_event_bridge.contract import ReaderPlugin, SinkPlugin
+
+SINKS = "celery_event_bridge.sinks"
+"""The entry-point group; an entry's name is what `BRIDGE_SINK` says and part of its variables' names."""
+READERS = "celery_event_bridge.readers"
+"""That of readers; an entry's name is the scheme of its URLs."""
+OURS = ("kafka", "redis", "sqlite", "stdout")
+"""Those of this package; a client that is missing is an extra of that name."""
+
+
+class SinkNotInstalled(Exception):
+    """No such sink, or its client library is missing. The text says what to do."""
+
+
+def installed() -> dict[str, EntryPoint]:
+    """The entry points of all sinks, by name; none of them is loaded."""
+    return {entry.name: entry for entry in entry_points(group=SINKS)}
+
+
+def load(name: str) -> SinkPlugin:
+    """The plugin called `name`. Raises SinkNotInstalled."""
+    entries = installed()
+    entry = entries.get(name)
+    if entry is None:
+        raise SinkNotInstalled(f"BRIDGE_SINK={name}: no such sink; there are {', '.join(sorted(entries))}")
+    try:
+        return cast("SinkPlugin", entry.load())
+    except ModuleNotFoundError as exc:
+        raise SinkNotInstalled(f"BRIDGE_SINK={name}: {_missing(exc, name)}") from exc
+
+
+def load_reader(scheme: str) -> ReaderPlugin:
+    """The reader for URLs of this scheme. Raises SinkNotInstalled."""
+    entries = {entry.name: entry for entry in entry_points(group=READERS)}
+    entry = entries.get(scheme)
+    if entry is None:
+        raise SinkNotInstalled(f"no reader for {scheme}://; there are {', '.join(sorted(entries))}")
+    try:
+        return cast("ReaderPlugin", entry.load())
+    except ModuleNotFoundError as exc:
+        raise SinkNotInstalled(_missing(exc, {"rediss": "redis"}.get(scheme, scheme))) from exc
+
+
+def _missing(exc: ModuleNotFoundError, name: str) -> str:
+    way = f"pip install 'celery-event-bridge[{name}]', in a clone '.[{name}]'" if name in OURS else "install it"
+    return f"the package {exc.name!r} is not installed: {way}"

@@ -1,0 +1,88 @@
+"""Where messages come from: what the relay asks of a source, and what a source hands to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from celery_event_bridge.contract import Rejection
+from celery_event_bridge.forward.ledger import Ack
+
+
+class BrokerUnavailable(Exception):
+    """The broker cannot be used now: refused, unreachable, lost, or not set up. The text tells the operator why.
+
+    Whatever was received and not acknowledged is the broker's again.
+    """
+
+
+class Message(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """One message as it was delivered."""
+
+    lane: Hashable
+    """The channel that delivered it: a new object each time a channel is opened, so that it is a generation too."""
+    tag: int
+    """The delivery tag, which means something on that lane alone."""
+    body: bytes
+    content_type: str
+    headers: Mapping[str, Any]
+    properties: Mapping[str, Any]
+    """All properties as received, headers included."""
+    exchange: str
+    routing_key: str
+    redelivered: bool
+    expired: bool
+    """It waited past the live queue's TTL and came through overflow."""
+
+
+class Source(Protocol):
+    """The broker's end of the relay. Every method but `drop` may raise BrokerUnavailable; `drop` follows then."""
+
+    depths: dict[str, int]
+    """Ready messages by queue, as last seen."""
+
+    def open(self) -> None:
+        """Connect and declare the queues; consume nothing yet."""
+
+    def consume(self) -> None:
+        """Start to receive."""
+
+    def poll(self, timeout: float) -> Sequence[Message]:
+        """What has arrived; waits up to `timeout` seconds for the first. Keeps the connection alive."""
+
+    def steer(self, held_bytes: int, largest: Callable[[], int]) -> None:
+        """Receive less, or more again, by how many bytes are held unacknowledged, and how many by one message alone."""
+
+    def acknowledge(self, acks: Sequence[Ack]) -> None:
+        """Tell the broker that it may forget."""
+
+    def let_go(self) -> None:
+        """Give back all that is not acknowledged and receive nothing, but stay connected."""
+
+    def cancel(self) -> None:
+        """Receive nothing more; what was received may still be acknowledged."""
+
+    def close(self) -> None:
+        """Close in order, so that the last acknowledgements count."""
+
+    def drop(self) -> None:
+        """Abandon the connection at once. Never raises."""
+
+
+class Parcel(msgspec.Struct, frozen=True, eq=False):
+    """A message to be parked, and why."""
+
+    message: Message
+    why: Rejection
+
+
+class Parking(Protocol):
+    """Where messages wait that can never be forwarded."""
+
+    def park(self, parcels: Sequence[Parcel]) -> None:
+        """Publish them and return once the broker has confirmed all. Raises BrokerUnavailable; then none counts."""
+
+    def close(self) -> None:
+        """Never raises."""

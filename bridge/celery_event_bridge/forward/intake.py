@@ -1,0 +1,91 @@
+"""From a message to what is taken in hand of it: those of its events that are wanted, and the memory they take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from fnmatch import fnmatchcase
+from functools import lru_cache
+
+import msgspec
+
+from celery_event_bridge.contract import Event, Rejection
+from celery_event_bridge.contract.broker import Message
+from celery_event_bridge.forward.compression import NotDecompressed, decompress
+from celery_event_bridge.forward.decode import Decoded, decode
+
+EVENT_MEMORY = 700
+"""Bytes that one event takes in hand beside its data."""
+
+
+class Taken(msgspec.Struct, frozen=True, gc=False):
+    """What is taken in hand of one message."""
+
+    events: Sequence[Event]
+    """Those to forward, in order."""
+    size: int
+    """Bytes of memory, about."""
+    rejection: Rejection | None = None
+    """Why the message has to be parked once its events are stored."""
+    unwanted: Sequence[str] = ()
+    """The types of its events that are not forwarded."""
+
+
+class Intake:
+    """Decodes and filters by `BRIDGE_EVENT_TYPES` and `BRIDGE_MAX_MESSAGE_BYTES`."""
+
+    def __init__(self, event_types: Sequence[str], max_message_bytes: int) -> None:
+        self._wanted = None if tuple(event_types) == ("*",) else event_filter(event_types)
+        self._limit = max_message_bytes
+
+    def take(self, message: Message) -> Taken:
+        """What becomes of a message. Never raises: what cannot be decoded has a rejection."""
+        body, headers = message.body, message.headers
+        if len(body) <= self._limit and "compression" not in headers:
+            decoded = decode(body, message.content_type, headers)
+        else:
+            decoded = self._decode_with_care(message)
+        events = decoded.events
+        unwanted: Sequence[str] = ()
+        if self._wanted is not None:
+            unwanted = [event.type for event in events if not self._wanted(event.type)]
+            events = [event for event in events if self._wanted(event.type)]
+        return Taken(events, footprint(body, events), decoded.rejection, unwanted)
+
+    def _decode_with_care(self, message: Message) -> Decoded:
+        body, limit, headers = message.body, self._limit, message.headers
+        if len(body) > limit:
+            return Decoded([], Rejection("too-large", f"{len(body)} bytes, over BRIDGE_MAX_MESSAGE_BYTES={limit}"))
+        if method := headers.get("compression"):
+            try:
+                body = decompress(body, method, limit)
+            except NotDecompressed as exc:
+                return Decoded([], Rejection(exc.reason, str(exc)))
+        return decode(body, message.content_type, headers)
+
+
+def footprint(body: bytes, events: Sequence[Event]) -> int:
+    """Bytes of memory that a message's body and its events take in hand, about."""
+    if len(events) == 1 and events[0].data is body:
+        return len(body) + EVENT_MEMORY
+    # One without events, an empty one too, is something in hand all the same.
+    return len(body) + EVENT_MEMORY * max(1, len(events)) + sum([len(event.data) for event in events])
+
+
+def patterns_in(given: str | Iterable[str] | None) -> list[str]:
+    """`task-*, !task-received`, or several such texts, to the patterns in them; none means all to `event_filter`."""
+    texts = [given] if isinstance(given, str) else given or ()
+    return [pattern for text in texts for word in text.split(",") if (pattern := word.strip())]
+
+
+def event_filter(patterns: Sequence[str]) -> Callable[[str], bool]:
+    """Whether an event type is to be forwarded. `!` excludes; nothing but exclusions means all the others."""
+    includes = [pattern for pattern in patterns if not pattern.startswith("!")] or ["*"]
+    excludes = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
+
+    @lru_cache(maxsize=1024)
+    def wanted(event_type: str) -> bool:
+        return any(fnmatchcase(event_type, pattern) for pattern in includes) and not any(
+            fnmatchcase(event_type, pattern) for pattern in excludes
+        )
+
+    return wanted

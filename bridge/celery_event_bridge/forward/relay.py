@@ -1,0 +1,300 @@
+"""An event's way through the house, top to bottom.
+
+One thread, one loop, and each turn of it is the way: poll the source, decode, enter into the ledger, hand to the
+sink, collect verdicts, settle, park, acknowledge. Nothing in a turn waits for longer than a few seconds, so the
+broker's heartbeat is never missed. An outage, of either end, is a state of the loop and not a loop of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import structlog
+
+from celery_event_bridge.contract import Event, Outcome, Rejection, Sink, SinkUnavailable, Verdict
+from celery_event_bridge.contract.broker import BrokerUnavailable, Message, Parking, Source
+from celery_event_bridge.forward.intake import Intake
+from celery_event_bridge.forward.ledger import Delivery, Ledger
+from celery_event_bridge.forward.outage import Outage
+from celery_event_bridge.forward.parker import Parker
+
+if TYPE_CHECKING:
+    from celery_event_bridge.config.settings import Settings
+    from celery_event_bridge.observe.metrics import Metrics
+    from celery_event_bridge.observe.status import Status
+
+log = structlog.get_logger("celery_event_bridge")
+
+IDLE_WAIT = 0.5
+"""Seconds to wait on the socket when nothing is in hand; also how late a stop is noticed at most."""
+OWED_WAIT = 0.002
+"""Seconds to wait on the socket while the sink owes verdicts and the last turn brought none."""
+AWAY_WAIT = 3.0
+"""Seconds without a verdict from a sink known to be away after which a stop waits for it no longer."""
+
+
+class Relay:
+    """Takes messages from `source`, puts their events into `sink`, parks what can never be stored."""
+
+    def __init__(
+        self, source: Source, sink: Sink, parking: Parking, settings: Settings, metrics: Metrics, status: Status
+    ) -> None:
+        self._source = source
+        self._sink = sink
+        self._parker = Parker(parking, metrics, settings.retry_max_interval)
+        self._settings = settings
+        self._metrics = metrics
+        self._status = status
+        self._intake = Intake(settings.event_types, settings.max_message_bytes)
+        self._ledger: Ledger[Message] = Ledger()
+        self._owing: dict[Event, Delivery[Message]] = {}
+        """Events handed to the sink and not decided, and those that wait for another attempt."""
+        self._pending: deque[Event] = deque()
+        """Events to hand to the sink, in order."""
+        self._arrived: Sequence[Message] = ()
+        """Come, and not looked at while there is enough in hand: a compressed one may be large."""
+        self._handed = 0
+        """Events that the sink owes a verdict on."""
+        self._broker = Outage("broker", settings.retry_max_interval)
+        self._stream = Outage("sink", settings.retry_max_interval)
+        self._sink_opened = False
+        self._connected = False
+        self._consuming = False
+        self._progress_at = time.monotonic()
+        """When the sink last decided something, or had nothing to decide."""
+        self._idle = False
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Finish what is in hand and return from `run`. May be called from a signal handler."""
+        self._stopping = True
+
+    def run(self) -> int:
+        """Forward until stopped. Returns how many messages went back to the broker unconfirmed."""
+        try:
+            while not self._stopping:
+                self.turn()
+            return self._drain()
+        finally:
+            self._source.drop()
+            self._parker.close()
+            self._sink.close()
+
+    def turn(self) -> None:
+        """One turn of the loop."""
+        now = time.monotonic()
+        try:
+            self._see_to_the_ends(now)
+            if self._connected:
+                self._take_in(self._source.poll(self._patience(now)))
+            else:
+                time.sleep(self._patience(now))
+            self._forward()
+            if self._connected:
+                arrived = sum([len(message.body) for message in self._arrived])
+                self._source.steer(self._ledger.size + arrived, self._ledger.largest)
+        except BrokerUnavailable as exc:
+            self._lose_broker(str(exc))
+        self._report()
+
+    def _forward(self) -> None:
+        now = time.monotonic()
+        # Before and after: what comes back is to be sent again ahead of what is new.
+        decided = self._collect()
+        self._hand_over(now)
+        self._idle = not (self._collect() or decided)
+        for delivery in self._parker.park(now):
+            self._ledger.parked(delivery)
+        if acks := self._ledger.take_acks(now, singly=not self._stopping):
+            self._source.acknowledge(acks)
+
+    # The two ends ---------------------------------------------------------------------------------------------
+
+    def _see_to_the_ends(self, now: float) -> None:
+        if not self._connected and now >= self._broker.due:
+            self._source.open()
+            self._connected = True
+            if self._broker.over():
+                self._metrics.reconnected("broker")
+        if not self._consuming and now >= self._stream.due:
+            self._try_to_consume()
+        elif self._consuming and self._stuck_for(now) >= self._settings.let_go_after:
+            self._let_go()
+
+    def _try_to_consume(self) -> None:
+        """With nothing in hand: take something only when the sink would store it."""
+        if not self._connected:
+            return
+        try:
+            if not self._sink_opened:
+                self._sink.open()
+                self._sink_opened = True
+            self._sink.available()
+        except SinkUnavailable as exc:
+            self._stream.failed(str(exc))
+            return
+        self._stream.over()
+        self._progress_at = time.monotonic()
+        self._source.consume()
+        self._consuming = True
+
+    def _stuck_for(self, now: float) -> float:
+        """Seconds for which the sink has decided nothing of what it was given."""
+        return now - self._progress_at if self._handed or self._pending else 0.0
+
+    def _let_go(self) -> None:
+        """A long outage: messages held would pin the queue's log on the broker's disk, so give them back."""
+        self._source.let_go()
+        log.warning("the sink has been away for long: gave back what was in hand", messages=self._forget())
+        self._stream.failed(self._stream.reason or f"no confirm for {self._settings.let_go_after:g} s")
+
+    def _lose_broker(self, reason: str) -> None:
+        self._source.drop()
+        self._connected = False
+        self._forget()
+        self._broker.failed(reason)
+
+    def _forget(self) -> int:
+        """The channels are closed: what was in hand is the broker's. Late verdicts on it will mean nothing."""
+        returned = self._ledger.forget()
+        for event in self._pending:
+            self._owing.pop(event, None)
+        self._pending.clear()
+        self._arrived = ()
+        self._parker.forget()
+        self._consuming = False
+        return returned
+
+    def _patience(self, now: float) -> float:
+        """Seconds to wait for the broker: not at all while there is something to do, briefly while the sink owes."""
+        if self._handed:
+            return OWED_WAIT if self._idle else 0.0
+        if not self._connected:
+            due = self._broker.due
+        elif self._pending or not self._consuming:
+            due = self._stream.due
+        elif self._parker.waiting:
+            due = self._parker.due
+        else:
+            return 0.0 if self._arrived else IDLE_WAIT
+        return max(0.0, min(IDLE_WAIT, due - now))
+
+    # The way --------------------------------------------------------------------------------------------------
+
+    def _take_in(self, messages: Sequence[Message]) -> None:
+        messages = [*self._arrived, *messages] if self._arrived else messages
+        ledger, bound = self._ledger, self._settings.max_inflight_bytes
+        if not messages or ledger.size > bound:
+            self._arrived = messages
+            return
+        now, before = time.monotonic(), ledger.messages
+        types: list[str] = []
+        owing, pending, enter, take = self._owing, self._pending, ledger.enter, self._intake.take
+        for message in messages:
+            taken = take(message)
+            events = taken.events
+            types += taken.unwanted
+            delivery = enter(message.lane, message.tag, taken.size, len(events), now, message, taken.rejection)
+            for event in events:
+                owing[event] = delivery
+                types.append(event.type)
+            pending += events
+            if taken.rejection and not events:
+                self._parker.add(delivery)
+            if ledger.size > bound:
+                break
+        count = ledger.messages - before
+        taken_in, self._arrived = messages[:count], messages[count:]
+        redelivered = sum([message.redelivered for message in taken_in])
+        self._metrics.received(count, redelivered, sum([message.expired for message in taken_in]))
+        self._metrics.events_received(Counter(types))
+
+    def _hand_over(self, now: float) -> None:
+        if not self._pending or now < self._stream.due:
+            return
+        if not self._handed and self._stream.reason is None:
+            self._progress_at = now
+        events, self._pending = list(self._pending), deque()
+        self._handed += len(events)
+        self._sink.send(events)
+
+    def _collect(self) -> bool:
+        """Act on what the sink has decided; whether there was anything."""
+        if not self._handed:
+            return False
+        verdicts = self._sink.verdicts(0.0)
+        again: list[Event] = []
+        failure: str | None = None
+        for verdict in verdicts:
+            self._handed -= len(verdict.events)
+            if verdict.outcome is Outcome.RETRY:
+                again += (ours := [event for event in verdict.events if self._still_ours(event)])
+                if ours or not verdict.events:  # on what went back to the broker long ago it is no news
+                    failure = verdict.reason
+            else:
+                self._settle(verdict)
+        self._pending.extendleft(reversed(again))
+        if failure is not None:
+            self._stream.failed(failure)
+        elif verdicts and not self._pending:
+            self._stream.over()
+        return bool(verdicts)
+
+    def _still_ours(self, event: Event) -> bool:
+        """Whether its delivery is still in hand; if the broker has it back, it comes again by itself."""
+        if not self._owing[event].forgotten:
+            return True
+        del self._owing[event]
+        return False
+
+    def _settle(self, verdict: Verdict) -> None:
+        self._progress_at = now = time.monotonic()
+        deliveries = map(self._owing.pop, verdict.events)
+        if verdict.outcome is Outcome.STORED:
+            done = self._ledger.stored(deliveries)
+            self._metrics.confirmed(verdict.events, time.time())
+        else:
+            why = Rejection("refused", verdict.reason)
+            done = [settled for delivery in deliveries for settled in self._ledger.refused(delivery, why)]
+        self._metrics.held([now - delivery.received_at for delivery in done])
+        for delivery in done:
+            if delivery.refusals:
+                self._parker.add(delivery)
+
+    # The end --------------------------------------------------------------------------------------------------
+
+    def _drain(self) -> int:
+        """Finish what is in hand, within BRIDGE_SHUTDOWN_TIMEOUT, unless an end is away: what is left goes back."""
+        deadline = time.monotonic() + self._settings.shutdown_timeout
+        self._status.stopping = True
+        try:
+            if not self._connected:
+                return 0
+            self._source.cancel()
+            while self._unfinished() and time.monotonic() < deadline:
+                self._forward()
+                self._source.poll(OWED_WAIT)  # for the heartbeat; what still arrives goes back unread
+            returned = self._ledger.messages
+            self._source.close()
+        except BrokerUnavailable as exc:
+            self._broker.failed(str(exc))
+            return self._ledger.messages
+        return returned
+
+    def _unfinished(self) -> bool:
+        """Whether waiting can still settle something: no end is known to be away."""
+        if self._stream.reason and not (self._handed and self._stuck_for(time.monotonic()) < AWAY_WAIT):
+            return False
+        return bool(self._handed or self._pending or (self._parker.waiting and self._parker.available))
+
+    def _report(self) -> None:
+        status = self._status
+        status.turned_at = time.monotonic()
+        status.broker_reason = None if self._connected else self._broker.reason or "not connected yet"
+        status.inflight_messages = self._ledger.messages
+        status.inflight_bytes = self._ledger.size
+        status.oldest_inflight_since = self._ledger.oldest()
+        status.queue_messages = self._source.depths

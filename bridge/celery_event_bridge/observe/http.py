@@ -1,0 +1,102 @@
+"""`/livez`, `/readyz` and `/metrics`, from a thread of its own."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Protocol
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+    from celery_event_bridge.observe.status import Status
+
+TEXT = "text/plain; charset=utf-8"
+Answer = tuple[int, str, bytes]
+"""Status code, content type, body."""
+
+
+class Metrics(Protocol):
+    """What is shown under /metrics."""
+
+    registry: CollectorRegistry
+
+
+@contextmanager
+def serve(address: tuple[str, int] | None, status: Status, metrics: Metrics) -> Iterator[str]:
+    """While inside, answer HTTP at the address; yields it with the real port, or `off`.
+
+    Raises OSError, with one line for the operator, where the address cannot be had.
+    """
+    if address is None:
+        yield "off"
+        return
+    pages = {
+        "/livez": lambda: _verdict(status.live()),
+        "/readyz": lambda: _verdict(status.ready()),
+        "/metrics": lambda: (200, CONTENT_TYPE_LATEST, generate_latest(metrics.registry)),
+    }
+    server = _listen(address, pages)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="http", daemon=True)
+    thread.start()
+    try:
+        yield f"{address[0]}:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def _verdict(reason: str | None) -> Answer:
+    return (200, TEXT, b"ok\n") if reason is None else (503, TEXT, f"{reason}\n".encode())
+
+
+def _listen(address: tuple[str, int], pages: dict[str, Callable[[], Answer]]) -> ThreadingHTTPServer:
+    class Handler(_Handler):
+        answers = pages
+
+    server_class = _Server6 if ":" in address[0] else _Server
+    try:
+        return server_class(address, Handler)
+    except OSError as exc:
+        raise OSError(
+            f"BRIDGE_HTTP={address[0]}:{address[1]}: cannot listen there: {exc.strerror}: "
+            "choose another port, 0 for any free one, or off"
+        ) from exc
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that went away is no news."""
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
+class _Handler(BaseHTTPRequestHandler):
+    answers: dict[str, Callable[[], Answer]]
+    timeout = 5
+    server_version = "celery-event-bridge"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        page = self.answers.get(self.path.partition("?")[0])
+        code, content_type, body = page() if page else (404, TEXT, b"there are /livez, /readyz and /metrics\n")
+        self.send_response(code)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    do_HEAD = do_GET
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Requests are not logged."""

@@ -1,0 +1,78 @@
+"""Logs: structlog to standard error, a line of JSON each, or for people where that is a terminal."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Any, TextIO, cast
+
+import structlog
+
+from celery_event_bridge.contract.secrets import hide_secrets
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+    from structlog.typing import Processor
+
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+class Unfailing:
+    """A stream that takes lines while it can: a full disk under a log, or a reader that is gone, ends no bridge."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, or not. Never raises."""
+        try:
+            self._stream.write(text)
+        except (OSError, ValueError):
+            pass
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, or not. Never raises."""
+        try:
+            self._stream.flush()
+        except (OSError, ValueError):
+            pass
+
+
+def configure(log_format: str | None, level: str) -> None:
+    """Set up structlog, and send what libraries log through the standard library the same way."""
+    stream = cast("TextIO", Unfailing(sys.stderr))
+    console = log_format == "console" or (log_format is None and sys.stderr.isatty())
+    shared: list[Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=not console),
+        structlog.processors.format_exc_info,
+        _without_secrets,
+    ]
+    renderer: Processor = structlog.processors.JSONRenderer()
+    if console:
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=structlog.PrintLoggerFactory(stream),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
+    logging.basicConfig(handlers=[handler], level=max(LEVELS[level], logging.WARNING), force=True)
+    # It warns of each delivery that arrives on a channel we have closed on purpose.
+    logging.getLogger("amqp").setLevel(logging.ERROR)
+    # It tells of each attempt to reach a broker that is away; that it is, the relay says once.
+    logging.getLogger("librdkafka").setLevel(logging.WARNING if level == "debug" else logging.CRITICAL)
+
+
+def _without_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A last net: whatever a library's error text carries, a URL's password does not get into a log."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = hide_secrets(value)
+    return event

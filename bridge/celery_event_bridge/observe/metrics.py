@@ -1,0 +1,142 @@
+"""The Prometheus metrics of the contract. Counted a batch at a time, never an event at a time."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections import Counter as Tally
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Info, ProcessCollector, disable_created_metrics
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from celery_event_bridge.observe.histogram import Histogram
+from celery_event_bridge.version import __version__
+
+if TYPE_CHECKING:
+    from celery_event_bridge.contract import Event
+    from celery_event_bridge.observe.status import Status
+
+P = "celery_bridge_"
+CELERYS_OWN = frozenset(
+    {
+        *("task-sent", "task-received", "task-started", "task-succeeded", "task-failed", "task-rejected"),
+        *("task-revoked", "task-retried", "worker-online", "worker-heartbeat", "worker-offline"),
+    }
+)
+"""Event types that get a label of their own; a publisher can invent any number of others."""
+
+
+class Metrics:
+    """Counters for the relay and its sinks, in a registry of their own; what `status` knows is read when asked for."""
+
+    def __init__(self, status: Status) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = registry = CollectorRegistry()
+        self._messages = Counter(P + "messages_received", "Messages taken from the broker", registry=registry)
+        self._redelivered = Counter(P + "messages_redelivered", "Messages delivered before", registry=registry)
+        self._expired = Counter(P + "messages_expired", "Messages that came through overflow", registry=registry)
+        self._rejected = Counter(P + "messages_rejected", "Messages parked", ["reason"], registry=registry)
+        self._events = Counter(P + "events_received", "Events taken from the broker", ["type"], registry=registry)
+        self._forwarded = Counter(
+            P + "events_forwarded", "Events confirmed by a sink", ["sink", "type"], registry=registry
+        )
+        self._retries = Counter(P + "sink_retries", "Events a sink did not store at once", ["sink"], registry=registry)
+        self._reconnects = Counter(
+            P + "reconnects", "Times an end was lost and found again", ["end"], registry=registry
+        )
+        self._send = Histogram(P + "sink_send_seconds", "From hand-over to a sink to its verdict", "sink")
+        self._delay = Histogram(P + "event_delay_seconds", "From an event's own time to its confirm")
+        self._hold = Histogram(P + "hold_seconds", "From taking a message off the broker to its last confirm")
+        self._last_confirm = Gauge(
+            P + "last_confirm_timestamp_seconds", "When a sink last confirmed", registry=registry
+        )
+        Info(P + "build", "Version of the bridge", registry=registry).info(
+            {"version": __version__, "python": platform.python_version()}
+        )
+        self.events_confirmed = 0
+        """Events that all selected sinks have confirmed."""
+        for collector in (self._send, self._delay, self._hold, _StatusCollector(status)):
+            registry.register(collector)
+        ProcessCollector(registry=registry)
+
+    def received(self, messages: int, redelivered: int, expired: int) -> None:
+        """Messages taken from the broker, and how many of them had been delivered before or had expired."""
+        self._messages.inc(messages)
+        if redelivered:
+            self._redelivered.inc(redelivered)
+        if expired:
+            self._expired.inc(expired)
+
+    def events_received(self, types: Mapping[str, int]) -> None:
+        """Events that were in them, by type."""
+        for name, count in types.items():
+            self._events.labels(_label(name)).inc(count)
+
+    def rejected(self, reason: str) -> None:
+        """A message was parked."""
+        self._rejected.labels(reason).inc()
+
+    def reconnected(self, end: str) -> None:
+        """An end that had been lost is there again."""
+        self._reconnects.labels(end).inc()
+
+    def confirmed(self, events: Sequence[Event], now: float) -> None:
+        """All selected sinks have these; `now` in seconds since 1970."""
+        self._delay.observe([now - event.time / 1e6 for event in events if event.time is not None])
+        self._last_confirm.set(now)
+        self.events_confirmed += len(events)
+
+    def held(self, seconds: Sequence[float]) -> None:
+        """How long each of some messages was in hand."""
+        self._hold.observe(seconds)
+
+    def forwarded(self, sink: str, events: Sequence[Event]) -> None:
+        """A sink has confirmed these."""
+        for name, count in Tally([event.type for event in events]).items():
+            self._forwarded.labels(sink, _label(name)).inc(count)
+
+    def retried(self, sink: str, events: int) -> None:
+        """A sink has given so many back."""
+        self._retries.labels(sink).inc(events)
+
+    def sent(self, sink: str, seconds: float, events: int) -> None:
+        """A sink has taken so long to decide on so many."""
+        self._send.observe((seconds,), sink, times=events)
+
+
+def _label(event_type: str) -> str:
+    return event_type if event_type in CELERYS_OWN else "other"
+
+
+class _StatusCollector(Collector):
+    """Gauges read from the status when they are asked for."""
+
+    def __init__(self, status: Status) -> None:
+        self._status = status
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        status = self._status
+        since = status.oldest_inflight_since
+        yield _gauge("inflight_messages", "Messages in hand, unconfirmed", status.inflight_messages)
+        yield _gauge("inflight_bytes", "Bytes in hand, unconfirmed", status.inflight_bytes)
+        yield _gauge(
+            "oldest_inflight_seconds",
+            "For how long the oldest message has been in hand",
+            0.0 if since is None else time.monotonic() - since,
+        )
+        yield _gauge("broker_connected", "1 if connected to the broker", status.broker_reason is None)
+        available = GaugeMetricFamily(P + "sink_available", "1 if the sink stores", labels=["sink"])
+        for name, reason in dict(status.sink_reasons).items():
+            available.add_metric([name], float(reason is None))
+        yield available
+        queues = GaugeMetricFamily(P + "queue_messages", "Messages ready in a queue, as last seen", labels=["queue"])
+        for name, messages in dict(status.queue_messages).items():
+            queues.add_metric([name], messages)
+        yield queues
+
+
+def _gauge(name: str, documentation: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(P + name, documentation, value=float(value))

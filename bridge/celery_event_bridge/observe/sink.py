@@ -1,0 +1,87 @@
+"""A sink that counts: what it was given, what became of it, how long that took, and whether it is there."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from celery_event_bridge.contract import Event, Outcome, Sink, SinkUnavailable, Verdict
+
+if TYPE_CHECKING:
+    from celery_event_bridge.observe.metrics import Metrics
+    from celery_event_bridge.observe.status import Status
+
+
+class ObservedSink:
+    """Passes everything on to `sink`."""
+
+    def __init__(self, sink: Sink, metrics: Metrics, status: Status) -> None:
+        self._sink = sink
+        self._metrics = metrics
+        self._status = status
+        self._handed: deque[tuple[float, int]] = deque()
+        """When, and how many, in the order of hand-over. Which verdict answers which is not followed one by one."""
+        self.name = sink.name
+        status.sink_reasons[self.name] = "not tried yet"
+        self._was_available = False
+
+    def open(self) -> None:
+        """Connect."""
+        self._ask(self._sink.open)
+
+    def send(self, events: Sequence[Event]) -> None:
+        """Hand over."""
+        self._handed.append((time.monotonic(), len(events)))
+        self._sink.send(events)
+
+    def verdicts(self, timeout: float) -> Sequence[Verdict]:
+        """Pass on and count."""
+        verdicts = self._sink.verdicts(timeout)
+        now = time.monotonic()
+        for verdict in verdicts:
+            self._metrics.sent(self.name, now - self._handed_at(len(verdict.events), now), len(verdict.events))
+            if verdict.outcome is Outcome.STORED:
+                self._metrics.forwarded(self.name, verdict.events)
+                self._set_available()
+            elif verdict.outcome is Outcome.RETRY:
+                self._metrics.retried(self.name, len(verdict.events))
+                self._status.sink_reasons[self.name] = verdict.reason or "it gave events back"
+        return verdicts
+
+    def available(self) -> None:
+        """Ask."""
+        self._ask(self._sink.available)
+
+    def close(self) -> None:
+        """Release."""
+        self._handed.clear()
+        self._sink.close()
+
+    def _ask(self, question: Callable[[], None]) -> None:
+        try:
+            question()
+        except SinkUnavailable as exc:
+            self._status.sink_reasons[self.name] = str(exc)
+            raise
+        self._set_available()
+
+    def _set_available(self) -> None:
+        if self._status.sink_reasons[self.name] is None:
+            return
+        self._status.sink_reasons[self.name] = None
+        if self._was_available:
+            self._metrics.reconnected(self.name)
+        self._was_available = True
+
+    def _handed_at(self, decided: int, now: float) -> float:
+        """When the oldest of the undecided was handed over; takes note that so many are decided."""
+        oldest = self._handed[0][0] if self._handed else now
+        while decided and self._handed:
+            at, count = self._handed.popleft()
+            if count > decided:
+                self._handed.appendleft((at, count - decided))
+                break
+            decided -= count
+        return oldest

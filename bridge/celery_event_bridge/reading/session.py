@@ -1,0 +1,248 @@
+"""The events of a stream one by one: duplicates dropped, types picked, outages waited out, what is committed counted.
+
+What the streams do differently, a `Reader` does.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+
+from celery_event_bridge.contract import Batch, Reader, Reading, Record, SinkUnavailable
+from celery_event_bridge.forward.retry import Backoff
+from celery_event_bridge.reading.duplicates import SeenIds
+from celery_event_bridge.reading.event import Clock, StoredEvent
+from celery_event_bridge.reading.uncommitted import Owed
+
+log = logging.getLogger("celery_event_bridge.reader")
+
+FIRST_BATCH, LARGEST_BATCH = 100, 1000
+"""Records to fetch at a time: more, as long as they are handled quickly and are not large."""
+BATCH_SECONDS = 1.0
+"""How long the handling of a batch may take before the next one is made smaller: a reader that is seen too rarely
+counts as dead."""
+BATCH_BYTES = 8 * 1024 * 1024
+PATIENCE = 0.5
+"""Seconds that one fetch waits, and so the time within which `stop` is noticed."""
+SWEEP_INTERVAL = 1.0
+"""Seconds between two commits of what was dropped only."""
+LONGEST_PAUSE = 5.0
+"""Seconds between two attempts in an outage, at most."""
+
+
+class Events:
+    """An iterator of events, from one thread; `stop` may be called from anywhere. A context manager that closes."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        reading: Reading,
+        wanted: Callable[[str], bool] = lambda _: True,
+        *,
+        give_up_after: float | None = None,
+        idle: Callable[[], None] | None = None,
+    ) -> None:
+        self._reader = reader
+        self._reading = reading
+        self._wanted = wanted
+        self._give_up_after = give_up_after
+        self.idle = idle
+        """Called whenever there is nothing to read."""
+        self._seen = SeenIds(reading.read_back) if reading.read_back > 0 else None
+        self._clock = Clock()
+        self._owed = Owed()
+        self._records: Sequence[Record] = ()
+        self._at = 0
+        self._first = 0
+        """The number of the first of `_records`."""
+        self._handed = -1
+        self._committed_until = -1
+        self._limit = FIRST_BATCH
+        self._fetched_at = self._lived_at = self._swept_at = time.monotonic()
+        self._stopping = threading.Event()
+        self._backoff = Backoff(LONGEST_PAUSE)
+        self._away_since: float | None = None
+        self._reason: str | None = None
+        self._closed = False
+        try:
+            self._opened = self._attempt(reader.open)
+        except SinkUnavailable:
+            reader.close()
+            raise
+
+    def __enter__(self) -> Events:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Events:
+        return self
+
+    def __next__(self) -> StoredEvent:
+        while True:
+            while self._at < len(self._records):
+                position = self._at
+                self._at += 1
+                record = self._records[position]
+                if self._seen is not None and record.problem is None and self._seen.is_duplicate(record):
+                    continue
+                if record.problem is not None or self._wanted(record.type):
+                    if not self._still_ours():
+                        break
+                    self._handed = self._first + position
+                    return StoredEvent(record, self._handed, self._clock)
+            if self._stopping.is_set() or self._closed:
+                raise StopIteration
+            if self._opened and self._reader.ended():
+                self._sweep(interval=0.0)
+                raise StopIteration
+            self._fetch()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` or `close` was called."""
+        return self._stopping.is_set()
+
+    @property
+    def reason(self) -> str | None:
+        """Why the stream is away, while it is."""
+        return None if self._away_since is None else self._reason
+
+    @property
+    def in_hand(self) -> int:
+        """How many records are fetched and not handed out."""
+        return len(self._records) - self._at
+
+    def commit(self, event: StoredEvent | int) -> bool:
+        """Say that this event and all handed out before it are handled: durable on return, and not handed out again.
+
+        An event that is kept no more may be given by its `number`.
+
+        What has gone to another reader meanwhile is passed over; returns whether there was none of it. Waits out an
+        outage. Raises ValueError without a group, SinkUnavailable as the iteration does and after `stop`.
+        """
+        if self._reading.group is None:
+            raise ValueError("commit: there is no position without a group: open_reader(..., group='name')")
+        number = event if isinstance(event, int) else event.number
+        return self._commit_until(min(number, self._handed))
+
+    def alive(self) -> bool:
+        """Give a sign of life while the handling of one event takes long; False if the rest of what is fetched is
+        another reader's by now.
+        """
+        return self._still_ours()
+
+    def stop(self) -> None:
+        """End the iteration before the next fetch. May be called from a signal handler or another thread."""
+        self._stopping.set()
+
+    def close(self) -> None:
+        """Release all; what is not committed goes to the group's next reader. Never raises."""
+        self._stopping.set()
+        if not self._closed:
+            self._closed = True
+            self._records = ()
+            self._reader.close()
+
+    def _fetch(self) -> None:
+        self._sweep()
+        now = time.monotonic()
+        self._adapt(now - self._fetched_at)
+        batch = Batch()
+
+        def fetch() -> None:
+            # One attempt: a stream that can be opened, and not read, is away all the same.
+            nonlocal batch
+            if not self._opened:
+                self._reader.open()
+            batch = self._reader.fetch(self._limit, PATIENCE)
+
+        self._opened = self._attempt(fetch)
+        self._fetched_at = self._lived_at = time.monotonic()
+        self._first += len(self._records)
+        self._records, self._at = batch.records, 0
+        if self._seen is not None:
+            for partition in batch.revoked:
+                self._seen.forget(partition)
+            for record in batch.seen:
+                self._seen.is_duplicate(record)
+        if self._reading.group is not None:
+            self._owed.add(self._first, batch.records)
+        if not batch.records and self.idle is not None:
+            self.idle()
+
+    def _adapt(self, seconds: float) -> None:
+        """More at a time while it is handled quickly, fewer if not, or if they are large."""
+        if self._records:
+            self._limit = min(LARGEST_BATCH, self._limit * 2) if seconds < BATCH_SECONDS else max(1, self._limit // 2)
+            size = sum(len(record.data) for record in self._records)
+            self._limit = max(1, min(self._limit, BATCH_BYTES * len(self._records) // (size + 1)))
+
+    def _still_ours(self) -> bool:
+        """Give a sign of life if it is time to; False where the rest of the batch is another reader's by now."""
+        now = time.monotonic()
+        if now - self._lived_at < self._reading.lease / 4 or self._reading.group is None:
+            return True
+        self._lived_at = now
+        ours = True
+
+        def live() -> None:
+            nonlocal ours
+            ours = self._reader.alive()
+
+        self._attempt(live)
+        if not ours:
+            self._at = len(self._records)
+        return ours
+
+    def _sweep(self, interval: float = SWEEP_INTERVAL) -> None:
+        """Commit what was dropped, a duplicate or of another type, once nothing that was handed out is before it."""
+        if self._reading.group is None or not self._owed or self._handed > self._committed_until:
+            return
+        if self._at >= len(self._records) and time.monotonic() - self._swept_at >= interval:
+            self._swept_at = time.monotonic()
+            self._commit_until(self._first + len(self._records) - 1)
+
+    def _commit_until(self, number: int) -> bool:
+        positions = self._owed.until(number)
+        clean = True
+
+        def commit() -> None:
+            nonlocal clean
+            clean = self._reader.commit(positions)
+
+        while positions and not self._attempt(commit):
+            if self._stopping.is_set():
+                raise SinkUnavailable(f"not committed, and stopped: {self._reason}")
+        self._owed.forget(number)
+        self._committed_until = max(self._committed_until, number)
+        if not clean:
+            self._lived_at = 0.0  # ask at once whether the rest of the batch is still ours
+        return clean
+
+    def _attempt(self, action: Callable[[], None]) -> bool:
+        """Whether it was possible; if not, after a pause. Raises SinkUnavailable where that has lasted too long."""
+        try:
+            action()
+        except SinkUnavailable as exc:
+            now = time.monotonic()
+            if self._away_since is None:
+                self._away_since = now
+            if self._give_up_after is not None and now - self._away_since >= self._give_up_after:
+                raise
+            if str(exc) != self._reason:
+                self._reason = str(exc)
+                log.warning("stream unavailable, trying again: %s", self._reason)
+            self._stopping.wait(self._backoff.failed())
+            return False
+        if self._away_since is not None:
+            log.info("stream available again after %.1f s", time.monotonic() - self._away_since)
+            self._away_since = self._reason = None
+            self._backoff.succeeded()
+        return True

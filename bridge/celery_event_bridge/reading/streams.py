@@ -1,0 +1,95 @@
+"""Which stream is meant: by a URL, or by the settings; with the settings of its sink in either case."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Hashable, Mapping, Set
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel
+
+from celery_event_bridge.config import plugins
+from celery_event_bridge.config.loading import SettingsError, load_stream, sink_prefix
+from celery_event_bridge.contract import ReaderPlugin, SinkPlugin
+from celery_event_bridge.contract.secrets import hide_in_url
+from celery_event_bridge.contract.values import words
+
+SINK = "BRIDGE_SINK"
+
+
+def find(
+    url: str | None, environ: Mapping[str, str] | None = None, options: Mapping[str, str] | None = None
+) -> tuple[ReaderPlugin, BaseModel]:
+    """The reader and its settings; `options`, by variable name, win over the environment. Raises SettingsError."""
+    environ = os.environ if environ is None else environ
+    try:
+        plugin = plugins.load_reader(_selected(environ, options or {}) if url is None else _scheme(url))
+    except plugins.SinkNotInstalled as exc:
+        raise SettingsError(str(exc)) from exc
+    if url is not None:
+        options = _with_url(plugin, url, environ, options)
+    return plugin, load_stream(plugin.sink, plugin.Settings, environ, options)
+
+
+def find_sink(
+    url: str, environ: Mapping[str, str] | None = None, options: Mapping[str, str] | None = None
+) -> tuple[ReaderPlugin, SinkPlugin, BaseModel]:
+    """The reader and the sink of the stream at `url`, and the sink's settings. Raises SettingsError."""
+    environ = os.environ if environ is None else environ
+    try:
+        reader = plugins.load_reader(_scheme(url))
+        sink = plugins.load(reader.sink)
+    except plugins.SinkNotInstalled as exc:
+        raise SettingsError(str(exc)) from exc
+    given = _with_url(reader, url, environ, options)
+    return reader, sink, load_stream(reader.sink, sink.Settings, environ, given)
+
+
+def identity(plugin: ReaderPlugin, settings: BaseModel) -> Set[Hashable]:
+    """What tells a stream from all others: two that have any of it in common are the same one, or share a part.
+
+    Asks the server, if the reader knows how to: an address has many spellings. Raises SinkUnavailable.
+    """
+    ask: Callable[[BaseModel], Set[Hashable]] | None = getattr(plugin, "identity", None)
+    return {(plugin.sink, settings.model_dump_json())} if ask is None else ask(settings)
+
+
+def _scheme(url: str) -> str:
+    """What is before the `://`. Raises SettingsError where the text is no URL."""
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError:  # whose text may repeat the password
+        raise SettingsError(f"{hide_in_url(url)}: not a URL: the host is wrong; an IPv6 address is [::1]") from None
+    if not scheme or "://" not in url:
+        raise SettingsError(
+            f"{hide_in_url(url)}: expected kafka://host:9092/topic, redis://host:6379/0 or sqlite:///events.db"
+        )
+    return scheme
+
+
+def _with_url(
+    plugin: ReaderPlugin, url: str, environ: Mapping[str, str], options: Mapping[str, str] | None
+) -> Mapping[str, str]:
+    """The options, and over them what the URL says."""
+    try:
+        fields = plugin.from_url(url, load_stream(plugin.sink, plugin.Settings, environ, options))
+    except ValueError as exc:
+        raise SettingsError(f"{hide_in_url(url)}: {exc}") from exc
+    prefix = sink_prefix(plugin.sink)
+    return {**(options or {}), **{prefix + field.upper(): text for field, text in fields.items()}}
+
+
+def _selected(environ: Mapping[str, str], options: Mapping[str, str]) -> str:
+    """The first of the selected sinks that can be read back."""
+    text = options.get(SINK) or environ.get(SINK)
+    if not text and (file := environ.get(f"{SINK}_FILE")):
+        try:
+            text = Path(file).read_text(encoding="utf-8").strip()
+        except OSError as exc:
+            raise SettingsError(f"{SINK}_FILE={file}: cannot read the file: {exc.strerror}") from exc
+    names = words(text) if text else ("sqlite",)
+    readable = [name for name in names if name != "stdout"]
+    if not readable:
+        raise SettingsError(f"{SINK}=stdout: nothing is kept there to be read back; give the URL of a stream")
+    return str(readable[0])

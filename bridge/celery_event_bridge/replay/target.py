@@ -1,0 +1,47 @@
+"""Stored events sent on: back to a broker, or into another sink. What the loop asks of where they go is here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from celery_event_bridge.contract import Event
+
+
+class Decided(msgspec.Struct, frozen=True, gc=False):
+    """What has become of one event that was handed over."""
+
+    number: int
+    """The one that it was handed over with."""
+    refused: str | None = None
+    """Why it never will be taken; None where it is confirmed."""
+
+
+class Target(Protocol):
+    """Where events go, in order. `put` and `wait` raise BrokerUnavailable or SinkUnavailable; then it is over."""
+
+    @property
+    def owed(self) -> int:
+        """How many are handed over and undecided."""
+
+    @property
+    def full(self) -> bool:
+        """Whether to wait before the next one."""
+
+    @property
+    def received(self) -> bool:
+        """Whether anybody has received anything: until then nothing counts as done."""
+
+    def put(self, number: int, event: Event) -> None:
+        """Hand one over. May return before anything is sent."""
+
+    def wait(self, timeout: float) -> None:
+        """Send what was handed over, and see what comes back, for up to `timeout` seconds; less if something does."""
+
+    def take(self) -> Sequence[Decided]:
+        """What was decided since the last call. Never raises, also after `put` or `wait` has."""
+
+    def close(self) -> None:
+        """Release everything. Never raises."""

@@ -1,0 +1,284 @@
+"""For tests of your own: a broker and a sink in memory, and what every sink has to hold.
+
+`FakeSource` keeps RabbitMQ's rules, `MemorySink` stores or fails as it is told, and a class derived from `SinkContract`
+tests a sink of yours with pytest.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from celery_event_bridge.contract import JSON, MSGPACK, Event, Outcome, Sink, SinkUnavailable, Verdict
+from celery_event_bridge.contract.broker import BrokerUnavailable, Message
+from celery_event_bridge.forward.decode import decode
+from celery_event_bridge.forward.ledger import Ack
+
+
+class FakeSource:
+    """A queue in memory with RabbitMQ's rules: what is not acknowledged when a channel closes is delivered again."""
+
+    def __init__(self) -> None:
+        self.depths: dict[str, int] = {}
+        self.queue: list[Message] = []
+        self.unacknowledged: dict[int, Message] = {}
+        self.acknowledged: list[Message] = []
+        self.acks: list[Ack] = []
+        self.calls: list[str] = []
+        self.fail: str | None = None
+        self._lane: Hashable = None
+        self._tags = itertools.count(1)
+
+    def publish(self, *bodies: bytes, content_type: str = JSON, headers: Mapping[str, object] | None = None) -> None:
+        for body in bodies:
+            self.queue.append(Message(None, 0, body, content_type, headers or {}, {}, "celeryev", "", False, False))
+
+    def open(self) -> None:
+        self._call("open")
+
+    def consume(self) -> None:
+        self._call("consume")
+        self._lane, self._tags = object(), itertools.count(1)
+
+    def poll(self, timeout: float) -> Sequence[Message]:
+        self._check()
+        if self._lane is None:
+            return []
+        taken, self.queue = self.queue, []
+        delivered = []
+        for message in taken:
+            tag = next(self._tags)
+            again = Message(
+                self._lane, tag, message.body, message.content_type, message.headers, {}, "celeryev", "", False, False
+            )
+            self.unacknowledged[tag] = again
+            delivered.append(again)
+        return delivered
+
+    def steer(self, held_bytes: int, largest: Callable[[], int]) -> None:
+        self._check()
+
+    def acknowledge(self, acks: Sequence[Ack]) -> None:
+        self._check()
+        for ack in acks:
+            assert ack.lane is self._lane, "acknowledged on a closed channel"
+            assert ack.tag in self.unacknowledged, "406: unknown delivery tag"
+            self.acks.append(ack)
+            for tag in sorted(self.unacknowledged):
+                if tag == ack.tag or (ack.multiple and tag < ack.tag):
+                    self.acknowledged.append(self.unacknowledged.pop(tag))
+
+    def let_go(self) -> None:
+        self._call("let_go")
+        self._close_channel()
+
+    def cancel(self) -> None:
+        self._call("cancel")
+
+    def close(self) -> None:
+        self._call("close")
+        self._close_channel()
+
+    def drop(self) -> None:
+        self.calls.append("drop")
+        self._close_channel()
+
+    def _call(self, name: str) -> None:
+        self.calls.append(name)
+        self._check()
+
+    def _check(self) -> None:
+        if self.fail is not None:
+            reason, self.fail = self.fail, None
+            raise BrokerUnavailable(reason)
+
+    def _close_channel(self) -> None:
+        self.queue = [*self.unacknowledged.values(), *self.queue]
+        self.unacknowledged.clear()
+        self._lane = None
+
+
+class MemorySink:
+    """Keeps what it is given. With `at_once` off, the test decides what becomes of what was handed over."""
+
+    name = "memory"
+
+    def __init__(self, *, at_once: bool = True) -> None:
+        self.undecided: list[Event] = []
+        self.stored: list[Event] = []
+        self.sends: list[list[Event]] = []
+        self.away: str | None = None
+        self.at_once = at_once
+        self._verdicts: list[Verdict] = []
+
+    def open(self) -> None:
+        self.available()
+
+    def available(self) -> None:
+        if self.away is not None:
+            raise SinkUnavailable(self.away)
+
+    def send(self, events: Sequence[Event]) -> None:
+        assert events, "nothing to send"
+        assert not {*events} & {*self.undecided}, "handed over again before its verdict"
+        self.sends.append(list(events))
+        self.undecided.extend(events)
+        if self.at_once:
+            self.decide(Outcome.STORED)
+
+    def decide(self, outcome: Outcome, count: int | None = None, *, reason: str = "because") -> None:
+        """Decide the first `count` of what is undecided, or all."""
+        chosen, self.undecided = self.undecided[:count], self.undecided[len(self.undecided[:count]) :]
+        if outcome is Outcome.STORED:
+            self.stored += chosen
+        if chosen:
+            self._verdicts.append(Verdict(outcome, chosen, reason))
+
+    def verdicts(self, timeout: float) -> Sequence[Verdict]:
+        verdicts, self._verdicts = self._verdicts, []
+        return verdicts
+
+    def close(self) -> None:
+        self.undecided.clear()
+
+
+def sample_events(count: int, *, size: int = 100) -> list[Event]:
+    """So many events that differ, with a task's uuid, without, with and without a time, in JSON and in msgpack."""
+    bodies = []
+    for number in range(count):
+        event_type = "task-started" if number % 3 else "worker-heartbeat"
+        fields: dict[str, object] = {"type": event_type, "hostname": "w@é", "clock": number}
+        if number % 3:
+            fields["uuid"] = f"{number:032x}"
+        if number % 5:
+            fields["timestamp"] = 1.7e9 + number
+        fields["filler"] = "x" * size
+        packed = number % 4 == 3
+        bodies.append((msgspec.msgpack.encode(fields), MSGPACK) if packed else (msgspec.json.encode(fields), JSON))
+    return [event for body, content_type in bodies for event in decode(body, content_type, {}).events]
+
+
+class SinkContract:
+    """What every sink has to hold.
+
+    Derive from it, and say how to make the sink and how to read back what it stored::
+
+    class TestMine(SinkContract):
+        @pytest.fixture
+        def make_sink(self, server): return lambda: MySink(MySettings(url=server.url))
+
+        def stored(self, sink): return [(id, type, source, subject, key, time, data, content_type), ...]
+    """
+
+    DEADLINE = 20.0
+    """Seconds within which each verdict has to come."""
+    keeps_key = True
+    """Whether the key can be read back."""
+    keeps_time = True
+    """Whether the time can be read back to the microsecond; else `stored` gives None for it."""
+
+    def stored(self, sink: Any) -> list[tuple[Any, ...]]:
+        """What a reader that uses nothing of the sink's finds, in order."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how to read back")
+
+    def test_stored_means_that_a_reader_finds_it(self, make_sink: Callable[[], Sink]) -> None:
+        """Each event is there once, byte for byte, with its envelope, in order."""
+        events = sample_events(300)
+        sink = make_sink()
+        sink.open()
+        assert {Outcome.STORED} == {verdict.outcome for verdict in deliver(sink, events, self.DEADLINE)}
+        expected = [
+            (
+                *(e.id, e.type, e.source, e.subject, e.key if self.keeps_key else None),
+                *(e.time if self.keeps_time else None, e.data, e.content_type),
+            )
+            for e in events
+        ]
+        assert expected == self.stored(sink)
+        sink.close()
+
+    def test_each_event_has_one_verdict(self, make_sink: Callable[[], Sink]) -> None:
+        """Whatever the sizes of what is handed over, every event comes back exactly once."""
+        events = sample_events(1000)
+        sink = make_sink()
+        sink.open()
+        for first, last in ((0, 1), (1, 10), (10, 600), (600, 1000)):
+            sink.send(events[first:last])
+        decided = [event for verdict in await_verdicts(sink, len(events), self.DEADLINE) for event in verdict.events]
+        assert sorted(map(id, events)) == sorted(map(id, decided))
+        assert [] == list(sink.verdicts(0.0))
+        sink.close()
+
+    def test_what_was_stored_outlives_the_sink(self, make_sink: Callable[[], Sink]) -> None:
+        """A second sink adds to what a first one stored."""
+        events = sample_events(20)
+        for share in (events[:10], events[10:]):
+            sink = make_sink()
+            sink.open()
+            deliver(sink, share, self.DEADLINE)
+            sink.close()
+        sink = make_sink()
+        assert [event.data for event in events] == [row[6] for row in self.stored(sink)]
+
+    def test_it_says_when_it_is_available(self, make_sink: Callable[[], Sink]) -> None:
+        """Asking stores nothing, and may be done again and again."""
+        sink = make_sink()
+        sink.open()
+        for _ in range(3):
+            await_available(sink, self.DEADLINE)
+        assert [] == self.stored(sink)
+        sink.close()
+
+    def test_close_may_be_called_at_any_time(self, make_sink: Callable[[], Sink]) -> None:
+        """Never opened, with events in hand, or twice: it does not raise, and the sink can be opened again."""
+        sink = make_sink()
+        sink.close()
+        sink.open()
+        sink.send(sample_events(5))
+        sink.close()
+        sink.close()
+        sink.open()
+        await_available(sink, self.DEADLINE)
+        sink.close()
+
+    def test_nothing_owed_is_no_wait(self, make_sink: Callable[[], Sink]) -> None:
+        """With nothing in hand there are no verdicts, and asking for them does not block."""
+        sink = make_sink()
+        sink.open()
+        assert [] == list(sink.verdicts(0.0))
+        sink.close()
+
+
+def await_available(sink: Sink, deadline: float) -> None:
+    """Ask until it would take events, as a bridge does; raises its SinkUnavailable after `deadline` seconds."""
+    until = time.monotonic() + deadline
+    while True:
+        try:
+            return sink.available()
+        except SinkUnavailable:
+            if time.monotonic() > until:
+                raise
+        time.sleep(0.05)
+
+
+def deliver(sink: Sink, events: Sequence[Event], deadline: float) -> list[Verdict]:
+    """Hand over the events and wait until all are decided."""
+    sink.send(events)
+    return await_verdicts(sink, len(events), deadline)
+
+
+def await_verdicts(sink: Sink, count: int, deadline: float) -> list[Verdict]:
+    """Verdicts on `count` events; fails if they do not come within `deadline` seconds."""
+    until = time.monotonic() + deadline
+    verdicts: list[Verdict] = []
+    decided = 0
+    while decided < count:
+        assert time.monotonic() < until, f"{decided} of {count} events decided after {deadline} s"
+        arrived = sink.verdicts(0.05)
+        verdicts += arrived
+        decided += sum(len(verdict.events) for verdict in arrived)
+    return verdicts

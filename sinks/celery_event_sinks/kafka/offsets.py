@@ -1,0 +1,78 @@
+"""Where to begin in each partition, and where it ends: what a consumer asks Kafka before it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from celery_event_bridge.contract import SinkUnavailable
+
+ANSWER = 3.0
+"""Seconds for one question."""
+
+
+class Places:
+    """Asks on behalf of one consumer. Each method raises SinkUnavailable."""
+
+    def __init__(self, consumer: Consumer, since: str | int) -> None:
+        self._consumer = consumer
+        self._since = since
+
+    def partitions(self, topics: Sequence[str]) -> list[tuple[str, int]]:
+        """All that these topics have. It is enough if one of several is there."""
+        found, missing = [], ""
+        for topic in topics:
+            try:
+                known = self._consumer.list_topics(topic, timeout=ANSWER).topics[topic]
+            except KafkaException as exc:
+                raise SinkUnavailable(reason(exc.args[0])) from exc
+            if known.error is not None:
+                missing = f"topic {topic!r}: {reason(known.error)}"
+            found += [(topic, number) for number in sorted(known.partitions)]
+        if not found:
+            raise SinkUnavailable(missing or f"topics {', '.join(topics)}: no partitions")
+        return found
+
+    def committed(self, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """The group's position, where it has one."""
+        asked = [TopicPartition(*one) for one in partitions]
+        try:
+            answers = self._consumer.committed(asked, timeout=ANSWER) if asked else []
+        except KafkaException as exc:
+            raise SinkUnavailable(f"cannot ask for the group's position: {reason(exc.args[0])}") from exc
+        return {(one.topic, one.partition): one.offset for one in answers if one.offset >= 0}
+
+    def beginning(self, partition: tuple[str, int]) -> int:
+        """Where to begin without a position."""
+        first, last = self.bounds(partition)
+        if self._since == "earliest":
+            return first
+        if self._since == "latest":
+            return last
+        # Rounded up: what was stored before is not asked for.
+        asked = TopicPartition(*partition, -(-int(self._since) // 1000))
+        try:
+            (found,) = self._consumer.offsets_for_times([asked], timeout=ANSWER)
+        except KafkaException as exc:
+            raise SinkUnavailable(reason(exc.args[0])) from exc
+        return found.offset if found.offset >= 0 else last
+
+    def bounds(self, partition: tuple[str, int]) -> tuple[int, int]:
+        """The first offset that is there, and the one after the last."""
+        try:
+            bounds = self._consumer.get_watermark_offsets(TopicPartition(*partition), timeout=ANSWER)
+        except KafkaException as exc:
+            raise SinkUnavailable(reason(exc.args[0])) from exc
+        if bounds is None:
+            raise SinkUnavailable(f"topic {partition[0]!r}: Kafka does not say where partition {partition[1]} begins")
+        first, last = bounds
+        return int(first), int(last)
+
+
+def reason(error: KafkaError) -> str:
+    """One line about an error of Kafka's."""
+    text = f"{error.name()}: {error.str()}"
+    if error.code() in (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):
+        text += ": is Kafka there, and the address right?"
+    return text

@@ -1,0 +1,248 @@
+"""Reads Kafka topics back: all partitions for oneself, or those that a consumer group assigns.
+
+The group's protocol is the cooperative one: who keeps a partition in a rebalance reads on.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Hashable, Mapping, Sequence, Set
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from celery_event_bridge.contract import Batch, Reading, Record, SinkUnavailable
+from celery_event_sinks.kafka.assignment import Assignment
+from celery_event_sinks.kafka.offsets import reason
+from celery_event_sinks.kafka.settings import PROMISED, KafkaSettings
+from celery_event_sinks.kafka.stored import record
+from celery_event_sinks.kafka.topics import Topics
+
+OF_PRODUCERS = frozenset({*PROMISED, "linger.ms"})
+"""What the sink sets and a consumer has no use for."""
+SHORTEST_SESSION = 6.0
+"""Seconds; a broker with its own settings refuses less."""
+LOOK = 1.0
+"""Seconds that a look whether Kafka is back may take."""
+SETTLING = 5.0
+"""Seconds that a commit waits for a rebalance to be over."""
+REBALANCING = frozenset({KafkaError.REBALANCE_IN_PROGRESS, KafkaError.ILLEGAL_GENERATION})
+NO_MEMBER = frozenset({KafkaError.UNKNOWN_MEMBER_ID, KafkaError.FENCED_INSTANCE_ID})
+HARMLESS = frozenset({KafkaError._PARTITION_EOF, KafkaError._MAX_POLL_EXCEEDED})
+"""What is told among the messages and is no outage: an end, and a group that we shall join again."""
+DENIED = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED})
+"""Told once, and so until something can be read."""
+AWAY = frozenset(
+    {KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError._RESOLVE, KafkaError._FATAL}
+)
+
+
+class KafkaReader:
+    """The topics that the settings name."""
+
+    sink: ClassVar[str] = "kafka"
+    Settings = KafkaSettings
+
+    def __init__(self, settings: KafkaSettings, reading: Reading) -> None:
+        self._settings = settings
+        self._reading = reading
+        topics = list(dict.fromkeys(settings.topics.values()))
+        self._assignment = Assignment(topics, reading, self._committed)
+        self._consumer: Consumer | None = None
+        self._lost = False
+        """Whether the group counts us out; it takes us in again with the next assignment."""
+        self._trouble: str | None = None
+        self._denied = False
+
+    @staticmethod
+    def from_url(url: str, settings: KafkaSettings) -> Mapping[str, str]:
+        """`kafka://host:9092,host2:9092/topic`; without a topic, that of the settings."""
+        parts = urlsplit(url)
+        topic = parts.path.removeprefix("/")
+        if "@" in parts.netloc:
+            raise ValueError("user and password are settings: BRIDGE_KAFKA_SASL_USERNAME, BRIDGE_KAFKA_SASL_PASSWORD")
+        if not parts.netloc or "/" in topic or parts.query or parts.fragment:
+            raise ValueError("expected kafka://host:9092,host2:9092/topic")
+        return {"bootstrap_servers": parts.netloc, "topic": topic or settings.topic}
+
+    @staticmethod
+    def identity(settings: KafkaSettings) -> Set[Hashable]:
+        """The cluster's id and the topics. Raises SinkUnavailable."""
+        topics = Topics(settings)
+        return {("kafka", topics.cluster(), name) for name in settings.topics.values()}
+
+    def open(self) -> None:
+        """Make the consumer, which connects by itself; without a group, find out where to begin."""
+        if self._consumer is not None:
+            return
+        try:
+            consumer = Consumer(self._properties(), logger=logging.getLogger("librdkafka"))
+        except KafkaException as exc:  # a file of a certificate that is gone, say
+            raise SinkUnavailable(exc.args[0].str()) from exc
+        self._consumer = consumer
+        try:
+            if self._reading.group is not None:
+                self._assignment.subscribe(consumer)
+            else:
+                self._assignment.assign_all(consumer)
+        except SinkUnavailable:
+            self._discard()
+            raise
+
+    def fetch(self, limit: int, timeout: float) -> Batch:
+        """What librdkafka has fetched ahead; else it waits for the next one."""
+        self.open()
+        consumer, assignment = self._consumer, self._assignment
+        assert consumer is not None
+        if self._reading.group is None:
+            assignment.assign_all(consumer)
+        messages = self._consumed(consumer, limit, timeout)
+        if assignment.failed is not None:
+            failed, assignment.failed = assignment.failed, None
+            self._discard()
+            raise failed
+        records, seen = self._sorted(messages)
+        if records or seen:
+            self._trouble, self._denied = None, False
+        elif self._trouble is not None:
+            trouble = self._trouble
+            if not self._denied and self._answers(consumer):
+                self._trouble = None
+            raise SinkUnavailable(trouble)
+        if assignment.owned:
+            self._lost = False
+        return Batch(records, seen, assignment.take_revoked())
+
+    def ended(self) -> bool:
+        """Whether all is fetched that was there when it was assigned."""
+        return self._reading.ends and self._assignment.ended()
+
+    def alive(self) -> bool:
+        """Librdkafka gives the signs of life; False where the group did not get them."""
+        return not self._lost
+
+    def commit(self, positions: Mapping[Hashable, Sequence[Any]]) -> bool:
+        """Move the group's position in the partitions that are assigned still."""
+        offsets = [
+            TopicPartition(*partition, positions[owned.key][-1] + 1)
+            for partition, owned in self._assignment.owned.items()
+            if owned.key in positions
+        ]
+        if self._consumer is None or not offsets or self._lost:
+            return False
+        return self._committed(self._consumer, offsets) and len(offsets) == len(positions)
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._discard()
+
+    def _consumed(self, consumer: Consumer, limit: int, timeout: float) -> Sequence[Any]:
+        try:
+            # `consume` waits until it has so many: so first what there is, then for one.
+            messages = consumer.consume(limit, 0)
+            if not messages and not self.ended():
+                messages = consumer.consume(1, timeout)
+                messages += consumer.consume(limit - 1, 0) if messages and limit > 1 else []
+        except KafkaException as exc:
+            self._discard()
+            raise SinkUnavailable(reason(exc.args[0])) from exc
+        return messages
+
+    def _committed(self, consumer: Consumer, offsets: list[TopicPartition]) -> bool:
+        """Whether the group took it. Raises SinkUnavailable where nobody can tell."""
+        deadline = time.monotonic() + SETTLING
+        while True:
+            try:
+                answers = consumer.commit(offsets=offsets, asynchronous=False) or []
+                error = next((one.error for one in answers if one.error is not None), None)
+            except KafkaException as exc:
+                error = exc.args[0]
+            if error is None:
+                return True
+            if error.code() in NO_MEMBER:
+                self._lost = True
+                return False
+            if error.code() not in REBALANCING:
+                raise SinkUnavailable(f"cannot commit: {reason(error)}")
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.05)
+
+    def _sorted(self, messages: Sequence[Any]) -> tuple[list[Record], list[Record]]:
+        """Those to hand out, and those that were read back."""
+        records: list[Record] = []
+        seen: list[Record] = []
+        owned_by, following = self._assignment.owned, self._assignment.next
+        for message in messages:
+            error = message.error()
+            partition, offset = (message.topic(), message.partition()), message.offset()
+            owned = owned_by.get(partition)
+            if error is not None:
+                self._note(error)
+                if owned is not None and owned.end is not None and error.code() == KafkaError._PARTITION_EOF:
+                    owned.ended = owned.ended or offset >= owned.end  # what was last there may be gone
+                    self._trouble, self._denied = None, False
+                continue
+            if owned is None:
+                continue  # revoked while it was on its way
+            if owned.end is not None and offset + 1 >= owned.end:
+                owned.ended = True
+                if offset >= owned.end:
+                    continue
+            (records if offset >= owned.begin else seen).append(record(owned.key, message))
+            following[partition] = offset + 1
+        return records, seen
+
+    def _answers(self, consumer: Consumer) -> bool:
+        """Whether the trouble may be over: that nothing comes says nothing."""
+        try:
+            consumer.list_topics(next(iter(self._settings.topics.values())), timeout=LOOK)
+        except KafkaException:
+            return False
+        return True
+
+    def _note(self, error: KafkaError) -> None:
+        if error.code() not in HARMLESS:
+            self._trouble = reason(error)
+            self._denied = error.code() in DENIED
+
+    def _hear(self, error: KafkaError) -> None:
+        if error.fatal() or error.code() in AWAY:
+            self._trouble = reason(error)
+
+    def _discard(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        self._assignment.give_up([*self._assignment.owned])
+        if consumer is not None:
+            try:
+                consumer.close()
+            except (KafkaException, RuntimeError):
+                pass
+
+    def _properties(self) -> dict[str, Any]:
+        given = {name: text for name, text in self._settings.properties().items() if name not in OF_PRODUCERS}
+        session = round(max(SHORTEST_SESSION, self._reading.lease) * 1000)
+        defaults = {
+            "session.timeout.ms": session,
+            "heartbeat.interval.ms": min(3000, session // 3),
+            "max.poll.interval.ms": max(300_000, session),
+            "queued.max.messages.kbytes": 4 * 1024,
+            # A full queue is looked at again by this; by default after a second, in which it would run dry.
+            "fetch.queue.backoff.ms": 20,
+            "log_level": 2,  # the reader itself tells of an outage
+        }
+        promised = {
+            # Without a group it is a name only: nothing is committed by it.
+            "group.id": self._reading.group or f"celery-event-bridge-{uuid.uuid4().hex}",
+            "group.protocol": "classic",
+            "partition.assignment.strategy": "cooperative-sticky",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "earliest",
+            "enable.partition.eof": self._reading.ends,
+            "error_cb": self._hear,
+        }
+        return defaults | given | promised

@@ -1,0 +1,140 @@
+"""`BRIDGE_KAFKA_*`: four settings of ours, and every property of librdkafka's that keeps the promise."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
+
+from confluent_kafka import KafkaException, Producer
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from celery_event_bridge.contract.secrets import is_secret
+from celery_event_bridge.contract.values import duration_or_never, in_a_lifetime
+
+PROMISED = {
+    "acks": "all",
+    "enable.idempotence": "true",
+    "partitioner": "murmur2_random",
+    # Never: an outage has no end that librdkafka may set, and its five minutes would drop what is in hand.
+    "message.timeout.ms": "0",
+}
+"""What no setting changes."""
+ALIASES = {"request.required.acks": "acks", "delivery.timeout.ms": "message.timeout.ms"}
+ACCEPTED = {"acks": {"all", "-1"}}
+"""Other ways to say what is promised."""
+REFUSED = {
+    "bootstrap.servers": "it is said twice",
+    "metadata.broker.list": "use BRIDGE_KAFKA_BOOTSTRAP_SERVERS",
+    "delivery.report.only.error": "without the report of its delivery no event would ever be acknowledged",
+    "transactional.id": "the bridge uses no transactions; each event's id tells duplicates",
+    "test.mock.num.brokers": "what a mock broker stores is gone with the process",
+}
+DEFAULTS = {
+    "client.id": "celery-event-bridge",
+    # An event on its own leaves at once; batches arise from load.
+    "linger.ms": "0",
+    # librdkafka's own 5 makes as many small requests of what comes meanwhile, and a request is what costs Kafka.
+    "max.in.flight.requests.per.connection": "2",
+    # librdkafka's own 1 MB would refuse what the topic may well take: the broker decides.
+    "message.max.bytes": str(64 * 2**20),
+    # The topic is made by us, with the settings' partitions, and not by whoever asks for it first.
+    "allow.auto.create.topics": "false",
+    # librdkafka's own 10 s would keep forwarding away after a broker is back.
+    "reconnect.backoff.max.ms": "1000",
+    "socket.connection.setup.timeout.ms": "5000",
+    # librdkafka's own 60 s are how long a request whose answer is lost would hold up all behind it. What was written
+    # and is sent again after that is told apart by its sequence number, so that it costs no duplicate.
+    "socket.timeout.ms": "10000",
+}
+"""What is set unless a setting says otherwise."""
+
+
+def _duration(text: str | None) -> str | None:
+    in_a_lifetime(duration_or_never(text))
+    return text
+
+
+class KafkaSettings(BaseModel):
+    """`BRIDGE_KAFKA_*`."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    ending_in_file: ClassVar = frozenset(
+        f"sasl_oauthbearer_assertion_{name}_file" for name in ("private_key", "jwt_template")
+    ) | {"sasl_oauthbearer_assertion_file"}
+    """Properties of librdkafka's that are a path themselves, and not a variable whose value is read from a file."""
+
+    bootstrap_servers: str = Field("localhost:9092", min_length=1, description="host:port of some brokers")
+    topic: str = Field(
+        "celery-events", pattern=r"^([\w.-]|\{group\})+$", description="name of the topic; {group}: task, worker, other"
+    )
+    partitions: int | None = Field(None, ge=1, description="of a topic that does not exist yet")
+    replication_factor: int | None = Field(None, ge=1, le=32767, description="of a topic that does not exist yet")
+    retention: Annotated[str | None, AfterValidator(_duration)] = Field(
+        None, description="of a topic that does not exist yet: 7d, or never"
+    )
+
+    @property
+    def topics(self) -> Mapping[str, str]:
+        """The topic of each group of event types."""
+        return {group: self.topic.replace("{group}", group) for group in ("task", "worker", "other")}
+
+    def retention_ms(self) -> int | None:
+        """As a topic's configuration has it: -1 for never; None leaves it to the broker."""
+        if self.retention is None:
+            return None
+        seconds = duration_or_never(self.retention)
+        return -1 if seconds is None else round(seconds * 1000)
+
+    def properties(self) -> dict[str, str]:
+        """What librdkafka is configured with."""
+        own = {name.replace("_", "."): str(text) for name, text in (self.model_extra or {}).items()}
+        return DEFAULTS | own | PROMISED | {"bootstrap.servers": self.bootstrap_servers}
+
+    @model_validator(mode="after")
+    def _properties_that_keep_the_promise(self) -> KafkaSettings:
+        for name, text in (self.model_extra or {}).items():
+            given = name.replace("_", ".")
+            wanted = ALIASES.get(given, given)
+            if given in REFUSED or given.startswith("test.mock."):
+                raise ValueError(_line(name, text, f"not possible: {REFUSED.get(given, 'it is for tests')}"))
+            promised = PROMISED.get(wanted)
+            if promised is not None and text.lower() not in ACCEPTED.get(wanted, {promised}):
+                raise ValueError(_line(name, text, f"would break the promise; {wanted} is {promised}"))
+        try:
+            Producer({"log_level": 0, **self.properties(), "bootstrap.servers": ""})  # connects to nothing
+        except KafkaException as exc:
+            raise ValueError(self._explain(str(exc.args[0].str()))) from None
+        return self
+
+    def _explain(self, text: str) -> str:
+        """One line about what librdkafka would not take, by the name of the variable."""
+        own: dict[str, str] = self.model_extra or {}
+        named = [name for name in own if name.replace("_", ".") in text]
+        # It calls some by another name than was given.
+        name = next(iter(named or filter(self._is_refused, own)), None)
+        if "GSSAPI" in text:
+            return (
+                "BRIDGE_KAFKA_SASL_MECHANISM: set it to PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER; "
+                "GSSAPI, librdkafka's default, is not built in"
+            )
+        if name is None:
+            return f"BRIDGE_KAFKA_*: {text}"
+        value = own[name]
+        if "No such configuration property" in text:
+            near = difflib.get_close_matches(name, type(self).model_fields, n=1, cutoff=0.75)
+            hint = f"did you mean BRIDGE_KAFKA_{near[0].upper()}?" if near else "see docs/how-to/kafka.md"
+            return _line(name, value, f"neither a setting nor a property of librdkafka's, {hint}")
+        return _line(name, value, text.replace(value, "**") if is_secret(name) else text)
+
+    def _is_refused(self, name: str) -> bool:
+        try:
+            Producer({"log_level": 0, name.replace("_", "."): (self.model_extra or {})[name]})
+        except KafkaException as exc:
+            return "Failed to create" not in exc.args[0].str()
+        return False
+
+
+def _line(name: str, text: str, message: str) -> str:
+    shown = "**" if is_secret(name) else text
+    return f"BRIDGE_KAFKA_{name.upper()}={shown}: {message}"

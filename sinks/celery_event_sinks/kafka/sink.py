@@ -1,0 +1,236 @@
+"""Kafka: an idempotent producer, acks=all, and each event's own delivery report is its verdict."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from functools import partial
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from celery_event_bridge.contract import Event, Outcome, SinkUnavailable, Verdict
+from celery_event_sinks.kafka.records import Records
+from celery_event_sinks.kafka.settings import KafkaSettings
+from celery_event_sinks.kafka.topics import Topics, no_answer
+
+PURGE_TIMEOUT = 3.0
+"""Seconds for the reports on what is thrown out of librdkafka's queues; it takes milliseconds."""
+PERMANENT = frozenset(
+    {
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.RECORD_LIST_TOO_LARGE,
+        KafkaError.INVALID_MSG,
+        KafkaError.INVALID_MSG_SIZE,
+        KafkaError.INVALID_RECORD,
+        KafkaError.INVALID_TIMESTAMP,
+    }
+)
+"""Kafka will say the same again. It says so of a whole batch: see `_alone`."""
+PURGED = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
+CAUSES = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError._RESOLVE})
+"""What keeps every broker away, where it is more than that nobody listens."""
+_AFTER = re.compile(r" \(after \d+ms[^)]*\)")
+
+
+class KafkaSink:
+    """Events as CloudEvents 1.0, in binary mode, into one topic or one for each group."""
+
+    name = "kafka"
+    Settings = KafkaSettings
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._topic = settings.topics
+        self._records = Records()
+        self._topics = Topics(settings)
+        self._producer: Producer | None = None
+        self._unsent: deque[Event] = deque()
+        """Taken over, and not handed to librdkafka yet: its queue was full."""
+        self._suspects: deque[Event] = deque()
+        """To be sent alone, since the batch in which they went was refused as a whole."""
+        self._alone: Event | None = None
+        self._purged_for = ""
+        self._stored: list[Event] = []
+        self._undone: dict[tuple[Outcome, str], list[Event]] = {}
+        self._fatal: str | None = None
+        self._trouble: str | None = None
+        """Why no broker answers, as librdkafka says it of its own accord."""
+        self._cause: str | None = None
+
+    def open(self) -> None:
+        """Make the producer; it connects by itself."""
+        if self._producer is not None:
+            return
+        self._fatal = self._trouble = self._cause = None
+        properties = {**self._settings.properties(), "error_cb": self._hear}
+        try:
+            self._producer = Producer(properties, logger=logging.getLogger("librdkafka"))
+        except KafkaException as exc:  # a file of a certificate that is gone, say
+            raise SinkUnavailable(exc.args[0].str()) from exc
+
+    def available(self) -> None:
+        """Whether Kafka would take an event now: each topic is there, with a leader and enough replicas everywhere."""
+        self.open()
+        assert self._producer is not None
+        reason = "given back after an outage"
+        try:
+            self._topics.check()
+        except SinkUnavailable as exc:
+            self._poll(self._producer, 0)
+            reason = self._cause or str(exc)
+            raise SinkUnavailable(reason) from exc
+        finally:
+            self._poll(self._producer, 0)
+            self._trouble = None
+            if len(self._producer) or self._fatal is not None:
+                # What librdkafka still holds is the broker's again: it must not be sent when Kafka is back.
+                self._renew(reason)
+
+    def send(self, events: Sequence[Event]) -> None:
+        """Hand over to librdkafka as many as its queue takes."""
+        self._unsent.extend(events)
+        self._produce()
+
+    def verdicts(self, timeout: float) -> Sequence[Verdict]:
+        """What the delivery reports have decided since."""
+        if self._producer is not None:
+            self._poll(self._producer, timeout)
+            if self._fatal is not None:
+                self._renew(self._fatal)
+            else:
+                self._produce()
+        stored, self._stored = self._stored, []
+        undone, self._undone = self._undone, {}
+        verdicts = [Verdict(outcome, events, reason) for (outcome, reason), events in undone.items()]
+        if stored:
+            verdicts.append(Verdict(Outcome.STORED, stored))
+            self._trouble = self._cause = None
+        elif self._trouble is not None:
+            # On no event, as librdkafka goes on trying; but the relay learns of the outage, and why it is one.
+            verdicts.append(Verdict(Outcome.RETRY, (), self._trouble))
+            self._trouble = None
+        return verdicts
+
+    def advice(self) -> Sequence[str]:
+        """What the topics' settings may lose."""
+        return self._topics.advice()
+
+    def kept_for(self) -> float | None:
+        """Seconds after its own time for which every event is kept; None: for ever, or nobody says."""
+        return self._topics.kept_for()
+
+    def close(self) -> None:
+        """Throw out what is undecided and disconnect."""
+        self._discard()
+        self._unsent.clear()
+        self._suspects.clear()
+        self._stored, self._undone = [], {}
+
+    def _produce(self) -> None:
+        if self._suspects or self._alone is not None:
+            if self._alone is None and not len(self._producer or ()):
+                # Known as the one that is alone before it is handed over: it may be decided on at once.
+                self._alone = self._suspects.popleft()
+                if not self._hand_over((self._alone,)):
+                    self._suspects.appendleft(self._alone)
+                    self._alone = None
+            return
+        if self._unsent:
+            taken = self._hand_over(self._unsent)
+            for _ in range(taken):
+                self._unsent.popleft()
+
+    def _hand_over(self, events: Iterable[Event]) -> int:
+        """How many of them librdkafka has taken, or has decided on; not all, if its queue is full."""
+        producer, records, topics, other = self._producer, self._records, self._topic, self._topic["other"]
+        records.recorded_now()
+        taken = 0
+        for event in events:
+            if producer is None:
+                self._give_back(event, "not open")
+            else:
+                try:
+                    producer.produce(
+                        topics.get(event.type.partition("-")[0], other),
+                        event.data,
+                        event.key,
+                        on_delivery=partial(self._delivered, event),
+                        timestamp=records.timestamp(event),
+                        headers=records.headers(event),
+                    )
+                except BufferError:
+                    break
+                except KafkaException as exc:
+                    self._delivered(event, exc.args[0], None)
+            taken += 1
+        return taken
+
+    def _poll(self, producer: Producer, timeout: float) -> None:
+        """Serve what librdkafka has to tell, for up to so many seconds."""
+        try:
+            producer.poll(timeout)
+        except KafkaException as exc:
+            # So the client tells of a fatal error: not by the callback for errors.
+            self._fatal = _reason(exc.args[0])
+
+    # Called by librdkafka, within `poll` ---------------------------------------------------------------------------
+
+    def _delivered(self, event: Event, error: KafkaError | None, _message: Message | None) -> None:
+        alone = event is self._alone
+        if alone:
+            self._alone = None
+        if error is None:
+            self._stored.append(event)
+        elif error.code() in PERMANENT:
+            if alone:
+                self._undone.setdefault((Outcome.REFUSED, _reason(error)), []).append(event)
+            else:
+                self._suspects.append(event)
+        elif error.code() in PURGED:
+            self._give_back(event, self._purged_for)
+        else:
+            if error.fatal():
+                self._fatal = _reason(error)
+            self._give_back(event, _reason(error))
+
+    def _hear(self, error: KafkaError) -> None:
+        if error.fatal() or error.code() == KafkaError._FATAL:
+            self._fatal = _reason(error)
+        elif error.code() in CAUSES:
+            self._cause = _reason(error)
+        elif error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self._trouble = self._cause or no_answer(self._settings)
+
+    # After a failure ----------------------------------------------------------------------------------------------
+
+    def _give_back(self, event: Event, reason: str) -> None:
+        self._undone.setdefault((Outcome.RETRY, reason), []).append(event)
+
+    def _renew(self, reason: str) -> None:
+        """A new producer; the old one's undecided events, and all behind them, go back."""
+        self._purged_for = reason
+        self._discard()
+        for event in (*self._suspects, *self._unsent):
+            self._give_back(event, reason)
+        self._suspects.clear()
+        self._unsent.clear()
+        self.open()
+
+    def _discard(self) -> None:
+        """Let go of the producer; each event that it holds is given back by its report."""
+        producer, self._producer = self._producer, None
+        self._alone = None
+        if producer is None:
+            return
+        producer.purge()
+        deadline = time.monotonic() + PURGE_TIMEOUT
+        while len(producer) and time.monotonic() < deadline:
+            self._poll(producer, 0.05)
+
+
+def _reason(error: KafkaError) -> str:
+    # Without how long it took and how often it was so, or each would be news.
+    return f"{error.name()}: {_AFTER.sub('', error.str())}"

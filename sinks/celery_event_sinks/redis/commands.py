@@ -1,0 +1,93 @@
+"""An event as the bytes of one `XADD`, from a template: most of a command is the same for all events of a worker.
+
+redis-py packs a command word by word, which costs as much as the rest of an event's way (docs/decisions/0011-bulk.md).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from celery_event_bridge.contract import JSON, Event
+from celery_event_sinks.redis.trim import Trim
+
+TEMPLATES = 4096
+"""Kept at most: one for each worker, type of event and stream."""
+
+SIXTEEN_DIGITS = 10**15
+"""From it on, and up to ten times as much, a number has so many: microseconds of the years 2001 to 2286."""
+
+Kind = tuple[bytes, str, str, str, int | None, int | None]
+"""Stream, type, source, content type; bytes of the subject and of the time, None if there is none."""
+
+
+class EntryPacker:
+    """Commands that add events to streams."""
+
+    def __init__(self, trim: Trim) -> None:
+        self._trim = trim
+        self._options: tuple[Sequence[bytes], bool] = ((), False)
+        """What is the same in all commands now: the words for trimming, and whether they carry ids (`IDMP`)."""
+        self._templates: dict[Kind, bytes] = {}
+
+    def pack(self, events: Sequence[Event], streams: Sequence[bytes], *, once: bool) -> list[bytes]:
+        """A command for each event, which goes into the stream at its place; with `once` Redis drops duplicates."""
+        if (options := (self._trimming(), once)) != self._options or len(self._templates) > TEMPLATES:
+            self._options = options
+            self._templates.clear()
+        templates = self._templates
+        commands: list[bytes] = []
+        for event, stream in zip(events, streams, strict=True):
+            data, at, event_id = event.data, event.time, event.id.encode()
+            subject = None if event.subject is None else event.subject.encode()
+            length = None if subject is None else len(subject)
+            digits = None if at is None else 16 if SIXTEEN_DIGITS <= at < 10 * SIXTEEN_DIGITS else len(b"%d" % at)
+            kind = (stream, event.type, event.source, event.content_type, length, digits)
+            template = templates.get(kind) or self._template(kind)
+            if subject is None or at is None or once:
+                values = (len(data), data, event_id, *(value for value in (subject, at) if value is not None))
+                commands.append(template % ((event_id, *values) if once else values))
+            else:
+                commands.append(template % (len(data), data, event_id, subject, at))
+        return commands
+
+    def _trimming(self) -> Sequence[bytes]:
+        rule, bound = self._trim
+        if rule == "maxlen":
+            return (b"MAXLEN", b"~", b"%d" % int(bound))
+        if rule == "age":  # to the second, so that templates last that long
+            return (b"MINID", b"~", b"%d" % (max(0, int(time.time() - bound)) * 1000))
+        return ()
+
+    def _template(self, kind: Kind) -> bytes:
+        """The command with `%d` and `%b` where an event has something of its own."""
+        stream, event_type, source, content_type, subject, at = kind
+        trimming, once = self._options
+        words: list[bytes | _Hole] = [b"XADD", stream, *trimming]
+        if once:
+            words += (b"IDMP", source.encode(), ID)  # a window of ids for each worker
+        words += (b"*", b"data", VALUE, b"id", ID, b"type", event_type.encode(), b"source", source.encode())
+        if content_type != JSON:
+            words += (b"content_type", content_type.encode())
+        if subject is not None:
+            words += (b"subject", _Hole(b"$%d\r\n%%b\r\n" % subject))
+        if at is not None:
+            words += (b"time", _Hole(b"$%d\r\n%%d\r\n" % at))
+        template = self._templates[kind] = b"*%d\r\n" % len(words) + b"".join(
+            word.text if isinstance(word, _Hole) else b"$%d\r\n%b\r\n" % (len(word), word.replace(b"%", b"%%"))
+            for word in words
+        )
+        return template
+
+
+class _Hole:
+    """A word that differs from event to event."""
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+
+
+VALUE = _Hole(b"$%d\r\n%b\r\n")
+"""Its length, and it."""
+ID = _Hole(b"$32\r\n%b\r\n")
+"""An event's id: 32 hex digits."""

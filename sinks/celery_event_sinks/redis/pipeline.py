@@ -1,0 +1,150 @@
+"""Commands that add entries, on their way: written as the socket takes them, their replies read as they come.
+
+So Redis works on one batch while the next one is decoded. Nothing here waits unless it is told to, and nothing for
+ever: a Redis that neither answers nor takes a byte for REPLY_TIMEOUT seconds is a lost one.
+"""
+
+from __future__ import annotations
+
+import select
+import ssl
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+from redis.exceptions import ConnectionError as RedisConnectionError, RedisError, TimeoutError as RedisTimeoutError
+
+from celery_event_bridge.contract import SinkUnavailable
+from celery_event_sinks.redis.client import REPLY_TIMEOUT, RedisClient, Reply
+from celery_event_sinks.redis.replies import EntryReplies, NoReply
+
+CHUNK = 256 * 1024
+"""Bytes to write, or to read, at a time; the reply to an entry takes about 30."""
+NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+class EntryPipeline:
+    """What has been written on a client's connection and not been answered. The client asks nothing meanwhile."""
+
+    def __init__(self, client: RedisClient) -> None:
+        self._client = client
+        self.reset()
+
+    def reset(self) -> None:
+        """Nothing is on its way; the connection is another one, or will be."""
+        self.owed = 0
+        """Replies that are still to come."""
+        self._unsent = memoryview(b"")
+        self._was_full = False
+        """Whether the socket has no room since the last byte that it took."""
+        self._unread = EntryReplies()
+        self._failure: Exception | None = None
+        self._heard_at = 0.0
+        """When Redis last gave a sign of life, or had none to give."""
+
+    @property
+    def full(self) -> bool:
+        """Whether a part of what was written waits for room in the socket."""
+        return len(self._unsent) > 0
+
+    def write(self, commands: Sequence[bytes]) -> None:
+        """Send packed commands, as much as the socket takes now. A failure is told by the next `read`.
+
+        To be called with room in the socket: the last of what was written before is on its way.
+        """
+        try:
+            if not self.owed:
+                self._heard_at = time.monotonic()
+                self._client.connect()
+            self.owed += len(commands)
+            self._unsent = memoryview(b"".join(commands))
+            self._push()
+        except (OSError, SinkUnavailable) as exc:
+            self._failure = exc
+
+    def read(self, timeout: float) -> tuple[list[Reply], SinkUnavailable | None]:
+        """The replies that have come: entries' ids, or ResponseErrors. Waits up to `timeout` seconds for the first.
+
+        With the second value set the connection was lost, and is closed: what became of the commands that have no reply
+        yet nobody knows, and no reply to them will ever be taken for one.
+        """
+        replies: list[Reply] = []
+        deadline = time.monotonic() + timeout
+        lost: Exception | None = None
+        try:
+            while not self._take(replies):
+                now = time.monotonic()
+                if now >= self._heard_at + REPLY_TIMEOUT:
+                    raise RedisTimeoutError(f"no reply for {REPLY_TIMEOUT:g} s")
+                if now >= deadline:
+                    break
+                self._wait(min(deadline, self._heard_at + REPLY_TIMEOUT) - now)
+        except (RedisError, OSError, NoReply, SinkUnavailable) as exc:
+            lost = exc
+        self.owed -= len(replies)
+        if lost is None:
+            return replies, None
+        self._client.close()
+        self.reset()
+        return replies, lost if isinstance(lost, SinkUnavailable) else self._client.unavailable(lost)
+
+    def _take(self, replies: list[Reply]) -> bool:
+        """Write and read what goes without waiting; whether any reply has come."""
+        if self._failure is None:
+            try:
+                self._push()
+            except OSError as exc:
+                self._failure = exc
+        if self._failure is not None:
+            with suppress(OSError, RedisError):
+                self._receive(replies)  # what Redis had answered before
+            raise self._failure
+        self._receive(replies)
+        return bool(replies)
+
+    def _push(self) -> None:
+        """Write until the socket is full. Raises OSError."""
+        sock = self._client.sock
+        sock.settimeout(0.0)
+        try:
+            while len(self._unsent):
+                self._unsent = self._unsent[sock.send(self._unsent[:CHUNK]) :]
+                if self._was_full:
+                    # Room in a full socket is a sign of life. That a socket takes bytes is none: it does so for a while
+                    # when nobody is there any more.
+                    self._heard_at = time.monotonic()
+            self._was_full = False
+        except NOT_NOW:
+            self._was_full = True
+        finally:
+            sock.settimeout(REPLY_TIMEOUT)
+
+    def _receive(self, replies: list[Reply]) -> None:
+        """Append the replies that are there. Raises NoReply, or an error of the connection."""
+        sock = self._client.sock
+        sock.settimeout(0.0)
+        try:
+            while len(replies) < self.owed:
+                if not (received := sock.recv(CHUNK)):
+                    raise RedisConnectionError("Redis closed the connection")
+                self._heard_at = time.monotonic()
+                for reply in self._unread.feed(received):
+                    # One by one: those before an error of the connection count.
+                    replies.append(reply if isinstance(reply, bytes) else self._client.response_error(reply))  # noqa: PERF401
+        except NOT_NOW:
+            pass
+        finally:
+            sock.settimeout(REPLY_TIMEOUT)
+        if len(replies) > self.owed:
+            surplus = len(replies) - self.owed
+            replies.clear()  # which of them answers which command nobody can tell
+            raise NoReply(f"{surplus} more replies than commands")
+
+    def _wait(self, seconds: float) -> None:
+        """Until there may be something to read, or room to write."""
+        sock = self._client.sock
+        if isinstance(sock, ssl.SSLSocket) and sock.pending():
+            return
+        poller = select.poll()
+        poller.register(sock, select.POLLIN | (select.POLLOUT if self.full else 0))
+        poller.poll(seconds * 1000)

@@ -1,0 +1,259 @@
+"""Reads Redis streams back: for oneself by XREAD, or for a group, whose readers share the entries."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable, Mapping, Sequence, Set
+from typing import Any, ClassVar
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from redis.exceptions import ResponseError
+
+from celery_event_bridge.contract import Batch, Reading, Record, SinkUnavailable
+from celery_event_sinks.redis.client import Command, RedisClient, Reply
+from celery_event_sinks.redis.entries import QuickParser
+from celery_event_sinks.redis.group import Found, Place, RedisGroup, place
+from celery_event_sinks.redis.sink import RedisSettings
+from celery_event_sinks.redis.stored import record
+
+PAGE = 1000
+"""Entries to read back at a time."""
+BEGINNING: Place = (0, 0)
+LAST = 2**64 - 1
+CLAIM_INTERVAL = 4
+"""The part of a lease after which to be heard of, and to look for the dead."""
+IN_URL = ("stream", "shards")
+"""Settings that a URL may give in its query; the rest of it is redis-py's."""
+
+
+class RedisReader:
+    """The streams that the settings name."""
+
+    sink: ClassVar[str] = "redis"
+    Settings = RedisSettings
+
+    def __init__(self, settings: RedisSettings, reading: Reading) -> None:
+        self._reading = reading
+        self._client = _Client(settings.url)
+        self._group = RedisGroup(self._client, reading.group, reading.lease) if reading.group else None
+        self._streams = streams(settings)
+        self._after: dict[bytes, Place] = {}
+        """The last entry that was fetched of each stream, without a group."""
+        self._ends: dict[bytes, Place] = {}
+        self._open: list[bytes] = []
+        """Streams that have not ended."""
+        self._seen: list[Record] = []
+        self._missed = False
+        """Whether a reply may have been lost, with entries in it."""
+        self._claim_due = 0.0
+        self._waits_since: float | None = None
+        """Since when there was nothing more to read before the end, in a group."""
+        self._left_behind = False
+        """Whether another consumer of the group, which may be dead, holds entries from before the end."""
+
+    @staticmethod
+    def from_url(url: str, settings: RedisSettings) -> Mapping[str, str]:
+        """`redis://host:6379/0?stream=celery-events`; user and password those of the settings for the same server."""
+        parts, own = urlsplit(url), urlsplit(settings.url)
+        query = dict(parse_qsl(parts.query))
+        fields = {name: query.pop(name) for name in IN_URL if name in query}
+        try:
+            same = (parts.hostname, parts.port or 6379) == (own.hostname, own.port or 6379)
+        except ValueError:
+            same = False  # the settings say what is wrong with the port
+        netloc = parts.netloc
+        if same and parts.scheme == own.scheme:
+            query = dict(parse_qsl(own.query)) | query
+            if "@" not in netloc and "@" in own.netloc:
+                netloc = f"{own.netloc.rpartition('@')[0]}@{netloc}"
+        return {"url": urlunsplit((parts.scheme, netloc, parts.path, urlencode(query), "")), **fields}
+
+    @staticmethod
+    def identity(settings: RedisSettings) -> Set[Hashable]:
+        """The server's own name for itself, the database and the keys. Raises SinkUnavailable."""
+        client = RedisClient(settings.url)
+        try:
+            where = client.whereabouts()
+        finally:
+            client.close()
+        return {("redis", *where, stream) for stream in streams(settings)}
+
+    def open(self) -> None:
+        """Connect, join the group, and find out where to begin."""
+        self._client.connect()
+        if self._reading.ends and self._group is None and not self._asked("EXISTS", *self._streams):
+            names = ", ".join(repr(stream.decode()) for stream in self._streams)
+            raise SinkUnavailable(
+                f"there is no stream {names} in Redis yet: is it the right name, server and database?"
+            )
+        for stream in self._streams:
+            if self._reading.ends and stream not in self._ends:
+                self._ends[stream] = self._last(stream)
+            if self._group is not None:
+                known = stream in self._after
+                delivered = self._group.join(stream, "0-0" if known else self._beginning(stream))
+                if not known:
+                    self._seen += self._read_back(stream, delivered)
+                    self._after[stream] = place(delivered)
+            elif stream not in self._after:
+                self._after[stream] = place(self._beginning(stream).encode())
+            if stream not in self._open and (not self._reading.ends or self._ends[stream] > BEGINNING):
+                self._open.append(stream)
+        self._left_behind = self._group is not None
+
+    def fetch(self, limit: int, timeout: float) -> Batch:
+        """What a dead consumer has left, then the next entries."""
+        seen, self._seen = self._seen, []
+        try:
+            found = self._of_the_group(self._group, limit, timeout) if self._group else self._own(limit, timeout)
+        except SinkUnavailable:
+            self._missed = True
+            self._seen = seen
+            raise
+        if self._group:
+            self._group.hand_out(found)
+        records = [record(stream, at, fields) for stream, entries in found for at, fields in entries]
+        return Batch(records, seen)
+
+    def ended(self) -> bool:
+        """Whether all is fetched that was there when it was opened."""
+        return self._reading.ends and not self._open and not self._left_behind
+
+    def alive(self) -> bool:
+        """Let Redis know of this consumer. What was claimed from it nevertheless, a commit passes over."""
+        if self._group is not None:
+            self._group.live(self._streams)
+        return True
+
+    def commit(self, positions: Mapping[Hashable, Sequence[Any]]) -> bool:
+        """Acknowledge these entries, unless they are another consumer's by now."""
+        assert self._group is not None
+        ours = [self._group.commit(stream, places) for stream, places in positions.items() if isinstance(stream, bytes)]
+        return all(ours)
+
+    def close(self) -> None:
+        """Hand on what is not committed, and disconnect."""
+        try:
+            if self._group is not None and self._after:
+                for stream in self._streams:
+                    self._group.leave(stream)
+        except SinkUnavailable:
+            pass  # it is found by the lease
+        self._client.close()
+
+    def _own(self, limit: int, timeout: float) -> Found:
+        if not self._open:
+            return []
+        after = [b"%d-%d" % self._after[stream] for stream in self._open]
+        reply = self._asked("XREAD", *self._options(limit, timeout), "STREAMS", *self._open, *after)
+        found = [(stream, [(place(at), fields) for at, fields in entries]) for stream, entries in reply or ()]
+        for stream, entries in found:
+            self._after[stream] = entries[-1][0]
+        return self._until_the_ends(found)
+
+    def _of_the_group(self, group: RedisGroup, limit: int, timeout: float) -> Found:
+        found: Found = []
+        if self._missed:
+            for stream in self._streams:
+                found += group.read_again(stream)
+            self._missed = False
+        now = time.monotonic()
+        if now >= self._claim_due or not self._open:
+            self._claim_due = now + self._reading.lease / CLAIM_INTERVAL
+            group.live(self._streams)
+            for stream in self._streams:
+                found += group.take_over(stream, limit)
+        if any(entries for _, entries in found):
+            self._claim_due = 0.0  # there may be more of it
+            return found
+        if not self._open:
+            self._wait_for_the_dead(group, timeout)
+            return []
+        count, block = self._count(limit), None if self._reading.ends else max(1, round(timeout * 1000))
+        return self._until_the_ends(group.read(self._open, count, block))
+
+    def _wait_for_the_dead(self, group: RedisGroup, timeout: float) -> None:
+        """At the end there may be entries that a reader had in hand when it was killed: they are not for nobody.
+
+        Who lives is heard of meanwhile and is not waited for: two readers may each keep what they read until their end.
+        """
+        if self._waits_since is None:
+            self._waits_since = time.monotonic()
+        waited = time.monotonic() - self._waits_since
+        self._left_behind = any(group.left_behind(stream, self._ends[stream], waited) for stream in self._streams)
+        if self._left_behind:
+            time.sleep(timeout)
+
+    def _until_the_ends(self, found: Found) -> Found:
+        """Close streams that have ended, and drop what came later, unless the group has it delivered already."""
+        if not self._reading.ends:
+            return found
+        fetched = {stream: entries for stream, entries in found if entries}
+        self._open = [s for s in self._open if s in fetched and fetched[s][-1][0] < self._ends[s]]
+        if self._group is not None:
+            return found
+        return [(stream, [one for one in entries if one[0] <= self._ends[stream]]) for stream, entries in found]
+
+    def _options(self, limit: int, timeout: float) -> Sequence[str | int]:
+        options = ("COUNT", self._count(limit))
+        return options if self._reading.ends else (*options, "BLOCK", max(1, round(timeout * 1000)))
+
+    def _count(self, limit: int) -> int:
+        return max(1, limit // max(1, len(self._open)))  # Redis counts for each stream
+
+    def _beginning(self, stream: bytes) -> str:
+        """The entry after which to begin where there is no position."""
+        since = self._reading.since
+        if since == "earliest":
+            return "0-0"
+        if since == "latest":
+            return "{}-{}".format(*self._last(stream))
+        return f"{max(0, -(-int(since) // 1000) - 1)}-{LAST}"
+
+    def _last(self, stream: bytes) -> Place:
+        reply = self._asked("XREVRANGE", stream, "+", "-", "COUNT", 1)
+        return place(reply[0][0]) if reply else BEGINNING
+
+    def _read_back(self, stream: bytes, delivered: bytes) -> list[Record]:
+        """The last entries up to this one, oldest first."""
+        records: list[Record] = []
+        wanted = self._reading.read_back // len(self._streams)
+        before = delivered
+        while len(records) < wanted:
+            page = self._asked("XREVRANGE", stream, before, "-", "COUNT", min(PAGE, wanted - len(records)))
+            if not page:
+                break
+            records += [record(stream, place(at), fields) for at, fields in page]
+            before = b"(" + page[-1][0]
+        return records[::-1]
+
+    def _asked(self, *command: str | bytes | int) -> Any:
+        reply = self._client.ask(*command)
+        if isinstance(reply, ResponseError):
+            raise SinkUnavailable(self._client.explain(reply))
+        return reply
+
+
+class _Client(RedisClient):
+    """With the quicker parser, and a fresh connection after an exchange that was cut short, by Ctrl-C for example."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._connection.set_parser(QuickParser)
+        self._busy = False
+
+    def exchange(self, commands: Sequence[Command]) -> tuple[list[Reply], SinkUnavailable | None]:
+        if self._busy:
+            self.close()
+        self._busy = True
+        result = super().exchange(commands)
+        self._busy = False
+        return result
+
+
+def streams(settings: RedisSettings) -> list[bytes]:
+    """The names of all streams that the settings mean."""
+    names = dict.fromkeys(settings.stream.replace("{group}", group) for group in ("task", "worker", "other"))
+    if settings.shards == 1:
+        return [name.encode() for name in names]
+    return [b"%b:{%d}" % (name.encode(), shard) for name in names for shard in range(settings.shards)]

@@ -1,0 +1,97 @@
+"""What the Redis at the other end can do, asked once a connection: the longest value, and whether it drops duplicates.
+
+Redis >= 8.6 keeps the ids of a producer's last entries and answers `XADD key IDMP PRODUCER ID ...` of one that it has
+with the entry that is there. Asked for by trying, with a command that every server refuses, each in its own words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Set
+
+from redis.exceptions import NoPermissionError, ResponseError
+
+from celery_event_bridge.contract import SinkUnavailable
+from celery_event_sinks.redis.client import RedisClient
+
+LONGEST_VALUE = "proto-max-bulk-len"
+DEFAULT_LONGEST_VALUE = 512 * 1024 * 1024
+"""Redis's own default."""
+WINDOW_SECONDS = 86_400
+WINDOW_IDS = 10_000
+"""The most that Redis allows for a producer; its defaults are 100 seconds and 100 ids, which one outage exceeds."""
+
+
+class RedisServer:
+    """Asks when it is first needed; `forget()` when it may be another server."""
+
+    def __init__(self, client: RedisClient) -> None:
+        self._client = client
+        self._longest: int | None = None
+        self._drops: bool | None = None
+        self._ready: set[bytes] = set()
+        """Streams whose window is as wide as it can be."""
+
+    def forget(self) -> None:
+        """Ask again. After a lost connection or an error, when another server may be there."""
+        self._longest = self._drops = None
+        self._ready.clear()
+
+    def knows(self, streams: Iterable[bytes]) -> bool:
+        """Whether nothing has to be asked before entries of these streams are written."""
+        if self._longest is None or self._drops is None:
+            return False
+        return not self._drops or self._ready.issuperset(streams)
+
+    def longest_value(self) -> int:
+        """Bytes that the server takes as one value. To more it closes the connection, and the replies before that,
+        on their way still, may be lost with it: so it is never sent. Raises SinkUnavailable.
+        """
+        if self._longest is None:
+            reply = self._client.ask("CONFIG", "GET", LONGEST_VALUE)
+            known = isinstance(reply, list) and len(reply) == 2  # not so for a user who may not ask
+            self._longest = int(reply[1]) if known else DEFAULT_LONGEST_VALUE
+        return self._longest
+
+    def drops_duplicates(self, streams: Set[bytes]) -> bool:
+        """Whether entries of these streams can be written with `IDMP`; their windows are wide then.
+
+        Raises SinkUnavailable if the server cannot say now.
+        """
+        if self._drops is None and streams:
+            self._drops = self._knows_idmp(next(iter(streams)))
+        if self._drops:
+            for stream in streams - self._ready:
+                self._widen(stream)
+        return bool(self._drops)
+
+    def _knows_idmp(self, stream: bytes) -> bool:
+        reply = self._client.ask("XADD", stream, "IDMP", "probe", "probe", "0-0", "probe", "")
+        if not isinstance(reply, ResponseError):
+            raise SinkUnavailable(f"Redis took an entry that it has to refuse ({reply!r}): is it Redis?")
+        knows = "IDMP" in str(reply)
+        if not knows and not _says_no(reply):  # READONLY, LOADING, NOPERM and the like hide the answer
+            raise SinkUnavailable(self._client.explain(reply))
+        return knows
+
+    def _widen(self, stream: bytes) -> None:
+        """Setting what is set already keeps the ids; anything else clears them. So it is asked for at once, before
+        there are any; a user without the right to it keeps the server's own window.
+        """
+        settings = ("IDMP-DURATION", WINDOW_SECONDS, "IDMP-MAXSIZE", WINDOW_IDS)
+        reply = self._client.ask("XCFGSET", stream, *settings)
+        if isinstance(reply, ResponseError) and "no such key" in str(reply):
+            # There has to be a stream, and an empty one comes with a group only.
+            self._client.ask("XGROUP", "CREATE", stream, "celery-event-bridge", "$", "MKSTREAM")
+            self._client.ask("XGROUP", "DESTROY", stream, "celery-event-bridge")
+            reply = self._client.ask("XCFGSET", stream, *settings)
+        refused = isinstance(reply, NoPermissionError) or "WRONGTYPE" in str(reply)
+        if isinstance(reply, ResponseError) and not _says_no(reply) and not refused:
+            raise SinkUnavailable(self._client.explain(reply))
+        self._ready.add(stream)
+
+
+def _says_no(reply: ResponseError) -> bool:
+    """Whether it is about the command. An error with a code of its own, such as READONLY or MISCONF, is about the
+    server's state; redis-py has a class for some and leaves the code in the text of the others.
+    """
+    return type(reply) is ResponseError and not str(reply).partition(" ")[0].isupper()

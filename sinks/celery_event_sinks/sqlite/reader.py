@@ -1,0 +1,213 @@
+"""Reads the table `events` back, in the order of `seq`. A group has one active reader at a time, by a lease."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+import uuid
+from collections.abc import Hashable, Mapping, Sequence, Set
+from typing import Any, ClassVar
+from urllib.parse import quote, unquote, urlsplit
+
+from celery_event_bridge.contract import Batch, Reading, SinkUnavailable
+from celery_event_sinks.sqlite.lease import Lease
+from celery_event_sinks.sqlite.positions import beginning
+from celery_event_sinks.sqlite.sink import BUSY_TIMEOUT, SqliteSettings
+from celery_event_sinks.sqlite.stored import lenient, record
+
+POLL = 0.05
+"""Seconds between two looks for new rows, or for a lease that has run out."""
+LAST = 2**63 - 1
+ROWS = """
+SELECT seq, id, type, source, subject, time, data, content_type, stored_at
+FROM events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?
+"""
+
+
+class SqliteReader:
+    """One file's events, for a group or for oneself."""
+
+    sink: ClassVar[str] = "sqlite"
+    Settings = SqliteSettings
+
+    def __init__(self, settings: SqliteSettings, reading: Reading) -> None:
+        self._path = settings.path
+        self._reading = reading
+        self._lease = None if reading.group is None else Lease(reading.group, reading.lease)
+        self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+        self._partition = ""
+        """This hold of the lease, or this file; empty while there is neither."""
+        self._revoked: list[Hashable] = []
+        self._fetched = 0
+        """The last `seq` that was fetched."""
+        self._end = LAST
+        self._ended = False
+
+    @staticmethod
+    def from_url(url: str, settings: SqliteSettings) -> Mapping[str, str]:  # noqa: ARG004 - a path is all there is
+        """`sqlite:////absolute/path.db` or `sqlite:///relative.db`."""
+        parts = urlsplit(url)
+        path = unquote(parts.path).removeprefix("/")
+        if parts.netloc or parts.query or parts.fragment or not path:
+            raise ValueError("expected sqlite:////absolute/path.db or sqlite:///relative.db")
+        return {"path": path}
+
+    @staticmethod
+    def identity(settings: SqliteSettings) -> Set[Hashable]:
+        """The file, by whatever name."""
+        try:
+            found = os.stat(settings.path)  # noqa: PTH116 - as below
+        except OSError:
+            return {("sqlite", os.path.realpath(settings.path))}
+        return {("sqlite", found.st_dev, found.st_ino)}
+
+    def open(self) -> None:
+        """Open the file, and find out where to begin."""
+        self._disconnect()
+        identity = self._identity_on_disk()
+        mode = "ro" if self._lease is None else "rw"
+        try:
+            self._connection = connection = sqlite3.connect(
+                f"file:{quote(str(self._path))}?mode={mode}", uri=True, timeout=BUSY_TIMEOUT, isolation_level=None
+            )
+            if identity != self._identity:
+                self._begin(connection)
+        except sqlite3.Error as exc:
+            raise self._unavailable(exc) from exc
+        self._identity = identity
+
+    def fetch(self, limit: int, timeout: float) -> Batch:
+        """The next rows, once the lease is held."""
+        deadline = time.monotonic() + timeout
+        while True:
+            connection = self._current()
+            try:
+                rows = self._rows(connection, limit) if self._may_read(connection) else []
+            except sqlite3.Error as exc:
+                raise self._unavailable(exc) from exc
+            if rows or self._ended or time.monotonic() >= deadline:
+                break
+            time.sleep(min(POLL, timeout))
+        revoked, self._revoked = self._revoked, []
+        return Batch([record(self._partition, row) for row in rows], revoked=revoked)
+
+    def ended(self) -> bool:
+        """Whether all is fetched that was there when it was opened."""
+        return self._ended
+
+    def alive(self) -> bool:
+        """Renew the lease; False if another reader has it."""
+        return self._lease is None or self._renewed(self._lease, 0)
+
+    def commit(self, positions: Mapping[Hashable, Sequence[Any]]) -> bool:
+        """Move the group's position, if the lease is held still."""
+        if self._lease is None or not self._partition or self._partition not in positions:
+            return False
+        held = self._renewed(self._lease, positions[self._partition][-1])
+        return held and len(positions) == 1
+
+    def close(self) -> None:
+        """Hand the lease on."""
+        if self._connection is not None and self._lease is not None:
+            try:
+                self._lease.release(self._connection)
+            except sqlite3.Error:
+                pass  # it runs out by itself
+        self._disconnect()
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        """In a file that was not read before, or is another one of that name with an order of its own."""
+        self._revoke()
+        if self._reading.ends:
+            (self._end,) = connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
+        if self._lease is None:
+            self._fetched = beginning(connection, self._reading.since if self._identity is None else "earliest")
+            self._partition = uuid.uuid4().hex
+        else:
+            self._lease.prepare(connection)
+            self._lease.owner = ""
+
+    def _may_read(self, connection: sqlite3.Connection) -> bool:
+        lease = self._lease
+        if lease is None:
+            return True
+        if self._partition:
+            return not lease.due() or self._renewed(lease, 0)
+        position = lease.take(connection, lambda: beginning(connection, self._reading.since))
+        if position is None:
+            return False
+        self._partition, self._fetched = lease.owner, position
+        return True
+
+    def _renewed(self, lease: Lease, position: int) -> bool:
+        connection = self._current()
+        try:
+            held = bool(self._partition) and lease.renew(connection, position)
+        except sqlite3.Error as exc:
+            raise self._unavailable(exc) from exc
+        if not held:
+            self._revoke()
+        return held
+
+    def _revoke(self) -> None:
+        if self._partition:
+            self._revoked.append(self._partition)
+        self._partition = ""
+
+    def _rows(self, connection: sqlite3.Connection, limit: int) -> list[Any]:
+        asked = (self._fetched, self._end, limit)
+        try:
+            rows = connection.execute(ROWS, asked).fetchall()
+        except sqlite3.OperationalError as exc:
+            if "decode" not in str(exc):
+                raise
+            # Text that is no UTF-8, in a row that no bridge has written: bytes, which are told from text below.
+            connection.text_factory = lenient
+            rows = connection.execute(ROWS, asked).fetchall()
+            connection.text_factory = str
+        if rows:
+            self._fetched = rows[-1][0]
+        self._ended = self._reading.ends and len(rows) < limit
+        return rows
+
+    def _current(self) -> sqlite3.Connection:
+        """The connection, if it still leads to the file of that name."""
+        if self._connection is None or self._identity_on_disk() != self._identity:
+            self.open()
+        assert self._connection is not None
+        return self._connection
+
+    def _identity_on_disk(self) -> tuple[int, int]:
+        try:
+            found = os.stat(self._path)  # noqa: PTH116 - once a fetch, and pathlib's is slower
+        except OSError as exc:
+            raise self._unavailable(exc) from exc
+        return found.st_dev, found.st_ino
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.close()
+            except sqlite3.Error:
+                pass
+
+    def _unavailable(self, exc: sqlite3.Error | OSError) -> SinkUnavailable:
+        self._disconnect()
+        text = exc.strerror if isinstance(exc, OSError) else str(exc)
+        code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
+        return SinkUnavailable(
+            f"SQLite file {self._path}: {text}: {_ADVICE.get(code, 'is it there, and of a bridge?')}"
+        )
+
+
+_ADVICE = {
+    sqlite3.SQLITE_BUSY: "another process holds its write lock",
+    sqlite3.SQLITE_LOCKED: "another process holds its write lock",
+    sqlite3.SQLITE_READONLY: "a group's position is kept in it, so it has to be writable by this user",
+    sqlite3.SQLITE_CANTOPEN: "it and its directory have to be accessible by this user",
+    sqlite3.SQLITE_NOTADB: "it is no file of SQLite's",
+    sqlite3.SQLITE_FULL: "make room on the disk",
+}

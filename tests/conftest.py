@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -14,6 +15,7 @@ import amqp
 import hypothesis
 import pytest
 
+from celery_event_bridge.contract import notices
 from tests.bridges import Bridge
 from tests.servers import Kafka, RabbitMQ, Redis, ServerMissing, kafka, rabbitmq, redis
 from tests.servers.ahead import Ahead
@@ -49,6 +51,13 @@ def _nothing_is_left_open() -> Iterator[None]:
 
 
 SHARED = pytest.StashKey[Ahead]()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_was_told_before() -> None:
+    """Notices are one for the process, and rate-limited: each test begins without."""
+    notices.NOTICES.clear()
+    logging.getLogger("celery_event_bridge").setLevel(logging.NOTSET)  # a command that was run here has set it
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -295,8 +295,8 @@ def test_advice(own_redis: Redis, client: Client) -> None:
     """It says which of the server's settings may lose what it has confirmed."""
     subject = opened(own_redis.url)
     client.config_set("appendfsync", "everysec")
-    assert any("appendfsync is everysec" in line for line in subject.advice())
+    assert any("appendfsync is everysec" in finding.text for finding in subject.advice())
     client.config_set("appendfsync", "always")
     assert [] == list(subject.advice())
     client.config_set("maxmemory-policy", "allkeys-lru")
-    assert any("maxmemory-policy" in line for line in subject.advice())
+    assert any("maxmemory-policy" in finding.text for finding in subject.advice())

@@ -20,7 +20,7 @@ import structlog
 from hypothesis import given, strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from celery_event_bridge.contract import Outcome, SinkUnavailable
+from celery_event_bridge.contract import Finding, Outcome, SinkUnavailable
 from celery_event_bridge.observe import http as pages, logs, status as status_module
 from celery_event_bridge.observe.histogram import SECONDS, Histogram
 from celery_event_bridge.observe.metrics import CELERYS_OWN, Metrics
@@ -263,6 +263,7 @@ CONTRACT = {
     "broker_connected": set(),
     "sink_available": {"sink"},
     "reconnects_total": {"end"},
+    "notices_total": {"kind"},
     "last_confirm_timestamp_seconds": set(),
     "build_info": {"version", "python"},
 }
@@ -610,3 +611,53 @@ def test_levels(
     records = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     found = {who: [r["level"] for r in records if r["event"] == who] for who in ("ours", "theirs", "amqp's")}
     assert {"ours": ours, "theirs": theirs, "amqp's": ["error"]} == found
+
+
+class Watched(MemorySink):
+    """A sink that looks, and advises."""
+
+    wrong: str | None = None
+    findings: tuple[Finding, ...] = ()
+
+    def look(self) -> None:
+        if self.wrong:
+            raise SinkUnavailable(self.wrong)
+
+    def advice(self) -> tuple[Finding, ...]:
+        return self.findings
+
+
+def test_a_look_that_finds_something_wrong_makes_the_bridge_not_ready(metrics: Metrics, status: Status) -> None:
+    """And one that is content again ends what a look has found, but no other outage."""
+    inner = Watched(at_once=False)
+    sink = ObservedSink(inner, metrics, status)
+    sink.open()
+    inner.wrong = "the topic is another one"
+    with pytest.raises(SinkUnavailable):
+        sink.look()
+    assert {"memory": "the topic is another one"} == status.sink_reasons
+    inner.wrong = None
+    sink.look()
+    assert {"memory": None} == status.sink_reasons
+    sink.send(sample_events(1))
+    inner.decide(Outcome.RETRY, 1)
+    sink.verdicts(0)
+    sink.look()
+    assert status.sink_reasons["memory"] is not None
+
+
+def test_what_a_sink_advises_is_warned_of_once(
+    metrics: Metrics, status: Status, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`run` says what `check` says, after each opening, and what comes up later."""
+    inner = Watched()
+    sink = ObservedSink(inner, metrics, status)
+    inner.findings = (Finding("ok", "fine"), Finding("warn", "one replica"))
+    for _ in range(2):
+        sink.open()
+        sink.look()
+    inner.findings += (Finding("FAIL", "compacted"),)
+    sink.open()
+    sink.look()
+    assert ["sink memory: one replica", "sink memory: compacted"] == [r.getMessage() for r in caplog.records]
+    assert 4 == value(metrics, "notices_total", kind="stream-advice")

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import structlog
 
-from celery_event_bridge.contract import Outcome
+from celery_event_bridge.contract import Outcome, SinkUnavailable
 from celery_event_bridge.forward import outage, relay as relay_module
 from celery_event_bridge.forward.intake import event_filter
 from celery_event_bridge.forward.relay import Relay
@@ -303,6 +304,28 @@ def test_nothing_is_taken_before_the_sink_is_there(house: House, clock: Clock) -
     house.sink.away, house.sink.at_once = None, True
     house.turn(3, seconds=11)
     assert [EVENTS[0]] == bodies(house)
+
+
+def test_the_sink_looks_again_every_ten_seconds(house: House, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a look finds wrong is an outage of the sink, until a later look is content."""
+    looks: list[float] = []
+    wrong: list[str] = []
+
+    def look() -> None:
+        looks.append(clock.now)
+        if wrong:
+            raise SinkUnavailable(wrong[0])
+
+    monkeypatch.setattr(house.sink, "look", look, raising=False)
+    house.turn(31, seconds=1.0)
+    assert [1001.0, 1011.0, 1021.0] == looks
+    wrong.append("it is another file")
+    with structlog.testing.capture_logs() as logged:
+        house.turn(20, seconds=1.0)
+        assert ["sink unavailable, trying again"] == [line["event"] for line in logged]
+        wrong.clear()
+        house.turn(10, seconds=1.0)
+    assert ["sink unavailable, trying again", "sink available again"] == [line["event"] for line in logged]
 
 
 def test_a_stop_confirms_what_is_in_hand(house: House) -> None:

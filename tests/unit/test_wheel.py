@@ -35,6 +35,6 @@ def test_an_application_may_have_a_bridge_of_its_own(wheel: Path, tmp_path: Path
     for name in ("bridge", "sinks"):
         (tmp_path / f"{name}.py").write_text(f"NAME = 'my own {name}'\n")
     code = f"import sys; sys.path.insert(1, {str(wheel)!r}); import bridge, sinks; print(bridge.NAME, sinks.NAME); "
-    code += "from celery_event_bridge import open_reader; from celery_event_bridge.cli import cli; print(open_reader.__name__)"
+    code += "import celery_event_bridge.cli; from celery_event_bridge import open_reader; print(open_reader.__name__)"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=30)
     assert ("my own bridge my own sinks\nopen_reader\n", "") == (done.stdout, done.stderr)

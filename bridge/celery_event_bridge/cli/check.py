@@ -11,7 +11,7 @@ from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, tr
 from celery_event_bridge.brokers.rabbitmq.topology import Topology, declare_exchange, declare_queue
 from celery_event_bridge.cli.options import SettingsCommand, loaded
 from celery_event_bridge.config.loading import Loaded
-from celery_event_bridge.contract import SinkUnavailable
+from celery_event_bridge.contract import Advisor, SinkUnavailable
 from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.secrets import hide_secrets
 from celery_event_bridge.observe import logs
@@ -139,8 +139,9 @@ def _sink(name: str, plugin: SinkPlugin, settings: object) -> Iterator[Finding]:
         sink.open()
         sink.available()
         yield "ok", f"sink {name}: stores"
-        for line in getattr(sink, "advice", tuple)():
-            yield "warn", f"sink {name}: {line}"
+        if isinstance(sink, Advisor):
+            for finding in sink.advice():
+                yield finding.verdict, f"sink {name}: {finding.text}"
     except SinkUnavailable as exc:
         yield "FAIL", f"sink {name}: {exc}"
     finally:

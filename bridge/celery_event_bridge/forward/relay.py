@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from celery_event_bridge.contract import Event, Outcome, Rejection, Sink, SinkUnavailable, Verdict
+from celery_event_bridge.contract import (
+    LOOK_INTERVAL,
+    Event,
+    Outcome,
+    Rejection,
+    Sink,
+    SinkUnavailable,
+    Verdict,
+    Watcher,
+)
 from celery_event_bridge.contract.broker import BrokerUnavailable, Message, Parking, Source
 from celery_event_bridge.forward.intake import Intake
 from celery_event_bridge.forward.ledger import Delivery, Ledger
@@ -63,6 +72,9 @@ class Relay:
         self._sink_opened = False
         self._connected = False
         self._consuming = False
+        self._look_due = 0.0
+        self._distrusted = False
+        """Whether the last look at the sink found that nothing would be stored, or kept."""
         self._progress_at = time.monotonic()
         """When the sink last decided something, or had nothing to decide."""
         self._idle = False
@@ -123,6 +135,23 @@ class Relay:
             self._try_to_consume()
         elif self._consuming and self._stuck_for(now) >= self._settings.let_go_after:
             self._let_go()
+        elif self._consuming and now >= self._look_due:
+            self._look()
+
+    def _look(self) -> None:
+        """Let the sink look again at what it relies on: others may have changed it."""
+        self._look_due = time.monotonic() + LOOK_INTERVAL
+        if not isinstance(self._sink, Watcher):
+            return
+        try:
+            self._sink.look()
+        except SinkUnavailable as exc:
+            self._distrusted = True
+            self._stream.failed(str(exc))
+            return
+        if self._distrusted:
+            self._distrusted = False
+            self._stream.over()
 
     def _try_to_consume(self) -> None:
         """With nothing in hand: take something only when the sink would store it."""
@@ -140,6 +169,7 @@ class Relay:
         self._progress_at = time.monotonic()
         self._source.consume()
         self._consuming = True
+        self._look_due = 0.0
 
     def _stuck_for(self, now: float) -> float:
         """Seconds for which the sink has decided nothing of what it was given."""

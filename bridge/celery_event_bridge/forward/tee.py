@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from weakref import WeakKeyDictionary
 
 import msgspec
 
-from celery_event_bridge.contract import Event, Outcome, Sink, SinkUnavailable, Verdict
+from celery_event_bridge.contract import Event, Outcome, Sink, SinkUnavailable, Verdict, Watcher
 
 
 class _State(msgspec.Struct, eq=False):
@@ -68,10 +68,17 @@ class Tee:
 
     def available(self) -> None:
         """Whether all are."""
+        self._ask_each(lambda sink: sink.available())
+
+    def look(self) -> None:
+        """Let each that watches look."""
+        self._ask_each(lambda sink: sink.look() if isinstance(sink, Watcher) else None)
+
+    def _ask_each(self, question: Callable[[Sink], None]) -> None:
         reasons = []
         for sink in self._sinks:
             try:
-                sink.available()
+                question(sink)
             except SinkUnavailable as exc:
                 reasons.append(f"{sink.name}: {exc}")
         if reasons:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from structlog.typing import Processor
 
+NOTICE_FIELDS = ("kind", "count")
+"""What `contract.notices` says beside its text."""
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -62,8 +64,10 @@ def configure(log_format: str | None, level: str) -> None:
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
+    foreign: list[Processor] = [structlog.stdlib.ExtraAdder(allow=NOTICE_FIELDS), *shared]
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=foreign))
     logging.basicConfig(handlers=[handler], level=max(LEVELS[level], logging.WARNING), force=True)
+    logging.getLogger("celery_event_bridge").setLevel(LEVELS[level])  # notices, of which some are no warnings
     # It warns of each delivery that arrives on a channel we have closed on purpose.
     logging.getLogger("amqp").setLevel(logging.ERROR)
     # It tells of each attempt to reach a broker that is away; that it is, the relay says once.

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Info, ProcessCollector, disable_created_metrics
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from celery_event_bridge.contract import notices
 from celery_event_bridge.observe.histogram import Histogram
 from celery_event_bridge.version import __version__
 
@@ -117,7 +118,7 @@ class _StatusCollector(Collector):
     def __init__(self, status: Status) -> None:
         self._status = status
 
-    def collect(self) -> Iterable[GaugeMetricFamily]:
+    def collect(self) -> Iterable[GaugeMetricFamily | CounterMetricFamily]:
         status = self._status
         since = status.oldest_inflight_since
         yield _gauge("inflight_messages", "Messages in hand, unconfirmed", status.inflight_messages)
@@ -136,6 +137,10 @@ class _StatusCollector(Collector):
         for name, messages in dict(status.queue_messages).items():
             queues.add_metric([name], messages)
         yield queues
+        told = CounterMetricFamily(P + "notices", "What others changed, or was dropped or made anew", labels=["kind"])
+        for kind, count in notices.NOTICES.counts().items():
+            told.add_metric([kind], count)
+        yield told
 
 
 def _gauge(name: str, documentation: str, value: float) -> GaugeMetricFamily:

@@ -7,11 +7,16 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from celery_event_bridge.contract import Event, Outcome, Sink, SinkUnavailable, Verdict
+from celery_event_bridge.contract import Advisor, Event, Outcome, Sink, SinkUnavailable, Verdict, Watcher, notices
 
 if TYPE_CHECKING:
     from celery_event_bridge.observe.metrics import Metrics
     from celery_event_bridge.observe.status import Status
+
+ADVICE_INTERVAL = 60.0
+"""Seconds between two questions for a sink's advice."""
+ADVICE_SAID_EVERY = 86_400.0
+"""Seconds between two lines with the same advice."""
 
 
 class ObservedSink:
@@ -26,9 +31,13 @@ class ObservedSink:
         self.name = sink.name
         status.sink_reasons[self.name] = "not tried yet"
         self._was_available = False
+        self._advice_due = 0.0
+        self._distrusted = False
+        """Whether the last look found that nothing would be stored, or kept."""
 
     def open(self) -> None:
-        """Connect."""
+        """Connect. What it advises is asked for anew: the stream may be another one now."""
+        self._advice_due = 0.0
         self._ask(self._sink.open)
 
     def send(self, events: Sequence[Event]) -> None:
@@ -54,6 +63,30 @@ class ObservedSink:
         """Ask."""
         self._ask(self._sink.available)
 
+    def look(self) -> None:
+        """Look again at what the sink relies on; say what it advises, once a minute."""
+        try:
+            if isinstance(self._sink, Watcher):
+                self._sink.look()
+            self._advise()
+        except SinkUnavailable as exc:
+            self._distrusted = True
+            self._status.sink_reasons[self.name] = str(exc)
+            raise
+        # A look that is content ends no outage but one that a look has found.
+        if self._distrusted:
+            self._set_available()
+
+    def _advise(self) -> None:
+        now = time.monotonic()
+        if not isinstance(self._sink, Advisor) or now < self._advice_due:
+            return
+        self._advice_due = now + ADVICE_INTERVAL
+        for finding in self._sink.advice():
+            if finding.verdict != "ok":
+                text = f"sink {self.name}: {finding.text}"
+                notices.tell("stream-advice", text, subject=text, every=ADVICE_SAID_EVERY)
+
     def close(self) -> None:
         """Release."""
         self._handed.clear()
@@ -68,6 +101,7 @@ class ObservedSink:
         self._set_available()
 
     def _set_available(self) -> None:
+        self._distrusted = False
         if self._status.sink_reasons[self.name] is None:
             return
         self._status.sink_reasons[self.name] = None

@@ -11,7 +11,7 @@ from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from celery_event_bridge.contract import Event, Outcome, SinkUnavailable, Verdict
+from celery_event_bridge.contract import Event, Finding, Outcome, SinkUnavailable, Verdict
 from celery_event_sinks.kafka.records import Records
 from celery_event_sinks.kafka.settings import KafkaSettings
 from celery_event_sinks.kafka.topics import Topics, no_answer
@@ -114,7 +114,7 @@ class KafkaSink:
             self._trouble = None
         return verdicts
 
-    def advice(self) -> Sequence[str]:
+    def advice(self) -> Sequence[Finding]:
         """What the topics' settings may lose."""
         return self._topics.advice()
 

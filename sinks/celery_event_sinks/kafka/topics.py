@@ -15,7 +15,7 @@ from confluent_kafka.admin import (
     TopicDescription,
 )
 
-from celery_event_bridge.contract import SinkUnavailable
+from celery_event_bridge.contract import Finding, SinkUnavailable
 from celery_event_sinks.kafka.settings import KafkaSettings
 
 log = logging.getLogger("celery_event_bridge")
@@ -48,18 +48,20 @@ class Topics:
             for partition in topic.partitions:
                 _check_partition(name, partition, wanted.get(name, 1))
 
-    def advice(self) -> Sequence[str]:
+    def advice(self) -> Sequence[Finding]:
         """What the topics may lose of what they have confirmed. Raises SinkUnavailable."""
         admin = self._admin()
         wanted = self._wanted_replicas(admin)
-        lines = []
+        findings: list[Finding] = []
         for name, topic in self._described(admin).items():
             copies = min((len(partition.replicas) for partition in topic.partitions), default=0) if topic else 0
             if copies < 2:
-                lines.append(f"topic {name!r} has one replica: what it has confirmed is lost with that broker's disk")
+                text = f"topic {name!r} has one replica: what it has confirmed is lost with that broker's disk"
+                findings.append(Finding("warn", text))
             elif wanted.get(name, 2) < 2:
-                lines.append(f"topic {name!r} has {MIN_REPLICAS}=1: one broker alone may confirm; set it to 2")
-        return lines
+                text = f"topic {name!r} has {MIN_REPLICAS}=1: one broker alone may confirm; set it to 2"
+                findings.append(Finding("warn", text))
+        return findings
 
     def kept_for(self) -> float | None:
         """The shortest retention of the topics, in seconds; None where they keep records for ever or do not say.

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 from redis.exceptions import NoPermissionError, ResponseError
 
-from celery_event_bridge.contract import Event, Outcome, SinkUnavailable, Verdict
+from celery_event_bridge.contract import Event, Finding, Outcome, SinkUnavailable, Verdict
 from celery_event_sinks.redis.client import REPLY_TIMEOUT, RedisClient, Reply
 from celery_event_sinks.redis.commands import EntryPacker
 from celery_event_sinks.redis.names import StreamNames
@@ -138,18 +138,19 @@ class RedisStreamsSink:
         decided, self._decided = self._decided, []
         return decided
 
-    def advice(self) -> Sequence[str]:
+    def advice(self) -> Sequence[Finding]:
         """What the server's settings may lose."""
         wanted = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
-        lines = []
+        findings: list[Finding] = []
         for name, value in wanted.items():
             reply = self._client.ask("CONFIG", "GET", name)
             if isinstance(reply, ResponseError):
-                return [f"cannot see whether Redis keeps what it confirms: {reply}"]
+                return [Finding("warn", f"cannot see whether Redis keeps what it confirms: {reply}")]
             found = reply[1].decode() if reply else value
             if found != value and not (name == "maxmemory-policy" and found.startswith("volatile-")):
-                lines.append(f"{name} is {found}; with {value} Redis loses nothing that it has confirmed")
-        return lines
+                text = f"{name} is {found}; with {value} Redis loses nothing that it has confirmed"
+                findings.append(Finding("warn", text))
+        return findings
 
     def close(self) -> None:
         """Disconnect."""

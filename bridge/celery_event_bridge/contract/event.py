@@ -1,0 +1,38 @@
+"""An event, and why one is never forwarded."""
+
+from __future__ import annotations
+
+import msgspec
+
+JSON = "application/json"
+MSGPACK = "application/x-msgpack"
+
+
+class Event(msgspec.Struct, frozen=True, eq=False, weakref=True):
+    """One event as its publisher sent it. Compared by identity: two deliveries of one event are two of these."""
+
+    id: str
+    """BLAKE2b-128 of the verbatim bytes, 32 hex digits: the same on every redelivery, from every replica."""
+    type: str
+    """`task-succeeded`, `worker-heartbeat`, or whatever a custom event calls itself."""
+    source: str
+    """Host name of the worker or client that sent it; `unknown` if nothing says."""
+    subject: str | None
+    """The task's uuid."""
+    key: str
+    """What keeps a task's events together: the uuid, else the source."""
+    time: int | None
+    """When it happened, by its sender's clock, in microseconds since 1970 UTC; None if absent or absurd."""
+    data: bytes
+    """The verbatim bytes."""
+    content_type: str = JSON
+    """`application/json` or `application/x-msgpack`."""
+
+
+class Rejection(msgspec.Struct, frozen=True):
+    """Why a message, or an event in it, can never be forwarded. Not for sinks, which raise EventRefused."""
+
+    reason: str
+    """A word: `content-type`, `compression`, `too-large`, `undecodable`, `empty`, `not-an-event` or `refused`."""
+    error: str
+    """A sentence for a person."""

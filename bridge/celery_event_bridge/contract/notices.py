@@ -1,0 +1,116 @@
+"""Notices: what others have changed, and what was dropped, removed, parked, waited for or made anew.
+
+Each is logged at once, and again at most once in its interval, with how often it has come since; all are counted, in
+`celery_bridge_notices_total{kind}`. Sinks, readers and brokers tell of them here, so that nobody logs by hand what may
+come a thousand times a second, and nothing is passed over in silence. Logged through the standard library: a reader
+lives in other people's applications.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+
+import msgspec
+
+KINDS: Mapping[str, str] = {
+    "gap": "the exchange, its binding or a queue was missing, and events may have passed by",
+    "queue-made": "a queue that had been there was made anew",
+    "policy": "a policy of the broker changes what a queue keeps",
+    "competitor": "another deployment with another sink takes events off the same queue",
+    "no-events": "no event has come for a minute",
+    "filter": "a pattern of BRIDGE_EVENT_TYPES matches no type of Celery's",
+    "parked": "messages were parked",
+    "unparkable": "messages wait that can be neither forwarded nor parked",
+    "dropped": "the broker dropped messages at a queue's bound",
+    "stream-made": "the stream was not there and was made",
+    "stream-replaced": "the stream, or the file, is another one than before",
+    "stream-shrunk": "events are gone from the stream that were there before",
+    "removed": "events were removed from the stream by a retention or a trim of ours",
+    "skipped": "events were gone before a group of readers came to them",
+    "clock": "a clock has jumped, or differs from another",
+    "log-growing": "the write-ahead log of the file grows, as a reader holds a snapshot",
+    "waiting": "waited for another one who holds what is needed",
+    "stream-advice": "the stream is set up so that it may lose what it has confirmed",
+}
+"""Each kind, and what it means. Others may be told of too; these are counted from the start, at 0."""
+INTERVAL = 60.0
+"""Seconds between two lines on the same matter."""
+MOST_SUBJECTS = 1000
+"""Matters remembered; past it the oldest may be told of again too early."""
+
+
+class _Matter(msgspec.Struct):
+    """One kind of notice on one subject."""
+
+    said_at: float
+    unsaid: int = 0
+
+
+class Notices:
+    """Says and counts. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._matters: dict[tuple[str, str], _Matter] = {}
+        self._counts: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
+        self._lock = threading.Lock()
+
+    def tell(
+        self,
+        kind: str,
+        text: str,
+        *,
+        subject: str = "",
+        count: int = 1,
+        every: float = INTERVAL,
+        level: int = logging.WARNING,
+        logger: str = "celery_event_bridge",
+    ) -> bool:
+        """Count `count` of this kind, and log `text` unless that kind and subject was logged within `every` seconds.
+
+        `text` says what happened, to what, and what to do; no secret may be in it. Returns whether it was logged.
+        """
+        now = time.monotonic()
+        with self._lock:
+            self._counts[kind] += count
+            matter = self._matters.get((kind, subject))
+            if matter is not None and now - matter.said_at < every:
+                matter.unsaid += count
+                return False
+            total = count + (matter.unsaid if matter else 0)
+            self._matters.pop((kind, subject), None)
+            self._matters[kind, subject] = _Matter(now)
+            if len(self._matters) > MOST_SUBJECTS:
+                del self._matters[next(iter(self._matters))]
+        more = f" ({total} since the last line on it)" if total > count else ""
+        logging.getLogger(logger).log(level, "%s%s", text, more, extra={"kind": kind, "count": total})
+        return True
+
+    def over(self, kind: str, text: str, *, subject: str = "", logger: str = "celery_event_bridge") -> bool:
+        """Log at info that a matter has been put right, if it had been told of. Returns whether it had."""
+        with self._lock:
+            matter = self._matters.pop((kind, subject), None)
+        if matter is None:
+            return False
+        logging.getLogger(logger).info("%s", text, extra={"kind": kind})
+        return True
+
+    def counts(self) -> Mapping[str, int]:
+        """Notices so far, by kind; every kind of KINDS is there."""
+        with self._lock:
+            return dict(self._counts)
+
+    def clear(self) -> None:
+        """Forget everything, as a test does before it begins."""
+        with self._lock:
+            self._matters.clear()
+            self._counts = Counter(dict.fromkeys(KINDS, 0))
+
+
+NOTICES = Notices()
+"""The one of this process."""
+tell = NOTICES.tell
+over = NOTICES.over

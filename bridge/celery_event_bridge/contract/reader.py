@@ -1,0 +1,100 @@
+"""How a stream is read back: records, and what a reader is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import msgspec
+
+from celery_event_bridge.contract.event import JSON
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+
+class Record(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """One record as a reader finds it in its stream."""
+
+    partition: Hashable
+    """What has an order and a reader of its own. One that is lost and had again has another value."""
+    position: Any
+    """Its place there; of two places the later one is greater."""
+    id: str
+    type: str
+    source: str
+    subject: str | None
+    time: int | None
+    """As in Event: microseconds since 1970 UTC."""
+    data: bytes
+    content_type: str = JSON
+    stored: int | None = None
+    """When it was stored, in microseconds since 1970 UTC."""
+    problem: str | None = None
+    """Why this is no record of the bridge's, where it is none: it is handed over all the same."""
+
+
+class Batch(msgspec.Struct, frozen=True, eq=False):
+    """What a reader has found."""
+
+    records: Sequence[Record] = ()
+    """In the order of each partition."""
+    seen: Sequence[Record] = ()
+    """Some from before the group's position, read back to recognise duplicates of them; not handed out."""
+    revoked: Sequence[Hashable] = ()
+    """Partitions that are no longer this reader's."""
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """What a reader is asked for."""
+
+    group: str | None = None
+    """Readers of one group share the work; its position is kept in the stream. None: no position is kept."""
+    since: str | int = "earliest"
+    """Where to begin if there is no position yet: `earliest`, `latest`, or microseconds since 1970 UTC."""
+    ends: bool = False
+    """End where the stream ended when it was opened."""
+    read_back: int = 50_000
+    """Records before the position to read back, for each partition, where the stream may hold duplicates."""
+    lease: float = 30.0
+    """Seconds without a sign of life after which a reader of the group counts as dead."""
+
+
+class Reader(Protocol):
+    """How a stream is read; from one thread. Each method raises SinkUnavailable and is then called again."""
+
+    def open(self) -> None:
+        """Connect. Called again after a failure of any method but `commit`; what was handed out stays so."""
+
+    def fetch(self, limit: int, timeout: float) -> Batch:
+        """The next records, about `limit` at most; waits up to `timeout` seconds while there are none."""
+
+    def ended(self) -> bool:
+        """Whether, with `Reading.ends`, all that was there at the start has been fetched."""
+
+    def alive(self) -> bool:
+        """A sign of life, every quarter of the lease while what was fetched is handled; False: it is another's now."""
+
+    def commit(self, positions: Mapping[Hashable, Sequence[Any]]) -> bool:
+        """These, of all that was fetched, are handled: durable on return. By partition, in the order of `fetch`.
+
+        Passes over those that are no longer this reader's, and returns whether there were none of them.
+        """
+
+    def close(self) -> None:
+        """Release everything; what is not committed goes to the group's next reader. Never raises."""
+
+
+class ReaderPlugin(Protocol):
+    """What an entry point of the group `celery_event_bridge.readers` names, by the scheme of its URLs."""
+
+    sink: ClassVar[str]
+    """The sink whose stream it reads: `redis`, whose settings are `BRIDGE_REDIS_*`."""
+    Settings: ClassVar[type[BaseModel]]
+
+    @staticmethod
+    def from_url(url: str, settings: Any) -> Mapping[str, str]:
+        """The settings that a URL gives, by field, instead of those. Raises ValueError that says what is expected."""
+
+    def __call__(self, settings: Any, reading: Reading) -> Reader:
+        """The reader with these settings, an instance of `Settings`; it connects when opened."""

@@ -1,0 +1,115 @@
+"""Where events go: what the relay asks of a sink, and what a sink answers. The order is in the package's text."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+
+import msgspec
+
+from celery_event_bridge.contract.event import Event
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+LOOK_INTERVAL = 10.0
+"""Seconds between two looks at what we rely on and others can change: see `Watcher`."""
+
+
+class Outcome(enum.Enum):
+    """What has become of events that were handed to a sink."""
+
+    STORED = "stored"
+    RETRY = "retry"
+    REFUSED = "refused"
+
+
+class Verdict(msgspec.Struct, frozen=True, eq=False):
+    """One outcome for a group of events, with the reason where it is not *stored*."""
+
+    outcome: Outcome
+    events: Sequence[Event]
+    reason: str = ""
+
+
+class SinkUnavailable(Exception):
+    """The stream cannot store, or be read, now and may later: an outage, however long. The text tells why."""
+
+
+class EventRefused(Exception):
+    """The sink will never store this event. The text says why; the message is parked with it."""
+
+
+class SinkGone(Exception):
+    """The sink is gone for good, as a closed pipe is. The process ends with this text."""
+
+
+class Sink(Protocol):
+    """Where events go. See the module's text for who calls what, when."""
+
+    name: str
+    """As in `BRIDGE_SINK`; the label of its metrics."""
+
+    def open(self) -> None:
+        """Connect. Raises SinkUnavailable, after which it is called again."""
+
+    def send(self, events: Sequence[Event]) -> None:
+        """Take over events, in order. May return before anything is stored; never blocks for long."""
+
+    def verdicts(self, timeout: float) -> Sequence[Verdict]:
+        """What has been decided since the last call. Waits up to `timeout` seconds while nothing has been."""
+
+    def available(self) -> None:
+        """Ask, with nothing in hand, whether events would be stored now. Raises SinkUnavailable if not."""
+
+    def close(self) -> None:
+        """Release everything; undecided events are nobody's any more. Never raises."""
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """A line of `check`, which `run` warns of as well."""
+
+    verdict: Literal["ok", "warn", "FAIL"]
+    """`FAIL` where events will be lost or cannot be stored, `warn` where they may."""
+    text: str
+    """What is so, of what, and what to do. Contains no secret."""
+
+
+@runtime_checkable
+class Watcher(Protocol):
+    """An optional part of a sink: it looks again at what it relies on and others can change.
+
+    A topic's id, a stream's length, a file's inode: whatever somebody else may have made anew, emptied, moved or set
+    otherwise. What is ours is put right, what is not is told of through `notices`, once.
+    """
+
+    def look(self) -> None:
+        """Look again. Called every LOOK_INTERVAL seconds while the broker is consumed, and blocks for a few at most.
+
+        Raises SinkUnavailable where nothing would be stored now, or not be kept: `/readyz` says so until a later look
+        or verdict finds it right. Events that are sent meanwhile get *retry* as their verdict.
+        """
+
+
+@runtime_checkable
+class Advisor(Protocol):
+    """An optional part of a sink: it knows how its stream could lose what it has confirmed."""
+
+    def advice(self) -> Sequence[Finding]:
+        """What is to be said of a stream that stores, for `check` and, once, for the log of `run`.
+
+        Called after `open`, and once a minute. Raises SinkUnavailable; blocks for a few seconds at most.
+        """
+
+
+class SinkPlugin(Protocol):
+    """What an entry point of the group `celery_event_bridge.sinks` names: in practice the sink's class."""
+
+    Settings: ClassVar[type[BaseModel]]
+    """Its settings: field `url` of the sink `redis` is read from `BRIDGE_REDIS_URL`. A model with
+    `extra="allow"` gets every other variable of that prefix as well, its name in lower case; one whose name is in its
+    class attribute `ending_in_file` is a path itself, and not one to a file that holds the value."""
+
+    def __call__(self, settings: Any) -> Sink:
+        """The sink with these settings, an instance of `Settings`; it connects when opened."""

@@ -170,9 +170,9 @@ MUTATIONS = (
         "produced again before its verdict",
         [
             Change(
-                f"{FORWARD}/relay.py",
-                "events, self._pending = list(self._pending), deque()",
-                "events = list(self._pending)",
+                f"{FORWARD}/driver.py",
+                "events, self.pending = list(self.pending), deque()",
+                "events = list(self.pending)",
             )
         ],
         [f"{UNIT}/test_relay.py"],

@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from celery_event_bridge.contract import Outcome, SinkUnavailable
-from celery_event_bridge.forward import outage, relay as relay_module
+from celery_event_bridge.forward import driver, outage, relay as relay_module
 from celery_event_bridge.forward.intake import event_filter
 from celery_event_bridge.forward.relay import Relay
 from celery_event_bridge.observe.metrics import Metrics
@@ -69,7 +69,7 @@ class House:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    for module in (relay_module, outage):
+    for module in (relay_module, driver, outage):
         monkeypatch.setattr(module, "time", clock)
     return clock
 

@@ -8,23 +8,15 @@ broker's heartbeat is never missed. An outage, of either end, is a state of the 
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import structlog
 
-from celery_event_bridge.contract import (
-    LOOK_INTERVAL,
-    Event,
-    Outcome,
-    Rejection,
-    Sink,
-    SinkUnavailable,
-    Verdict,
-    Watcher,
-)
+from celery_event_bridge.contract import Outcome, Rejection, Sink, Verdict
 from celery_event_bridge.contract.broker import BrokerUnavailable, Message, Parking, Source
+from celery_event_bridge.forward.driver import Driver
 from celery_event_bridge.forward.intake import Intake
 from celery_event_bridge.forward.ledger import Delivery, Ledger
 from celery_event_bridge.forward.outage import Outage
@@ -52,31 +44,19 @@ class Relay:
         self, source: Source, sink: Sink, parking: Parking, settings: Settings, metrics: Metrics, status: Status
     ) -> None:
         self._source = source
-        self._sink = sink
         self._parker = Parker(parking, metrics, settings.retry_max_interval)
         self._settings = settings
         self._metrics = metrics
         self._status = status
         self._intake = Intake(settings.event_types, settings.max_message_bytes)
         self._ledger: Ledger[Message] = Ledger()
-        self._owing: dict[Event, Delivery[Message]] = {}
-        """Events handed to the sink and not decided, and those that wait for another attempt."""
-        self._pending: deque[Event] = deque()
-        """Events to hand to the sink, in order."""
         self._arrived: Sequence[Message] = ()
         """Come, and not looked at while there is enough in hand: a compressed one may be large."""
-        self._handed = 0
-        """Events that the sink owes a verdict on."""
         self._broker = Outage("broker", settings.retry_max_interval)
         self._stream = Outage("sink", settings.retry_max_interval)
-        self._sink_opened = False
+        self._driver: Driver[Delivery[Message]] = Driver(sink, self._stream, lambda delivery: delivery.forgotten)
         self._connected = False
         self._consuming = False
-        self._look_due = 0.0
-        self._distrusted = False
-        """Whether the last look at the sink found that nothing would be stored, or kept."""
-        self._progress_at = time.monotonic()
-        """When the sink last decided something, or had nothing to decide."""
         self._idle = False
         self._stopping = False
 
@@ -93,7 +73,7 @@ class Relay:
         finally:
             self._source.drop()
             self._parker.close()
-            self._sink.close()
+            self._driver.close()
 
     def turn(self) -> None:
         """One turn of the loop."""
@@ -116,7 +96,7 @@ class Relay:
         now = time.monotonic()
         # Before and after: what comes back is to be sent again ahead of what is new.
         decided = self._collect()
-        self._hand_over(now)
+        self._driver.hand_over(now)
         self._idle = not (self._collect() or decided)
         for delivery in self._parker.park(now):
             self._ledger.parked(delivery)
@@ -133,47 +113,16 @@ class Relay:
                 self._metrics.reconnected("broker")
         if not self._consuming and now >= self._stream.due:
             self._try_to_consume()
-        elif self._consuming and self._stuck_for(now) >= self._settings.let_go_after:
+        elif self._consuming and self._driver.stuck_for(now) >= self._settings.let_go_after:
             self._let_go()
-        elif self._consuming and now >= self._look_due:
-            self._look()
-
-    def _look(self) -> None:
-        """Let the sink look again at what it relies on: others may have changed it."""
-        self._look_due = time.monotonic() + LOOK_INTERVAL
-        if not isinstance(self._sink, Watcher):
-            return
-        try:
-            self._sink.look()
-        except SinkUnavailable as exc:
-            self._distrusted = True
-            self._stream.failed(str(exc))
-            return
-        if self._distrusted:
-            self._distrusted = False
-            self._stream.over()
+        elif self._consuming:
+            self._driver.look(now)
 
     def _try_to_consume(self) -> None:
         """With nothing in hand: take something only when the sink would store it."""
-        if not self._connected:
-            return
-        try:
-            if not self._sink_opened:
-                self._sink.open()
-                self._sink_opened = True
-            self._sink.available()
-        except SinkUnavailable as exc:
-            self._stream.failed(str(exc))
-            return
-        self._stream.over()
-        self._progress_at = time.monotonic()
-        self._source.consume()
-        self._consuming = True
-        self._look_due = 0.0
-
-    def _stuck_for(self, now: float) -> float:
-        """Seconds for which the sink has decided nothing of what it was given."""
-        return now - self._progress_at if self._handed or self._pending else 0.0
+        if self._connected and self._driver.ask():
+            self._source.consume()
+            self._consuming = True
 
     def _let_go(self) -> None:
         """A long outage: messages held would pin the queue's log on the broker's disk, so give them back."""
@@ -190,9 +139,7 @@ class Relay:
     def _forget(self) -> int:
         """The channels are closed: what was in hand is the broker's. Late verdicts on it will mean nothing."""
         returned = self._ledger.forget()
-        for event in self._pending:
-            self._owing.pop(event, None)
-        self._pending.clear()
+        self._driver.forget()
         self._arrived = ()
         self._parker.forget()
         self._consuming = False
@@ -200,11 +147,11 @@ class Relay:
 
     def _patience(self, now: float) -> float:
         """Seconds to wait for the broker: not at all while there is something to do, briefly while the sink owes."""
-        if self._handed:
+        if self._driver.handed:
             return OWED_WAIT if self._idle else 0.0
         if not self._connected:
             due = self._broker.due
-        elif self._pending or not self._consuming:
+        elif self._driver.pending or not self._consuming:
             due = self._stream.due
         elif self._parker.waiting:
             due = self._parker.due
@@ -222,14 +169,14 @@ class Relay:
             return
         now, before = time.monotonic(), ledger.messages
         types: list[str] = []
-        owing, pending, enter, take = self._owing, self._pending, ledger.enter, self._intake.take
+        owners, pending, enter, take = self._driver.owners, self._driver.pending, ledger.enter, self._intake.take
         for message in messages:
             taken = take(message)
             events = taken.events
             types += taken.unwanted
             delivery = enter(message.lane, message.tag, taken.size, len(events), now, message, taken.rejection)
             for event in events:
-                owing[event] = delivery
+                owners[event] = delivery
                 types.append(event.type)
             pending += events
             if taken.rejection and not events:
@@ -242,47 +189,16 @@ class Relay:
         self._metrics.received(count, redelivered, sum([message.expired for message in taken_in]))
         self._metrics.events_received(Counter(types))
 
-    def _hand_over(self, now: float) -> None:
-        if not self._pending or now < self._stream.due:
-            return
-        if not self._handed and self._stream.reason is None:
-            self._progress_at = now
-        events, self._pending = list(self._pending), deque()
-        self._handed += len(events)
-        self._sink.send(events)
-
     def _collect(self) -> bool:
-        """Act on what the sink has decided; whether there was anything."""
-        if not self._handed:
-            return False
-        verdicts = self._sink.verdicts(0.0)
-        again: list[Event] = []
-        failure: str | None = None
+        """Act on what the sink has decided; whether it has said anything."""
+        heard, verdicts = self._driver.collect()
         for verdict in verdicts:
-            self._handed -= len(verdict.events)
-            if verdict.outcome is Outcome.RETRY:
-                again += (ours := [event for event in verdict.events if self._still_ours(event)])
-                if ours or not verdict.events:  # on what went back to the broker long ago it is no news
-                    failure = verdict.reason
-            else:
-                self._settle(verdict)
-        self._pending.extendleft(reversed(again))
-        if failure is not None:
-            self._stream.failed(failure)
-        elif verdicts and not self._pending:
-            self._stream.over()
-        return bool(verdicts)
-
-    def _still_ours(self, event: Event) -> bool:
-        """Whether its delivery is still in hand; if the broker has it back, it comes again by itself."""
-        if not self._owing[event].forgotten:
-            return True
-        del self._owing[event]
-        return False
+            self._settle(verdict)
+        return heard
 
     def _settle(self, verdict: Verdict) -> None:
-        self._progress_at = now = time.monotonic()
-        deliveries = map(self._owing.pop, verdict.events)
+        now = time.monotonic()
+        deliveries = map(self._driver.owners.pop, verdict.events)
         if verdict.outcome is Outcome.STORED:
             done = self._ledger.stored(deliveries)
             self._metrics.confirmed(verdict.events, time.time())
@@ -316,9 +232,9 @@ class Relay:
 
     def _unfinished(self) -> bool:
         """Whether waiting can still settle something: no end is known to be away."""
-        if self._stream.reason and not (self._handed and self._stuck_for(time.monotonic()) < AWAY_WAIT):
+        if self._stream.reason and not (self._driver.handed and self._driver.stuck_for(time.monotonic()) < AWAY_WAIT):
             return False
-        return bool(self._handed or self._pending or (self._parker.waiting and self._parker.available))
+        return self._driver.busy or (self._parker.waiting and self._parker.available)
 
     def _report(self) -> None:
         status = self._status

@@ -1,0 +1,135 @@
+"""A sink's way, written once: hand over, collect verdicts, put back what is to be tried again, know of an outage.
+
+What holds between two calls, and why:
+
+- An event is with the sink, or pending, or decided, and never two of these: a sink that was handed an event twice could
+  not say which of the two its verdict is about.
+- What is to be tried again goes ahead of what is new, in its order: a stream keeps the order of a first attempt.
+- An event whose owner has been released meanwhile is dropped when its verdict comes: the broker delivers it again.
+- Only a verdict or an answer ends an outage, never the passing of time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from celery_event_bridge.contract import LOOK_INTERVAL, Event, Outcome, Sink, SinkUnavailable, Verdict, Watcher
+from celery_event_bridge.forward.outage import Outage
+
+OwnerT = TypeVar("OwnerT")
+"""What an event came in, and what is settled once it is decided."""
+
+
+class Driver(Generic[OwnerT]):
+    """Drives one sink from one thread."""
+
+    def __init__(self, sink: Sink, outage: Outage, released: Callable[[OwnerT], bool]) -> None:
+        self._sink = sink
+        self.outage = outage
+        self._released = released
+        self.owners: dict[Event, OwnerT] = {}
+        """Owners of the events that are pending or with the sink."""
+        self.pending: deque[Event] = deque()
+        """Events to hand over, in order. Who adds one adds its owner as well."""
+        self.handed = 0
+        """Events that the sink owes a verdict on."""
+        self._opened = False
+        self._progress_at = time.monotonic()
+        """When the sink last decided something, or had nothing to decide."""
+        self._look_due = 0.0
+        self._distrusted = False
+        """Whether the last look at the sink found that nothing would be stored, or kept."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether any event is undecided."""
+        return bool(self.handed or self.pending)
+
+    def ask(self) -> bool:
+        """Open the sink if it is not open, and return whether it would store now; to be called with nothing in hand."""
+        try:
+            if not self._opened:
+                self._sink.open()
+                self._opened = True
+            self._sink.available()
+        except SinkUnavailable as exc:
+            self.outage.failed(str(exc))
+            return False
+        self.outage.over()
+        self._progress_at = time.monotonic()
+        self._look_due = 0.0
+        return True
+
+    def look(self, now: float) -> None:
+        """Let the sink look again, when it is time, at what it relies on and others may have changed."""
+        if now < self._look_due or not isinstance(self._sink, Watcher):
+            return
+        self._look_due = now + LOOK_INTERVAL
+        try:
+            self._sink.look()
+        except SinkUnavailable as exc:
+            self._distrusted = True
+            self.outage.failed(str(exc))
+            return
+        if self._distrusted:
+            self._distrusted = False
+            self.outage.over()
+
+    def stuck_for(self, now: float) -> float:
+        """Return the seconds for which the sink has decided nothing of what it was given."""
+        return now - self._progress_at if self.busy else 0.0
+
+    def hand_over(self, now: float) -> None:
+        """Hand over what is pending, unless an outage says when."""
+        if not self.pending or now < self.outage.due:
+            return
+        if not self.handed and self.outage.reason is None:
+            self._progress_at = now
+        events, self.pending = list(self.pending), deque()
+        self.handed += len(events)
+        self._sink.send(events)
+
+    def collect(self) -> tuple[bool, Sequence[Verdict]]:
+        """Return whether the sink has said anything, and its final verdicts: what is to be tried again is pending."""
+        if not self.handed:
+            return False, ()
+        verdicts = self._sink.verdicts(0.0)
+        final: list[Verdict] = []
+        again: list[Event] = []
+        failure: str | None = None
+        for verdict in verdicts:
+            self.handed -= len(verdict.events)
+            if verdict.outcome is Outcome.RETRY:
+                again += (kept := [event for event in verdict.events if self._is_kept(event)])
+                if kept or not verdict.events:  # of what went back to the broker long ago it is no news
+                    failure = verdict.reason
+            else:
+                final.append(verdict)
+        self.pending.extendleft(reversed(again))
+        if final:
+            self._progress_at = time.monotonic()
+        if failure is not None:
+            self.outage.failed(failure)
+        elif verdicts and not self.pending:
+            self.outage.over()
+        return bool(verdicts), final
+
+    def forget(self) -> None:
+        """Drop what is pending; late verdicts on what the sink has will mean nothing to their owners."""
+        for event in self.pending:
+            self.owners.pop(event, None)
+        self.pending.clear()
+
+    def close(self) -> None:
+        """Close the sink. Never raises."""
+        self._sink.close()
+
+    def _is_kept(self, event: Event) -> bool:
+        """Whether its owner is in hand still; if not, the event is dropped."""
+        if not self._released(self.owners[event]):
+            return True
+        del self.owners[event]
+        return False

@@ -264,6 +264,7 @@ CONTRACT = {
     "sink_available": {"sink"},
     "reconnects_total": {"end"},
     "notices_total": {"kind"},
+    "gaps_total": set(),
     "last_confirm_timestamp_seconds": set(),
     "build_info": {"version", "python"},
 }

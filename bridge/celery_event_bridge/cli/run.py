@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Sequence
+from functools import partial
 
 import click
 import structlog
@@ -12,7 +14,7 @@ from celery_event_bridge.brokers.rabbitmq.source import AmqpSource
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
 from celery_event_bridge.cli.options import SettingsCommand, loaded
 from celery_event_bridge.config.loading import Loaded
-from celery_event_bridge.contract import Sink
+from celery_event_bridge.contract import Located, Sink
 from celery_event_bridge.contract.secrets import hide_secrets
 from celery_event_bridge.forward.relay import Relay
 from celery_event_bridge.forward.tee import Tee
@@ -44,6 +46,11 @@ def run(ctx: click.Context) -> int:
     return forward(chosen)
 
 
+def location(sinks: Sequence[Sink]) -> str:
+    """Return where all of these store. Raises SinkUnavailable."""
+    return " + ".join(sink.location() if isinstance(sink, Located) else sink.name for sink in sinks)
+
+
 def forward(chosen: Loaded) -> int:
     """Run a relay with these settings until SIGTERM or SIGINT. Returns the exit code.
 
@@ -53,13 +60,11 @@ def forward(chosen: Loaded) -> int:
     topology = Topology.from_settings(settings)
     status = Status()
     metrics = Metrics(status)
-    sinks: list[Sink] = [
-        ObservedSink(plugin(sink_settings), metrics, status) for plugin, sink_settings in chosen.sinks.values()
-    ]
+    made = [plugin(sink_settings) for plugin, sink_settings in chosen.sinks.values()]
+    sinks: list[Sink] = [ObservedSink(sink, metrics, status) for sink in made]
     sink = sinks[0] if len(sinks) == 1 else Tee(sinks)
-    relay = Relay(
-        AmqpSource(settings, topology), sink, AmqpParking(settings, topology.rejected.name), settings, metrics, status
-    )
+    source = AmqpSource(settings, topology, partial(location, made))
+    relay = Relay(source, sink, AmqpParking(settings, topology.rejected.name), settings, metrics, status)
     with serve(settings.http, status, metrics) as address, stopping(relay.stop), giving_back():
         log.info(
             "started",

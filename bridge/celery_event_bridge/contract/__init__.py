@@ -38,6 +38,7 @@ from celery_event_bridge.contract.sink import (
     Advisor as Advisor,
     EventRefused as EventRefused,
     Finding as Finding,
+    Located as Located,
     Outcome as Outcome,
     Sink as Sink,
     SinkGone as SinkGone,

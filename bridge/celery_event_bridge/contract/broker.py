@@ -40,8 +40,9 @@ class Message(msgspec.Struct, frozen=True, eq=False, gc=False):
 class Source(Protocol):
     """The broker's end of the relay. Every method but `drop` may raise BrokerUnavailable; `drop` follows then."""
 
-    depths: dict[str, int]
-    """Ready messages by queue, as last seen."""
+    @property
+    def depths(self) -> Mapping[str, int]:
+        """Ready messages by queue, as last seen."""
 
     def open(self) -> None:
         """Connect and declare the queues; consume nothing yet."""

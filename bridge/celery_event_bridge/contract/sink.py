@@ -103,6 +103,17 @@ class Advisor(Protocol):
         """
 
 
+@runtime_checkable
+class Located(Protocol):
+    """An optional part of a sink: it can say which stream it stores in."""
+
+    def location(self) -> str:
+        """Return a few words for the stream, without a secret: the same from every replica that stores in it.
+
+        Called after `open`, every LOOK_INTERVAL seconds. Raises SinkUnavailable where nobody can tell now.
+        """
+
+
 class SinkPlugin(Protocol):
     """What an entry point of the group `celery_event_bridge.sinks` names: in practice the sink's class."""
 

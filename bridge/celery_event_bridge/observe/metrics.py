@@ -138,9 +138,11 @@ class _StatusCollector(Collector):
             queues.add_metric([name], messages)
         yield queues
         told = CounterMetricFamily(P + "notices", "What others changed, or was dropped or made anew", labels=["kind"])
-        for kind, count in notices.NOTICES.counts().items():
+        counts = notices.NOTICES.counts()
+        for kind, count in counts.items():
             told.add_metric([kind], count)
         yield told
+        yield CounterMetricFamily(P + "gaps", "Gaps on the way into the live queue", value=counts["gap"])
 
 
 def _gauge(name: str, documentation: str, value: float) -> GaugeMetricFamily:

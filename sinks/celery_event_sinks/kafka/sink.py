@@ -59,6 +59,8 @@ class KafkaSink:
         self._trouble: str | None = None
         """Why no broker answers, as librdkafka says it of its own accord."""
         self._cause: str | None = None
+        self._cluster = ""
+        """The cluster's id, once it was asked for."""
 
     def open(self) -> None:
         """Make the producer; it connects by itself."""
@@ -113,6 +115,11 @@ class KafkaSink:
             verdicts.append(Verdict(Outcome.RETRY, (), self._trouble))
             self._trouble = None
         return verdicts
+
+    def location(self) -> str:
+        """Return the topics and the cluster's id. Raises SinkUnavailable."""
+        self._cluster = self._cluster or self._topics.cluster()
+        return f"kafka {' '.join(dict.fromkeys(self._topic.values()))} {self._cluster}"
 
     def advice(self) -> Sequence[Finding]:
         """What the topics' settings may lose."""

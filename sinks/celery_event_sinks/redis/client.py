@@ -64,6 +64,11 @@ class RedisClient:
         """How many connections were closed. `WAIT` on this one knows nothing of what an earlier one has written."""
 
     @property
+    def address(self) -> str:
+        """Host, port and database, as the URL has them."""
+        return f"{self._where}/{self._database}"
+
+    @property
     def sock(self) -> socket.socket:
         """The connection's. Raises OSError if there is none, or none where this redis-py keeps it."""
         sock = getattr(self._connection, "_sock", None)

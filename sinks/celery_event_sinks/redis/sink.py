@@ -138,6 +138,10 @@ class RedisStreamsSink:
         decided, self._decided = self._decided, []
         return decided
 
+    def location(self) -> str:
+        """Return address, database and key."""
+        return f"redis {self._client.address} {b' '.join(self._names.all).decode(errors='replace')}"
+
     def advice(self) -> Sequence[Finding]:
         """What the server's settings may lose."""
         wanted = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}

@@ -174,6 +174,10 @@ class SqliteSink(BlockingSink):
         assert self._connection is not None
         return self._connection
 
+    def location(self) -> str:
+        """Return the file's path, and its device and inode: two machines may have a file of one name."""
+        return f"sqlite {self._path} {self._identity_on_disk()}"
+
     def _identity_on_disk(self) -> tuple[int, int] | None:
         try:
             found = os.stat(self._path)  # noqa: PTH116 - once a batch, and pathlib's is slower

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING, cast
 
 from celery_event_bridge.brokers.rabbitmq.bulk import CHUNK, Scanner, reader
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, translated
 from celery_event_bridge.brokers.rabbitmq.lane import Lane
+from celery_event_bridge.brokers.rabbitmq.mark import SinkMark
 from celery_event_bridge.brokers.rabbitmq.overflow import OverflowWatch
+from celery_event_bridge.brokers.rabbitmq.upkeep import Upkeep
 from celery_event_bridge.brokers.rabbitmq.window import Window
+from celery_event_bridge.contract import LOOK_INTERVAL, SinkUnavailable
 from celery_event_bridge.contract.broker import BrokerUnavailable, Message
 from celery_event_bridge.forward.ledger import Ack
 
@@ -30,8 +33,6 @@ OVERFLOW_PREFETCH = 200
 """Beside a live consumer on the same connection this delays live events by 10 ms; 2,000 would by 300 ms."""
 POLL_MESSAGES, POLL_BYTES = 500, 4 * CHUNK
 """Messages and bytes after which a poll reads no more, so that the loop turns."""
-DEPTH_INTERVAL = 10.0
-"""Seconds between two looks at the queues' depths."""
 QUIET_INTERVAL = 5.0
 """Seconds without a delivery after which a channel is replaced. When a queue is deleted and declared again at once,
 RabbitMQ (seen with 3.10.8) may send no `basic.cancel`, and keeps what the channel should have from then on."""
@@ -40,7 +41,8 @@ RabbitMQ (seen with 3.10.8) may send no `basic.cancel`, and keeps what the chann
 class AmqpSource:
     """See the protocol `celery_event_bridge.contract.broker.Source` for what each method does and when it is called."""
 
-    def __init__(self, settings: Settings, topology: Topology) -> None:
+    def __init__(self, settings: Settings, topology: Topology, location: Callable[[], str] | None = None) -> None:
+        """`location` says where the events are stored, for the mark that other deployments see; None: no mark."""
         self._settings = settings
         self._topology = topology
         self._urls = cycle(settings.broker_urls)
@@ -54,10 +56,14 @@ class AmqpSource:
         self._overflow_window = Window(min(settings.prefetch, OVERFLOW_PREFETCH), self._max_bytes // 4)
         overflow = topology.overflow
         self._watch = OverflowWatch(overflow.name, settings.overflow_max_bytes) if overflow else None
-        self._depth_channel: amqp.Channel | None = None
-        self._depth_due = self._quiet_due = 0.0
-        self.depths: dict[str, int] = {}
+        self._upkeep = Upkeep(topology, declares=settings.declare)
+        self._mark = SinkMark(topology.live.name, location) if location and settings.declare else None
+        self._look_due = self._quiet_due = 0.0
+
+    @property
+    def depths(self) -> Mapping[str, int]:
         """Ready messages by queue, as last seen."""
+        return self._upkeep.depths
 
     def open(self) -> None:
         """Connect to the next URL and declare the queues."""
@@ -67,9 +73,9 @@ class AmqpSource:
         self._poller = select.poll()
         self._poller.register(self._connection.transport.sock, select.POLLIN)
         with translated("declaring the queues"):
-            self._depth_channel = self._connection.channel()
-            if self._settings.declare:
-                self._topology.declare(self._depth_channel)
+            self._upkeep.open(self._connection)
+            if self._mark:
+                self._mark.open(self._connection)
 
     def consume(self) -> None:
         """Open the channels and consume: live first."""
@@ -79,11 +85,11 @@ class AmqpSource:
                 self._open_lane(self._topology.overflow.name, self._overflow_window, expired=True)
 
     def poll(self, timeout: float) -> Sequence[Message]:
-        """Read what has arrived; see to the heartbeat and the depths."""
+        """Read what has arrived; see to the heartbeat, and to what is ours there."""
         connection = self._connected()
         with translated("connection lost"):
             connection.heartbeat_tick()
-            self._look_at_depths()
+            self._look()
             if self._inbox:
                 timeout = 0.0
             read = 0
@@ -160,7 +166,7 @@ class AmqpSource:
         self._connection = None
         self._lanes = []
         self._scanner.lanes.clear()
-        self._depth_channel = None
+        self._upkeep.drop()
         self._take_inbox()
 
     def _connected(self) -> amqp.Connection:
@@ -182,22 +188,28 @@ class AmqpSource:
         if messages:
             for lane in self._lanes:
                 lane.observe(messages)
+            self._upkeep.arrived(messages)
         return messages
 
     def _readable(self, connection: amqp.Connection, timeout: float) -> bool:
         pending = getattr(connection.transport.sock, "pending", None)  # bytes that TLS has decrypted already
         return bool(pending and pending()) or bool(self._poller.poll(timeout * 1000))
 
-    def _look_at_depths(self) -> None:
+    def _look(self) -> None:
+        """See again to what is ours on the broker and others can change."""
         now = time.monotonic()
-        if self._depth_channel is None or now < self._depth_due:
+        if now < self._look_due:
             return
-        self._depth_due = now + DEPTH_INTERVAL
-        for queue in self._topology.queues:
-            self.depths[queue.name] = self._depth_channel.queue_declare(queue.name, passive=True).message_count
+        self._look_due = now + LOOK_INTERVAL
+        self._upkeep.look()
         if self._watch and self._topology.overflow:
             mean = self._overflow_window.mean_body or self._live_window.mean_body
             self._watch.look(self.depths[self._topology.overflow.name], mean)
+        if self._mark:
+            try:
+                self._mark.look()
+            except SinkUnavailable:  # where it stores cannot be told now; the relay knows of the outage
+                return
 
     def _look_at_consumers(self) -> None:
         """With nothing in hand: a channel on which nothing arrives is replaced."""

@@ -69,6 +69,11 @@ class Topology(msgspec.Struct, frozen=True):
         """In the order of their declaration: a dead-letter route's target has to be there before its source."""
         return tuple(queue for queue in (self.rejected, self.overflow, self.live) if queue)
 
+    @property
+    def witness(self) -> str:
+        """Name of the exchange that is gone once the event exchange has been deleted: see `declare_witness`."""
+        return f"{self.live.name}.witness"
+
     def declare(self, channel: amqp.Channel) -> None:
         """Declare the exchange and the queues and bind them. Raises what the client raises: see `explain`."""
         declare_exchange(channel, self.exchange)
@@ -80,6 +85,16 @@ class Topology(msgspec.Struct, frozen=True):
 def declare_exchange(channel: amqp.Channel, name: str) -> None:
     """Declare Celery's event exchange, as Celery does; a no-op where it exists. Raises what the client raises."""
     channel.exchange_declare(name, "topic", durable=True, auto_delete=False)
+
+
+def declare_witness(channel: amqp.Channel, topology: Topology) -> None:
+    """Declare an exchange that deletes itself with its only binding, which leads to the event exchange.
+
+    Nothing is ever published there. When the event exchange is deleted the binding goes, and the witness with it, also
+    if the event exchange is declared anew at once. Raises what the client raises.
+    """
+    channel.exchange_declare(topology.witness, "fanout", durable=True, auto_delete=True)
+    channel.exchange_bind(topology.exchange, topology.witness)
 
 
 def declare_queue(channel: amqp.Channel, queue: QueueSpec) -> None:

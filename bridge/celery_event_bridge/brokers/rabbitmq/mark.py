@@ -1,0 +1,149 @@
+"""A mark on the broker that says into which stream the bridges of a queue store.
+
+Two deployments on one queue share its events: each event would reach one of the two streams only. They tell each other
+without a message being published, which a consuming connection never does (see source.py): the mark is a queue that
+nothing is ever put into, consumed for as long as its owner lives and deleted by the broker with its last consumer. What
+it stands for is its dead-letter routing key. To declare it with another one is refused, and the refusal names both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed
+
+from celery_event_bridge.contract import notices
+
+if TYPE_CHECKING:
+    import amqp
+
+NAMES = ("stores-in", "stores-in.other")
+"""Endings of the marks' names. The second is for who finds the first one taken: so each side can see the other."""
+SHOWN = 31
+"""Characters of a stream's name in its mark: a refusal has 255 for two of them, and what is around."""
+_CURRENT = re.compile(r"but current is '(?P<current>[^']*)")
+
+
+class SinkMark:
+    """The mark of one bridge, renewed with each connection."""
+
+    def __init__(self, queue: str, location: Callable[[], str]) -> None:
+        """`location` says where the sink stores; raises SinkUnavailable where nobody can tell now."""
+        self._names = [f"{queue}.{ending}" for ending in NAMES]
+        self._queue = queue
+        self._location = location
+        self._connection: amqp.Connection | None = None
+        self._channel: amqp.Channel | None = None
+        self._held: str | None = None
+        """Name of the mark that we hold."""
+        self._stands_for = ""
+        self._refused = False
+
+    def open(self, connection: amqp.Connection) -> None:
+        """Begin on a connection just made."""
+        self._connection, self._channel, self._held, self._refused = connection, None, None, False
+
+    def look(self) -> None:
+        """Hold a mark, and tell of another deployment's. Raises what the client raises."""
+        location = self._location()
+        if self._refused:
+            return
+        if location != self._stands_for:
+            self._let_go()
+        self._stands_for = location
+        try:
+            for name in self._names:
+                if name != self._held:
+                    self._look_at(name)
+        except AccessRefused:  # to declare is not permitted: the management API may show the other one
+            self._refused = True
+
+    def _look_at(self, name: str) -> None:
+        """Take the mark if it is free, and tell of it if it is another's."""
+        assert self._connection is not None
+        if self._held is not None and not self._exists(name):
+            return
+        channel = self._connection.channel()
+        try:
+            _declare(channel, name, _short(self._stands_for))
+        except PreconditionFailed as exc:
+            if not self._is_stale(name):
+                self._tell(str(exc.reply_text))
+            return
+        if self._held is None:
+            channel.basic_consume(name)
+            self._held, self._channel = name, channel
+        else:  # one of our own kind holds it: both marks are free of others
+            channel.close()
+
+    def _exists(self, name: str) -> bool:
+        return self._consumers(name) is not None
+
+    def _is_stale(self, name: str) -> bool:
+        """Delete a mark that nobody consumes: a broker that was restarted has kept it. Returns whether it was one."""
+        assert self._connection is not None
+        if self._consumers(name) != 0:
+            return False
+        channel = self._connection.channel()
+        channel.queue_delete(name, if_unused=True)
+        channel.close()
+        return True
+
+    def _consumers(self, name: str) -> int | None:
+        assert self._connection is not None
+        channel = self._connection.channel()
+        try:
+            found = channel.queue_declare(name, passive=True)
+        except NotFound:
+            return None
+        channel.close()
+        return int(found.consumer_count)
+
+    def _let_go(self) -> None:
+        if self._channel is not None:
+            self._channel.close()
+        self._channel = self._held = None
+
+    def _tell(self, refusal: str) -> None:
+        current = _CURRENT.search(refusal)
+        other = current["current"].rpartition(" ")[0] if current else ""
+        notices.tell(
+            "competitor",
+            f"bridges that store in {other or 'another stream'} take events off queue {self._queue!r} as well, and "
+            f"this one stores in {self._stands_for}: each event reaches one of the two only. Stop one of them, or give "
+            "it a queue of its own with BRIDGE_QUEUE; if the two are names of one stream, use one of them everywhere",
+            subject=other,
+        )
+
+
+def other_stream(connection: amqp.Connection, queue: str, location: str) -> str | None:
+    """Return what a mark says that another deployment holds; None if there is none. Raises what the client raises."""
+    for ending in NAMES:
+        name = f"{queue}.{ending}"
+        channel = connection.channel()
+        try:
+            if not channel.queue_declare(name, passive=True).consumer_count:
+                channel.close()
+                continue
+            _declare(channel, name, _short(location))
+        except NotFound:
+            continue
+        except PreconditionFailed as exc:
+            current = _CURRENT.search(str(exc.reply_text))
+            return current["current"].rpartition(" ")[0] if current else "another stream"
+        channel.close()
+    return None
+
+
+def _declare(channel: amqp.Channel, name: str, stands_for: str) -> None:
+    arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": stands_for, "x-max-length": 1}
+    channel.queue_declare(name, durable=True, auto_delete=True, arguments=arguments)
+
+
+def _short(location: str) -> str:
+    """Return a location's beginning, and a hash of all of it."""
+    digest = hashlib.blake2b(location.encode(), digest_size=4).hexdigest()
+    return f"{location[:SHOWN]} {digest}".replace("'", "_")

@@ -1,0 +1,205 @@
+"""Upkeep of what is ours on the broker: queues, binding and exchange, looked at again every ten seconds.
+
+Anybody who may can delete a queue, unbind it, or delete the exchange, which any worker then declares again: the
+exchange alone, and not our binding to it. All of it is declared again with each look, which changes nothing where it is
+there. What had been missing is a gap, and told of. How it is known, since AMQP has no question for a binding:
+
+- A queue, or the exchange itself, is missing: a passive declare says so.
+- The exchange was deleted and declared anew: our witness is gone, an exchange that deletes itself with its last
+  binding, which is the one to the event exchange (seen with RabbitMQ 3.10.8).
+- The binding alone was removed: events stop, and come again right after it was declared. A guess, and worded as one.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from amqp.exceptions import AccessRefused, NotFound
+
+from celery_event_bridge.brokers.rabbitmq.topology import Topology, declare_witness, explain
+from celery_event_bridge.contract import notices
+from celery_event_bridge.contract.broker import BrokerUnavailable, Message
+
+if TYPE_CHECKING:
+    import amqp
+
+QUIET_AFTER = 60.0
+"""Seconds without an event after which it is said: a worker with events switched on sends a heartbeat every two."""
+SUSPICIOUS_SILENCE = 2.0
+"""Seconds, at least, of a silence that a removed binding may explain."""
+A_DAY = 86_400.0
+
+
+class Upkeep:
+    """Declares, looks, declares again. All calls come from the thread that owns the connection."""
+
+    def __init__(self, topology: Topology, *, declares: bool, quiet_after: float = QUIET_AFTER) -> None:
+        """Without `declares` nothing is put right: the queues are somebody else's to declare."""
+        self._quiet_after = quiet_after
+        self._topology = topology
+        self._declares = declares
+        self._connection: amqp.Connection | None = None
+        self._channel: amqp.Channel | None = None
+        self._seen: set[str] = set()
+        """Queues that were there before, by name."""
+        self._witnessed = False
+        """Whether our witness was there at the last look."""
+        self._bound_at = 0.0
+        """When the binding was last declared and no event has come since; 0.0 otherwise."""
+        self._heard_at = self._opened_at = time.monotonic()
+        self._has_heard = False
+        self._usual_pause = SUSPICIOUS_SILENCE
+        """Seconds between two arrivals, lately."""
+        self.depths: Mapping[str, int] = {}
+        """Ready messages by queue, as last seen."""
+
+    def open(self, connection: amqp.Connection) -> None:
+        """Declare what is to be there, on a connection just made. Raises what the client raises."""
+        self._connection, self._channel = connection, None
+        missing = [queue.name for queue in self._topology.queues if self._depth(queue.name) is None]
+        if self._declares:
+            self._declare(may_be_refused=self._topology.live.name not in missing)
+            self._bound_at = 0.0  # what a lost connection has held up proves nothing
+        for name in missing:
+            self._tell_of_queue(name)
+        self._seen.update(queue.name for queue in self._topology.queues)
+        self._opened_at = time.monotonic()
+
+    def look(self) -> None:
+        """See to everything again. Raises BrokerUnavailable if a queue is gone, and what the client raises."""
+        depths = {queue.name: self._depth(queue.name) for queue in self._topology.queues}
+        self.depths = {name: depth for name, depth in depths.items() if depth is not None}
+        if missing := [name for name, depth in depths.items() if depth is None]:
+            raise BrokerUnavailable(f"queue {missing[0]} was deleted while it was in use: declaring it again")
+        self._look_at_exchange()
+        self._listen()
+
+    def arrived(self, messages: Sequence[Message]) -> None:
+        """Take note that messages have arrived; those from overflow say nothing of the binding."""
+        if all(message.expired for message in messages):
+            return
+        now = time.monotonic()
+        pause, self._heard_at = now - self._heard_at, now
+        bound_at, self._bound_at = self._bound_at, 0.0
+        came_at_once = self._has_heard and now - bound_at <= max(0.5, self._usual_pause)
+        self._has_heard = True
+        silent = pause >= max(SUSPICIOUS_SILENCE, 2 * self._usual_pause)
+        # A worker that has just started ends a silence as well.
+        if bound_at and came_at_once and silent and not any(b"worker-online" in each.body for each in messages):
+            self._gap(f"no event for {pause:.1f} s, until its binding was declared again: it had probably been removed")
+        self._usual_pause += (min(pause, self._quiet_after) - self._usual_pause) / 20
+        if pause >= self._quiet_after:
+            notices.over("no-events", f"events come again, after {pause:.0f} s", subject=self._topology.live.name)
+
+    def drop(self) -> None:
+        """Forget the connection, which is gone."""
+        self._connection = self._channel = None
+        self._bound_at = 0.0
+
+    # On the broker ------------------------------------------------------------------------------------------------
+
+    def _declare(self, *, may_be_refused: bool) -> None:
+        """Declare everything. Where that is not permitted, go on if the queue that we consume is there all the same."""
+        try:
+            self._on_a_channel(self._topology.declare)
+        except AccessRefused as exc:
+            if not may_be_refused:
+                raise
+            notices.tell("rights", f"cannot see to the queues and the binding: {explain(exc)}", every=A_DAY)
+            return
+        self._bound_at = time.monotonic()
+        self._witness()
+
+    def _look_at_exchange(self) -> None:
+        topology = self._topology
+        present = self._is_exchange_there(topology.exchange, "topic")
+        witnessed = not self._witnessed or self._is_witness_there()
+        if not present:
+            remedy = "" if self._declares else ": BRIDGE_DECLARE=false expects it to be there"
+            self._gap(f"exchange {topology.exchange!r} is not there, and events published meanwhile are gone{remedy}")
+        elif not witnessed:
+            self._gap(
+                f"exchange {topology.exchange!r} was deleted and declared anew, which has removed the binding of queue "
+                f"{topology.live.name!r}: events published until now may be gone"
+            )
+        if self._declares:
+            self._declare(may_be_refused=True)
+        if not present or not witnessed:
+            self._bound_at = 0.0  # that gap is told of
+
+    def _witness(self) -> None:
+        try:
+            self._on_a_channel(lambda channel: declare_witness(channel, self._topology))
+        except AccessRefused:  # to bind to an exchange takes a right that consuming does not
+            self._witnessed = False
+            return
+        self._witnessed = True
+
+    def _is_witness_there(self) -> bool:
+        return self._is_exchange_there(self._topology.witness, "fanout")
+
+    def _is_exchange_there(self, name: str, kind: str) -> bool:
+        return self._ask(lambda channel: channel.exchange_declare(name, kind, passive=True)) is not None
+
+    def _depth(self, queue: str) -> int | None:
+        """Return the ready messages of a queue; None if it is not there."""
+        found = self._ask(lambda channel: channel.queue_declare(queue, passive=True))
+        return None if found is None else int(found.message_count)
+
+    def _ask(self, question: Callable[[amqp.Channel], Any]) -> Any:
+        """Return the answer to a passive declare, or None if there is no such thing."""
+        try:
+            return self._on_a_channel(lambda channel: question(channel) or True)
+        except NotFound:
+            return None
+
+    def _on_a_channel(self, action: Callable[[amqp.Channel], Any]) -> Any:
+        """Do something on our channel; an error of the broker's closes it, and the next call opens another."""
+        assert self._connection is not None
+        if self._channel is None:
+            self._channel = self._connection.channel()
+        channel, self._channel = self._channel, None
+        answer = action(channel)
+        self._channel = channel
+        return answer
+
+    # What is said -------------------------------------------------------------------------------------------------
+
+    def _tell_of_queue(self, name: str) -> None:
+        if not self._declares:
+            return  # consuming it will fail, with the remedy
+        if name not in self._seen:
+            text = f"queue {name!r} was not there and is declared"
+            notices.tell("queue-declared", text, subject=name, level=logging.INFO)
+            return
+        notices.tell(
+            "queue-made",
+            f"queue {name!r} was there before, was deleted, and is declared anew; what it held is gone: "
+            "did somebody, or a policy with `expires`, remove it?",
+            subject=name,
+        )
+        if name == self._topology.live.name:
+            self._gap("the queue itself was gone, and events published meanwhile too")
+
+    def _gap(self, why: str) -> None:
+        topology = self._topology
+        text = f"gap on the way from exchange {topology.exchange!r} to queue {topology.live.name!r}: {why}"
+        notices.tell("gap", text, subject=topology.live.name, every=1.0)
+
+    def _listen(self) -> None:
+        """Say once that nothing comes."""
+        silent = time.monotonic() - max(self._heard_at, self._opened_at)
+        if silent < self._quiet_after:
+            return
+        topology = self._topology
+        notices.tell(
+            "no-events",
+            f"no event has come through exchange {topology.exchange!r} into queue {topology.live.name!r} for "
+            f"{silent:.0f} s: do workers run with -E (worker_send_task_events), and is BRIDGE_EVENT_EXCHANGE what "
+            "Celery's event_exchange says?",
+            subject=topology.live.name,
+            every=A_DAY,
+        )

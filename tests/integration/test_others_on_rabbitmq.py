@@ -1,0 +1,140 @@
+"""What others do to the exchange, the binding and the queues while bridges run: put right, said and counted."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import amqp
+import pytest
+
+from celery_event_bridge.brokers.rabbitmq.topology import Topology
+from celery_event_bridge.brokers.rabbitmq.upkeep import Upkeep
+from celery_event_bridge.config.settings import Settings
+from celery_event_bridge.contract import notices
+from tests import oracle
+from tests.bridges import Bridge
+from tests.load import Load
+from tests.servers.debian import until
+from tests.stores import SqliteStore
+
+pytestmark = [pytest.mark.fault]
+
+LIVE = "celeryev.bridge"
+SOON = 15.0
+"""Seconds after which a gap has to be closed: the look comes every ten."""
+
+
+def delete_and_declare_exchange(channel: amqp.Channel) -> None:
+    channel.exchange_delete("celeryev")
+    channel.exchange_declare("celeryev", "topic", durable=True, auto_delete=False)
+
+
+def delete_exchange(channel: amqp.Channel) -> None:
+    channel.exchange_delete("celeryev")
+
+
+def unbind(channel: amqp.Channel) -> None:
+    channel.queue_unbind(LIVE, "celeryev", "#")
+
+
+def publish_if_there(url: str, number: int) -> None:
+    """One event; where the exchange is gone it is lost, as a worker's would be."""
+    connection = oracle.broker(url)
+    try:
+        confirms = oracle.Confirms(connection.channel())
+        confirms.publish(oracle.numbered(number, 1))
+        confirms.wait()
+    except amqp.NotFound:
+        return
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("change", [delete_and_declare_exchange, delete_exchange, unbind])
+def test_a_way_that_others_have_cut_is_made_again(
+    start_bridge: Callable[..., Bridge], broker_url: str, tmp_path: Path, change: Callable[[amqp.Channel], None]
+) -> None:
+    """Events are stored again within 15 s, and the gap is logged and counted."""
+    store = SqliteStore(tmp_path)
+    bridge = start_bridge(BRIDGE_BROKER_URL=broker_url, **store.settings).await_ready()
+    numbers = itertools.count()
+    until(lambda: publish_if_there(broker_url, next(numbers)) or store.count() > 3, 20, "events are stored")
+    connection = oracle.broker(broker_url)
+    change(connection.channel())
+    connection.close()
+    cut_at = store.count()
+    # What was on its way before the cut may come still.
+    until(lambda: publish_if_there(broker_url, next(numbers)) or store.count() > cut_at + 3, SOON, "stored again")
+    until(lambda: bridge.metric("gaps_total") == 1, SOON, "the gap is counted")
+    assert 1 == bridge.metric("notices_total", kind="gap")
+    (line,) = bridge.logged("gap on the way")
+    assert "'celeryev'" in line["event"]
+    assert "warning" == line["level"]
+
+
+def test_nothing_is_taken_for_a_gap_that_is_none(
+    start_bridge: Callable[..., Bridge], broker_url: str, tmp_path: Path
+) -> None:
+    """A broken connection, another bridge's start and its stop cut nothing."""
+    store = SqliteStore(tmp_path)
+    bridges = [start_bridge(BRIDGE_BROKER_URL=broker_url, **store.settings).await_ready() for _ in range(2)]
+    load = Load(broker_url, 20)
+    load.start()
+    until(lambda: store.count() > 20, 20, "events are stored")
+    bridges[1].stop()
+    until(lambda: store.count() > 20 * 25, 60, "two looks have gone by")
+    load.finish()
+    assert 0 == bridges[0].metric("gaps_total")
+
+
+def test_a_queue_that_was_deleted_is_made_anew_and_told_of(
+    start_bridge: Callable[..., Bridge], broker_url: str, tmp_path: Path
+) -> None:
+    """With what it held: a warning says which, and it is counted."""
+    store = SqliteStore(tmp_path)
+    bridge = start_bridge(BRIDGE_BROKER_URL=broker_url, **store.settings).await_ready()
+    until(lambda: bridge.metric("queue_messages", queue=LIVE) == 0, 10, "the queues were looked at")
+    assert not [line for line in bridge.log() if line["level"] == "warning"]
+    connection = oracle.broker(broker_url)
+    for queue in (f"{LIVE}.overflow", f"{LIVE}.rejected", LIVE):
+        connection.channel().queue_delete(queue)
+    connection.close()
+    until(lambda: bridge.metric("notices_total", kind="queue-made") == 3, SOON, "all are made anew")
+    assert 3 == len(bridge.logged("was there before, was deleted, and is declared anew"))
+    assert 1 == bridge.metric("gaps_total")
+    numbers = itertools.count()
+    until(lambda: publish_if_there(broker_url, next(numbers)) or store.count() > 0, SOON, "stored again")
+
+
+def test_bridges_that_store_elsewhere_are_told_of_each_other(
+    start_bridge: Callable[..., Bridge], broker_url: str, tmp_path: Path
+) -> None:
+    """On both sides; and replicas that store in one stream are not told of anything."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    first, second = (SqliteStore(tmp_path / name) for name in "ab")
+    ours = [start_bridge(BRIDGE_BROKER_URL=broker_url, **first.settings).await_ready() for _ in range(2)]
+    theirs = start_bridge(BRIDGE_BROKER_URL=broker_url, **second.settings).await_ready()
+    for bridge in (theirs, *ours):
+        bridge.await_log("take events off queue 'celeryev.bridge' as well", timeout=SOON)
+    theirs.stop()
+    again = start_bridge(BRIDGE_BROKER_URL=broker_url, **first.settings).await_ready()
+    until(lambda: again.metric("queue_messages", queue=LIVE) == 0, 10, "it has looked")
+    assert [] == again.logged("as well")
+
+
+def test_a_standstill_is_said_once(broker_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Where no event comes at all, the line asks for what is usually wrong; and it says when events come again."""
+    caplog.set_level("INFO")
+    topology = Topology.from_settings(Settings(broker_url=broker_url))
+    upkeep = Upkeep(topology, declares=True, quiet_after=0.05)
+    connection = oracle.broker(broker_url)
+    upkeep.open(connection)
+    until(lambda: upkeep.look() or notices.NOTICES.counts()["no-events"] > 1, 10, "it is counted with each look")
+    told = [record.getMessage() for record in caplog.records if "no event has come" in record.getMessage()]
+    assert 1 == len(told)
+    assert "-E" in told[0]
+    assert "BRIDGE_EVENT_EXCHANGE" in told[0]
+    connection.close()

@@ -30,6 +30,8 @@ class FakeSource:
         self.acks: list[Ack] = []
         self.calls: list[str] = []
         self.fail: str | None = None
+        self.roomier = 0
+        """How many more than the prefetch may be in hand."""
         self._lane: Hashable = None
         self._tags = itertools.count(1)
 
@@ -71,6 +73,15 @@ class FakeSource:
             for tag in sorted(self.unacknowledged):
                 if tag == ack.tag or (ack.multiple and tag < ack.tag):
                     self.acknowledged.append(self.unacknowledged.pop(tag))
+
+    def give_back(self, messages: Sequence[Ack]) -> None:
+        self._check()
+        for each in messages:
+            assert each.lane is self._lane, "given back on a closed channel"
+            self.queue.append(self.unacknowledged.pop(each.tag))
+
+    def make_room(self, lane: Hashable) -> None:
+        self.roomier += 1
 
     def let_go(self) -> None:
         self._call("let_go")

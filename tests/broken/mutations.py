@@ -222,7 +222,7 @@ MUTATIONS = (
     ),
     Mutation(
         "parked without a confirm",
-        [Change(f"{RABBITMQ}/parking.py", "                self._await_confirms()\n", "")],
+        [Change(f"{RABBITMQ}/parking.py", "confirmed, self._confirmed = self._confirmed, []", "confirmed = parcels")],
         [f"{INTEGRATION}/test_parking.py"],
     ),
     Mutation(

@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from celery_event_bridge.contract.broker import BrokerUnavailable, Parcel
 
 
 class FakeParking:
-    """Keeps what is parked; `fail` makes the next call fail."""
+    """Keeps what is parked; `fail` makes calls fail, `blocked` leaves what is published unconfirmed."""
 
     def __init__(self) -> None:
         self.parked: list[Parcel] = []
         self.fail = False
+        self.code = 0
+        self.refuses: Callable[[Parcel], bool] = lambda _: False
+        """Whether the broker closes the channel on this one, as it does on one that is too large."""
+        self.blocked = False
+        self.under_way: list[Parcel] = []
 
-    def park(self, parcels: Sequence[Parcel]) -> None:
+    @property
+    def obstacle(self) -> str | None:
+        return "blocked" if self.blocked else None
+
+    def park(self, parcels: Sequence[Parcel]) -> Sequence[Parcel]:
         if self.fail:
-            raise BrokerUnavailable("blocked")
-        self.parked += parcels
+            raise BrokerUnavailable("no right to write", self.code)
+        if any(map(self.refuses, parcels)):
+            raise BrokerUnavailable("too large", 406)
+        if self.blocked:
+            self.under_way = self.under_way or list(parcels[:1])
+            return ()
+        confirmed = [*self.under_way, *(parcel for parcel in parcels if parcel not in self.under_way)]
+        self.under_way = []
+        self.parked += confirmed
+        return confirmed
 
     def close(self) -> None:
         pass

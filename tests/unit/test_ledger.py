@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from celery_event_bridge.contract import Rejection
-from celery_event_bridge.forward.ledger import PINNED_AFTER, Ack, Delivery, Ledger
+from celery_event_bridge.forward.ledger import PARKING_PINNED_AFTER, PINNED_AFTER, Ack, Delivery, Ledger
 
 BAD = Rejection("undecodable", "not JSON")
 
@@ -65,7 +65,7 @@ def test_one_that_is_never_settled_holds_nothing_but_itself() -> None:
     ledger.enter("lane", 1, 10, 0, 0.0, "cannot be parked", Rejection("content-type", "no"))
     for tag in range(2, 1000):
         ledger.stored([ledger.enter("lane", tag, 10, 1, 0.0, "good")])
-    assert 998 == len(ledger.take_acks(PINNED_AFTER))
+    assert 998 == len(ledger.take_acks(PARKING_PINNED_AFTER))
     assert (1, 10) == (ledger.messages, ledger.size)
     assert [] == ledger.take_acks(2 * PINNED_AFTER)
     assert 1 == ledger.forget()
@@ -95,9 +95,7 @@ def test_a_refused_delivery_waits_for_its_parking() -> None:
     ledger: Ledger[str] = Ledger()
     delivery = enter(ledger, "lane", 1, owes=2)
     ledger.refused(delivery, BAD)
-    assert not delivery.to_park
     ledger.stored([delivery])
-    assert delivery.to_park
     assert [] == ledger.take_acks(0.0)
     ledger.parked(delivery)
     assert [Ack("lane", 1, multiple=True)] == ledger.take_acks(0.0)
@@ -106,8 +104,10 @@ def test_a_refused_delivery_waits_for_its_parking() -> None:
 def test_an_undecodable_delivery_is_parked_at_once() -> None:
     """A message without a good event owes nothing but its parking."""
     ledger: Ledger[str] = Ledger()
-    assert enter(ledger, "lane", 1, owes=0, refusal=BAD).to_park
+    delivery = enter(ledger, "lane", 1, owes=0, refusal=BAD)
     assert [] == ledger.take_acks(0.0)
+    ledger.parked(delivery)
+    assert [Ack("lane", 1, multiple=True)] == ledger.take_acks(0.0)
 
 
 def test_a_late_verdict_acknowledges_nothing_on_a_new_channel() -> None:
@@ -165,3 +165,62 @@ def test_against_a_naive_model(owes: list[int], order: object, times: float) -> 
             outstanding -= covered
     assert set() == outstanding
     assert (0, 0) == (ledger.messages, ledger.size)
+
+
+def test_what_is_set_aside_takes_no_memory_and_holds_nothing_up() -> None:
+    """Those behind it are acknowledged one by one, at once, and it is not."""
+    ledger: Ledger[str] = Ledger()
+    bad = enter(ledger, "lane", 1, owes=0, refusal=BAD)
+    ledger.set_aside(bad)
+    assert (1, 0, None) == (ledger.messages, ledger.size, bad.message)
+    ledger.stored([enter(ledger, "lane", 2), enter(ledger, "lane", 3)])
+    assert [Ack("lane", 2, multiple=False), Ack("lane", 3, multiple=False)] == ledger.take_acks(0.0)
+    ledger.stored([enter(ledger, "lane", 4)])
+    assert [] == ledger.take_acks(0.0, singly=False)
+    assert Ack("lane", 1, multiple=False) == ledger.give_back(bad)
+    assert [Ack("lane", 4, multiple=True)] == ledger.take_acks(0.0, singly=False)
+    assert (0, 0) == (ledger.messages, ledger.size)
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["arrives", "bad", "stored", "aside", "back", "parked", "acks"]), st.integers(0, 30)),
+    max_size=60,
+)
+
+
+@given(STEPS, st.floats(0.0, 2.0))
+def test_against_a_naive_model_with_those_that_cannot_be_parked(steps: list[tuple[str, int]], pause: float) -> None:
+    """Nothing is acknowledged that owes, waits or was given back; each once; and the count is always right."""
+    ledger: Ledger[str] = Ledger()
+    deliveries: dict[int, Delivery[str]] = {}
+    state: dict[int, str] = {}
+    now = 0.0
+    for step, pick in [*steps, ("acks", 0), ("acks", 0)]:
+        now += pause
+        chosen = list(state)[pick % len(state)] if state else 0
+        if step in ("arrives", "bad"):
+            tag = len(deliveries) + 1
+            bad = step == "bad"
+            deliveries[tag] = enter(ledger, "lane", tag, owes=int(not bad), refusal=BAD if bad else None)
+            state[tag] = "waits" if bad else "owes"
+        elif step == "stored" and state.get(chosen) == "owes":
+            ledger.stored([deliveries[chosen]])
+            state[chosen] = "settled"
+        elif step == "aside" and state.get(chosen) == "waits":
+            ledger.set_aside(deliveries[chosen])
+            state[chosen] = "aside"
+        elif step == "parked" and state.get(chosen) == "waits":
+            ledger.parked(deliveries[chosen])
+            state[chosen] = "settled"
+        elif step == "back" and state.get(chosen) in ("waits", "aside"):
+            assert chosen == ledger.give_back(deliveries[chosen]).tag
+            del state[chosen]
+        elif step == "acks":
+            for ack in ledger.take_acks(now):
+                covered = [tag for tag in state if tag <= ack.tag] if ack.multiple else [ack.tag]
+                assert ack.tag in covered
+                assert {"settled"} == {state.pop(tag) for tag in covered}
+        assert ledger.messages == len(state)
+        assert ledger.size == 10 * sum(each != "aside" for each in state.values())
+    head = next(iter(state), None)
+    assert head is None or state[head] != "settled"

@@ -56,6 +56,7 @@ class House:
             "retry_max_interval": 10.0,
             "let_go_after": 30.0,
             "shutdown_timeout": 25.0,
+            "queue_ttl": 5.0,
         }
         options: Any = SimpleNamespace(**(values | settings))
         self.relay = Relay(self.source, self.sink, self.parking, options, Metrics(self.status), self.status)
@@ -164,6 +165,83 @@ def test_a_message_that_cannot_be_parked_yet_stays_unacknowledged(house: House, 
     house.parking.fail = False
     house.turn(5, seconds=11)
     assert [EVENTS[0], b"not json"] == bodies(house)
+
+
+BAD = b"no event"
+
+
+def test_any_number_that_cannot_be_parked_holds_up_nobody(clock: Clock) -> None:
+    """Their bodies are dropped from memory, others are received in their place, and all are parked at last."""
+    house = House(clock, max_inflight_bytes=20_000, queue_ttl=0.0)
+    house.sink.at_once = True
+    house.parking.fail = True
+    for number in range(300):
+        house.source.publish(b"%s %d" % (BAD, number), EVENTS[0])
+        house.turn(1, seconds=0.1)
+    assert 300 == len(house.sink.stored)
+    assert 300 == house.status.unparkable_messages == house.status.inflight_messages
+    assert house.status.inflight_bytes < 20_000
+    assert house.source.roomier > 250
+    house.parking.fail = False
+    house.turn(30, seconds=1.0)
+    assert {b"%s %d" % (BAD, number) for number in range(300)} == {each.message.body for each in house.parking.parked}
+    assert 300 == len(house.parking.parked)
+    assert (0, {}) == (house.status.unparkable_messages, house.source.unacknowledged)
+
+
+def test_what_cannot_be_parked_leaves_the_live_queue(clock: Clock) -> None:
+    """Once it has outlived the TTL it is given back, and so goes on to overflow: held it would pin the queue's log."""
+    house = House(clock, queue_ttl=5.0)
+    house.parking.fail = True
+    house.source.publish(BAD)
+    house.turn(5, seconds=1.0)
+    assert [] == house.source.queue
+    while not house.source.queue and clock.now < 1010:
+        house.turn(1, seconds=1.0)
+        taken = [each.body for each in house.source.queue]
+        house.source.queue.clear()
+        if taken:
+            assert clock.now > 1006
+            assert [BAD] == taken
+            return
+    pytest.fail("it was never given back")
+
+
+def test_a_message_that_is_refused_for_good_does_not_hold_up_the_others(clock: Clock) -> None:
+    """One that the broker never takes, as for its size, is found out alone and set aside; the rest is parked."""
+    house = House(clock)
+    house.parking.refuses = lambda parcel: parcel.message.body == BAD * 10
+    house.source.publish(BAD, BAD * 10, BAD, BAD)
+    house.turn(20, seconds=1.0)
+    assert [BAD] * 3 == [each.message.body for each in house.parking.parked]
+    assert [BAD] * 3 == bodies(house)
+    assert 1 == house.status.unparkable_messages
+    assert 0 == house.status.inflight_bytes
+
+
+def test_under_an_alarm_nothing_is_published_twice(clock: Clock) -> None:
+    """While the broker blocks publishers, what is on its way is waited for, for ever."""
+    house = House(clock)
+    house.parking.blocked = True
+    house.source.publish(BAD, b"another")
+    house.turn(4, seconds=1.0)
+    house.parking.blocked = False
+    house.turn(20, seconds=1.0)
+    assert [BAD, b"another"] == [each.message.body for each in house.parking.parked]
+
+
+def test_a_stop_gives_back_what_was_set_aside_first(clock: Clock) -> None:
+    """Else the last acknowledgement, which is cumulative, would name it too."""
+    house = House(clock, max_inflight_bytes=64)
+    house.parking.fail = True
+    house.source.publish(BAD, EVENTS[0])
+    house.turn(3)
+    house.sink.at_once = True
+    house.sink.decide(Outcome.STORED)
+    house.relay.stop()
+    house.relay.run()
+    assert [EVENTS[0]] == bodies(house)
+    assert [BAD] == [each.body for each in house.source.queue]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -16,6 +16,11 @@ class BrokerUnavailable(Exception):
 
     Whatever was received and not acknowledged is the broker's again.
     """
+
+    def __init__(self, text: str = "", code: int = 0) -> None:
+        """`code` is the broker's reply code, 0 where it gave none."""
+        super().__init__(text)
+        self.code = code
 
 
 class Message(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -59,6 +64,12 @@ class Source(Protocol):
     def acknowledge(self, acks: Sequence[Ack]) -> None:
         """Tell the broker that it may forget."""
 
+    def give_back(self, messages: Sequence[Ack]) -> None:
+        """Give back single ones, which are then delivered again."""
+
+    def make_room(self, lane: Hashable) -> None:
+        """Receive one more beside a message of this lane that stays in hand for long."""
+
     def let_go(self) -> None:
         """Give back all that is not acknowledged and receive nothing, but stay connected."""
 
@@ -82,8 +93,20 @@ class Parcel(msgspec.Struct, frozen=True, eq=False):
 class Parking(Protocol):
     """Where messages wait that can never be forwarded."""
 
-    def park(self, parcels: Sequence[Parcel]) -> None:
-        """Publish them and return once the broker has confirmed all. Raises BrokerUnavailable; then none counts."""
+    @property
+    def under_way(self) -> Collection[Parcel]:
+        """Those that are published and not confirmed."""
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why the broker takes none now, although it is connected; None if it does."""
+
+    def park(self, parcels: Sequence[Parcel]) -> Sequence[Parcel]:
+        """Publish those that are not under way, and return those that the broker has confirmed since the last call.
+
+        Never waits for a confirm. Raises BrokerUnavailable; then nothing is under way any more, and only what was
+        returned counts.
+        """
 
     def close(self) -> None:
         """Never raises."""

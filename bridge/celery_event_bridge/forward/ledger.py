@@ -23,6 +23,8 @@ MessageT = TypeVar("MessageT")
 
 PINNED_AFTER = 1.0
 """Seconds that one delivery may hold up the acknowledgement of those behind it."""
+PARKING_PINNED_AFTER = 0.05
+"""The same where that one waits to be parked."""
 
 
 class Ack(msgspec.Struct, frozen=True):
@@ -42,21 +44,21 @@ class Delivery(msgspec.Struct, Generic[MessageT], eq=False, gc=False):
     owes: int
     """Events of it that no sink has decided yet."""
     received_at: float
-    message: MessageT
+    message: MessageT | None
+    """None once it was set aside."""
     refusals: tuple[Rejection, ...] = ()
     """Why it has to be parked; empty if it need not be."""
     forgotten: bool = False
     """It is acknowledged, or the broker's again."""
+    expired: bool = False
+    """It came through overflow."""
+    aside: bool = False
+    """Only its tag is held: see `Ledger.set_aside`."""
 
     @property
     def settled(self) -> bool:
         """Nothing is owed any more, by a sink or by the parking queue."""
         return not self.owes and not self.refusals
-
-    @property
-    def to_park(self) -> bool:
-        """Its good events are stored; the message itself has to be parked before it may be acknowledged."""
-        return not self.owes and bool(self.refusals)
 
 
 class Ledger(Generic[MessageT]):
@@ -113,6 +115,27 @@ class Ledger(Generic[MessageT]):
         """The broker has confirmed it in the parking queue."""
         delivery.refusals = ()
 
+    def set_aside(self, delivery: Delivery[MessageT]) -> None:
+        """Drop its message and hold its tag alone, for as long as it takes.
+
+        While one of a lane is aside, those behind it are acknowledged one by one: a cumulative acknowledgement would
+        name it too.
+        """
+        self.size -= delivery.size
+        delivery.size = 0
+        delivery.message = None
+        delivery.aside = True
+        self._lanes[delivery.lane].aside += 1
+
+    def give_back(self, delivery: Delivery[MessageT]) -> Ack:
+        """Let go of one that is to be delivered again. Returns what names it to the broker."""
+        self.messages -= 1
+        self.size -= delivery.size
+        delivery.forgotten = True
+        if delivery.aside:
+            self._lanes[delivery.lane].aside -= 1
+        return Ack(delivery.lane, delivery.tag, multiple=False)
+
     def take_acks(self, now: float, *, singly: bool = True) -> list[Ack]:
         """What may be acknowledged now and was not named before.
 
@@ -121,17 +144,23 @@ class Ledger(Generic[MessageT]):
         """
         acks: list[Ack] = []
         for name, lane in self._lanes.items():
+            if lane.aside:
+                if singly:
+                    acks += [Ack(name, delivery.tag, multiple=False) for delivery in self._let_go(lane.take_past(now))]
+                continue
             watermark, messages, size = lane.take_prefix(now)
             self.messages -= messages
             self.size -= size
             if watermark:
                 acks.append(Ack(name, watermark, multiple=True))
             if singly:
-                for delivery in lane.take_stuck(now):
-                    self.messages -= 1
-                    self.size -= delivery.size
-                    acks.append(Ack(name, delivery.tag, multiple=False))
+                acks += [Ack(name, delivery.tag, multiple=False) for delivery in self._let_go(lane.take_stuck(now))]
         return acks
+
+    def _let_go(self, deliveries: Sequence[Delivery[MessageT]]) -> Sequence[Delivery[MessageT]]:
+        self.messages -= len(deliveries)
+        self.size -= sum([delivery.size for delivery in deliveries])
+        return deliveries
 
     def forget(self) -> int:
         """All lanes are closed: what was in hand is the broker's again. Returns how many deliveries that were."""
@@ -156,9 +185,10 @@ class Ledger(Generic[MessageT]):
 class _Lane(Generic[MessageT]):
     """The deliveries of one opened channel, oldest first."""
 
-    __slots__ = ("head_since", "queue", "searched_at")
+    __slots__ = ("aside", "head_since", "queue", "searched_at")
 
     def __init__(self, now: float) -> None:
+        self.aside = 0
         self.queue: deque[Delivery[MessageT]] = deque()
         self.head_since = now
         self.searched_at = now
@@ -170,7 +200,10 @@ class _Lane(Generic[MessageT]):
         while queue:
             delivery = queue[0]
             if delivery.owes or delivery.refusals:
-                break
+                if not delivery.forgotten:
+                    break
+                queue.popleft()  # it was given back
+                continue
             queue.popleft()
             delivery.forgotten = True
             messages += 1
@@ -180,12 +213,29 @@ class _Lane(Generic[MessageT]):
             self.head_since = now
         return watermark, messages, size
 
+    def take_past(self, now: float) -> Sequence[Delivery[MessageT]]:
+        """Take the settled ones up to the first that owes something, past those that are aside or were given back."""
+        queue, taken = self.queue, []
+        while queue:
+            delivery = queue[0]
+            if delivery.settled:
+                delivery.forgotten = True
+                taken.append(delivery)
+            elif not delivery.aside and not delivery.forgotten:
+                break
+            queue.popleft()
+        self.head_since = now if taken or not queue else self.head_since
+        return [*taken, *self.take_stuck(now)]
+
     def take_stuck(self, now: float) -> Sequence[Delivery[MessageT]]:
-        """Take settled ones from behind a head that has not moved for a while; once in PINNED_AFTER seconds.
+        """Take settled ones from behind a head that has not moved for a while, and look for them as often.
 
         They count no longer: one that can never be settled, as when it cannot be parked, must not stop the rest.
         """
-        if now - self.head_since < PINNED_AFTER or now - self.searched_at < PINNED_AFTER:
+        head = self.queue[0] if self.queue else None
+        # One that waits for nothing but its parking may do so for long.
+        patience = PARKING_PINNED_AFTER if head is not None and head.refusals and not head.owes else PINNED_AFTER
+        if now - self.head_since < patience or now - self.searched_at < patience:
             return ()
         self.searched_at = now
         taken = [delivery for delivery in self.queue if delivery.settled]

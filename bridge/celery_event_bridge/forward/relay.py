@@ -44,7 +44,9 @@ class Relay:
         self, source: Source, sink: Sink, parking: Parking, settings: Settings, metrics: Metrics, status: Status
     ) -> None:
         self._source = source
-        self._parker = Parker(parking, metrics, settings.retry_max_interval)
+        self._parker = Parker(
+            parking, metrics, settings.retry_max_interval, settings.max_inflight_bytes, settings.queue_ttl
+        )
         self._settings = settings
         self._metrics = metrics
         self._status = status
@@ -100,8 +102,19 @@ class Relay:
         self._idle = not (self._collect() or decided)
         for delivery in self._parker.park(now):
             self._ledger.parked(delivery)
+        if self._parker.stranded:
+            self._relieve(now)
         if acks := self._ledger.take_acks(now, singly=not self._stopping):
             self._source.acknowledge(acks)
+
+    def _relieve(self, now: float) -> None:
+        """Let those that cannot be parked now hold up nobody."""
+        for delivery in self._parker.set_aside(now):
+            self._ledger.set_aside(delivery)
+            if self._parker.room_beside():
+                self._source.make_room(delivery.lane)
+        if back := self._parker.give_back(now):
+            self._source.give_back([self._ledger.give_back(delivery) for delivery in back])
 
     # The two ends ---------------------------------------------------------------------------------------------
 
@@ -154,7 +167,7 @@ class Relay:
         elif self._driver.pending or not self._consuming:
             due = self._stream.due
         elif self._parker.waiting:
-            due = self._parker.due
+            due = now + self._parker.patience(now)
         else:
             return 0.0 if self._arrived else IDLE_WAIT
         return max(0.0, min(IDLE_WAIT, due - now))
@@ -179,8 +192,10 @@ class Relay:
                 owners[event] = delivery
                 types.append(event.type)
             pending += events
-            if taken.rejection and not events:
-                self._parker.add(delivery)
+            if taken.rejection:
+                delivery.expired = message.expired
+                if not events:
+                    self._parker.add(delivery)
             if ledger.size > bound:
                 break
         count = ledger.messages - before
@@ -207,7 +222,8 @@ class Relay:
             done = [settled for delivery in deliveries for settled in self._ledger.refused(delivery, why)]
         self._metrics.held([now - delivery.received_at for delivery in done])
         for delivery in done:
-            if delivery.refusals:
+            if delivery.refusals and delivery.message is not None:
+                delivery.expired = delivery.message.expired
                 self._parker.add(delivery)
 
     # The end --------------------------------------------------------------------------------------------------
@@ -220,6 +236,8 @@ class Relay:
             if not self._connected:
                 return 0
             self._source.cancel()
+            if back := self._parker.give_back_all():
+                self._source.give_back([self._ledger.give_back(delivery) for delivery in back])
             while self._unfinished() and time.monotonic() < deadline:
                 self._forward()
                 self._source.poll(OWED_WAIT)  # for the heartbeat; what still arrives goes back unread
@@ -242,5 +260,6 @@ class Relay:
         status.broker_reason = None if self._connected else self._broker.reason or "not connected yet"
         status.inflight_messages = self._ledger.messages
         status.inflight_bytes = self._ledger.size
+        status.unparkable_messages = self._parker.stranded
         status.oldest_inflight_since = self._ledger.oldest()
         status.queue_messages = self._source.depths

@@ -128,6 +128,9 @@ class _StatusCollector(Collector):
             "For how long the oldest message has been in hand",
             0.0 if since is None else time.monotonic() - since,
         )
+        yield _gauge(
+            "unparkable_messages", "Messages that can be neither forwarded nor parked now", status.unparkable_messages
+        )
         yield _gauge("broker_connected", "1 if connected to the broker", status.broker_reason is None)
         available = GaugeMetricFamily(P + "sink_available", "1 if the sink stores", labels=["sink"])
         for name, reason in dict(status.sink_reasons).items():

@@ -25,6 +25,8 @@ class Status:
         """When the oldest message in hand was taken, by the monotonic clock."""
         self.queue_messages: Mapping[str, int] = {}
         """Ready messages by queue."""
+        self.unparkable_messages = 0
+        """Messages that can be neither forwarded nor parked now."""
         self.stopping = False
 
     def live(self) -> str | None:

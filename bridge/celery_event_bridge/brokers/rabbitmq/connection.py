@@ -73,7 +73,8 @@ def translated(action: str = "") -> Iterator[None]:
     try:
         yield
     except (AMQPError, OSError) as exc:
-        raise BrokerUnavailable(f"{action}: {explain(exc)}".removeprefix(": ")) from exc
+        code = exc.reply_code if isinstance(exc, AMQPError) else 0
+        raise BrokerUnavailable(f"{action}: {explain(exc)}".removeprefix(": "), code or 0) from exc
 
 
 def abandon(connection: amqp.Connection | None) -> None:

@@ -31,6 +31,8 @@ class Lane:
         """Of the consumer that the broker has, as it is on the wire; empty if it has none."""
         self._quiet = False
         self.window = window
+        self.aside = 0
+        """Messages that stay in hand for long, and take places of the prefetch since it last began to consume."""
 
     @property
     def consuming(self) -> bool:
@@ -39,6 +41,7 @@ class Lane:
 
     def consume(self) -> None:
         """Start to receive, with the window's prefetch. What was received before does not count against it."""
+        self.aside = 0
         self._channel.basic_qos(0, self.window.prefetch, False)  # noqa: FBT003 - AMQP's own positional flag
         self._consumer = self._channel.basic_consume(self.queue, callback=self._arrived)
         self.consumer_tag = self._consumer.encode()
@@ -65,6 +68,15 @@ class Lane:
     def acknowledge(self, tag: int, *, multiple: bool) -> None:
         """Send one `basic.ack`."""
         self._channel.basic_ack(tag, multiple)
+
+    def give_back(self, tag: int) -> None:
+        """Reject one with requeue: it is delivered again, or leaves the queue if it has outlived its TTL."""
+        self._channel.basic_reject(tag, requeue=True)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether messages that stay in hand for long take up half of the prefetch, and it should consume anew."""
+        return self.consuming and 2 * self.aside >= self.window.prefetch
 
     def close(self) -> None:
         """Close the channel: what is not acknowledged goes back to the queue."""

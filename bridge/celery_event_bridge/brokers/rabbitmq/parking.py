@@ -8,8 +8,9 @@ route and drops it.
 from __future__ import annotations
 
 import datetime
+import select
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
 
     from celery_event_bridge.config.settings import Settings
 
-CONFIRM_TIMEOUT = 3.0
-"""Seconds to wait for the confirms of one call; the loop stands still meanwhile."""
+CONFIRM_TIMEOUT = 10.0
+"""Seconds without any confirm after which the connection counts as lost; under an alarm it is waited on for ever."""
+REST_TIMEOUT = 0.05
+"""Seconds to wait for the rest of a frame that has begun to arrive."""
 MAX_HEADER = 1000
 """Characters kept of an error; the headers of a message must fit into one frame."""
 FRAME_ROOM = 64
@@ -45,27 +48,52 @@ class AmqpParking:
         self._urls = cycle(settings.broker_urls)
         self._connection: amqp.Connection | None = None
         self._channel: amqp.Channel | None = None
+        self._poller = select.poll()
         self._blocked = False
         self._published = 0
-        self._unconfirmed: set[int] = set()
+        self._unconfirmed: dict[int, Parcel | None] = {}
+        """By publishing tag; None is the probe."""
+        self._confirmed: list[Parcel] = []
         self._failure: str | None = None
+        self._heard_at = 0.0
 
-    def park(self, parcels: Sequence[Parcel]) -> None:
-        """Publish all and wait for the confirm of each."""
+    @property
+    def under_way(self) -> Collection[Parcel]:
+        """Those that are published and not confirmed."""
+        return [parcel for parcel in self._unconfirmed.values() if parcel is not None]
+
+    @property
+    def obstacle(self) -> str | None:
+        """Whether the broker blocks publishers."""
+        return "the broker blocks publishers (a memory or disk alarm)" if self._blocked else None
+
+    def park(self, parcels: Sequence[Parcel]) -> Sequence[Parcel]:
+        """Publish those that are not under way yet; return those confirmed since."""
         try:
             channel = self._ready_channel()
             with translated(f"parking in {self._queue}"):
-                for parcel in parcels:
-                    self._publish(channel, parcel)
-                self._await_confirms()
+                # Nothing before the probe is answered: under an alarm the broker would stop reading in the midst of it,
+                # and a connection that is given up then leaves a copy behind for each attempt.
+                self._hear()
+                if not self._blocked and None not in self._unconfirmed.values():
+                    known = set(map(id, [*self._unconfirmed.values(), *self._confirmed]))
+                    for parcel in parcels:
+                        if id(parcel) not in known:
+                            self._publish(channel, parcel)
+                self._hear()
         except BrokerUnavailable:
             self.close()
             raise
+        confirmed, self._confirmed = self._confirmed, []
+        return confirmed
 
     def close(self) -> None:
         """Cut the connection: all that counts has been confirmed."""
         abandon(self._connection)
         self._connection = self._channel = None
+        self._unconfirmed.clear()
+        self._confirmed.clear()
+        self._blocked = False
 
     def _ready_channel(self) -> amqp.Channel:
         if self._connection is None or self._channel is None:
@@ -73,45 +101,60 @@ class AmqpParking:
             self._connection = connect(self._settings, next(self._urls), role="parking", heartbeat=0)
             self._connection.on_blocked = self._on_blocked
             self._connection.on_unblocked = self._on_unblocked
-            self._blocked = False
             with translated("opening a channel to park"):
                 channel = self._connection.channel()
                 channel.confirm_select()
-            channel.events["basic_ack"].add(self._on_ack)
-            channel.events["basic_nack"].add(self._on_nack)
-            channel.events["basic_return"].add(self._on_return)
-            self._channel, self._published = channel, 0
-            self._unconfirmed.clear()
+                channel.events["basic_ack"].add(self._on_ack)
+                channel.events["basic_nack"].add(self._on_nack)
+                channel.events["basic_return"].add(self._on_return)
+                self._channel, self._published, self._failure = channel, 0, None
+                self._poller = select.poll()
+                self._poller.register(self._connection.transport.sock, select.POLLIN)
+                self._probe(channel)
         return self._channel
 
+    def _probe(self, channel: amqp.Channel) -> None:
+        """Publish something that no queue gets: the broker confirms it, or says that it blocks who publishes."""
+        self._count(None)
+        channel.basic_publish(AmqpMessage(b""), exchange="", routing_key=f"{self._queue}.probe")
+
     def _publish(self, channel: amqp.Channel, parcel: Parcel) -> None:
-        self._published += 1
-        self._unconfirmed.add(self._published)
+        self._count(parcel)
         properties = fitting(parked_properties(parcel), channel.connection.frame_max)
         message = AmqpMessage(parcel.message.body, **properties)
         channel.basic_publish(message, exchange="", routing_key=self._queue, mandatory=True)
 
-    def _await_confirms(self) -> None:
+    def _count(self, parcel: Parcel | None) -> None:
+        self._published += 1
+        if not self._unconfirmed:
+            self._heard_at = time.monotonic()
+        self._unconfirmed[self._published] = parcel
+
+    def _hear(self) -> None:
+        """Take what has come. Raises BrokerUnavailable where a message was refused, or nothing comes any more."""
         assert self._connection is not None
-        deadline = time.monotonic() + CONFIRM_TIMEOUT
-        self._failure = None
-        while self._unconfirmed and self._failure is None:
-            remaining = deadline - time.monotonic()
-            if remaining <= 0:
-                why = "the broker blocks publishers (a memory or disk alarm)" if self._blocked else "no confirm came"
-                raise BrokerUnavailable(f"parking in {self._queue}: {why}")
+        while (self._unconfirmed or self._blocked) and self._failure is None and self._readable():
             try:
-                self._connection.drain_events(timeout=remaining)
+                self._connection.drain_events(timeout=REST_TIMEOUT)
             except TimeoutError:
-                continue
+                break
         if self._failure is not None:
             raise BrokerUnavailable(f"parking in {self._queue}: {self._failure}")
+        if self._unconfirmed and not self._blocked and time.monotonic() - self._heard_at > CONFIRM_TIMEOUT:
+            raise BrokerUnavailable(f"parking in {self._queue}: no confirm within {CONFIRM_TIMEOUT:g} s")
+
+    def _readable(self) -> bool:
+        assert self._connection is not None
+        pending = getattr(self._connection.transport.sock, "pending", None)  # bytes that TLS has decrypted already
+        return bool(pending and pending()) or bool(self._poller.poll(0))
 
     def _on_ack(self, tag: int, multiple: bool) -> None:  # noqa: FBT001 - py-amqp calls it so
-        if multiple:
-            self._unconfirmed = {waiting for waiting in self._unconfirmed if waiting > tag}
-        else:
-            self._unconfirmed.discard(tag)
+        self._heard_at = time.monotonic()
+        tags = [waiting for waiting in self._unconfirmed if waiting <= tag] if multiple else [tag]
+        for each in tags:
+            parcel = self._unconfirmed.pop(each, None)
+            if parcel is not None:
+                self._confirmed.append(parcel)
 
     def _on_nack(self, tag: int, multiple: bool) -> None:  # noqa: ARG002, FBT001
         self._failure = "the broker refused it"
@@ -124,6 +167,7 @@ class AmqpParking:
 
     def _on_unblocked(self) -> None:
         self._blocked = False
+        self._heard_at = time.monotonic()
 
 
 def parked_properties(parcel: Parcel) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING, cast
 
@@ -123,7 +123,7 @@ class AmqpSource:
                 if lane.consuming:
                     if held_bytes >= self._max_bytes:
                         lane.cancel()
-                    elif lane.window.retune():
+                    elif lane.window.retune() or lane.crowded:
                         lane.cancel()
                         lane.consume()
                 elif held_bytes < self._max_bytes // 2:
@@ -135,6 +135,16 @@ class AmqpSource:
         with translated("acknowledging"):
             for ack in acks:
                 cast("Lane", ack.lane).acknowledge(ack.tag, multiple=ack.multiple)
+
+    def give_back(self, messages: Sequence[Ack]) -> None:
+        """Reject each, to be delivered again."""
+        with translated("giving back"):
+            for each in messages:
+                cast("Lane", each.lane).give_back(each.tag)
+
+    def make_room(self, lane: Hashable) -> None:
+        """Count a message against the lane's prefetch until it consumes anew, which `steer` sees to."""
+        cast("Lane", lane).aside += 1
 
     def let_go(self) -> None:
         """Close the consuming channels."""

@@ -44,6 +44,19 @@ def test_a_stream_with_nothing_in_it() -> None:
     assert "nothing is missing" in text([])
 
 
+def test_records_that_were_gone_before_they_were_read_are_missing() -> None:
+    """The report has their number, and something is missing: an audit cannot vouch for what it has not seen."""
+    auditor = Auditor()
+    auditor.skipped = 70
+    report = auditor.report(T0, SECOND)
+    assert report.missing
+    assert report.json()["events"]["gone_before_read"] == 70
+    output = io.StringIO()
+    show(report, output)
+    assert "Gone from the stream before they were read: 70" in output.getvalue()
+    assert "something is missing" in output.getvalue()
+
+
 def test_what_is_there_twice() -> None:
     """It is counted once, and said to be there twice."""
     events = working().events

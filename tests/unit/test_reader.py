@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from celery_event_bridge.contract import Batch, Reading, Record, SinkUnavailable
+from celery_event_bridge.contract import Batch, Reading, Record, SinkUnavailable, notices
 from celery_event_bridge.forward.intake import event_filter
 from celery_event_bridge.reading import session as module
 from celery_event_bridge.reading.session import Events
@@ -262,3 +262,13 @@ def test_idle_is_called_while_there_is_nothing() -> None:
     reader = FakeReader(Batch([record(1)]), Batch(), Batch())
     list(reading(reader, idle=lambda: idle.append(1)))
     assert 2 == len(idle)
+
+
+def test_records_that_were_gone_before_they_were_read_are_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    """All are counted, and one warning names the group and the number."""
+    subject = reading(FakeReader(Batch([record(1)]), Batch([record(9)], skipped=7), Batch(skipped=3)))
+    assert ["id-1", "id-9"] == [event.id for event in subject]
+    assert subject.skipped == 10
+    assert notices.NOTICES.counts()["skipped"] == 10
+    (line,) = [line.getMessage() for line in caplog.records]
+    assert line.startswith("7 records were gone from the stream before the group 'g' came to them")

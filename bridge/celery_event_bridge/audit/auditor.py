@@ -57,6 +57,8 @@ class Auditor:
         self._headings = Headings(self._workers, wanted.since or 0)
         self._partitions: set[Hashable] = set()
         self._since_tidied = 0
+        self.skipped = 0
+        """Records that were gone before they were read; assigned by who reads."""
         self.newest = 0
         """When the last record was stored, in microseconds since 1970 UTC."""
 
@@ -137,6 +139,7 @@ class Auditor:
             inversions=dict(self._inversions),
             delays=self._delays,
             given_up=self._tasks.given_up,
+            skipped=self.skipped,
         )
 
     def _begin(self, record: Record) -> None:

@@ -54,6 +54,7 @@ class AuditMetrics(Collector):
         lacking.add_metric(["end"], report.missing_ends)
         yield lacking
         yield from _tasks(report)
+        yield _counter("gone", "Records that were gone from the stream before they were read", report.skipped)
         yield _counter("duplicates", "Events that were stored twice", report.duplicates)
         inverted = sum(one.events for one in report.inversions.values())
         yield _counter("inversions", "Events after a later one of their process", inverted)

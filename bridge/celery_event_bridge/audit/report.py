@@ -63,6 +63,8 @@ class Report(msgspec.Struct):
     inversions: Mapping[str, Lateness]
     delays: Delays
     given_up: int
+    skipped: int = 0
+    """Records that were gone from the stream before the audit came to them."""
     asked: str | None = None
     """Who was asked of the tasks without an end, and who answered."""
 
@@ -79,7 +81,8 @@ class Report(msgspec.Struct):
     @property
     def missing(self) -> bool:
         """Whether anything is missing for certain."""
-        return bool(self.missing_starts or self.starts.events or self.received.events or self.missing_ends)
+        told = self.missing_starts or self.starts.events or self.received.events or self.missing_ends
+        return bool(told or self.skipped)
 
     def types(self) -> dict[str, int]:
         """Events by type."""
@@ -102,6 +105,7 @@ class Report(msgspec.Struct):
                 "by_worker": _nested(self.counts),
                 "undecodable": self.undecodable,
                 "problems": list(self.problems),
+                "gone_before_read": self.skipped,
             },
             "account": {
                 "missing": sum(self.missing_starts.values()),

@@ -69,6 +69,8 @@ def _counts(console: Console, what: str, counts: dict[str, int]) -> None:
 
 
 def _missing(console: Console, report: Report) -> None:
+    if report.skipped:
+        _title(console, "Gone from the stream before they were read", report.skipped)
     total = sum(report.missing_starts.values())
     _title(console, "Missing by the workers' own account (task-started)", total)
     if total:

@@ -43,6 +43,9 @@ class Batch(msgspec.Struct, frozen=True, eq=False):
     """Some from before the group's position, read back to recognise duplicates of them; not handed out."""
     revoked: Sequence[Hashable] = ()
     """Partitions that are no longer this reader's."""
+    skipped: int = 0
+    """Records that were gone from the stream before this reader, or its group, came to them, since the last batch: a
+    retention or a trim has overtaken it. Where the stream cannot tell how many, at least 1."""
 
 
 class Reading(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
-from celery_event_bridge.contract import Batch, Reader, Reading, Record, SinkUnavailable
+from celery_event_bridge.contract import Batch, Reader, Reading, Record, SinkUnavailable, notices
 from celery_event_bridge.forward.retry import Backoff
 from celery_event_bridge.reading.duplicates import SeenIds
 from celery_event_bridge.reading.event import Clock, StoredEvent
@@ -51,6 +51,8 @@ class Events:
         self._give_up_after = give_up_after
         self.idle = idle
         """Called whenever there is nothing to read."""
+        self.skipped = 0
+        """Records that were gone before this reader, or its group, came to them, as far as the stream can tell."""
         self._seen = SeenIds(reading.read_back) if reading.read_back > 0 else None
         self._clock = Clock()
         self._owed = Owed()
@@ -172,10 +174,25 @@ class Events:
                 self._seen.forget(partition)
             for record in batch.seen:
                 self._seen.is_duplicate(record)
+        if batch.skipped:
+            self._tell_skipped(batch.skipped)
         if self._reading.group is not None:
             self._owed.add(self._first, batch.records)
         if not batch.records and self.idle is not None:
             self.idle()
+
+    def _tell_skipped(self, count: int) -> None:
+        self.skipped += count
+        group = self._reading.group
+        who = "this reader" if group is None else f"the group {group!r}"
+        notices.tell(
+            "skipped",
+            f"{count} records were gone from the stream before {who} came to them: keep them for longer (retention, "
+            "trim) than its readers may be behind",
+            subject=f"{id(self)}" if group is None else group,
+            count=count,
+            logger=log.name,
+        )
 
     def _adapt(self, seconds: float) -> None:
         """More at a time while it is handled quickly, fewer if not, or if they are large."""

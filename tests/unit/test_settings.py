@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 from celery_event_bridge.config import loading as settings_source, plugins
 from celery_event_bridge.config.loading import Loaded, SettingsError, load
 from celery_event_bridge.config.settings import NO_EVENTS, Settings
-from celery_event_bridge.contract import values as settings_values
+from celery_event_bridge.contract import secret_files, values as settings_values
 from celery_event_bridge.contract.secrets import hide_in_url, hide_secrets, is_secret
 
 
@@ -642,3 +642,25 @@ def test_whatever_a_password_is_made_of_it_is_hidden(text: str, password: str) -
 def test_a_secret_shows_nothing_of_itself() -> None:
     """Not even what stands after an @, as it does in a URL."""
     assert "**" == settings_source._harmless("BRIDGE_X_PASSWORD", "open@sesame")
+
+
+def test_a_secret_that_came_from_a_file_is_read_again(tmp_path: Path) -> None:
+    """Also what was made of it; the value stays where the file is gone, empty, or was none."""
+    file = tmp_path / "url"
+    file.write_text("amqp://u:old@host//\n")
+    (old,) = settings(BRIDGE_BROKER_URL_FILE=str(file)).broker_urls
+    secret_files.derive(f"{old}?heartbeat=1", old, lambda url: f"{url}?heartbeat=1")
+    assert old == secret_files.fresh(old)
+    for content in ("", "\n"):
+        file.write_text(content)
+        assert old == secret_files.fresh(old)
+    file.write_text("amqp://u:new@host//\n")
+    assert secret_files.fresh(old) == "amqp://u:new@host//"
+    assert secret_files.fresh(f"{old}?heartbeat=1") == "amqp://u:new@host//?heartbeat=1"
+    file.write_text("amqp://u:newer@host//")
+    for earlier in ("amqp://u:old@host//", "amqp://u:new@host//"):
+        assert secret_files.fresh(earlier) == "amqp://u:newer@host//"
+    assert secret_files.fresh("amqp://u:new@host//?heartbeat=1") == "amqp://u:newer@host//?heartbeat=1"
+    file.unlink()
+    assert secret_files.fresh(old) == old
+    assert secret_files.fresh("amqp://u:typed@host//") == "amqp://u:typed@host//"

@@ -17,7 +17,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from celery_event_bridge.config import plugins
 from celery_event_bridge.config.settings import Settings
-from celery_event_bridge.contract import SinkPlugin
+from celery_event_bridge.contract import SinkPlugin, secret_files
 from celery_event_bridge.contract.secrets import hide_in_url, hide_secrets, is_secret
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -145,11 +145,13 @@ def _resolved(given: Mapping[str, str], options: Mapping[str, str], literal: Col
 
 def _content(name: str, path: str) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8").removesuffix("\n")
+        text = secret_files.content(path)
     except OSError as exc:
         raise SettingsError(f"{name}={path}: cannot read the file: {exc.strerror}") from exc
     except UnicodeDecodeError as exc:
         raise SettingsError(f"{name}={path}: the file is not UTF-8 text") from exc
+    secret_files.remember(text, path)
+    return text
 
 
 def _is_kubernetes(name: str, text: str) -> bool:

@@ -1,0 +1,75 @@
+"""Secrets that were read from a file, so that they can be read again: who rotates a password replaces the file.
+
+Whoever loads settings remembers each value with its path here; whoever logs in with the value asks for a fresh one
+after the server has refused it. A secret is known by its value, since settings carry values, and a URL may be taken
+apart and put together.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable
+from pathlib import Path
+
+Read = Callable[[], str]
+MOST = 1000
+"""Values remembered; past it the oldest is forgotten."""
+
+
+def content(path: str | Path) -> str:
+    """Return the text of the file without its last line end. Raises OSError, UnicodeDecodeError."""
+    return Path(path).read_text(encoding="utf-8").removesuffix("\n")
+
+
+class SecretFiles:
+    """Remembers how each value was come by. Safe to use from several threads; no value is ever shown."""
+
+    def __init__(self) -> None:
+        self._reads: dict[str, dict[Hashable, Read]] = {}
+        self._lock = threading.Lock()
+
+    def remember(self, value: str, path: str | Path) -> None:
+        """Remember that the value is the content of this file."""
+        self._remember(value, str(path), lambda: content(path))
+
+    def derive(self, value: str, origin: str, how: Callable[[str], str]) -> None:
+        """Remember that the value was made of another one; `how` makes it again of a fresh one. Ignored if that one
+        came from no file.
+        """
+        if self.knows(origin):
+            self._remember(value, (origin,), lambda: how(self.fresh(origin)))
+
+    def knows(self, value: str) -> bool:
+        """Return whether the value came from a file."""
+        with self._lock:
+            return value in self._reads
+
+    def fresh(self, value: str) -> str:
+        """Return what the value's file holds now, or the value where it came from none, or where the file cannot be
+        read or is empty, as in the midst of a rotation.
+        """
+        with self._lock:
+            reads = dict(self._reads.get(value, {}))
+        for origin, read in reads.items():
+            try:
+                found = read()
+            except (OSError, ValueError):
+                continue
+            if found.strip() and found != value:
+                self._remember(found, origin, read)
+                return found
+        return value
+
+    def _remember(self, value: str, origin: Hashable, read: Read) -> None:
+        with self._lock:
+            reads = self._reads.pop(value, {})
+            self._reads[value] = {**reads, origin: read}
+            if len(self._reads) > MOST:
+                del self._reads[next(iter(self._reads))]
+
+
+SECRET_FILES = SecretFiles()
+"""The ones of this process."""
+remember = SECRET_FILES.remember
+derive = SECRET_FILES.derive
+fresh = SECRET_FILES.fresh

@@ -140,6 +140,48 @@ MUTATIONS = (
         [f"{UNIT}/test_redis_pipeline.py::test_a_reply_too_many_is_the_end"],
     ),
     Mutation(
+        "the connection to a demoted Redis kept",
+        [Change(f"{REDIS}/errors.py", "return code_of(error) not in OF_THE_COMMAND or", "return")],
+        [f"{INTEGRATION}/test_redis_others.py::test_a_name_that_leads_to_the_new_master"],
+    ),
+    Mutation(
+        "an event that takes the connection to Redis down tried without end",
+        [Change(f"{REDIS}/suspects.py", "if cuts >= TRIALS:", "if False:")],
+        [f"{INTEGRATION}/test_redis_others.py::test_an_event_over_the_servers_buffer_is_refused_alone"],
+    ),
+    Mutation(
+        "an event refused for a restart of Redis",
+        [
+            Change(
+                f"{REDIS}/sink.py",
+                'try:\n            self._client.ask("PING")\n        except SinkUnavailable as exc:  # Redis',
+                "try:\n            pass\n        except SinkUnavailable as exc:  # Redis",
+            )
+        ],
+        [f"{INTEGRATION}/test_redis_others.py::test_restarts_lead_to_no_refusal"],
+    ),
+    Mutation(
+        "a byte of a reply counted as a sign of life",
+        [
+            Change(
+                f"{REDIS}/pipeline.py",
+                "if answers := self._unread.feed(received):\n",
+                "answers = self._unread.feed(received)\n                if received:\n",
+            )
+        ],
+        [f"{INTEGRATION}/test_redis_others.py::test_a_trickle_ends_every_call"],
+    ),
+    Mutation(
+        "entries removed by the bridge's own clock: Redis",
+        [Change(f"{REDIS}/trim.py", "now = self._clock.ask(self._client)", "now = round(time.time() * 1000)")],
+        [f"{INTEGRATION}/test_redis_others.py::test_a_clock_that_is_ahead_removes_nothing"],
+    ),
+    Mutation(
+        "entries that are gone from Redis not noticed",
+        [Change(f"{REDIS}/watch.py", "        gone -= removed\n", "        gone = 0\n")],
+        [f"{INTEGRATION}/test_redis_others.py::test_entries_that_somebody_removes"],
+    ),
+    Mutation(
         "an error report counted as success: Kafka",
         [
             Change(

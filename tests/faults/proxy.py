@@ -36,6 +36,8 @@ class Proxy:
         """To the first of these ports that takes a connection; beginning with another each time."""
         self._targets = deque(targets)
         self.mode = Mode.PASS
+        self.pace = 0.001
+        """Seconds for a byte that trickles."""
         self.dropped = 0
         """Bytes of replies that were thrown away."""
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=100)
@@ -44,6 +46,10 @@ class Proxy:
         """Client's end and server's end of each connection."""
         self._orphans: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
+
+    def lead_to(self, *targets: int) -> None:
+        """New connections go to these ports, as when a name leads elsewhere; those that are open stay."""
+        self._targets = deque(targets)
 
     def cut(self) -> None:
         """Every connection is reset, on both sides."""
@@ -121,7 +127,7 @@ class Proxy:
         while data and self.mode is Mode.TRICKLE:
             sink.sendall(data[:1])
             data = data[1:]
-            time.sleep(0.001)
+            time.sleep(self.pace)
         sink.sendall(data)
 
 

@@ -13,6 +13,7 @@ from celery_event_bridge.testing import SinkContract, await_verdicts, deliver, s
 from celery_event_sinks.redis import trim as redis_trim
 from celery_event_sinks.redis.sink import RedisSettings, RedisStreamsSink
 from tests import oracle
+from tests.faults.on_redis import snapshot
 from tests.servers import Redis, redis
 from tests.servers.debian import until
 
@@ -116,6 +117,19 @@ def test_a_replica_is_read_only(own_redis: Redis, client: Client) -> None:
 
 def test_a_server_that_cannot_write_to_its_disk(own_redis: Redis, client: Client) -> None:
     """MISCONF is an outage."""
+    subject = in_use(own_redis.url)
+    # A name that is a folder: the snapshot fails, and then writes are refused.
+    client.config_set("dbfilename", "appendonlydir")
+    client.config_set("save", "3600 1")
+    snapshot(client)
+    until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err", 20, "the snapshot has failed")
+    assert_refuses_for_now(subject, "MISCONF")
+    client.config_set("save", "")
+    subject.available()
+
+
+def test_too_few_replicas_for_the_server(own_redis: Redis, client: Client) -> None:
+    """NOREPLICAS, of a server's own rule, is an outage."""
     subject = in_use(own_redis.url)
     client.config_set("min-replicas-to-write", "1")
     assert_refuses_for_now(subject, "NOREPLICAS")

@@ -28,6 +28,10 @@ class Deadline:
         """Whether nothing is left."""
         return self._clock() >= self._at
 
+    def extend(self, seconds: float) -> None:
+        """Put it off, if need be, until so many seconds from now: what it waits for goes on."""
+        self._at = max(self._at, self._clock() + seconds)
+
     def timeout(self) -> float:
         """Return the seconds that are left, for a socket's time-out. Raises TimeoutError once it has passed."""
         left = self._at - self._clock()

@@ -1,4 +1,4 @@
-"""One connection to Redis for the sink: commands out, each reply back, errors as values.
+"""One connection to Redis: commands out, each reply back, errors as values.
 
 Below `redis.Redis`, because a reply belongs to an event, and because `WAIT` speaks of its connection's last write:
 a client that reconnects by itself would wait for nothing and call it done.
@@ -9,25 +9,26 @@ from __future__ import annotations
 import inspect
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from redis.backoff import NoBackoff
 from redis.connection import AbstractConnection, Connection, parse_url
 from redis.exceptions import (
-    AuthenticationError,
     ConnectionError as RedisConnectionError,
     RedisError,
     ResponseError,
+    TimeoutError as RedisTimeoutError,
 )
 from redis.retry import Retry
 
-from celery_event_bridge.contract import SinkUnavailable
+from celery_event_bridge.contract import SinkUnavailable, secret_files
+from celery_event_bridge.contract.deadline import Deadline
+from celery_event_sinks.redis.entries import QuickParser
+from celery_event_sinks.redis.errors import ends_the_connection, is_of_the_login
 from celery_event_sinks.redis.replies import NoReply
-
-CONNECT_TIMEOUT = 2.0
-REPLY_TIMEOUT = 5.0
-"""Seconds for one reply, or for the next byte of it; the loop stands still meanwhile."""
+from celery_event_sinks.redis.timed import CONNECT_TIMEOUT, REPLY_TIMEOUT, timed
 
 _RUN_ID = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
 
@@ -37,9 +38,17 @@ Reply = Any
 
 
 class RedisClient:
-    """Connects when it is first used, and again after a failure."""
+    """Connects when it is first used, and again after a failure. Each connect resolves the host's name anew."""
 
     def __init__(self, url: str) -> None:
+        self.generation = 0
+        """How many connections were closed. `WAIT` on this one knows nothing of what an earlier one has written."""
+        self._within: Deadline | None = None
+        self._busy = False
+        self._use(url)
+
+    def _use(self, url: str) -> None:
+        """Prepare a connection. Raises ValueError or TypeError where it is no URL."""
         options: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]
         connection_class = options.pop("connection_class", Connection)
         # Over the URL's own options: replies are bytes, and nothing is sent twice.
@@ -56,12 +65,13 @@ class RedisClient:
         if "driver_info" in inspect.signature(AbstractConnection.__init__).parameters:
             # Or each connection begins with two courtesies whose replies are waited for as well.
             options["driver_info"] = None
-        self._where = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
-        self._database = int(options.get("db") or 0)
         # Without a pool, which would look after notifications of maintenance and need another protocol.
-        self._connection = connection_class(**options)
-        self.generation = 0
-        """How many connections were closed. `WAIT` on this one knows nothing of what an earlier one has written."""
+        connection = timed(connection_class)(**options)
+        connection.set_parser(QuickParser)
+        self._url = url
+        self.where: str = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+        self._database = int(options.get("db") or 0)
+        self._connection = connection
 
     @property
     def address(self) -> str:
@@ -76,11 +86,17 @@ class RedisClient:
             raise ConnectionError("no socket in redis-py's connection")
         return sock
 
-    def _reply(self) -> Reply:
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[Deadline]:
+        """Give all that is asked here one deadline; within another one, that one holds."""
+        if self._within is not None:
+            yield self._within
+            return
+        self._within = Deadline(seconds)
         try:
-            return self._connection.read_response(disable_decoding=True)
-        except ResponseError as exc:
-            return exc
+            yield self._within
+        finally:
+            self._within = None
 
     def ask(self, *command: str | bytes | int) -> Reply:
         """One command's reply, which may be a ResponseError. Raises SinkUnavailable if the connection is lost."""
@@ -93,26 +109,42 @@ class RedisClient:
         """Send commands of any kind and wait for the reply to each, which may be a ResponseError.
 
         With the second value set the connection was lost on the way: then the replies are fewer than the commands, and
-        what became of the others nobody knows.
+        what became of the others nobody knows. After an error about the server's state the connection is closed, too.
         """
-        replies: list[Reply] = []
-        connection = self._connection
-        try:
-            connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-            while len(replies) < len(commands):
-                replies.append(self._reply())
-        except (RedisError, OSError) as exc:
+        if self._busy:  # an exchange was cut short, by Ctrl-C for example
             self.close()
-            return replies, self.unavailable(exc)
-        return replies, None
+        self._busy = True
+        replies: list[Reply] = []
+        lost: SinkUnavailable | None = None
+        try:
+            with self.within(REPLY_TIMEOUT):
+                self.connect()
+                self._send(self._connection.pack_commands(commands))
+                while len(replies) < len(commands):
+                    replies.append(self._reply())
+        except SinkUnavailable as exc:
+            lost = exc
+        except (RedisError, OSError) as exc:
+            lost = self.lost(exc)
+        self._busy = False
+        if lost is None:
+            self.take_note([reply for reply in replies if isinstance(reply, ResponseError)])
+        return replies, lost
 
     def connect(self) -> None:
         """Connect and log in, if that is not so already. Raises SinkUnavailable."""
+        self._connection.deadline = self._within or Deadline(REPLY_TIMEOUT)
         try:
-            self._connection.connect()
+            try:
+                self._connection.connect()
+            except RedisError as exc:
+                self.close()
+                if not (is_of_the_login(exc) and self._renew()):
+                    raise
+                self._connection.deadline = self._within or Deadline(REPLY_TIMEOUT)
+                self._connection.connect()
         except (RedisError, OSError) as exc:
-            self.close()
-            raise self.unavailable(exc) from exc
+            raise self.lost(exc) from exc
 
     def close(self) -> None:
         """Disconnect. Never raises."""
@@ -122,27 +154,53 @@ class RedisClient:
         except (RedisError, OSError):
             pass
 
+    def take_note(self, errors: Sequence[ResponseError]) -> None:
+        """Close the connection where one of these errors means that it leads to the wrong server, or the wrong user."""
+        if any(map(is_of_the_login, errors)):
+            self._renew()
+        if any(map(ends_the_connection, errors)):
+            self.close()
+
+    def lost(self, exc: Exception) -> SinkUnavailable:
+        """Disconnect, and return what has ended the connection as the outage that it is."""
+        self.close()
+        if is_of_the_login(exc):
+            self._renew()
+        return self.unavailable(exc)
+
     def whereabouts(self) -> tuple[str, int]:
         """The server's own id, or its address where it may not be asked, and the database. Raises SinkUnavailable."""
         reply = self.ask("INFO", "server")
         found = _RUN_ID.search(reply) if isinstance(reply, bytes) else None
-        return found[1].decode() if found else self._where, self._database
+        return found[1].decode() if found else self.where, self._database
 
     def explain(self, error: Exception) -> str:
         """One line about an error that the server or the way to it gave; no secret is in it."""
         code = getattr(error, "status_code", None)
         text = f"{code} {error}" if code else str(error) or type(error).__name__
-        if isinstance(error, AuthenticationError) or code in ("NOAUTH", "WRONGPASS"):
+        if is_of_the_login(error) and code != "NOPERM":
             text += ": check user and password in BRIDGE_REDIS_URL"
+        elif isinstance(error, (RedisTimeoutError, TimeoutError)):
+            text += ": the connection is stuck; is Redis busy, or a proxy or network between?"
         elif isinstance(error, (ConnectionRefusedError, RedisConnectionError)) and not code:
             text = f"{text.rstrip('.')}: is Redis there, and BRIDGE_REDIS_URL right?"
-        return f"Redis at {self._where}: {text}"
+        return f"Redis at {self.where}: {text}"
+
+    def explain_reply(self, reply: Reply, stream: bytes) -> str:
+        """One line about what was answered about a stream instead of what was asked for."""
+        if not isinstance(reply, Exception):
+            return f"Redis answered with {reply!r}, which is no entry's id: is it Redis?"
+        text = self.explain(reply)
+        if "WRONGTYPE" in text:
+            name = repr(stream.decode(errors="replace"))
+            text += f": the key {name} is no stream; choose another BRIDGE_REDIS_STREAM or remove it"
+        return text
 
     def unavailable(self, exc: Exception) -> SinkUnavailable:
         """What ended the connection, as the outage that it is."""
         if isinstance(exc, NoReply):
             reason = f"answered XADD with {exc}, which is no entry's id: is it Redis?"
-            return SinkUnavailable(f"Redis at {self._where} {reason}")
+            return SinkUnavailable(f"Redis at {self.where} {reason}")
         return SinkUnavailable(self.explain(exc))
 
     def response_error(self, text: str) -> ResponseError:
@@ -151,3 +209,29 @@ class RedisClient:
         if not isinstance(error, ResponseError):
             raise error
         return error
+
+    def _renew(self) -> bool:
+        """Read the file of the URL again, if it came from one; returns whether it holds another one now."""
+        url = secret_files.fresh(self._url)
+        if url == self._url:
+            return False
+        self.close()
+        try:
+            self._use(url)
+        except (ValueError, TypeError):  # in the midst of a rotation
+            return False
+        return True
+
+    def _send(self, packed: Sequence[bytes]) -> None:
+        sock, connection = self.sock, self._connection
+        for part in packed:
+            unsent = memoryview(part)
+            while unsent:
+                sock.settimeout(connection.timeout())
+                unsent = unsent[sock.send(unsent) :]
+
+    def _reply(self) -> Reply:
+        try:
+            return self._connection.read_response(disable_decoding=True)
+        except ResponseError as exc:
+            return exc

@@ -5,7 +5,6 @@ redis-py packs a command word by word, which costs as much as the rest of an eve
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from celery_event_bridge.contract import JSON, Event
@@ -55,8 +54,6 @@ class EntryPacker:
         rule, bound = self._trim
         if rule == "maxlen":
             return (b"MAXLEN", b"~", b"%d" % int(bound))
-        if rule == "age":  # to the second, so that templates last that long
-            return (b"MINID", b"~", b"%d" % (max(0, int(time.time() - bound)) * 1000))
         return ()
 
     def _template(self, kind: Kind) -> bytes:

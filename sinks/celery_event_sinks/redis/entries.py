@@ -11,6 +11,8 @@ from typing import Any
 from redis.connection import _RESP2Parser  # type: ignore[attr-defined, unused-ignore]
 from redis.exceptions import ConnectionError as RedisConnectionError, InvalidResponse, TimeoutError as RedisTimeoutError
 
+from celery_event_sinks.redis.timed import PROGRESS, Timed
+
 BLOCK = 1024 * 1024
 """Bytes to receive at a time at most."""
 SMALL = 10_000
@@ -38,6 +40,10 @@ class QuickParser(_RESP2Parser):
     def __init__(self, socket_read_size: int) -> None:
         super().__init__(socket_read_size)  # type: ignore[no-untyped-call]
         self._socket: Any = None
+        self._timed: Timed | None = None
+        """The connection, which knows the deadline."""
+        self._came = 0
+        """Bytes since the deadline was put off."""
         self._parts: list[bytes] = []
         self._at = 0
         self._rest = b""
@@ -47,15 +53,17 @@ class QuickParser(_RESP2Parser):
         """Begin anew on this connection's socket."""
         super().on_connect(connection)  # type: ignore[no-untyped-call]
         self._socket = connection._sock  # noqa: SLF001 - where redis-py's parsers find it, too
+        self._timed = connection if isinstance(connection, Timed) else None
         self._parts, self._at, self._rest = [], 0, b""
 
     def on_disconnect(self) -> None:
         """Forget the socket."""
         super().on_disconnect()  # type: ignore[no-untyped-call]
-        self._socket = None
+        self._socket = self._timed = None
 
     def read_response(self, *_: Any, **__: Any) -> Any:
         """One reply: bytes, an int, a list, None, or an error as a value."""
+        self._came = 0
         (reply,) = self._values(1)
         del self._parts[: self._at]
         self._at = 0
@@ -131,13 +139,20 @@ class QuickParser(_RESP2Parser):
 
     def _receive(self) -> None:
         try:
+            if self._timed is not None:
+                self._socket.settimeout(self._timed.timeout())
             block = self._socket.recv(BLOCK)
         except TimeoutError as exc:
-            raise RedisTimeoutError("no reply in time") from exc
+            raise RedisTimeoutError("no whole answer in time") from exc
         except AttributeError as exc:
             raise RedisConnectionError("not connected") from exc
         if not block:
             raise RedisConnectionError("closed by the server")
+        self._came += len(block)
+        if self._came >= PROGRESS:
+            self._came = 0
+            if self._timed is not None:
+                self._timed.progress()
         parts = (self._rest + block).split(LINE_END)
         self._rest = parts.pop()
         self._parts += parts

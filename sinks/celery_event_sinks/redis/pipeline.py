@@ -1,7 +1,7 @@
 """Commands that add entries, on their way: written as the socket takes them, their replies read as they come.
 
 So Redis works on one batch while the next one is decoded. Nothing here waits unless it is told to, and nothing for
-ever: a Redis that neither answers nor takes a byte for REPLY_TIMEOUT seconds is a lost one.
+ever: a Redis that neither gives a whole answer nor makes room in a full socket for REPLY_TIMEOUT seconds is a lost one.
 """
 
 from __future__ import annotations
@@ -12,11 +12,18 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from redis.exceptions import ConnectionError as RedisConnectionError, RedisError, TimeoutError as RedisTimeoutError
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    ConnectionError as RedisConnectionError,
+    RedisError,
+    TimeoutError as RedisTimeoutError,
+)
 
 from celery_event_bridge.contract import SinkUnavailable
-from celery_event_sinks.redis.client import REPLY_TIMEOUT, RedisClient, Reply
+from celery_event_sinks.redis.client import RedisClient, Reply
 from celery_event_sinks.redis.replies import EntryReplies, NoReply
+from celery_event_sinks.redis.timed import REPLY_TIMEOUT
 
 CHUNK = 256 * 1024
 """Bytes to write, or to read, at a time; the reply to an entry takes about 30."""
@@ -41,6 +48,8 @@ class EntryPipeline:
         self._failure: Exception | None = None
         self._heard_at = 0.0
         """When Redis last gave a sign of life, or had none to give."""
+        self.was_cut = False
+        """Whether the other end has cut the connection that was lost last, with commands on it."""
 
     @property
     def full(self) -> bool:
@@ -84,9 +93,23 @@ class EntryPipeline:
         self.owed -= len(replies)
         if lost is None:
             return replies, None
+        self.reset()
+        self.was_cut = isinstance(lost, (RedisConnectionError, OSError)) and not isinstance(
+            lost, (AuthenticationError, BusyLoadingError, TimeoutError)
+        )
+        if isinstance(lost, SinkUnavailable):
+            self._client.close()
+            return replies, lost
+        return replies, self._client.lost(lost)
+
+    def drop(self) -> None:
+        """Disconnect, with nothing on its way any more."""
         self._client.close()
         self.reset()
-        return replies, lost if isinstance(lost, SinkUnavailable) else self._client.unavailable(lost)
+
+    def abandon(self) -> None:
+        """Wait no longer: the next `read` tells of a lost connection."""
+        self._failure = RedisTimeoutError(f"not all was answered within {REPLY_TIMEOUT:g} s")
 
     def _take(self, replies: list[Reply]) -> bool:
         """Write and read what goes without waiting; whether any reply has come."""
@@ -127,8 +150,10 @@ class EntryPipeline:
             while len(replies) < self.owed:
                 if not (received := sock.recv(CHUNK)):
                     raise RedisConnectionError("Redis closed the connection")
-                self._heard_at = time.monotonic()
-                for reply in self._unread.feed(received):
+                if answers := self._unread.feed(received):
+                    # A whole answer is a sign of life, a byte of one is not: a proxy may let one through now and then.
+                    self._heard_at = time.monotonic()
+                for reply in answers:
                     # One by one: those before an error of the connection count.
                     replies.append(reply if isinstance(reply, bytes) else self._client.response_error(reply))  # noqa: PERF401
         except NOT_NOW:

@@ -10,10 +10,9 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from redis.exceptions import ResponseError
 
 from celery_event_bridge.contract import Batch, Reading, Record, SinkUnavailable
-from celery_event_sinks.redis.client import Command, RedisClient, Reply
-from celery_event_sinks.redis.entries import QuickParser
+from celery_event_sinks.redis.client import RedisClient
 from celery_event_sinks.redis.group import Found, Place, RedisGroup, place
-from celery_event_sinks.redis.sink import RedisSettings
+from celery_event_sinks.redis.settings import RedisSettings
 from celery_event_sinks.redis.stored import record
 
 PAGE = 1000
@@ -34,7 +33,7 @@ class RedisReader:
 
     def __init__(self, settings: RedisSettings, reading: Reading) -> None:
         self._reading = reading
-        self._client = _Client(settings.url)
+        self._client = RedisClient(settings.url)
         self._group = RedisGroup(self._client, reading.group, reading.lease) if reading.group else None
         self._streams = streams(settings)
         self._after: dict[bytes, Place] = {}
@@ -232,23 +231,6 @@ class RedisReader:
         if isinstance(reply, ResponseError):
             raise SinkUnavailable(self._client.explain(reply))
         return reply
-
-
-class _Client(RedisClient):
-    """With the quicker parser, and a fresh connection after an exchange that was cut short, by Ctrl-C for example."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self._connection.set_parser(QuickParser)
-        self._busy = False
-
-    def exchange(self, commands: Sequence[Command]) -> tuple[list[Reply], SinkUnavailable | None]:
-        if self._busy:
-            self.close()
-        self._busy = True
-        result = super().exchange(commands)
-        self._busy = False
-        return result
 
 
 def streams(settings: RedisSettings) -> list[bytes]:

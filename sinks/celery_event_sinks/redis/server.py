@@ -6,12 +6,12 @@ with the entry that is there. Asked for by trying, with a command that every ser
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 
 from redis.exceptions import NoPermissionError, ResponseError
 
 from celery_event_bridge.contract import SinkUnavailable
-from celery_event_sinks.redis.client import RedisClient
+from celery_event_sinks.redis.client import RedisClient, Reply
 
 LONGEST_VALUE = "proto-max-bulk-len"
 DEFAULT_LONGEST_VALUE = 512 * 1024 * 1024
@@ -35,6 +35,18 @@ class RedisServer:
         """Ask again. After a lost connection or an error, when another server may be there."""
         self._longest = self._drops = None
         self._ready.clear()
+
+    def check(self, streams: Sequence[bytes]) -> None:
+        """Ask whether entries of these streams would be taken now, by one that is refused for its id only.
+
+        Raises SinkUnavailable.
+        """
+        for stream, refused in self._asked_of_all(streams, "XADD", "0-0", "probe", ""):
+            if not isinstance(refused, ResponseError) or "greater than 0-0" not in str(refused):
+                raise SinkUnavailable(self._client.explain_reply(refused, stream))
+        for stream, length in self._asked_of_all(streams, "XLEN"):
+            if isinstance(length, ResponseError) and not isinstance(length, NoPermissionError):
+                raise SinkUnavailable(self._client.explain_reply(length, stream))
 
     def knows(self, streams: Iterable[bytes]) -> bool:
         """Whether nothing has to be asked before entries of these streams are written."""
@@ -63,6 +75,12 @@ class RedisServer:
             for stream in streams - self._ready:
                 self._widen(stream)
         return bool(self._drops)
+
+    def _asked_of_all(self, streams: Sequence[bytes], command: str, *arguments: str) -> Iterator[tuple[bytes, Reply]]:
+        replies, lost = self._client.exchange([(command, stream, *arguments) for stream in streams])
+        if lost is not None:
+            raise lost
+        return zip(streams, replies, strict=True)
 
     def _knows_idmp(self, stream: bytes) -> bool:
         reply = self._client.ask("XADD", stream, "IDMP", "probe", "probe", "0-0", "probe", "")

@@ -5,67 +5,35 @@ See docs/decisions/0015-pipelining.md.
 
 from __future__ import annotations
 
-import re
-from collections import deque
 from collections.abc import Sequence
-from typing import Annotated
-from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
-from redis.exceptions import NoPermissionError, ResponseError
+from redis.exceptions import ResponseError
 
 from celery_event_bridge.contract import Event, Finding, Outcome, SinkUnavailable, Verdict
-from celery_event_sinks.redis.client import REPLY_TIMEOUT, RedisClient, Reply
+from celery_event_sinks.redis.advice import advice
+from celery_event_sinks.redis.client import RedisClient, Reply
+from celery_event_sinks.redis.clock import StreamClock
 from celery_event_sinks.redis.commands import EntryPacker
+from celery_event_sinks.redis.errors import ends_the_connection, is_protocol_error
 from celery_event_sinks.redis.names import StreamNames
 from celery_event_sinks.redis.pipeline import EntryPipeline
 from celery_event_sinks.redis.replicas import Replicas
 from celery_event_sinks.redis.server import LONGEST_VALUE, RedisServer
-from celery_event_sinks.redis.trim import AckedTrimmer, Trim, trim_rule
+from celery_event_sinks.redis.settings import RedisSettings
+from celery_event_sinks.redis.suspects import TRIALS, Suspects
+from celery_event_sinks.redis.timed import REPLY_TIMEOUT
+from celery_event_sinks.redis.trim import Trimmer
+from celery_event_sinks.redis.waiting import BATCH_EVENTS, Waiting
+from celery_event_sinks.redis.watch import StreamWatch
 
-BATCH_EVENTS, BATCH_BYTES = 1000, 1024 * 1024
-"""Written at a time at most; one larger event goes alone."""
-_DATABASE = re.compile(r"/*\d*/*", re.ASCII)
+__all__ = ["BATCH_EVENTS", "RedisSettings", "RedisStreamsSink"]
+
 ON_THE_WAY = 8000
 """Events written and not answered, at most about."""
 FEW = 64
 FEW_WAIT = 0.001
 """Seconds to wait for the replies to so few events, when nothing else is on its way: Redis needs less time for them
 than the loop for another turn."""
-
-
-class RedisSettings(BaseModel):
-    """`BRIDGE_REDIS_*`."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    url: str = Field("redis://localhost:6379/0", description="redis://user:password@host:6379/0, rediss://, unix://")
-    stream: str = Field("celery-events", min_length=1, description="name of the stream; {group}: task, worker, other")
-    shards: int = Field(1, ge=1, le=16384, description="more than one: streams NAME:{0} to NAME:{n-1}, by key")
-    trim: Annotated[Trim, BeforeValidator(trim_rule)] = Field(
-        Trim("never"), description="never, acked, maxlen=1000000 or age=7d"
-    )
-    wait: int = Field(0, ge=0, description="replicas that must have a write before it counts as confirmed")
-    waitaof: int = Field(0, ge=0, description="replicas that must have it on disk, beside this Redis itself (>= 7.2)")
-
-    @field_validator("url")
-    @classmethod
-    def _a_server_that_we_can_serve(cls, value: str) -> str:
-        scheme = urlsplit(value).scheme
-        if scheme in ("redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel"):
-            raise ValueError(f"{scheme}:// is not available yet")
-        if scheme not in ("redis", "rediss", "unix"):
-            raise ValueError("expected redis://, rediss:// or unix://")
-        try:
-            path = "" if scheme == "unix" else urlsplit(value).path
-            if "@" in path:  # redis:///user:password@host would be this host
-                raise ValueError("its host is in its path")
-            RedisClient(value)
-        except (ValueError, TypeError) as exc:
-            raise ValueError("not a URL of Redis, such as redis://user:password@host:6379/0") from exc
-        if not _DATABASE.fullmatch(path):  # redis-py would take database 0
-            raise ValueError("after the host comes the database's number, such as redis://host:6379/0")
-        return value
 
 
 class RedisStreamsSink:
@@ -83,11 +51,15 @@ class RedisStreamsSink:
         self._packer = EntryPacker(settings.trim)
         self._names = StreamNames(settings.stream, settings.shards)
         self._used: set[bytes] = set()
-        self._trimmer = AckedTrimmer(self._client) if settings.trim.rule == "acked" else None
+        clock = StreamClock()
+        self._trimmer = Trimmer(self._client, settings.trim, clock)
+        self._watch = StreamWatch(self._client, settings.trim, clock)
+        self._clock = clock
+        self._suspects = Suspects()
         self._forget()
 
     def _forget(self) -> None:
-        self._queue: deque[Event] = deque()
+        self._queue = Waiting(self._suspects)
         """Not written yet."""
         self._written: list[Event] = []
         """Not answered yet; replies come in this order."""
@@ -100,6 +72,9 @@ class RedisStreamsSink:
         """Why they failed. Nothing more is written then; all goes back once the rest is answered."""
         self._alone = False
         """Whether a few events have just been written, and nothing else is on its way."""
+        self._trial: Event | None = None
+        """The one that is on its way alone, since it is suspected of taking the connection down."""
+        self._errors: list[ResponseError] = []
         self._decided: list[Verdict] = []
 
     def open(self) -> None:
@@ -109,22 +84,30 @@ class RedisStreamsSink:
 
     def available(self) -> None:
         """Whether Redis would take a write, found out with one that it refuses for its id only."""
-        while self._written:  # a question may be asked when nothing else is to be answered
-            self._read(REPLY_TIMEOUT)
-        for stream in self._names.all:
-            refused = self._client.ask("XADD", stream, "0-0", "probe", "")
-            if not isinstance(refused, ResponseError) or "greater than 0-0" not in str(refused):
-                raise SinkUnavailable(self._explain(refused, stream))
-            length = self._client.ask("XLEN", stream)
-            if isinstance(length, ResponseError) and not isinstance(length, NoPermissionError):
-                raise SinkUnavailable(self._explain(length, stream))
-        if (missing := self._replicas.missing()) is not None:
-            raise SinkUnavailable(missing)
+        with self._client.within(REPLY_TIMEOUT):
+            self._settle()
+            if self._written:  # a question may be asked when nothing else is to be answered
+                self._pipeline.abandon()
+                self._read(0.0)
+            self._server.check(self._names.all)
+            if (missing := self._replicas.missing()) is not None:
+                raise SinkUnavailable(missing)
+
+    def look(self) -> None:
+        """See whether the server takes writes, its clock, and what is gone from the streams."""
+        with self._client.within(REPLY_TIMEOUT):
+            self._settle()
+            if self._written or self._unconfirmed:
+                return  # it is busy, or stuck; the events on their way have a deadline of their own
+            self._clock.ask(self._client)
+            if self._watch.look(self._names.all, self._trimmer):
+                self._server.forget()  # a stream that was made anew has not the window of ids
 
     def send(self, events: Sequence[Event]) -> None:
         """Write as many as may be on their way; the others follow."""
-        self._queue.extend(events)
-        self._write()
+        self._queue.add(events)
+        with self._client.within(REPLY_TIMEOUT):
+            self._write()
 
     def verdicts(self, timeout: float) -> Sequence[Verdict]:
         """What the replies that have come decide."""
@@ -133,8 +116,9 @@ class RedisStreamsSink:
         elif self._alone:
             timeout = max(timeout, FEW_WAIT)
         self._alone = False
-        self._read(timeout)
-        self._write()
+        with self._client.within(timeout + REPLY_TIMEOUT):
+            self._read(timeout)
+            self._write()
         decided, self._decided = self._decided, []
         return decided
 
@@ -144,17 +128,9 @@ class RedisStreamsSink:
 
     def advice(self) -> Sequence[Finding]:
         """What the server's settings may lose."""
-        wanted = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
-        findings: list[Finding] = []
-        for name, value in wanted.items():
-            reply = self._client.ask("CONFIG", "GET", name)
-            if isinstance(reply, ResponseError):
-                return [Finding("warn", f"cannot see whether Redis keeps what it confirms: {reply}")]
-            found = reply[1].decode() if reply else value
-            if found != value and not (name == "maxmemory-policy" and found.startswith("volatile-")):
-                text = f"{name} is {found}; with {value} Redis loses nothing that it has confirmed"
-                findings.append(Finding("warn", text))
-        return findings
+        with self._client.within(REPLY_TIMEOUT):
+            self._settle()
+            return () if self._written else advice(self._client)
 
     def close(self) -> None:
         """Disconnect."""
@@ -166,20 +142,29 @@ class RedisStreamsSink:
 
     def _write(self) -> None:
         while self._queue and self._may_write():
-            batch = self._next_batch()
+            if not self._suspects:
+                batch = self._queue.take()
+            else:
+                batch, self._trial = self._queue.take_carefully(idle=not self._written)
+                if not batch:
+                    return
             streams = self._names.of(batch)
             if self._written and not self._server.knows(streams):
                 # It has to be asked first, and may be asked when nothing else is to be answered.
-                self._queue.extendleft(reversed(batch))
+                self._queue.put_back(batch)
                 return
             try:
                 limit = self._server.longest_value()
                 once = self._server.drops_duplicates(set(streams))
             except SinkUnavailable as exc:
+                self._trial = None
                 self._fail(batch, str(exc))
                 return
             if max(len(event.data) for event in batch) > limit:
                 batch = self._without_refused(batch, limit)
+                if not batch:
+                    self._trial = None
+                    continue
                 streams = self._names.of(batch)
             self._used.update(streams)
             self._alone = not self._written and not self._queue and len(batch) <= FEW
@@ -198,19 +183,16 @@ class RedisStreamsSink:
         if not self._written:
             return True
         # WAIT is about all that was written, and like the trimmer's questions it needs an idle connection.
-        idle_first = self._replicas.wanted or (self._trimmer is not None and self._trimmer.due)
+        idle_first = self._replicas.wanted or self._trimmer.due or self._trial is not None
         return not idle_first and len(self._written) < ON_THE_WAY
 
-    def _next_batch(self) -> list[Event]:
-        queue, batch, size = self._queue, list[Event](), 0
-        while queue and len(batch) < BATCH_EVENTS:
-            size += len(queue[0].data)
-            if batch and size > BATCH_BYTES:
-                break
-            batch.append(queue.popleft())
-        return batch
-
     # Back ---------------------------------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        """Wait for the replies to all that is on its way, for so long as a call may last."""
+        with self._client.within(REPLY_TIMEOUT) as deadline:
+            while self._written and not deadline.passed:
+                self._read(deadline.left() / 2)
 
     def _read(self, timeout: float) -> None:
         """Take note of what has been answered, and of what never will be."""
@@ -218,25 +200,69 @@ class RedisStreamsSink:
             replies, lost = self._pipeline.read(timeout)
             answered, self._written = self._written[: len(replies)], self._written[len(replies) :]
             stored = [event for event, reply in zip(answered, replies, strict=True) if type(reply) is bytes]
+            if stored:
+                self._take_note(stored, answered, replies)
             if len(stored) < len(answered):
                 self._fail_unstored(answered, replies)
             if lost is not None:
                 unanswered, self._written = self._written, []
-                self._fail(unanswered, str(lost))
+                self._lose(unanswered, str(lost))
             self._unconfirmed += stored
-            if self._trimmer is not None:
-                self._trimmer.wrote(len(stored))
         if self._unconfirmed:
             self._confirm()
         if self._failure is not None and not self._written:
             self._give_back(self._failure)
-        if self._trimmer is not None and self._trimmer.due and not self._written:
+        if self._used and self._trimmer.due and not self._written and not self._unconfirmed:
             self._trimmer.trim(self._used)
+
+    def _take_note(self, stored: Sequence[Event], answered: Sequence[Event], replies: Sequence[Reply]) -> None:
+        self._trimmer.wrote(len(stored))
+        self._suspects.cleared(stored)
+        self._trial = None
+        if type(replies[-1]) is bytes:
+            (stream,) = self._names.of([answered[-1]])
+            self._watch.confirmed(stream, replies[-1])
+
+    def _lose(self, unanswered: Sequence[Event], reason: str) -> None:
+        """The connection is lost, with these on their way."""
+        trial, self._trial = self._trial, None
+        if trial is not None and self._pipeline.was_cut and trial in unanswered:
+            self._cut_alone(trial, reason)
+            return
+        if self._pipeline.was_cut:
+            self._suspects.cut(unanswered)
+        self._fail(unanswered, reason)
+
+    def _cut_alone(self, trial: Event, reason: str) -> None:
+        """One more time the connection was cut with this event alone on it."""
+        try:
+            self._client.ask("PING")
+        except SinkUnavailable as exc:  # Redis itself is away, which explains it
+            self._fail([trial], str(exc))
+            return
+        if self._suspects.cut_alone(trial):
+            text = (
+                f"{reason} {TRIALS} times as this event of {len(trial.data)} bytes was sent alone, and Redis answered "
+            )
+            text += "in between: over client-query-buffer-limit, proto-max-bulk-len or the limit of a proxy?"
+            self._decided.append(Verdict(Outcome.REFUSED, [trial], text))
+        else:
+            self._queue.put_back([trial])
 
     def _fail_unstored(self, answered: Sequence[Event], replies: Sequence[Reply]) -> None:
         failed = [(event, reply) for event, reply in zip(answered, replies, strict=True) if type(reply) is not bytes]
-        (stream,) = self._names.of([failed[0][0]])
-        self._fail([event for event, _ in failed], self._explain(failed[0][1], stream))
+        trial, self._trial = self._trial, None
+        event, reply = failed[0]
+        (stream,) = self._names.of([event])
+        reason = self._client.explain_reply(reply, stream)
+        if is_protocol_error(reply):
+            if event is trial:
+                self._pipeline.drop()
+                self._cut_alone(event, reason)
+                return
+            self._suspects.suspect(event)
+        self._errors += [error for _, error in failed if isinstance(error, ResponseError)]
+        self._fail([event for event, _ in failed], reason)
 
     def _confirm(self) -> None:
         """What Redis has stored counts: at once, or when the replicas have it."""
@@ -264,15 +290,11 @@ class RedisStreamsSink:
 
     def _give_back(self, reason: str) -> None:
         """All that failed, and all that is queued behind it: so order holds."""
-        events = [*self._failed, *self._queue]
+        events = [*self._failed, *self._queue.take_all()]
         self._failed, self._failure = [], None
-        self._queue.clear()
         self._decided.append(Verdict(Outcome.RETRY, events, reason))
-
-    def _explain(self, reply: Reply, stream: bytes) -> str:
-        if not isinstance(reply, Exception):
-            return f"Redis answered XADD with {reply!r}, which is no entry's id: is it Redis?"
-        text = self._client.explain(reply)
-        if "WRONGTYPE" in text:
-            text += f": the key {stream.decode()!r} is no stream; choose another BRIDGE_REDIS_STREAM or remove it"
-        return text
+        errors, self._errors = self._errors, []
+        if any(map(ends_the_connection, errors)):
+            # After all that was on its way: a demoted master keeps its connections, and refuses for ever.
+            self._pipeline.drop()
+        self._client.take_note(errors)

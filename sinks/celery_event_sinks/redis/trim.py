@@ -1,21 +1,26 @@
-"""What may be removed from a stream: by length or age with each write, or by what its readers have acknowledged."""
+"""What may be removed from a stream: by length with each write; every 10 s by age, or what its readers acknowledged."""
 
 from __future__ import annotations
 
+import logging
 import time
+from collections import Counter, deque
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
-from celery_event_bridge.contract import SinkUnavailable
+from celery_event_bridge.contract import SinkUnavailable, notices
 from celery_event_bridge.contract.values import duration
 from celery_event_sinks.redis.client import RedisClient
+from celery_event_sinks.redis.clock import StreamClock
 
 INTERVAL = 10.0
-"""Seconds between two looks at the consumer groups."""
+"""Seconds between two times of trimming."""
 ENTRIES = 100_000
-"""Entries written after which to look earlier."""
+"""Entries written after which to trim earlier."""
+TIME_FOR_ALL = 4.0
+"""Seconds that trimming may take at most; half of them for sure."""
 
 
 class Trim(NamedTuple):
@@ -44,33 +49,73 @@ def trim_rule(value: Any) -> Any:
     raise ValueError("expected never, acked, maxlen=1000000 or age=7d")
 
 
-class AckedTrimmer:
-    """Removes what every consumer group has acknowledged. A stream without groups keeps all."""
+class Trimmer:
+    """Removes what every consumer group has acknowledged (a stream without groups keeps all), or what is too old.
 
-    def __init__(self, client: RedisClient) -> None:
+    Between writes and not with each of them, so that Redis answers how many entries are gone.
+    """
+
+    def __init__(self, client: RedisClient, trim: Trim, clock: StreamClock) -> None:
         self._client = client
-        self._due = time.monotonic() + INTERVAL
+        self._trim = trim
+        self._clock = clock
+        self._due = time.monotonic() + (0.0 if trim.rule == "age" else INTERVAL)
         self._written = 0
+        self._untold = 0
+        self._turn: deque[bytes] = deque()
+        self.removed: Counter[bytes] = Counter()
+        """Entries by stream, since somebody has taken them from here."""
 
     @property
     def due(self) -> bool:
         """Whether it is time to."""
-        return time.monotonic() >= self._due or self._written >= ENTRIES
+        return self._trim.rule in ("acked", "age") and (time.monotonic() >= self._due or self._written >= ENTRIES)
 
     def wrote(self, entries: int) -> None:
         """So many more are in the streams."""
         self._written += entries
+        self._untold += entries
+
+    def take_written(self) -> int:
+        """Return how many entries were written since this was asked last."""
+        untold, self._untold = self._untold, 0
+        return untold
 
     def trim(self, streams: Iterable[bytes]) -> None:
-        """Trim the streams; a failure is no failure of what was written."""
+        """Trim the streams; a failure is no failure of what was written. Goes on next time where it takes long."""
         self._due, self._written = time.monotonic() + INTERVAL, 0
-        for stream in sorted(streams):
-            try:
-                keep_from = self._first_unacknowledged(stream)
-                if keep_from is not None:
-                    self._client.ask("XTRIM", stream, "MINID", "~", keep_from)
-            except SinkUnavailable:
-                return
+        names = set(streams)
+        self._turn.extend(sorted(names.difference(self._turn)))
+        try:
+            with self._client.within(TIME_FOR_ALL) as deadline:
+                keep_from = self._by_age() if self._trim.rule == "age" else None
+                for _ in range(len(self._turn)):
+                    if deadline.left() < TIME_FOR_ALL / 2:
+                        break
+                    stream = self._turn.popleft()
+                    if stream in names:
+                        self._trim_one(stream, keep_from or self._first_unacknowledged(stream))
+        except SinkUnavailable:
+            return
+
+    def _trim_one(self, stream: bytes, keep_from: bytes | None) -> None:
+        """Redis removes some thousand entries at a time at most."""
+        removed = 0
+        with self._client.within(TIME_FOR_ALL) as deadline:
+            while keep_from is not None and deadline.left() >= TIME_FOR_ALL / 2:
+                reply = self._client.ask("XTRIM", stream, "MINID", "~", keep_from)
+                if isinstance(reply, ResponseError):
+                    text = f"BRIDGE_REDIS_TRIM={self._trim}: nothing is removed: {self._client.explain(reply)}"
+                    notices.tell("stream-advice", text, subject=text)
+                if not isinstance(reply, int) or not reply:
+                    break
+                removed += reply
+        self.removed[stream] += removed
+        tell_removed(stream, removed, self._trim)
+
+    def _by_age(self) -> bytes | None:
+        now = self._clock.ask(self._client)
+        return None if now is None else b"%d" % max(0, now - round(self._trim.bound * 1000))
 
     def _first_unacknowledged(self, stream: bytes) -> bytes | None:
         groups = self._client.ask("XINFO", "GROUPS", stream)
@@ -94,3 +139,12 @@ def _number(entry: bytes) -> tuple[int, int]:
 def _after(entry: bytes) -> bytes:
     milliseconds, sequence = _number(entry)
     return b"%d-%d" % (milliseconds, sequence + 1)
+
+
+def tell_removed(stream: bytes, count: int, trim: Trim) -> None:
+    """Entries are gone as the setting wants it: counted, and in the log now and then."""
+    if count:
+        text = (
+            f"{count} entries removed from the stream {stream.decode(errors='replace')!r} by BRIDGE_REDIS_TRIM={trim}"
+        )
+        notices.tell("removed", text, subject=f"redis {stream!r}", count=count, level=logging.INFO)

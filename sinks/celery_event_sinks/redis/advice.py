@@ -1,0 +1,26 @@
+"""What the server's settings may lose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from redis.exceptions import ResponseError
+
+from celery_event_bridge.contract import Finding
+from celery_event_sinks.redis.client import RedisClient
+
+WANTED = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
+
+
+def advice(client: RedisClient) -> Sequence[Finding]:
+    """Return a finding for each setting that may lose what was confirmed. Raises SinkUnavailable."""
+    findings: list[Finding] = []
+    for name, value in WANTED.items():
+        reply = client.ask("CONFIG", "GET", name)
+        if isinstance(reply, ResponseError):
+            return [Finding("warn", f"cannot see whether Redis keeps what it confirms: {reply}")]
+        found = reply[1].decode() if reply else value
+        if found != value and not (name == "maxmemory-policy" and found.startswith("volatile-")):
+            text = f"{name} is {found}; with {value} Redis loses nothing that it has confirmed"
+            findings.append(Finding("warn", text))
+    return findings

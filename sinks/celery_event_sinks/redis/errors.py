@@ -1,0 +1,78 @@
+"""What an error reply of Redis's is about: the command, the login, or a server that is not the right one any more."""
+
+from __future__ import annotations
+
+import re
+
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    BusyLoadingError,
+    ClusterDownError,
+    MasterDownError,
+    MovedError,
+    NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    TryAgainError,
+)
+
+_OF_CLASS: dict[type[Exception], str] = {
+    AskError: "ASK",
+    BusyLoadingError: "LOADING",
+    ClusterDownError: "CLUSTERDOWN",
+    MasterDownError: "MASTERDOWN",
+    MovedError: "MOVED",
+    NoPermissionError: "NOPERM",
+    NoScriptError: "NOSCRIPT",
+    OutOfMemoryError: "OOM",
+    ReadOnlyError: "READONLY",
+    TryAgainError: "TRYAGAIN",
+}
+"""redis-py has classes for some codes and takes these out of the text; before version 7 they are nowhere else."""
+_CODE = re.compile(r"[A-Z][A-Z_]+(?= |$)")
+_IN_SCRIPT = re.compile(r"-(READONLY|MASTERDOWN|CLUSTERDOWN|LOADING|NOREPLICAS|MISCONF|OOM) ")
+"""Before Redis 7 an error within a script has a code of its own behind that of the script."""
+OF_THE_COMMAND = frozenset(
+    ("", "ERR", "WRONGTYPE", "NOPERM", "BUSYGROUP", "BUSYKEY", "NOGROUP", "NOSCRIPT", "EXECABORT", "CROSSSLOT")
+)
+"""Another connection would get the same answer. Every other code is about the state of the server."""
+OF_THE_LOGIN = frozenset(("NOAUTH", "WRONGPASS", "NOPERM"))
+
+
+def code_of(error: BaseException) -> str:
+    """Return `READONLY` or the like; the empty text where the error has no code."""
+    code = getattr(error, "status_code", None)
+    if code:
+        return str(code)
+    if isinstance(error, AuthenticationError):
+        return "WRONGPASS"
+    for kind, name in _OF_CLASS.items():
+        if isinstance(error, kind):
+            return name
+    found = _CODE.match(str(error))
+    return found[0] if found else ""
+
+
+def is_of_the_server(error: BaseException) -> bool:
+    """Return whether the server cannot serve now, so that the name may lead to another one by now.
+
+    A demoted master keeps its connections and says READONLY on them for ever; one that is cut off says NOREPLICAS.
+    """
+    return code_of(error) not in OF_THE_COMMAND or _IN_SCRIPT.search(str(error)) is not None
+
+
+def is_of_the_login(error: BaseException) -> bool:
+    """Return whether another user or password may help."""
+    return isinstance(error, AuthenticationError) or code_of(error) in OF_THE_LOGIN
+
+
+def is_protocol_error(reply: object) -> bool:
+    """Return whether Redis says so of a value over its `proto-max-bulk-len`; it ends the connection then."""
+    return isinstance(reply, Exception) and "Protocol error" in str(reply)
+
+
+def ends_the_connection(error: BaseException) -> bool:
+    """Return whether nothing more is to be had on this connection."""
+    return is_of_the_server(error) or is_protocol_error(error)

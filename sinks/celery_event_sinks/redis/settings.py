@@ -1,0 +1,48 @@
+"""The settings of the sink and the reader: `BRIDGE_REDIS_*`."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+from celery_event_sinks.redis.client import RedisClient
+from celery_event_sinks.redis.trim import Trim, trim_rule
+
+_DATABASE = re.compile(r"/*\d*/*", re.ASCII)
+
+
+class RedisSettings(BaseModel):
+    """`BRIDGE_REDIS_*`."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    url: str = Field("redis://localhost:6379/0", description="redis://user:password@host:6379/0, rediss://, unix://")
+    stream: str = Field("celery-events", min_length=1, description="name of the stream; {group}: task, worker, other")
+    shards: int = Field(1, ge=1, le=16384, description="more than one: streams NAME:{0} to NAME:{n-1}, by key")
+    trim: Annotated[Trim, BeforeValidator(trim_rule)] = Field(
+        Trim("never"), description="never, acked, maxlen=1000000 or age=7d"
+    )
+    wait: int = Field(0, ge=0, description="replicas that must have a write before it counts as confirmed")
+    waitaof: int = Field(0, ge=0, description="replicas that must have it on disk, beside this Redis itself (>= 7.2)")
+
+    @field_validator("url")
+    @classmethod
+    def _a_server_that_we_can_serve(cls, value: str) -> str:
+        scheme = urlsplit(value).scheme
+        if scheme in ("redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel"):
+            raise ValueError(f"{scheme}:// is not available yet")
+        if scheme not in ("redis", "rediss", "unix"):
+            raise ValueError("expected redis://, rediss:// or unix://")
+        try:
+            path = "" if scheme == "unix" else urlsplit(value).path
+            if "@" in path:  # redis:///user:password@host would be this host
+                raise ValueError("its host is in its path")
+            RedisClient(value)
+        except (ValueError, TypeError) as exc:
+            raise ValueError("not a URL of Redis, such as redis://user:password@host:6379/0") from exc
+        if not _DATABASE.fullmatch(path):  # redis-py would take database 0
+            raise ValueError("after the host comes the database's number, such as redis://host:6379/0")
+        return value

@@ -1,0 +1,64 @@
+"""A connection of redis-py's on which every step has what is left of one deadline: connecting, the login, each reply.
+
+redis-py gives each piece its whole time-out again: each address that it tries, each `recv`. So a peer that lets one
+byte through every two seconds holds a call for ever.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redis.connection import AbstractConnection
+
+from celery_event_bridge.contract.deadline import Deadline
+
+CONNECT_TIMEOUT = 2.0
+"""Seconds for the connection to one address."""
+REPLY_TIMEOUT = 5.0
+"""Seconds for a call; the loop stands still meanwhile."""
+PROGRESS = 64 * 1024
+"""Bytes of an answer after which its deadline begins anew: a slow network may carry a large one."""
+AT_LEAST = 0.001
+"""Seconds, since a time-out of 0 means not to wait at all; the deadline has passed then."""
+
+
+class Timed:
+    """Beside a class of redis-py's, before it. `deadline` is set by who makes a call."""
+
+    deadline: Deadline | None = None
+
+    def left(self) -> float:
+        """Return the seconds that are left for the call."""
+        return REPLY_TIMEOUT if self.deadline is None else self.deadline.left()
+
+    def timeout(self) -> float:
+        """Return the same for a socket's time-out. Raises TimeoutError once nothing is left."""
+        return REPLY_TIMEOUT if self.deadline is None else self.deadline.timeout()
+
+    def progress(self) -> None:
+        """Put the deadline off: PROGRESS bytes have come."""
+        if self.deadline is not None:
+            self.deadline.extend(REPLY_TIMEOUT)
+
+    @property
+    def socket_timeout(self) -> float:
+        """As redis-py asks for it, once a socket is connected and before TLS."""
+        return max(AT_LEAST, self.left())
+
+    @socket_timeout.setter
+    def socket_timeout(self, value: Any) -> None:
+        """Not that of redis-py."""
+
+    @property
+    def socket_connect_timeout(self) -> float:
+        """As redis-py asks for it, before each address."""
+        return max(AT_LEAST, min(CONNECT_TIMEOUT, self.left()))
+
+    @socket_connect_timeout.setter
+    def socket_connect_timeout(self, value: Any) -> None:
+        """Not that of redis-py."""
+
+
+def timed(connection_class: type[AbstractConnection]) -> type[Any]:
+    """Return the class with deadlines."""
+    return type(f"Timed{connection_class.__name__}", (Timed, connection_class), {})

@@ -1,0 +1,227 @@
+"""A look at the streams again: what was there and is gone, by whom it may be, and by what rule of ours it may go."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+from redis.exceptions import ResponseError
+
+from celery_event_bridge.contract import SinkUnavailable, notices
+from celery_event_sinks.redis.client import RedisClient
+from celery_event_sinks.redis.clock import StreamClock
+from celery_event_sinks.redis.trim import Trim, Trimmer, tell_removed
+
+AT_A_TIME = 64
+"""Streams that are looked at in one go; where there are more, the next look goes on."""
+_RUN_ID = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
+Place = tuple[int, int]
+NOWHERE: Place = (0, 0)
+
+
+class Extent(msgspec.Struct, frozen=True):
+    """What `XINFO STREAM` says of a stream."""
+
+    length: int = 0
+    added: int | None = None
+    """Entries that were ever added; None before Redis 7."""
+    last: Place = NOWHERE
+    """The last id that was given."""
+    first: Place | None = None
+    """The first entry's."""
+    exists: bool = False
+
+
+def extent(reply: Any) -> Extent | None:
+    """Take the reply to `XINFO STREAM` apart; None where the user may not ask. Raises the ResponseError it is."""
+    if isinstance(reply, ResponseError):
+        if "no such key" in str(reply):
+            return Extent(added=0)
+        if "NOPERM" in str(reply) or "permission" in str(reply).lower():
+            return None
+        raise reply
+    fields = dict(zip(reply[::2], reply[1::2], strict=True))
+    first = fields.get(b"first-entry")
+    return Extent(
+        fields[b"length"],
+        fields.get(b"entries-added"),
+        place(fields[b"last-generated-id"]),
+        place(first[0]) if first else None,
+        exists=True,
+    )
+
+
+def place(entry: bytes) -> Place:
+    """Return an entry's id as numbers, which compare."""
+    milliseconds, _, number = entry.partition(b"-")
+    return int(milliseconds), int(number)
+
+
+class StreamWatch:
+    """Remembers what each stream was like, and tells of what is gone: `stream-shrunk`, or `removed` by our own rule."""
+
+    def __init__(self, client: RedisClient, trim: Trim, clock: StreamClock) -> None:
+        self._client = client
+        self._trim = trim
+        self._clock = clock
+        self._known: dict[bytes, Extent] = {}
+        self._turn = 0
+        self._generation = -1
+        self._run_id: bytes | None = None
+        self._newest: dict[bytes, bytes] = {}
+        """The last entry of each stream that was confirmed on this connection."""
+        self._confirmed_on = 0
+        self._sought: dict[bytes, bytes] = {}
+        """The same of the connection before, to be looked for on this one."""
+
+    def confirmed(self, stream: bytes, entry: bytes) -> None:
+        """Take note of the last entry that was confirmed."""
+        self._part_connections()
+        self._newest[stream] = entry
+
+    def look(self, names: Sequence[bytes], trimmer: Trimmer) -> bool:
+        """Look at some of the streams; returns whether one is another one than before. Raises SinkUnavailable."""
+        self._refuse_a_replica()
+        self._see_who_it_is()
+        self._part_connections()
+        some = [names[(self._turn + number) % len(names)] for number in range(min(AT_A_TIME, len(names)))]
+        self._turn = (self._turn + len(some)) % len(names)
+        replaced = False
+        own = trimmer.take_written()
+        for stream, reply in zip(some, self._exchange([("XINFO", "STREAM", one) for one in some]), strict=True):
+            try:
+                now = extent(reply)
+            except ResponseError as exc:
+                raise SinkUnavailable(self._client.explain_reply(exc, stream)) from exc
+            if now is None:
+                continue
+            before = self._known.get(stream)
+            self._known[stream] = now
+            removed = trimmer.removed.pop(stream, 0)
+            if before is not None:
+                replaced |= self._compare(stream, before, now, removed, own)
+            if sought := self._sought.pop(stream, None):
+                self._look_for(stream, now, sought)
+        return replaced
+
+    def _refuse_a_replica(self) -> None:
+        """A master that was demoted keeps its connections: its name may lead to another server by now."""
+        reply = self._client.ask("ROLE")
+        if isinstance(reply, list) and reply and reply[0] == b"slave":
+            where = self._client.where
+            self._client.close()
+            raise SinkUnavailable(f"Redis at {where} is a replica now (READONLY): it takes no events")
+
+    def _part_connections(self) -> None:
+        if self._client.generation != self._confirmed_on:
+            self._confirmed_on = self._client.generation
+            self._sought |= self._newest
+            self._newest.clear()
+
+    def _see_who_it_is(self) -> None:
+        """Ask for the process behind a connection that is another one than at the last look."""
+        if self._client.generation == self._generation:
+            return
+        again = self._generation >= 0
+        reply = self._client.ask("INFO", "server")
+        found = _RUN_ID.search(reply) if isinstance(reply, bytes) else None
+        self._restarted = again and found is not None and self._run_id not in (None, found[1])
+        self._run_id = found[1] if found else None
+        self._generation = self._client.generation
+
+    _restarted = False
+    """Whether the server at this connection is another process than the one before."""
+
+    def _compare(self, stream: bytes, before: Extent, now: Extent, removed: int, own: int) -> bool:
+        """Tell of what is gone; returns whether the stream is another one.
+
+        `removed`: by this bridge's XTRIM; `own`: entries that it has written, of all streams.
+        """
+        another = now.last < before.last or (
+            before.added is not None and now.added is not None and now.added < before.added
+        )
+        moved = before.first is not None and (now.first is None or now.first > before.first)
+        if another:
+            gone = before.length
+        elif before.added is not None and now.added is not None:
+            gone = before.length + now.added - before.added - now.length
+            if gone <= 0 and moved:  # by its numbers nothing was removed: as many were added since it was made anew
+                gone, another = before.length, True
+        else:
+            gone = before.length - now.length
+            if gone <= 0 and moved:
+                gone = 1  # at least
+        gone -= removed
+        if gone <= 0:
+            return another
+        if another:
+            self._newest.pop(stream, None)
+            self._sought.pop(stream, None)
+        if another or not self._by_our_rule(before, now):
+            self._tell_shrunk(stream, gone, now)
+        elif self._trim.rule == "maxlen":
+            # Each write of every bridge removes some: this one's share by what it has written.
+            written = gone if now.added is None or before.added is None else now.added - before.added
+            tell_removed(stream, round(gone * min(1.0, own / max(1, written))), self._trim)
+        return another
+
+    def _by_our_rule(self, before: Extent, now: Extent) -> bool:
+        """Whether BRIDGE_REDIS_TRIM may have removed them: of this bridge, or of another that shares the stream."""
+        rule, bound = self._trim
+        if rule == "maxlen":
+            return now.length >= min(bound, before.length)
+        if rule == "acked":
+            return now.exists
+        if rule == "age" and now.exists and (clock := self._clock.milliseconds()) is not None:
+            oldest = (clock - round(bound * 1000), 0)
+            if before.first is not None and before.first > oldest:
+                return False  # everything was younger
+            # The newest of them was too young, and is gone with all the others?
+            return before.last < oldest or (now.first is not None and now.first <= before.last)
+        return False
+
+    def _look_for(self, stream: bytes, now: Extent, newest: bytes) -> None:
+        """Look for the last confirmed entry on a new connection: a replica that was promoted may not have got it."""
+        if place(newest) > now.last:
+            self._tell_unconfirmed(stream, newest)
+        elif now.first is not None and now.first <= place(newest) and self._trim.rule != "acked":
+            (found,) = self._exchange([("XRANGE", stream, newest, newest)])
+            if isinstance(found, list) and not found:
+                self._tell_unconfirmed(stream, newest)
+
+    def _tell_shrunk(self, stream: bytes, gone: int, now: Extent) -> None:
+        what = "removed from it by somebody (XTRIM, XDEL)"
+        if not now.exists:
+            what = "gone with it: it was deleted, renamed or evicted, or Redis was emptied (FLUSHALL, SWAPDB)"
+        elif now.length == 0 or gone > now.length:
+            what = "gone: it was emptied or made anew, or Redis came back without its data"
+        if self._restarted:
+            what += "; Redis is another process than before: has it restarted without its file, or failed over?"
+        where = f"Redis at {self._client.where}: {gone} entries of the stream {self._name(stream)}"
+        notices.tell(
+            "stream-shrunk",
+            f"{where} that were there are {what}",
+            subject=f"redis {stream!r}",
+            count=gone,
+        )
+
+    def _tell_unconfirmed(self, stream: bytes, newest: bytes) -> None:
+        where = f"Redis at {self._client.where}: entry {newest.decode()} of the stream {self._name(stream)}"
+        notices.tell(
+            "stream-shrunk",
+            f"{where} had been confirmed and is gone since the connection was lost, and maybe others: a replica was "
+            "promoted that had not got them (BRIDGE_REDIS_WAIT), or Redis came back without them (appendfsync always)",
+            subject=f"redis confirmed {stream!r}",
+        )
+
+    def _exchange(self, commands: Iterable[Sequence[str | bytes | int]]) -> list[Any]:
+        replies, lost = self._client.exchange(list(commands))
+        if lost is not None:
+            raise lost
+        return replies
+
+    @staticmethod
+    def _name(stream: bytes) -> str:
+        return repr(stream.decode(errors="replace"))

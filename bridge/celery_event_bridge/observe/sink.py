@@ -32,6 +32,7 @@ class ObservedSink:
         status.sink_reasons[self.name] = "not tried yet"
         self._was_available = False
         self._advice_due = 0.0
+        self._made = self._makings()
         self._distrusted = False
         """Whether the last look found that nothing would be stored, or kept."""
 
@@ -78,14 +79,23 @@ class ObservedSink:
             self._set_available()
 
     def _advise(self) -> None:
-        now = time.monotonic()
-        if not isinstance(self._sink, Advisor) or now < self._advice_due:
+        now, made = time.monotonic(), self._makings()
+        if not isinstance(self._sink, Advisor) or (now < self._advice_due and made == self._made):
             return
-        self._advice_due = now + ADVICE_INTERVAL
-        for finding in self._sink.advice():
+        findings = self._sink.advice()
+        # Of a stream that was made anew it is said again: it is another one.
+        every = ADVICE_SAID_EVERY if made == self._made else 0.0
+        self._advice_due, self._made = now + ADVICE_INTERVAL, made
+        for finding in findings:
             if finding.verdict != "ok":
                 text = f"sink {self.name}: {finding.text}"
-                notices.tell("stream-advice", text, subject=text, every=ADVICE_SAID_EVERY)
+                notices.tell("stream-advice", text, subject=text, every=every)
+
+    @staticmethod
+    def _makings() -> int:
+        """How often a stream was made, or replaced, in this process."""
+        counts = notices.NOTICES.counts()
+        return counts["stream-made"] + counts["stream-replaced"]
 
     def close(self) -> None:
         """Release."""

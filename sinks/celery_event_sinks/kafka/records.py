@@ -6,13 +6,14 @@ import datetime
 from urllib.parse import quote
 
 from celery_event_bridge.contract import Event
+from celery_event_sinks.kafka.times import Times
 
-LATEST = 5 * 60 * 1000
-"""Milliseconds that an event's time may be ahead of ours; Kafka 4 refuses records of more than an hour ahead."""
 KINDS = 4096
 """Kept at most: one for each worker, type of event and content type."""
 
 Header = tuple[str, str | bytes | None]
+
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
 class Records:
@@ -21,28 +22,32 @@ class Records:
     def __init__(self) -> None:
         self._kinds: dict[tuple[str, str, str], list[Header]] = {}
         self._recorded: Header = ("ce_recordedtime", b"")
-        self._now = 0
+        self._earliest = self._latest = 0
+        self.now = 0
 
-    def recorded_now(self) -> None:
-        """What follows is recorded now."""
+    def recorded_now(self, times: Times) -> None:
+        """What follows is recorded now, in topics that take these times."""
         now = datetime.datetime.now(datetime.UTC)
-        self._now = int(now.timestamp() * 1000)
+        self.now = int(now.timestamp() * 1000)
+        self._earliest, self._latest = max(1, self.now - times.behind), self.now + times.ahead
         text = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         self._recorded = ("ce_recordedtime", text.encode())
 
     def timestamp(self, event: Event) -> int:
-        """Milliseconds since 1970: the event's own time, or now where Kafka would not take that."""
+        """Milliseconds since 1970: the event's own time, or now where the topic would not take or keep that."""
         if event.time is None:
-            return self._now
+            return self.now
         at = event.time // 1000
-        return at if 0 < at <= self._now + LATEST else self._now
+        return at if self._earliest <= at <= self._latest else self.now
 
-    def headers(self, event: Event) -> list[Header]:
-        """All that CloudEvents asks for, and the content type."""
+    def headers(self, event: Event, timestamp: int) -> list[Header]:
+        """All that CloudEvents asks for, the content type, and the event's time where the record's is another."""
         kind = (event.type, event.source, event.content_type)
         headers = [*(self._kinds.get(kind) or self._kind(kind)), ("ce_id", event.id), self._recorded]
         if event.subject is not None:
             headers.append(("ce_subject", event.subject.encode()))  # as text it would end at a NUL
+        if timestamp == self.now and event.time is not None:
+            headers.append(("ce_time", _time(event.time)))
         return headers
 
     def _kind(self, kind: tuple[str, str, str]) -> list[Header]:
@@ -62,3 +67,9 @@ class Records:
 def _uri(source: str) -> str:
     """A host name as the relative URI reference that `ce_source` has to be."""
     return quote(source, safe="@!$&'()*+,;=-._~", errors="surrogatepass")
+
+
+def _time(microseconds: int) -> bytes:
+    """A time as CloudEvents writes it."""
+    moment = EPOCH + datetime.timedelta(microseconds=microseconds)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z").encode()

@@ -6,15 +6,16 @@ import logging
 import re
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from celery_event_bridge.contract import Event, Finding, Outcome, SinkUnavailable, Verdict
+from celery_event_sinks.kafka.cluster import no_answer
 from celery_event_sinks.kafka.records import Records
 from celery_event_sinks.kafka.settings import KafkaSettings
-from celery_event_sinks.kafka.topics import Topics, no_answer
+from celery_event_sinks.kafka.topics import Topics
 
 PURGE_TIMEOUT = 3.0
 """Seconds for the reports on what is thrown out of librdkafka's queues; it takes milliseconds."""
@@ -25,13 +26,13 @@ PERMANENT = frozenset(
         KafkaError.INVALID_MSG,
         KafkaError.INVALID_MSG_SIZE,
         KafkaError.INVALID_RECORD,
-        KafkaError.INVALID_TIMESTAMP,
     }
 )
 """Kafka will say the same again. It says so of a whole batch: see `_alone`."""
 PURGED = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
 CAUSES = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError._RESOLVE})
 """What keeps every broker away, where it is more than that nobody listens."""
+CLOCKS = "compare the clocks of this machine and of Kafka's, and the topic's message.timestamp.* properties"
 _AFTER = re.compile(r" \(after \d+ms[^)]*\)")
 
 
@@ -52,6 +53,12 @@ class KafkaSink:
         self._suspects: deque[Event] = deque()
         """To be sent alone, since the batch in which they went was refused as a whole."""
         self._alone: Event | None = None
+        self._again: deque[Event] = deque()
+        """To be sent again as they are: refused for another one in their batch."""
+        self._late: deque[Event] = deque()
+        """Refused for their time, which the topic took at the last look: to be sent with the time of now."""
+        self._dated_now: set[Event] = set()
+        """Sent so, and not decided."""
         self._purged_for = ""
         self._stored: list[Event] = []
         self._undone: dict[tuple[Outcome, str], list[Event]] = {}
@@ -121,52 +128,68 @@ class KafkaSink:
         self._cluster = self._cluster or self._topics.cluster()
         return f"kafka {' '.join(dict.fromkeys(self._topic.values()))} {self._cluster}"
 
+    def look(self) -> None:
+        """Look again whether the topics are there, the same as before, and ready: see `Topics`."""
+        try:
+            self._topics.look()
+        except SinkUnavailable as exc:
+            raise SinkUnavailable(self._cause or str(exc)) from exc
+
     def advice(self) -> Sequence[Finding]:
         """What the topics' settings may lose."""
         return self._topics.advice()
-
-    def kept_for(self) -> float | None:
-        """Seconds after its own time for which every event is kept; None: for ever, or nobody says."""
-        return self._topics.kept_for()
 
     def close(self) -> None:
         """Throw out what is undecided and disconnect."""
         self._discard()
         self._unsent.clear()
         self._suspects.clear()
+        self._again.clear()
+        self._late.clear()
+        self._dated_now.clear()
         self._stored, self._undone = [], {}
 
     def _produce(self) -> None:
         if self._suspects or self._alone is not None:
             if self._alone is None and not len(self._producer or ()):
                 # Known as the one that is alone before it is handed over: it may be decided on at once.
-                self._alone = self._suspects.popleft()
-                if not self._hand_over((self._alone,)):
-                    self._suspects.appendleft(self._alone)
+                self._alone = suspect = self._suspects.popleft()
+                dated = self._now if suspect in self._dated_now else self._records.timestamp
+                if not self._hand_over((suspect,), dated):
+                    self._suspects.appendleft(suspect)
                     self._alone = None
             return
-        if self._unsent:
-            taken = self._hand_over(self._unsent)
-            for _ in range(taken):
-                self._unsent.popleft()
+        self._dated_now.update(self._late)
+        for events, time_of in (
+            (self._again, self._records.timestamp),
+            (self._late, self._now),
+            (self._unsent, self._records.timestamp),
+        ):
+            if events:
+                for _ in range(self._hand_over(events, time_of)):
+                    events.popleft()
 
-    def _hand_over(self, events: Iterable[Event]) -> int:
+    def _now(self, _: Event) -> int:
+        return self._records.now
+
+    def _hand_over(self, events: Iterable[Event], timestamp_of: Callable[[Event], int]) -> int:
         """How many of them librdkafka has taken, or has decided on; not all, if its queue is full."""
         producer, records, topics, other = self._producer, self._records, self._topic, self._topic["other"]
-        records.recorded_now()
+        records.recorded_now(self._topics.times)
         taken = 0
         for event in events:
             if producer is None:
                 self._give_back(event, "not open")
             else:
+                timestamp = timestamp_of(event)
                 try:
                     producer.produce(
                         topics.get(event.type.partition("-")[0], other),
                         event.data,
                         event.key,
                         on_delivery=partial(self._delivered, event),
-                        timestamp=records.timestamp(event),
-                        headers=records.headers(event),
+                        timestamp=timestamp,
+                        headers=records.headers(event, timestamp),
                     )
                 except BufferError:
                     break
@@ -191,17 +214,31 @@ class KafkaSink:
             self._alone = None
         if error is None:
             self._stored.append(event)
+            if self._dated_now:
+                self._dated_now.discard(event)
+        elif error.code() == KafkaError.INVALID_TIMESTAMP:
+            self._refused_for_its_time(event, error)
         elif error.code() in PERMANENT:
             if alone:
+                self._dated_now.discard(event)
                 self._undone.setdefault((Outcome.REFUSED, _reason(error)), []).append(event)
             else:
                 self._suspects.append(event)
+        elif error.code() == KafkaError._INVALID_DIFFERENT_RECORD:
+            (self._late if event in self._dated_now else self._again).append(event)
         elif error.code() in PURGED:
             self._give_back(event, self._purged_for)
         else:
             if error.fatal():
                 self._fatal = _reason(error)
             self._give_back(event, _reason(error))
+
+    def _refused_for_its_time(self, event: Event, error: KafkaError) -> None:
+        """The record's time is ours to choose: it is sent again with that of now, and never refused for it."""
+        if event not in self._dated_now:
+            self._late.append(event)
+            return
+        self._give_back(event, f"{_reason(error)} It refuses the time of now too: {CLOCKS}")
 
     def _hear(self, error: KafkaError) -> None:
         if error.fatal() or error.code() == KafkaError._FATAL:
@@ -214,15 +251,19 @@ class KafkaSink:
     # After a failure ----------------------------------------------------------------------------------------------
 
     def _give_back(self, event: Event, reason: str) -> None:
+        self._dated_now.discard(event)
         self._undone.setdefault((Outcome.RETRY, reason), []).append(event)
 
     def _renew(self, reason: str) -> None:
         """A new producer; the old one's undecided events, and all behind them, go back."""
         self._purged_for = reason
         self._discard()
-        for event in (*self._suspects, *self._unsent):
+        for event in (*self._suspects, *self._again, *self._late, *self._unsent):
             self._give_back(event, reason)
         self._suspects.clear()
+        self._again.clear()
+        self._late.clear()
+        self._dated_now.clear()
         self._unsent.clear()
         self.open()
 

@@ -1,28 +1,21 @@
-"""The topics: whether they would take a record now, and how they are made."""
+"""The topics: whether they would take a record now, whether they are the same as before, and how they are made."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
+from typing import cast
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartitionInfo
-from confluent_kafka.admin import (
-    AclOperation,
-    AdminClient,
-    ConfigResource,
-    NewTopic,
-    ResourceType,
-    TopicDescription,
-)
+from confluent_kafka import TopicPartitionInfo
+from confluent_kafka.admin import AclOperation, NewTopic, TopicDescription
 
-from celery_event_bridge.contract import Finding, SinkUnavailable
+from celery_event_bridge.contract import Finding, SinkUnavailable, notices
+from celery_event_sinks.kafka.advice import MIN_REPLICAS, findings
+from celery_event_sinks.kafka.cluster import DEFAULT_REPLICAS, Cluster, State
+from celery_event_sinks.kafka.seen import Seen, id_of
 from celery_event_sinks.kafka.settings import KafkaSettings
+from celery_event_sinks.kafka.times import RETENTION, Times, times
 
-log = logging.getLogger("celery_event_bridge")
-
-ANSWER = 3.0
-"""Seconds for one question to the cluster; the loop stands still meanwhile."""
-MIN_REPLICAS, RETENTION, CLEANUP = "min.insync.replicas", "retention.ms", "cleanup.policy"
+USUAL_REPLICAS = 3
 
 
 class Topics:
@@ -31,127 +24,147 @@ class Topics:
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
         self._names = tuple(dict.fromkeys(settings.topics.values()))
+        self._cluster = Cluster(settings)
+        self._seen: dict[str, Seen] = {}
+        self._clusters: list[str] = []
+        """The ids of those that the address has led to; the last is the present one."""
+        self._brokers = len(settings.bootstrap_servers.split(","))
+        """The most that were seen, or that the settings name: those that are away now count."""
+        self.times = Times()
+        """What the topics take and keep, as of the last look."""
+
+    def renew(self, settings: KafkaSettings | None = None) -> None:
+        """Ask by a new connection next time."""
+        self._settings = settings or self._settings
+        self._cluster.renew(settings)
 
     def check(self) -> None:
         """Make those that are missing. Raises SinkUnavailable where a record would not be stored now."""
-        admin = self._admin()
-        found = self._described(admin)
-        if missing := [name for name, topic in found.items() if topic is None]:
-            self._make(admin, missing)
-            found = self._described(admin)
-        wanted = self._wanted_replicas(admin)
-        for name, topic in found.items():
-            if topic is None:
-                raise SinkUnavailable(f"topic {name!r} was made a moment ago, and its brokers do not know it yet")
-            if topic.authorized_operations and AclOperation.WRITE not in topic.authorized_operations:
-                raise SinkUnavailable(f"topic {name!r}: no permission to write; grant WRITE on it to this user")
-            for partition in topic.partitions:
-                _check_partition(name, partition, wanted.get(name, 1))
+        for troubles in self._look():
+            for trouble in troubles:
+                if trouble:
+                    raise SinkUnavailable(trouble)
+
+    def look(self) -> None:
+        """As `check`, but a partition that cannot store now is the producer's to wait for, while another one can."""
+        for troubles in self._look():
+            if troubles and all(troubles):
+                raise SinkUnavailable(troubles[0])
 
     def advice(self) -> Sequence[Finding]:
         """What the topics may lose of what they have confirmed. Raises SinkUnavailable."""
-        admin = self._admin()
-        wanted = self._wanted_replicas(admin)
-        findings: list[Finding] = []
-        for name, topic in self._described(admin).items():
-            copies = min((len(partition.replicas) for partition in topic.partitions), default=0) if topic else 0
-            if copies < 2:
-                text = f"topic {name!r} has one replica: what it has confirmed is lost with that broker's disk"
-                findings.append(Finding("warn", text))
-            elif wanted.get(name, 2) < 2:
-                text = f"topic {name!r} has {MIN_REPLICAS}=1: one broker alone may confirm; set it to 2"
-                findings.append(Finding("warn", text))
-        return findings
-
-    def kept_for(self) -> float | None:
-        """The shortest retention of the topics, in seconds; None where they keep records for ever or do not say.
-
-        Kafka removes a segment when its latest record is so old, by the record's time, which is the event's own.
-        """
-        kept = [
-            int(text)
-            for config in self._configs(self._admin()).values()
-            if "delete" in config.get(CLEANUP, "delete") and (text := config.get(RETENTION, "-1"))
+        state = self._cluster.state(self._names)
+        return [
+            finding
+            for name, topic in state.topics.items()
+            if topic is not None
+            for finding in findings(name, topic, state.values(name))
         ]
-        return min((milliseconds / 1000 for milliseconds in kept if milliseconds >= 0), default=None)
 
     def cluster(self) -> str:
-        """Its id. Raises SinkUnavailable."""
-        try:
-            return str(self._admin().list_topics(timeout=ANSWER).cluster_id)
-        except KafkaException as exc:
-            raise SinkUnavailable(no_answer(self._settings)) from exc
+        """Return the cluster's id. Raises SinkUnavailable."""
+        return self._cluster.id()
 
-    def _described(self, admin: AdminClient) -> dict[str, TopicDescription | None]:
-        """What the cluster knows of each topic; None for one that does not exist."""
-        options = {"include_authorized_operations": True, "request_timeout": ANSWER}
-        found: dict[str, TopicDescription | None] = {}
-        for name, future in admin.describe_topics(TopicCollection(list(self._names)), **options).items():
-            try:
-                found[name] = future.result(2 * ANSWER)
-            except KafkaException as exc:
-                error = exc.args[0]
-                if error.code() in (KafkaError._TIMED_OUT, KafkaError._TRANSPORT):
-                    raise SinkUnavailable(no_answer(self._settings)) from exc
-                if error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-                    raise SinkUnavailable(_about(name, error)) from exc
-                found[name] = None
-        return found
+    def ids(self) -> dict[str, tuple[str, int]]:
+        """Return the id, and the number of partitions, of each that is there. Raises SinkUnavailable."""
+        found = self._cluster.topics(self._names)
+        return {name: (id_of(topic), len(topic.partitions)) for name, topic in found.items() if topic is not None}
 
-    def _make(self, admin: AdminClient, names: Sequence[str]) -> None:
-        settings = self._settings
+    def _look(self) -> list[list[str]]:
+        """Look at all, make what is missing, and tell of what has changed. Returns, by topic, each partition's trouble,
+        an empty text where it has none.
+        """
+        state = self._cluster.state(self._names)
+        self._brokers = max(self._brokers, len(state.brokers))
+        self._tell_of_cluster(state.cluster)
+        if missing := [name for name, topic in state.topics.items() if topic is None]:
+            for name in missing:
+                self._make(name, state)
+            state = self._cluster.state(self._names)
+        troubles = []
+        for name, topic in state.topics.items():
+            if topic is None:
+                raise SinkUnavailable(f"topic {name!r} was made a moment ago, and its brokers do not know it yet")
+            self._tell_of_change(name, topic, state)
+            if topic.authorized_operations and AclOperation.WRITE not in topic.authorized_operations:
+                raise SinkUnavailable(f"topic {name!r}: no permission to write; grant WRITE on it to this user")
+            wanted = int((state.values(name) or {}).get(MIN_REPLICAS, 1))
+            troubles.append([_trouble(name, partition, wanted) for partition in topic.partitions])
+        self.times = times(state.values(name) for name in state.topics)
+        return troubles
+
+    def _tell_of_cluster(self, cluster: str) -> None:
+        if self._clusters and cluster != self._clusters[-1]:
+            notices.tell(
+                "stream-replaced",
+                f"{self._settings.bootstrap_servers} leads to another Kafka cluster than before: its id is {cluster} "
+                f"and was {self._clusters[-1]}; what was stored is in the old one",
+                every=0.0,
+            )
+        if not self._clusters or cluster != self._clusters[-1]:
+            self._clusters = [*self._clusters[-1:], cluster]
+
+    def _tell_of_change(self, name: str, topic: TopicDescription, state: State) -> None:
+        config = state.configs.get(name)
+        seen = self._seen.get(name)
+        if seen is None:
+            self._seen[name] = Seen.first(topic, config)
+        elif change := seen.again(topic, config):
+            notices.tell("stream-replaced", f"topic {name!r} {change}", subject=name, every=0.0)
+
+    # How one is made ----------------------------------------------------------------------------------------------
+
+    def _make(self, name: str, state: State) -> None:
+        """Make it as the settings say, else as it was before, else as the cluster does by itself: no worse than that.
+
+        Raises SinkUnavailable where it would be.
+        """
+        settings, seen = self._settings, self._seen.get(name)
+        # -1 leaves it to the broker.
+        partitions, replicas, config = settings.partitions or -1, settings.replication_factor or -1, {}
+        if seen is not None:
+            partitions = settings.partitions or seen.best.partitions
+            replicas = settings.replication_factor or seen.best.replicas
+            config = dict(seen.own)
+            if (min_insync := min(seen.best.min_insync, replicas)) > 1:
+                config[MIN_REPLICAS] = str(min_insync)
+        if settings.replication_factor is None and replicas < 2 and self._brokers > 1:
+            replicas = self._several_replicas(name, state)
         retention = settings.retention_ms()
-        config = {} if retention is None else {"retention.ms": str(retention)}
-        topics = [
-            # -1 leaves it to the broker.
-            NewTopic(name, settings.partitions or -1, settings.replication_factor or -1, config=config)
-            for name in names
-        ]
-        options = {"operation_timeout": ANSWER, "request_timeout": ANSWER}
-        for name, future in admin.create_topics(topics, **options).items():
-            try:
-                future.result(2 * ANSWER)
-            except KafkaException as exc:
-                if exc.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another replica was faster
-                    error = _about(name, exc.args[0])
-                    raise SinkUnavailable(f"{error}; it does not exist, and could not be made") from exc
-            else:
-                # Said aloud: where it was there before, what it held is gone.
-                log.warning("topic %r did not exist and was made", name)
+        if retention is not None:
+            config[RETENTION] = str(retention)
+        if self._cluster.make(NewTopic(name, partitions, replicas, config=config)):
+            asked = ", ".join(
+                f"{count} {what}" for count, what in ((partitions, "partitions"), (replicas, "replicas")) if count > 0
+            )
+            notices.tell(
+                "stream-made",
+                f"topic {name!r} did not exist and was made: {asked or 'as the cluster makes topics by itself'}"
+                + "".join(f", {key}={text}" for key, text in sorted(config.items()))
+                + ("; what it held before is gone" if seen else ""),
+                subject=name,
+                every=0.0,
+            )
 
-    def _wanted_replicas(self, admin: AdminClient) -> dict[str, int]:
-        """`min.insync.replicas` of each topic; nothing where we may not ask."""
-        return {name: int(config[MIN_REPLICAS]) for name, config in self._configs(admin).items()}
-
-    def _configs(self, admin: AdminClient) -> dict[str, dict[str, str]]:
-        """The properties of each topic; nothing where we may not ask."""
-        resources = [ConfigResource(ResourceType.TOPIC, name) for name in self._names]
-        found = {}
-        for resource, future in admin.describe_configs(resources, request_timeout=ANSWER).items():
-            try:
-                found[resource.name] = {name: entry.value for name, entry in future.result(2 * ANSWER).items()}
-            except KafkaException:
-                continue
-        return found
-
-    def _admin(self) -> AdminClient:
-        return AdminClient({**self._settings.properties(), "log_level": 0})
-
-
-def no_answer(settings: KafkaSettings) -> str:
-    """What to say where no broker can be reached and nothing more is known."""
-    return f"no Kafka broker answers at {settings.bootstrap_servers}: is it there, and is the address right?"
-
-
-def _check_partition(topic: str, partition: TopicPartitionInfo, wanted: int) -> None:
-    where = f"partition {partition.id} of topic {topic!r}"
-    if partition.leader is None:
-        raise SinkUnavailable(f"{where} has no leader")
-    if len(partition.isr) < wanted:
+    def _several_replicas(self, name: str, state: State) -> int:
+        """Return how many to ask for, where nobody has said a number, in a cluster of several brokers."""
+        default = self._cluster.default_replicas(state.brokers[0]) if state.brokers else None
+        if default is None:
+            return min(USUAL_REPLICAS, self._brokers)
+        if default > 1:
+            return -1
         raise SinkUnavailable(
-            f"{where} has {len(partition.isr)} replicas in sync of the {wanted} that {MIN_REPLICAS} asks for"
+            f"topic {name!r} does not exist, and this cluster of {self._brokers} brokers would make it with one "
+            f"replica ({DEFAULT_REPLICAS}=1), lost with its broker: set BRIDGE_KAFKA_REPLICATION_FACTOR to "
+            f"{USUAL_REPLICAS}, or to 1 if that is meant, or make the topic yourself"
         )
 
 
-def _about(name: str, error: KafkaError) -> str:
-    return f"topic {name!r}: {error.name()}: {error.str()}"
+def _trouble(topic: str, partition: TopicPartitionInfo, wanted: int) -> str:
+    """Return why this partition stores nothing now, or nothing."""
+    where = f"partition {partition.id} of topic {topic!r}"
+    if cast("object | None", partition.leader) is None:
+        return f"{where} has no leader"
+    if len(partition.isr) < wanted:
+        return f"{where} has {len(partition.isr)} replicas in sync of the {wanted} that {MIN_REPLICAS} asks for"
+    return ""

@@ -1,0 +1,81 @@
+"""How a topic may lose what it has confirmed: a finding for each of its properties that says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from confluent_kafka.admin import TopicDescription
+
+from celery_event_bridge.contract import Finding
+from celery_event_sinks.kafka.times import (
+    AFTER,
+    BEFORE,
+    CLEANUP,
+    DIFFERENCE,
+    FOR_EVER,
+    RETENTION,
+    TYPE,
+    number,
+    removes,
+)
+
+MIN_REPLICAS, RETENTION_BYTES = "min.insync.replicas", "retention.bytes"
+DAY, HOUR = 86_400_000, 3_600_000
+"""Milliseconds. In a day overflow's default of 4 GiB is full at some 40 messages a second: it can hold back events for
+so long, and a reader may be away for a night.
+"""
+FEW_BYTES = 2**30
+
+
+def findings(name: str, topic: TopicDescription, config: Mapping[str, str] | None) -> Iterator[Finding]:
+    """Say what is wrong with a topic; `config` is None where we may not see it."""
+    copies = min((len(partition.replicas) for partition in topic.partitions), default=0)
+    if copies < 2:
+        yield _warn(f"topic {name!r} has one replica: what it has confirmed is lost with that broker's disk")
+    if config is None:
+        yield _warn(
+            f"topic {name!r}: no permission to see its properties, which may let it lose events; grant DESCRIBE_CONFIGS"
+        )
+        return
+    if copies >= 2 and int(config.get(MIN_REPLICAS, 2)) < 2:
+        yield _warn(f"topic {name!r} has {MIN_REPLICAS}=1: one broker alone may confirm; set it to 2")
+    if "compact" in config.get(CLEANUP, ""):
+        text = f"topic {name!r} has {CLEANUP}={config[CLEANUP]}: of each task only the last event is kept"
+        yield Finding("FAIL", f"{text}; set {CLEANUP}=delete")
+    yield from _of_age(name, config)
+
+
+def _of_age(name: str, config: Mapping[str, str]) -> Iterator[Finding]:
+    kept, size = number(config, RETENTION), number(config, RETENTION_BYTES)
+    if removes(config) and kept < DAY:
+        yield _warn(
+            f"topic {name!r} has {RETENTION}={kept}: events are removed {_span(kept)} after they are stored, while "
+            "overflow can hold back an outage of a day and more; readers that are away for longer miss some; set a day "
+            "at least"
+        )
+    if removes(config) and size < FEW_BYTES:
+        yield _warn(
+            f"topic {name!r} has {RETENTION_BYTES}={size}: a partition's oldest events are removed past that, however "
+            "new they are; leave it at -1"
+        )
+    if config.get(TYPE) == "LogAppendTime":
+        return
+    for setting, least in ((BEFORE, DAY), (AFTER, HOUR), (DIFFERENCE, DAY)):
+        limit = number(config, setting)
+        if limit < min(least, FOR_EVER):
+            yield _warn(
+                f"topic {name!r} has {setting}={limit}: it refuses records whose time differs by more than "
+                f"{_span(limit)}; events beyond half of that get the time of now, with their own in ce_time; "
+                "none is stored while this machine's clock differs by more"
+            )
+
+
+def _warn(text: str) -> Finding:
+    return Finding("warn", text)
+
+
+def _span(milliseconds: int) -> str:
+    for unit, size in (("h", HOUR), ("min", 60_000), ("s", 1000)):
+        if milliseconds >= size:
+            return f"{milliseconds / size:g} {unit}"
+    return f"{milliseconds} ms"

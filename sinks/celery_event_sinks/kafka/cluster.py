@@ -1,0 +1,148 @@
+"""Questions to the cluster, and the making of a topic: a client that is kept until a question fails."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import (
+    AdminClient,
+    ConfigEntry,
+    ConfigResource,
+    DescribeClusterResult,
+    NewTopic,
+    ResourceType,
+    TopicDescription,
+)
+
+from celery_event_bridge.contract import SinkUnavailable
+from celery_event_sinks.kafka.settings import KafkaSettings
+
+ANSWER = 3.0
+"""Seconds for one question to the cluster; the loop stands still meanwhile."""
+DEFAULT_REPLICAS = "default.replication.factor"
+AWAY = frozenset({KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE})
+
+Config = Mapping[str, ConfigEntry]
+
+
+class State(msgspec.Struct, frozen=True, eq=False):
+    """What the cluster knows, all asked for at the same time."""
+
+    topics: Mapping[str, TopicDescription | None]
+    """None for one that does not exist."""
+    configs: Mapping[str, Config]
+    """The properties of each topic; nothing where we may not ask."""
+    cluster: str
+    brokers: Sequence[int]
+    """The ids of those that are there now."""
+
+    def values(self, name: str) -> Mapping[str, str] | None:
+        """The properties of a topic as text; None where we may not ask."""
+        config = self.configs.get(name)
+        return None if config is None else {key: entry.value for key, entry in config.items() if entry.value}
+
+
+class Cluster:
+    """The cluster that the settings name. Each method raises SinkUnavailable."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._admin: AdminClient | None = None
+
+    def renew(self, settings: KafkaSettings | None = None) -> None:
+        """Ask by a new connection next time: names are resolved, and certificates read, again."""
+        self._settings = settings or self._settings
+        self._admin = None
+
+    def state(self, names: Sequence[str]) -> State:
+        """Ask for these topics, their properties and the brokers."""
+        admin = self._client()
+        topics = self._asked_for(names)
+        resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+        configs = admin.describe_configs(resources, request_timeout=ANSWER)
+        cluster = admin.describe_cluster(request_timeout=ANSWER)
+        found = self._found(topics)
+        known = {resource.name: config for resource, future in configs.items() if (config := self._config(future))}
+        described: DescribeClusterResult = self._answer(cluster)
+        return State(found, known, str(described.cluster_id), [node.id for node in described.nodes])
+
+    def topics(self, names: Sequence[str]) -> Mapping[str, TopicDescription | None]:
+        """Return what is known of these topics; None for one that does not exist."""
+        return self._found(self._asked_for(names))
+
+    def id(self) -> str:
+        """Return the cluster's own id."""
+        return str(self._answer(self._client().describe_cluster(request_timeout=ANSWER)).cluster_id)
+
+    def default_replicas(self, broker: int) -> int | None:
+        """Return how many replicas a topic gets for which nobody asks for a number; None where we may not ask."""
+        resource = ConfigResource(ResourceType.BROKER, str(broker))
+        config = self._config(self._client().describe_configs([resource], request_timeout=ANSWER)[resource])
+        entry = (config or {}).get(DEFAULT_REPLICAS)
+        return None if entry is None or not entry.value else int(entry.value)
+
+    def make(self, topic: NewTopic) -> bool:
+        """Make it; False where somebody else was faster."""
+        options = {"operation_timeout": ANSWER, "request_timeout": ANSWER}
+        (future,) = self._client().create_topics([topic], **options).values()
+        try:
+            future.result(2 * ANSWER)
+        except KafkaException as exc:
+            if exc.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
+                return False
+            error = about(topic.topic, exc.args[0])
+            raise SinkUnavailable(f"{error}; it does not exist, and could not be made") from exc
+        return True
+
+    def _asked_for(self, names: Sequence[str]) -> Mapping[str, Any]:
+        options = {"include_authorized_operations": True, "request_timeout": ANSWER}
+        asked: Mapping[str, Any] = self._client().describe_topics(TopicCollection([*names]), **options)
+        return asked
+
+    def _found(self, asked: Mapping[str, Any]) -> dict[str, TopicDescription | None]:
+        return {name: self._topic(name, future) for name, future in asked.items()}
+
+    def _topic(self, name: str, future: Any) -> TopicDescription | None:
+        try:
+            topic: TopicDescription = self._answer(future, name)
+        except LookupError:
+            return None
+        return topic
+
+    def _config(self, future: Any) -> Config | None:
+        try:
+            config: Config = future.result(2 * ANSWER)
+        except KafkaException:
+            return None
+        return config
+
+    def _answer(self, future: Any, name: str = "") -> Any:
+        """Wait for it. Raises LookupError where there is no such topic."""
+        try:
+            return future.result(2 * ANSWER)
+        except KafkaException as exc:
+            error = exc.args[0]
+            if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise LookupError(name) from exc
+            self._admin = None
+            if error.code() in AWAY:
+                raise SinkUnavailable(no_answer(self._settings)) from exc
+            raise SinkUnavailable(about(name, error) if name else f"{error.name()}: {error.str()}") from exc
+
+    def _client(self) -> AdminClient:
+        if self._admin is None:
+            self._admin = AdminClient({**self._settings.properties(), "log_level": 0})
+        return self._admin
+
+
+def no_answer(settings: KafkaSettings) -> str:
+    """Return what to say where no broker can be reached and nothing more is known."""
+    return f"no Kafka broker answers at {settings.bootstrap_servers}: is it there, and is the address right?"
+
+
+def about(name: str, error: KafkaError) -> str:
+    """Return one line about an error that concerns a topic."""
+    return f"topic {name!r}: {error.name()}: {error.str()}"

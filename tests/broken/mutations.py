@@ -277,6 +277,45 @@ MUTATIONS = (
         [f"{INTEGRATION}/test_kafka_sink.py::test_asked_again_it_lets_go_of_what_it_held"],
     ),
     Mutation(
+        "a record's time not chosen: Kafka",
+        [
+            Change(
+                f"{KAFKA}/records.py", "return at if self._earliest <= at <= self._latest else self.now", "return at"
+            ),
+            Change(
+                f"{KAFKA}/sink.py",
+                "            self._late.append(event)\n",
+                '            self._undone.setdefault((Outcome.REFUSED, ""), []).append(event)\n',
+            ),
+        ],
+        [
+            f"{INTEGRATION}/test_kafka_times.py::test_what_a_topic_refuses_gets_the_time_of_now",
+            f"{INTEGRATION}/test_kafka_times.py::test_events_that_come_late_are_kept_as_long_as_the_others",
+            f"{INTEGRATION}/test_kafka_times.py::test_a_limit_that_is_set_meanwhile_refuses_nothing",
+        ],
+    ),
+    Mutation(
+        "a Kafka topic made again without regard to the old one",
+        [
+            Change(
+                f"{KAFKA}/topics.py",
+                "        if seen is not None:\n            partitions",
+                "        if False:\n            partitions",
+            )
+        ],
+        [f"{INTEGRATION}/test_kafka_topics.py::test_a_deleted_topic_is_made_again_as_it_was"],
+    ),
+    Mutation(
+        "a Kafka topic of one replica made among several brokers",
+        [Change(f"{KAFKA}/topics.py", "and replicas < 2 and self._brokers > 1:", "and replicas < 2 and False:")],
+        [f"{INTEGRATION}/test_kafka_topics.py::test_no_topic_of_one_replica_is_made_among_several_brokers"],
+    ),
+    Mutation(
+        "a Kafka topic's id not looked at",
+        [Change(f"{KAFKA}/seen.py", "if new != old and NO_ID not in (new, old):", "if False:")],
+        [f"{INTEGRATION}/test_kafka_topics.py::test_a_topic_that_somebody_else_made_anew_is_told_of"],
+    ),
+    Mutation(
         "a removed file of SQLite's not noticed",
         [Change(f"{SQLITE}/sink.py", "elif self._identity_on_disk() != self._identity:", "elif False:")],
         [

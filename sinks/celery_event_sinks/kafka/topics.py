@@ -125,7 +125,7 @@ class Topics:
         if seen is not None:
             partitions = settings.partitions or seen.best.partitions
             replicas = settings.replication_factor or seen.best.replicas
-            config = dict(seen.own)
+            config = {key: text for key, text in seen.own.items() if key != MIN_REPLICAS}
             if (min_insync := min(seen.best.min_insync, replicas)) > 1:
                 config[MIN_REPLICAS] = str(min_insync)
         if settings.replication_factor is None and replicas < 2 and self._brokers > 1:

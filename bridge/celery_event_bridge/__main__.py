@@ -1,5 +1,18 @@
-"""`python -m celery_event_bridge` is `celery-event-bridge`."""
+"""`celery-event-bridge`, and `python -m celery_event_bridge`."""
 
-from celery_event_bridge.cli import main
+from celery_event_bridge.process.early import end_at_once, ending
 
-main()
+
+def main() -> None:
+    """Run the command line; until it is imported, a signal ends the process at once."""
+    end_at_once()
+    from celery_event_bridge.cli import main as command_line
+
+    try:
+        command_line()
+    finally:
+        ending()
+
+
+if __name__ == "__main__":
+    main()

@@ -38,6 +38,8 @@ class Proxy:
         self.mode = Mode.PASS
         self.pace = 0.001
         """Seconds for a byte that trickles."""
+        self.accepted: list[float] = []
+        """When each connection came, by the monotonic clock."""
         self.dropped = 0
         """Bytes of replies that were thrown away."""
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=100)
@@ -87,6 +89,7 @@ class Proxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return  # closed
+            self.accepted.append(time.monotonic())
             if self.mode is Mode.REFUSE:
                 client.close()
                 continue

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import click
 
+from celery_event_bridge.process.early import as_usual
 from celery_event_bridge.version import __version__
 
 COMMANDS = {
@@ -51,8 +52,11 @@ class LazyGroup(click.Group):
     "Example: BRIDGE_SINK=redis celery-event-bridge run",
 )
 @click.version_option(__version__, prog_name="celery-event-bridge")
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Celery's events, off the broker and into a durable stream."""
+    if ctx.invoked_subcommand != "run":  # which has imports to come, and takes the signals over when they are done
+        as_usual()
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -51,6 +51,15 @@ def location(sinks: Sequence[Sink]) -> str:
     return " + ".join(sink.location() if isinstance(sink, Located) else sink.name for sink in sinks)
 
 
+def say_cut_off(status: Status, metrics: Metrics) -> None:
+    """Log that a stop did not end by itself."""
+    log.warning(
+        "stop cut off after BRIDGE_SHUTDOWN_TIMEOUT; what was not confirmed goes back to the broker",
+        messages=status.inflight_messages,
+        forwarded=metrics.events_confirmed,
+    )
+
+
 def forward(chosen: Loaded) -> int:
     """Run a relay with these settings until SIGTERM or SIGINT. Returns the exit code.
 
@@ -65,7 +74,8 @@ def forward(chosen: Loaded) -> int:
     sink = sinks[0] if len(sinks) == 1 else Tee(sinks)
     source = AmqpSource(settings, topology, partial(location, made))
     relay = Relay(source, sink, AmqpParking(settings, topology.rejected.name), settings, metrics, status)
-    with serve(settings.http, status, metrics) as address, stopping(relay.stop), giving_back():
+    stop = stopping(relay.stop, settings.shutdown_timeout, partial(say_cut_off, status, metrics))
+    with serve(settings.http, status, metrics) as address, stop, giving_back():
         log.info(
             "started",
             broker=[hide_secrets(url) for url in settings.broker_urls],

@@ -6,7 +6,7 @@ Plain pydantic, with a source of our own (settings_source.py): see docs/decision
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FilePath, Json, field_validator, model_validator
 
@@ -20,6 +20,10 @@ NO_EVENTS = frozenset(
 DEFAULT_BROKER = "amqp://guest:guest@localhost:5672//"
 LONGEST_TTL = 4_294_967
 """Seconds; RabbitMQ refuses an `x-message-ttl` of 2^32 ms and more."""
+
+
+LEAST_HEARTBEAT = 10
+"""Seconds."""
 
 
 class Settings(BaseModel):
@@ -96,6 +100,19 @@ class Settings(BaseModel):
                 raise ValueError("expected amqp://user:password@host:5672/vhost or amqps://...")
         return value
 
+    @model_validator(mode="after")
+    def _a_heartbeat_that_a_slow_sink_keeps(self) -> Settings:
+        given = {"BRIDGE_BROKER_TRANSPORT_OPTIONS": self.broker_transport_options.get("heartbeat")}
+        for url in self.broker_urls:
+            given["BRIDGE_BROKER_URL"] = next(iter(parse_qs(urlsplit(url).query).get("heartbeat", ())), None)
+            for variable, text in given.items():
+                if text is not None and not _is_heartbeat(text):
+                    raise ValueError(
+                        f"{variable}: a heartbeat is 0 for none, or {LEAST_HEARTBEAT} to 3600 seconds: a call to the "
+                        "sink may take 5, and two missed heartbeats end the connection"
+                    )
+        return self
+
     @field_validator("shards", "ordered", "redact")
     @classmethod
     def _served_by_a_later_version(cls, value: Any) -> Any:
@@ -116,6 +133,14 @@ class Settings(BaseModel):
         if bool(self.broker_tls_cert) != bool(self.broker_tls_key):
             raise ValueError("BRIDGE_BROKER_TLS_CERT and BRIDGE_BROKER_TLS_KEY: give both or neither")
         return self
+
+
+def _is_heartbeat(text: Any) -> bool:
+    try:
+        seconds = float(text)
+    except (TypeError, ValueError):
+        return False
+    return seconds == 0 or LEAST_HEARTBEAT <= seconds <= 3600
 
 
 def _check_parts(url: str) -> None:

@@ -11,6 +11,10 @@ from celery_event_bridge.forward.retry import Backoff
 log = structlog.get_logger("celery_event_bridge")
 
 
+SAY_AGAIN = 60.0
+"""Seconds after which an outage that lasts is told of again."""
+
+
 class Outage:
     """The broker, the sink or the parking queue, as the relay sees it."""
 
@@ -18,19 +22,23 @@ class Outage:
         self._end = end
         self._backoff = Backoff(max_interval)
         self._since = 0.0
+        self._said: dict[str, float] = {}
+        """When each reason was last logged: several URLs in turn give several."""
         self.reason: str | None = None
         """Why it is away; None while it is not known to be."""
         self.due = 0.0
         """When to try again, by the monotonic clock; in the past while it is there."""
 
     def failed(self, reason: str) -> None:
-        """An attempt has failed: say so, unless the same was said before, and put off the next."""
+        """An attempt has failed: say so, once a minute for each reason, and put off the next."""
         now = time.monotonic()
         self.due = now + self._backoff.failed()
         if self.reason is None:
             self._since = now
-        if reason != self.reason:
-            log.warning(f"{self._end} unavailable, trying again", reason=reason)
+        if now - self._said.get(reason, -SAY_AGAIN) >= SAY_AGAIN:
+            self._said = {said: at for said, at in self._said.items() if now - at < SAY_AGAIN} | {reason: now}
+            lasting = {"for_seconds": round(now - self._since)} if now - self._since >= SAY_AGAIN else {}
+            log.warning(f"{self._end} unavailable, trying again", reason=reason, **lasting)
         self.reason = reason
 
     def over(self) -> bool:
@@ -40,5 +48,6 @@ class Outage:
             return False
         log.info(f"{self._end} available again", after_seconds=round(time.monotonic() - self._since, 1))
         self.reason = None
+        self._said.clear()
         self._backoff.succeeded()
         return True

@@ -122,8 +122,7 @@ class Relay:
         if not self._connected and now >= self._broker.due:
             self._source.open()
             self._connected = True
-            if self._broker.over():
-                self._metrics.reconnected("broker")
+            self._report()  # what comes next asks the sink, which may take its time
         if not self._consuming and now >= self._stream.due:
             self._try_to_consume()
         elif self._consuming and self._driver.stuck_for(now) >= self._settings.let_go_after:
@@ -133,9 +132,15 @@ class Relay:
 
     def _try_to_consume(self) -> None:
         """With nothing in hand: take something only when the sink would store it."""
-        if self._connected and self._driver.ask():
+        if not self._connected:
+            return
+        stores = self._driver.ask()
+        if stores:
             self._source.consume()
             self._consuming = True
+        # Not before: a login that works, and consuming that does not, is one outage, whose pauses grow.
+        if self._broker.over():
+            self._metrics.reconnected("broker")
 
     def _let_go(self) -> None:
         """A long outage: messages held would pin the queue's log on the broker's disk, so give them back."""

@@ -76,7 +76,7 @@ class RedisClient:
     @property
     def address(self) -> str:
         """Host, port and database, as the URL has them."""
-        return f"{self._where}/{self._database}"
+        return f"{self.where}/{self._database}"
 
     @property
     def sock(self) -> socket.socket:

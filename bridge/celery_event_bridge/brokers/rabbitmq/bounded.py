@@ -6,17 +6,20 @@ RabbitMQ does to `basic.consume` while a quorum queue has no leader, would be wa
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from kombu.transport import pyamqp
 
 from celery_event_bridge.brokers.rabbitmq.frames import legible_names, tolerant_frame_handler
+from celery_event_bridge.contract.deadline import Deadline
 
 CALL_TIMEOUT = 5.0
 """Seconds that a synchronous call may take before the connection counts as lost."""
+CONNECT_TIMEOUT = 10.0
+"""Seconds that the whole login may take, once the name is resolved; each step of it has the client's own time-out."""
 
 
 class BoundedChannel(pyamqp.Channel):
@@ -36,32 +39,64 @@ class BoundedConnection(pyamqp.Connection):
     """See the module's text."""
 
     Channel = BoundedChannel
-    _call_ends = 0.0
+    _deadline: Deadline | None = None
+    """Of the outermost call under way."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"frame_handler": tolerant_frame_handler, **kwargs})
+
+    def connect(self, callback: Any = None) -> Any:
+        """Connect and log in. Raises TimeoutError."""
+        with self.call(CONNECT_TIMEOUT):
+            return super().connect(callback)
 
     def wait(self, *args: Any, **kwargs: Any) -> Any:
         """Wait for a method's answer. Raises TimeoutError."""
         with self.call():
             return super().wait(*args, **kwargs)
 
+    def Transport(self, *args: Any, **kwargs: Any) -> Any:  # noqa: N802 - py-amqp's hook
+        """Make the transport, whose every read keeps to the deadline of the call: a peer may trickle."""
+        transport = super().Transport(*args, **kwargs)
+        set_up = transport._setup_transport
+
+        def set_up_bounded() -> None:
+            set_up()
+            transport._quick_recv = partial(self._receive, transport, transport._quick_recv)
+
+        transport._setup_transport = set_up_bounded
+        return transport
+
+    def _receive(self, transport: Any, receive: Callable[[int], bytes], size: int) -> bytes:
+        if self._deadline is not None:
+            transport.sock.settimeout(self._deadline.timeout())
+        return receive(size)
+
+    def _on_tune(self, channel_max: int, frame_max: int, server_heartbeat: int, argsig: str = "BlB") -> None:
+        """Keep to our heartbeat where the broker would have a shorter one: a sink may take that long to answer.
+
+        The broker takes what the client settles on.
+        """
+        if 0 < server_heartbeat < (self.client_heartbeat or 0):
+            server_heartbeat = 0
+        super()._on_tune(channel_max, frame_max, server_heartbeat, argsig)
+
     def blocking_read(self, timeout: float | None = None) -> Any:
         """Read a frame and act on it. Not `drain_events`, which calls this until a frame is no heartbeat."""
-        if self._call_ends:
-            timeout = self._call_ends - time.monotonic()
-            if timeout <= 0:
-                raise TimeoutError(f"no answer in {CALL_TIMEOUT:g} s")
+        if self._deadline is not None:
+            timeout = self._deadline.timeout()
         return super().blocking_read(timeout)
 
     @contextmanager
-    def call(self) -> Iterator[None]:
-        """While inside, all waiting together ends in time."""
-        outermost = not self._call_ends
-        if outermost:
-            self._call_ends = time.monotonic() + CALL_TIMEOUT
+    def call(self, seconds: float = CALL_TIMEOUT) -> Iterator[None]:
+        """While inside, all waiting together ends within `seconds`; a call within a call has the outer one's."""
+        if self._deadline is not None:
+            yield
+            return
+        self._deadline = Deadline(seconds)
         try:
             yield
+        except TimeoutError as exc:
+            raise TimeoutError(f"no answer within {seconds:g} s") from exc
         finally:
-            if outermost:
-                self._call_ends = 0.0
+            self._deadline = None

@@ -16,6 +16,7 @@ from kombu.connection import Connection
 
 from celery_event_bridge.brokers.rabbitmq.bounded import CALL_TIMEOUT, BoundedConnection
 from celery_event_bridge.brokers.rabbitmq.topology import explain
+from celery_event_bridge.contract import secret_files
 from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.secrets import hide_secrets
 
@@ -31,11 +32,43 @@ TCP_USER_TIMEOUT = 18
 """Linux's number of the socket option. py-amqp sets it to a second, too little for a broker under load."""
 
 
+_REPLACED: dict[str, str] = {}
+"""URLs of the settings, and what has replaced them in their file since."""
+
+
+class LoginRefused(BrokerUnavailable):
+    """The broker does not know the user, or the password."""
+
+
 def connect(settings: Settings, url: str, *, role: str, heartbeat: int = HEARTBEAT) -> amqp.Connection:
     """Connect to `url`; `role` is what the broker's operators see as part of the connection's name.
 
-    Raises BrokerUnavailable with a reason that contains no password.
+    A login that is refused is tried once more where the URL comes from a file whose content is another one by now: the
+    password was rotated. Raises BrokerUnavailable with a reason that contains no password.
     """
+    current = _REPLACED.get(url, url)
+    try:
+        return _connect(settings, current, role, heartbeat)
+    except LoginRefused:
+        fresh = _fresh(settings, url)
+        if fresh is None or fresh == current:
+            raise
+    connection = _connect(settings, fresh, role, heartbeat)
+    _REPLACED[url] = fresh
+    return connection
+
+
+def _fresh(settings: Settings, url: str) -> str | None:
+    """Return what stands in the place of this URL in BRIDGE_BROKER_URL_FILE now; None if there is no such file."""
+    text = secret_files.fresh(settings.broker_url)
+    if text == settings.broker_url:
+        return None
+    urls = [each.strip() for each in text.split(";") if each.strip()]
+    position = settings.broker_urls.index(url) if url in settings.broker_urls else 0
+    return urls[min(position, len(urls) - 1)] if urls else None
+
+
+def _connect(settings: Settings, url: str, role: str, heartbeat: int) -> amqp.Connection:
     try:
         connection = Connection(  # type: ignore[no-untyped-call]
             url,
@@ -52,9 +85,7 @@ def connect(settings: Settings, url: str, *, role: str, heartbeat: int = HEARTBE
             "BRIDGE_BROKER_TRANSPORT_OPTIONS"
         ) from exc
     except AccessRefused as exc:
-        raise BrokerUnavailable(
-            f"{hide_secrets(url)}: login refused: check user and password in BRIDGE_BROKER_URL"
-        ) from exc
+        raise LoginRefused(f"{hide_secrets(url)}: login refused: check user and password in BRIDGE_BROKER_URL") from exc
     except NotAllowed as exc:
         raise BrokerUnavailable(
             f"{hide_secrets(url)}: {explain(exc)}: check the vhost and the user's rights to it"

@@ -1,0 +1,36 @@
+"""Signals in the first moments: a stop ends the process at once, before anything large is imported.
+
+Nothing is in hand yet. Without a handler a container's process 1 ignores SIGTERM, and anybody else shows a traceback on
+Ctrl-C. What comes before Python runs this line is for an init to see to, as the image has one.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+
+NUMBERS = (signal.SIGTERM, signal.SIGINT)
+
+
+def end_at_once() -> None:
+    """Let SIGTERM and SIGINT end the process: `run`, which has nothing in hand, with 0, others as a shell says."""
+    for number in NUMBERS:
+        signal.signal(number, _end)
+
+
+def as_usual() -> None:
+    """Let SIGTERM and SIGINT do what they do in any Python program, where they were ours until now."""
+    for number, usual in ((signal.SIGTERM, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+        if signal.getsignal(number) is _end:
+            signal.signal(number, usual)
+
+
+def ending() -> None:
+    """Let Ctrl-C show nothing while the interpreter takes itself down."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    os._exit(0 if "run" in sys.argv[1:] else 128 + number)

@@ -90,12 +90,21 @@ def can_connect(url: str) -> bool:
 class NativeRabbitMQ:
     """A node of Debian's package, in a temporary folder, with a port mapper of its own."""
 
-    def __init__(self, config: str = "", first: NativeRabbitMQ | None = None, release: str = "") -> None:
-        """With `first` it joins that node's cluster when it starts; with `release` it is that Debian's."""
+    def __init__(
+        self, config: str = "", first: NativeRabbitMQ | None = None, release: str = "", *, managed: bool = False
+    ) -> None:
+        """With `first` it joins that node's cluster when it starts; with `release` it is that Debian's; `managed` has
+        the management API, at `management_url`.
+        """
+        management_port = free_port() if managed else 0
+        self.management_url = f"http://guest:guest@127.0.0.1:{management_port}"
+        if managed:
+            config += f"\nmanagement.tcp.port = {management_port}\nmanagement.tcp.ip = 127.0.0.1\n"
         self._inside = inside(release, PACKAGE) if release else ()
         self._server = SERVER if release else program(SERVER, PACKAGE)
         self._folder = Path(tempfile.mkdtemp(prefix="rabbitmq-"))
         (self._folder / "rabbitmq.conf").write_text(config)
+        (self._folder / "plugins").write_text("[rabbitmq_management]." if managed else "[].")
         self.port = free_port()
         self._first = first
         self.name = f"t{uuid.uuid4().hex[:8]}@localhost"

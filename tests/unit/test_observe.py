@@ -265,6 +265,7 @@ CONTRACT = {
     "reconnects_total": {"end"},
     "notices_total": {"kind"},
     "gaps_total": set(),
+    "events_filtered_total": {"type"},
     "unparkable_messages": set(),
     "last_confirm_timestamp_seconds": set(),
     "build_info": {"version", "python"},

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
-from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, translated
-from celery_event_bridge.brokers.rabbitmq.topology import Topology, declare_exchange, declare_queue
+from celery_event_bridge.brokers.rabbitmq.checks import findings as rabbitmq
 from celery_event_bridge.cli.options import SettingsCommand, loaded
+from celery_event_bridge.cli.run import location
+from celery_event_bridge.config.event_types import unmatched
 from celery_event_bridge.config.loading import Loaded
-from celery_event_bridge.contract import Advisor, SinkUnavailable
-from celery_event_bridge.contract.broker import BrokerUnavailable
+from celery_event_bridge.contract import Advisor, Finding, SinkUnavailable
 from celery_event_bridge.contract.secrets import hide_secrets
 from celery_event_bridge.observe import logs
 
 if TYPE_CHECKING:
-    import amqp
-
     from celery_event_bridge.contract import SinkPlugin
 
-Finding = tuple[str, str]
-"""`ok`, `warn` or `FAIL`, and a line."""
 COLOURS = {"ok": "green", "warn": "yellow", "FAIL": "red"}
 
 
@@ -39,98 +36,35 @@ def check(ctx: click.Context) -> int:
     for name, text in chosen.effective().items():
         click.echo(f"     {name}={text}")
     failed = False
-    for verdict, text in findings(chosen):
-        failed = failed or verdict == "FAIL"
-        click.echo(f"{click.style(f'{verdict:<4}', fg=COLOURS[verdict])} {hide_secrets(text)}")
+    for finding in findings(chosen):
+        failed = failed or finding.verdict == "FAIL"
+        verdict = click.style(f"{finding.verdict:<4}", fg=COLOURS[finding.verdict])
+        click.echo(f"{verdict} {hide_secrets(finding.text)}")
     return int(failed)
 
 
 def findings(chosen: Loaded) -> Iterator[Finding]:
     """A verdict on the settings, each broker URL, each queue and each sink."""
     for line in chosen.unknown.values():
-        yield "FAIL", line
+        yield Finding("FAIL", line)
     if not chosen.unknown:
-        yield "ok", "settings"
+        yield Finding("ok", "settings")
     if chosen.settings.queue_type == "classic":
-        yield (
+        yield Finding(
             "warn",
-            (
-                "BRIDGE_QUEUE_TYPE=classic: events waiting in a queue are lost when RabbitMQ restarts, and on the way "
-                "to overflow in a crash; quorum queues keep them"
-            ),
+            "BRIDGE_QUEUE_TYPE=classic: events waiting in a queue are lost when RabbitMQ restarts, and on the way "
+            "to overflow in a crash; quorum queues keep them",
         )
-    yield from _broker(chosen)
+    for text in unmatched(chosen.settings.event_types):
+        yield Finding("FAIL", text)
+    made = [plugin(settings) for plugin, settings in chosen.sinks.values()]
+    try:
+        yield from rabbitmq(chosen.settings, partial(location, made))
+    finally:
+        for sink in made:
+            sink.close()
     for name, (plugin, settings) in chosen.sinks.items():
         yield from _sink(name, plugin, settings)
-
-
-def _broker(chosen: Loaded) -> Iterator[Finding]:
-    looked = False
-    for url in chosen.settings.broker_urls:
-        try:
-            connection = connect(chosen.settings, url, role="check")
-        except BrokerUnavailable as exc:
-            yield "FAIL", f"broker {exc}"
-            continue
-        yield "ok", f"broker {hide_secrets(url)}: connected"
-        try:
-            if not looked:  # the others are nodes of the same cluster
-                looked = True
-                yield from _queues(chosen, connection)
-        finally:
-            abandon(connection)
-
-
-def _queues(chosen: Loaded, connection: amqp.Connection) -> Iterator[Finding]:
-    topology = Topology.from_settings(chosen.settings)
-    yield _exchange(topology, connection, declare=chosen.settings.declare)
-    for queue in topology.queues:
-        try:
-            found = _on_a_channel(
-                connection, lambda channel, name=queue.name: channel.queue_declare(name, passive=True)
-            )
-            # It is there, so that this changes nothing and says whether the arguments are ours.
-            if chosen.settings.declare:
-                _on_a_channel(connection, lambda channel, spec=queue: declare_queue(channel, spec))
-        except BrokerUnavailable as exc:
-            missing = "NOT_FOUND" in str(exc)
-            if missing and chosen.settings.declare:
-                yield "ok", f"queue {queue.name}: not there yet, run will declare it"
-            else:
-                yield "FAIL", str(exc)
-        else:
-            yield _ready(queue.name, found.message_count, parked=queue is topology.rejected)
-
-
-def _ready(queue: str, messages: int, *, parked: bool) -> Finding:
-    if parked and messages:
-        return "warn", f"queue {queue}: {messages} messages are parked: see docs/how-to/parked-messages.md"
-    return "ok", f"queue {queue}: {messages} messages ready"
-
-
-def _exchange(topology: Topology, connection: amqp.Connection, *, declare: bool) -> Finding:
-    try:
-        _on_a_channel(connection, lambda channel: channel.exchange_declare(topology.exchange, "topic", passive=True))
-    except BrokerUnavailable as exc:
-        if "NOT_FOUND" in str(exc):
-            return "ok", f"exchange {topology.exchange}: not there yet, run or a worker will declare it"
-        return "FAIL", str(exc)
-    if declare:
-        try:
-            # It is there, so that this changes nothing, and says whether it is of the right type.
-            _on_a_channel(connection, lambda channel: declare_exchange(channel, topology.exchange))
-        except BrokerUnavailable as exc:
-            return "FAIL", str(exc)
-    return "ok", f"exchange {topology.exchange}"
-
-
-def _on_a_channel(connection: amqp.Connection, action: Callable[..., Any]) -> Any:
-    """Do something on a channel of its own, since an error closes it."""
-    with translated():
-        channel = connection.channel()
-        result = action(channel)
-        channel.close()
-    return result
 
 
 def _sink(name: str, plugin: SinkPlugin, settings: object) -> Iterator[Finding]:
@@ -138,11 +72,11 @@ def _sink(name: str, plugin: SinkPlugin, settings: object) -> Iterator[Finding]:
     try:
         sink.open()
         sink.available()
-        yield "ok", f"sink {name}: stores"
+        yield Finding("ok", f"sink {name}: stores")
         if isinstance(sink, Advisor):
             for finding in sink.advice():
-                yield finding.verdict, f"sink {name}: {finding.text}"
+                yield Finding(finding.verdict, f"sink {name}: {finding.text}")
     except SinkUnavailable as exc:
-        yield "FAIL", f"sink {name}: {exc}"
+        yield Finding("FAIL", f"sink {name}: {exc}")
     finally:
         sink.close()

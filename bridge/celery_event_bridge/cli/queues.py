@@ -7,10 +7,12 @@ import sys
 import click
 import msgspec
 
+from celery_event_bridge.brokers.rabbitmq.management import findings as policy_findings
 from celery_event_bridge.brokers.rabbitmq.operations import QueuesInUse, connected
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
 from celery_event_bridge.cli.options import SettingsCommand, loaded
 from celery_event_bridge.config.loading import Loaded
+from celery_event_bridge.contract.secrets import hide_secrets
 from celery_event_bridge.observe import logs
 
 
@@ -36,10 +38,14 @@ def declare(ctx: click.Context) -> int:
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="text or json")
 @click.pass_context
 def show(ctx: click.Context, form: str) -> int:
-    """Depths, consumers and arguments. Exits 1 if a queue is missing, or has other arguments than the settings'."""
+    """Depths, consumers, arguments, and what policies change of them where BRIDGE_MANAGEMENT_URL is set.
+
+    Exits 1 if a queue is missing, has other arguments than the settings', or loses messages by a policy.
+    """
     topology, chosen = _topology(ctx)
     with connected(chosen.settings) as broker:
         states = list(broker.states(topology))
+    policies = [finding for finding in policy_findings(chosen.settings, topology) if finding.verdict != "ok"]
     for state in states:
         if form == "json":
             click.echo(msgspec.json.encode(state).decode())
@@ -50,7 +56,11 @@ def show(ctx: click.Context, form: str) -> int:
             click.echo(f"    {name} = {value!r}")
         if state.problem:
             click.echo(f"    {state.problem}")
-    return int(any(state.messages is None or state.problem for state in states))
+    for finding in policies:
+        click.echo(f"{finding.verdict}: {hide_secrets(finding.text)}", err=form == "json")
+    if chosen.settings.management_url is None:
+        click.echo("policies are not seen: BRIDGE_MANAGEMENT_URL is unset", err=True)
+    return int(bool(policies) or any(state.messages is None or state.problem for state in states))
 
 
 @queues.command(

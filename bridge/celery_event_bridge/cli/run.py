@@ -13,8 +13,9 @@ from celery_event_bridge.brokers.rabbitmq.parking import AmqpParking
 from celery_event_bridge.brokers.rabbitmq.source import AmqpSource
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
 from celery_event_bridge.cli.options import SettingsCommand, loaded
+from celery_event_bridge.config.event_types import unmatched
 from celery_event_bridge.config.loading import Loaded
-from celery_event_bridge.contract import Located, Sink
+from celery_event_bridge.contract import Located, Sink, notices
 from celery_event_bridge.contract.secrets import hide_secrets
 from celery_event_bridge.forward.relay import Relay
 from celery_event_bridge.forward.tee import Tee
@@ -43,6 +44,8 @@ def run(ctx: click.Context) -> int:
     logs.configure(chosen.settings.log_format, chosen.settings.log_level)
     for line in chosen.unknown.values():
         log.warning(line)
+    for text in unmatched(chosen.settings.event_types):
+        notices.tell("filter", text, subject=text)
     return forward(chosen)
 
 

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FilePath, Json, field_validator, model_validator
 
-from celery_event_bridge.contract.values import Seconds, ShortName, Size, address, patterns, words
+from celery_event_bridge.contract.values import Seconds, ShortName, Size, address, is_http_url, patterns, words
 
 AMQP = frozenset({"amqp", "amqps", "pyamqp"})
 NO_EVENTS = frozenset(
@@ -32,6 +32,9 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     broker_url: str = Field(DEFAULT_BROKER, description="Celery's broker; several separated by ; are tried in turn")
+    management_url: str | None = Field(
+        None, description="RabbitMQ's management API, read only: policies and bindings, e.g. http://rabbitmq:15672"
+    )
     broker_transport_options: Json[dict[str, Any]] = Field(
         default_factory=dict, description="JSON, as Celery's broker_transport_options"
     )
@@ -112,6 +115,13 @@ class Settings(BaseModel):
                         "sink may take 5, and two missed heartbeats end the connection"
                     )
         return self
+
+    @field_validator("management_url")
+    @classmethod
+    def _an_api_that_can_be_asked(cls, value: str | None) -> str | None:
+        if value is not None and not is_http_url(value):
+            raise ValueError("expected http://host:15672 or https://user:password@host:15671")
+        return value
 
     @field_validator("shards", "ordered", "redact")
     @classmethod

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator
 
@@ -83,7 +84,7 @@ def words(value: Any) -> Any:
 def patterns(value: Any) -> Any:
     """`task-*,!task-received` to its parts."""
     parts = words(value)
-    if any(part.lstrip("!") == "" or part.startswith("!!") for part in parts):
+    if any(part.lstrip("!+") == "" or part.startswith("!!") for part in parts):
         raise ValueError("expected event types separated by commas, such as task-*,!worker-heartbeat")
     return parts
 
@@ -99,6 +100,15 @@ def address(value: Any) -> Any:
     if not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
         raise ValueError("expected HOST:PORT, such as 127.0.0.1:9810, or off")
     return host, int(port)
+
+
+def is_http_url(text: str) -> bool:
+    """Return whether the text is the URL of a server that speaks HTTP."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and "@" not in parts.path
+    except ValueError:
+        return False
 
 
 Size = Annotated[int, BeforeValidator(size)]

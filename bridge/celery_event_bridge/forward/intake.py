@@ -78,9 +78,12 @@ def patterns_in(given: str | Iterable[str] | None) -> list[str]:
 
 
 def event_filter(patterns: Sequence[str]) -> Callable[[str], bool]:
-    """Whether an event type is to be forwarded. `!` excludes; nothing but exclusions means all the others."""
-    includes = [pattern for pattern in patterns if not pattern.startswith("!")] or ["*"]
-    excludes = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
+    """Whether an event type is to be forwarded. `!` excludes; nothing but exclusions means all the others.
+
+    A `+` before a name says that it is a custom event's: see config/event_types.py.
+    """
+    includes = [pattern.removeprefix("+") for pattern in patterns if not pattern.startswith("!")] or ["*"]
+    excludes = [pattern[1:].removeprefix("+") for pattern in patterns if pattern.startswith("!")]
 
     @lru_cache(maxsize=1024)
     def wanted(event_type: str) -> bool:

@@ -187,11 +187,14 @@ class Relay:
             return
         now, before = time.monotonic(), ledger.messages
         types: list[str] = []
+        filtered: list[str] = []
         owners, pending, enter, take = self._driver.owners, self._driver.pending, ledger.enter, self._intake.take
         for message in messages:
             taken = take(message)
             events = taken.events
-            types += taken.unwanted
+            if taken.unwanted:
+                types += taken.unwanted
+                filtered += taken.unwanted
             delivery = enter(message.lane, message.tag, taken.size, len(events), now, message, taken.rejection)
             for event in events:
                 owners[event] = delivery
@@ -208,6 +211,8 @@ class Relay:
         redelivered = sum([message.redelivered for message in taken_in])
         self._metrics.received(count, redelivered, sum([message.expired for message in taken_in]))
         self._metrics.events_received(Counter(types))
+        if filtered:
+            self._metrics.events_filtered(Counter(filtered))
 
     def _collect(self) -> bool:
         """Act on what the sink has decided; whether it has said anything."""

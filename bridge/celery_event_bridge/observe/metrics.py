@@ -41,6 +41,11 @@ class Metrics:
         self._expired = Counter(P + "messages_expired", "Messages that came through overflow", registry=registry)
         self._rejected = Counter(P + "messages_rejected", "Messages parked", ["reason"], registry=registry)
         self._events = Counter(P + "events_received", "Events taken from the broker", ["type"], registry=registry)
+        self._filtered = Counter(
+            P + "events_filtered", "Events that BRIDGE_EVENT_TYPES leaves out", ["type"], registry=registry
+        )
+        for name in (*CELERYS_OWN, "other"):
+            self._filtered.labels(name)
         self._forwarded = Counter(
             P + "events_forwarded", "Events confirmed by a sink", ["sink", "type"], registry=registry
         )
@@ -75,6 +80,11 @@ class Metrics:
         """Events that were in them, by type."""
         for name, count in types.items():
             self._events.labels(_label(name)).inc(count)
+
+    def events_filtered(self, types: Mapping[str, int]) -> None:
+        """Events that were left out, by type."""
+        for name, count in types.items():
+            self._filtered.labels(_label(name)).inc(count)
 
     def rejected(self, reason: str) -> None:
         """A message was parked."""

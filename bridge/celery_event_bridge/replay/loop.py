@@ -29,8 +29,6 @@ class Figures(msgspec.Struct):
 
     sent: int = 0
     """Confirmed by the target."""
-    outside: int = 0
-    """Not between the times asked for."""
     refused: int = 0
     """Not sent on, each with a line that says why."""
     shared: bool = False
@@ -116,7 +114,6 @@ class Replay:
         if self._between.holds(at):
             self._waiting.add(number, stored.record.partition, event, at)
         else:
-            self.figures.outside += 1
             self._settled.settle(number)
 
     def _send(self, picked: Picked) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
 from itertools import cycle
 from typing import TYPE_CHECKING, cast
 
@@ -26,6 +27,7 @@ from celery_event_bridge.forward.ledger import Ack
 if TYPE_CHECKING:
     import amqp
 
+    from celery_event_bridge.brokers.rabbitmq.management import PolicyWatch
     from celery_event_bridge.brokers.rabbitmq.topology import Topology
     from celery_event_bridge.config.settings import Settings
 
@@ -58,6 +60,7 @@ class AmqpSource:
         self._watch = OverflowWatch(overflow.name, settings.overflow_max_bytes) if overflow else None
         self._upkeep = Upkeep(topology, declares=settings.declare)
         self._mark = SinkMark(topology.live.name, location) if location and settings.declare else None
+        self._policies = self._policy_watch()
         self._look_due = self._quiet_due = 0.0
 
     @property
@@ -190,6 +193,13 @@ class AmqpSource:
         lane.consume()
         self._scanner.lanes[lane.channel_number] = lane
 
+    def _policy_watch(self) -> PolicyWatch | None:
+        if self._settings.management_url is None:
+            return None
+        from celery_event_bridge.brokers.rabbitmq.management import PolicyWatch, tell_of_policies
+
+        return PolicyWatch(partial(tell_of_policies, self._settings, self._topology))
+
     def _deliver(self, message: Message) -> None:
         self._inbox.append(message)
 
@@ -212,6 +222,8 @@ class AmqpSource:
             return
         self._look_due = now + LOOK_INTERVAL
         self._upkeep.look()
+        if self._policies:
+            self._policies.look()
         if self._watch and self._topology.overflow:
             mean = self._overflow_window.mean_body or self._live_window.mean_body
             self._watch.look(self.depths[self._topology.overflow.name], mean)

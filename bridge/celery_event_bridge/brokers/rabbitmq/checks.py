@@ -1,0 +1,221 @@
+"""RabbitMQ's part of `check`: connect, and a finding on the exchange, each queue, parking, and whether events come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from amqp.basic_message import Message
+from amqp.exceptions import AMQPError
+
+from celery_event_bridge.brokers.rabbitmq import management
+from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, translated
+from celery_event_bridge.brokers.rabbitmq.mark import other_stream
+from celery_event_bridge.brokers.rabbitmq.topology import Topology, declare_exchange, declare_queue
+from celery_event_bridge.contract import Finding, SinkUnavailable
+from celery_event_bridge.contract.broker import BrokerUnavailable
+from celery_event_bridge.contract.deadline import Deadline
+from celery_event_bridge.contract.secrets import hide_secrets
+
+if TYPE_CHECKING:
+    import amqp
+
+    from celery_event_bridge.config.settings import Settings
+
+NOT_FOUND = 404
+LISTEN = 5.0
+"""Seconds to wait for an event: a worker that sends events has a heartbeat every two."""
+TRIAL = 64
+"""Bytes of a message that is published to the parking queue and taken back."""
+ALARM_WAIT = 3.0
+"""Seconds after which a publish without an answer counts as blocked."""
+
+
+def findings(settings: Settings, location: Callable[[], str]) -> Iterator[Finding]:
+    """A verdict on each URL, and on what is on the broker. `location` as for `SinkMark`."""
+    topology = Topology.from_settings(settings)
+    looked = False
+    for url in settings.broker_urls:
+        try:
+            connection = connect(settings, url, role="check")
+        except BrokerUnavailable as exc:
+            yield Finding("FAIL", f"broker {exc}")
+            continue
+        yield Finding("ok", f"broker {hide_secrets(url)}: connected")
+        try:
+            if not looked:  # the others are nodes of the same cluster
+                looked = True
+                yield from _on_the_broker(settings, topology, connection, location)
+        finally:
+            abandon(connection)
+    if looked:
+        yield from management.findings(settings, topology)
+
+
+def _on_the_broker(
+    settings: Settings, topology: Topology, connection: amqp.Connection, location: Callable[[], str]
+) -> Iterator[Finding]:
+    exchange = _exchange(topology, connection, declare=settings.declare)
+    yield exchange
+    missing = []
+    for queue in topology.queues:
+        try:
+            found = _look(connection, queue.name)
+            # It is there, so that this changes nothing and says whether the arguments are ours.
+            if settings.declare:
+                _on_a_channel(connection, lambda channel, spec=queue: declare_queue(channel, spec))
+        except BrokerUnavailable as exc:
+            if exc.code == NOT_FOUND and settings.declare:
+                missing.append(queue.name)
+                yield Finding("ok", f"queue {queue.name}: not there yet, run will declare it")
+            else:
+                yield Finding("FAIL", str(exc))
+        else:
+            yield _ready(queue.name, found.message_count, parked=queue is topology.rejected)
+    yield from _parking(settings, topology, connection, there=topology.rejected.name not in missing)
+    yield from _other_stream(topology, connection, location)
+    if exchange.verdict == "ok":
+        yield from _events(topology, connection)
+
+
+def _ready(queue: str, messages: int, *, parked: bool) -> Finding:
+    if parked and messages:
+        return Finding("warn", f"queue {queue}: {messages} messages are parked: see docs/how-to/parked-messages.md")
+    return Finding("ok", f"queue {queue}: {messages} messages ready")
+
+
+def _exchange(topology: Topology, connection: amqp.Connection, *, declare: bool) -> Finding:
+    try:
+        _on_a_channel(connection, lambda channel: channel.exchange_declare(topology.exchange, "topic", passive=True))
+    except BrokerUnavailable as exc:
+        if exc.code == NOT_FOUND:
+            return Finding("ok", f"exchange {topology.exchange}: not there yet, run or a worker will declare it")
+        return Finding("FAIL", str(exc))
+    if declare:
+        try:
+            # It is there, so that this changes nothing, and says whether it is of the right type.
+            _on_a_channel(connection, lambda channel: declare_exchange(channel, topology.exchange))
+        except BrokerUnavailable as exc:
+            return Finding("FAIL", str(exc))
+    return Finding("ok", f"exchange {topology.exchange}")
+
+
+def _parking(settings: Settings, topology: Topology, connection: amqp.Connection, *, there: bool) -> Iterator[Finding]:
+    """Publish into the parking queue, within a transaction that is rolled back: nothing is left there."""
+    name = topology.rejected.name
+    try:
+        _try_to_park(connection, name, TRIAL)
+    except BrokerUnavailable as exc:
+        yield Finding("FAIL", f"parking in {name} is not possible: {exc}")
+        return
+    if there:
+        yield Finding("ok", f"parking in {name}: a message may be published there")
+    size = settings.max_message_bytes
+    try:
+        _try_to_park(connection, name, size)
+    except BrokerUnavailable as exc:
+        yield Finding(
+            "warn",
+            f"parking in {name}: a message of BRIDGE_MAX_MESSAGE_BYTES={size} is not taken ({exc}): one that waits in "
+            "a queue from before cannot be parked; raise RabbitMQ's max_message_size",
+        )
+
+
+def _try_to_park(connection: amqp.Connection, queue: str, size: int) -> None:
+    """Raises BrokerUnavailable if the broker does not take a message of that size for the queue."""
+    blocked: list[str] = []
+    connection.on_blocked = blocked.append
+    deadline = Deadline(ALARM_WAIT)
+    with translated():
+        channel = connection.channel()
+        channel.tx_select()
+        channel.basic_publish(Message(b"x" * size), exchange="", routing_key=queue)
+        try:
+            channel.tx_rollback()
+        except TimeoutError:
+            if blocked or deadline.passed:
+                raise BrokerUnavailable("the broker blocks publishers (a memory or disk alarm)") from None
+            raise
+        channel.close()
+
+
+def _other_stream(topology: Topology, connection: amqp.Connection, location: Callable[[], str]) -> Iterator[Finding]:
+    try:
+        ours = location()
+        other = other_stream(connection, topology.live.name, ours)
+    except (SinkUnavailable, AMQPError, OSError):  # the sink's own findings say why; without a right nobody can tell
+        return
+    if other is not None:
+        yield Finding(
+            "FAIL",
+            f"bridges that store in {other} consume queue {topology.live.name}, and these settings store in {ours}: "
+            "each event would reach one of the two only; give one of them a queue of its own with BRIDGE_QUEUE",
+        )
+
+
+def _events(topology: Topology, connection: amqp.Connection) -> Iterator[Finding]:
+    """Listen at the exchange with a queue of our own for a moment, and see whether our queue gets what comes."""
+    came: list[Any] = []
+    try:
+        with translated():
+            channel = connection.channel()
+            channel.auto_decode = False
+            queue = channel.queue_declare("", exclusive=True, arguments={"x-max-length": 1000}).queue
+            channel.queue_bind(queue, topology.exchange, routing_key="#")
+            before = _waiting(topology, connection)
+            channel.basic_consume(queue, no_ack=True, callback=came.append)
+            deadline = Deadline(LISTEN)
+            while not came and not deadline.passed:
+                try:
+                    connection.drain_events(timeout=max(0.01, deadline.left()))
+                except TimeoutError:
+                    break
+            after = _waiting(topology, connection)
+            channel.close()
+    except BrokerUnavailable as exc:
+        if exc.code == NOT_FOUND:  # the exchange is not there yet
+            yield Finding("warn", f"exchange {topology.exchange}: no event can have been published yet")
+        else:
+            yield Finding("warn", f"whether events are published cannot be seen: {exc}")
+        return
+    if not came:
+        yield Finding(
+            "warn",
+            f"exchange {topology.exchange}: no event in {LISTEN:g} s: do workers run with -E "
+            "(worker_send_task_events), and is BRIDGE_EVENT_EXCHANGE what Celery's event_exchange says?",
+        )
+    elif before is not None and after is not None and before[1] == after[1] == 0 and after[0] <= before[0]:
+        yield Finding(
+            "FAIL",
+            f"events are published to exchange {topology.exchange}, and none reaches queue {topology.live.name}: it is "
+            "not bound to it; `queues declare` binds it, and so does `run` with BRIDGE_DECLARE=true",
+        )
+    else:
+        yield Finding("ok", f"exchange {topology.exchange}: events are published")
+
+
+def _waiting(topology: Topology, connection: amqp.Connection) -> tuple[int, int] | None:
+    """Ready messages in live and overflow, and their consumers; None where live is not there."""
+    messages = consumers = 0
+    for queue in (topology.live, topology.overflow):
+        if queue is None:
+            continue
+        try:
+            found = _look(connection, queue.name)
+        except BrokerUnavailable:
+            return None
+        messages, consumers = messages + found.message_count, consumers + found.consumer_count
+    return messages, consumers
+
+
+def _look(connection: amqp.Connection, queue: str) -> Any:
+    return _on_a_channel(connection, lambda channel: channel.queue_declare(queue, passive=True))
+
+
+def _on_a_channel(connection: amqp.Connection, action: Callable[..., Any]) -> Any:
+    """Do something on a channel of its own, since an error closes it."""
+    with translated():
+        channel = connection.channel()
+        result = action(channel)
+        channel.close()
+    return result

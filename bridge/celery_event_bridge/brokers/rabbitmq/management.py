@@ -1,0 +1,159 @@
+"""RabbitMQ's management API, read only: what AMQP does not show, which is policies, bindings and consumers."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote, urlsplit
+
+from celery_event_bridge.contract import Finding, notices
+from celery_event_bridge.contract.broker import BrokerUnavailable
+from celery_event_bridge.contract.deadline import Deadline
+from celery_event_bridge.contract.secrets import hide_secrets
+
+if TYPE_CHECKING:
+    from celery_event_bridge.brokers.rabbitmq.topology import QueueSpec, Topology
+    from celery_event_bridge.config.settings import Settings
+
+ANSWER = 5.0
+"""Seconds for one answer."""
+LARGEST = 4 * 2**20
+"""Bytes of an answer that are read."""
+WATCH_INTERVAL = 60.0
+"""Seconds between two looks at the policies while a bridge runs."""
+SAID_EVERY = 86_400.0
+DROPS = "past it RabbitMQ drops messages, and events with them"
+HARMFUL: Mapping[str, str] = {
+    "expires": "the queue is removed, with all that it holds, once it has had no consumer for so many ms",
+    "message-ttl": "what waits longer than so many ms is dropped, or leaves for the dead-letter route",
+    "max-length": DROPS,
+    "max-length-bytes": DROPS,
+    "delivery-limit": "what was returned so often, as by crashing bridges, is dropped",
+}
+"""Keys of a policy that make a queue lose, and how. The numbers of an operator policy win where they are smaller."""
+
+
+class Management:
+    """One API, as one vhost's monitor."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Users and passwords that BRIDGE_MANAGEMENT_URL does not have are the broker URL's."""
+        assert settings.management_url is not None
+        parts, broker = urlsplit(settings.management_url), urlsplit(settings.broker_urls[0])
+        user = unquote(parts.username or broker.username or "guest")
+        password = unquote(parts.password or broker.password or "guest")
+        self._base = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
+        self._authorization = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+        self._vhost = quote(unquote(broker.path[1:]) or "/", safe="")
+
+    def queue(self, name: str) -> Mapping[str, Any] | None:
+        """What it says of a queue; None if there is no such queue. Raises BrokerUnavailable."""
+        found = self._get(f"queues/{self._vhost}/{quote(name, safe='')}")
+        return found if isinstance(found, dict) else None
+
+    def is_bound(self, queue: str, exchange: str) -> bool:
+        """Whether everything that is published to the exchange reaches the queue. Raises BrokerUnavailable."""
+        found = self._get(f"bindings/{self._vhost}/e/{quote(exchange, safe='')}/q/{quote(queue, safe='')}")
+        return isinstance(found, list) and any(binding.get("routing_key") == "#" for binding in found)
+
+    def _get(self, path: str) -> Any:
+        headers = {"Authorization": self._authorization}
+        request = urllib.request.Request(f"{self._base}/api/{path}", headers=headers)  # noqa: S310 - the same
+        try:
+            with urllib.request.urlopen(request, timeout=ANSWER) as answer:  # noqa: S310 - the setting has to be http
+                deadline, content = Deadline(ANSWER), b""
+                while (chunk := answer.read1(65536)) and len(content) < LARGEST:
+                    content += chunk
+                    deadline.timeout()
+            return json.loads(content)
+        except urllib.error.HTTPError as exc:
+            exc.close()
+            if exc.code == 404:
+                return None
+            login = "check user and password in it, and the user's tag `monitoring`"
+            remedy = login if exc.code in (401, 403) else exc.reason
+            raise BrokerUnavailable(f"BRIDGE_MANAGEMENT_URL={self._base}: it answers {exc.code}: {remedy}") from exc
+        except (OSError, ValueError) as exc:
+            reason = hide_secrets(str(getattr(exc, "reason", exc)))
+            raise BrokerUnavailable(f"BRIDGE_MANAGEMENT_URL={self._base}: no answer: {reason}") from exc
+
+
+def harm(queue: QueueSpec, found: Mapping[str, Any]) -> Iterator[str]:
+    """Say what policies change of a queue, by what the management API has of it; nothing if they do no harm."""
+    effective = found.get("effective_policy_definition") or {}
+    names = [f"{kind.replace('_', ' ')} {found[kind]!r}" for kind in ("policy", "operator_policy") if found.get(kind)]
+    for key, how in HARMFUL.items():
+        value = effective.get(key)
+        own = queue.arguments.get(f"x-{key}")
+        # A policy gives way to the queue's own argument; an operator policy's number wins where it is smaller.
+        wins = own is None or (bool(found.get("operator_policy")) and isinstance(value, int) and value < int(own))
+        if value is not None and wins:
+            yield (
+                f"queue {queue.name!r} has {key}={value} by {' and '.join(names) or 'a policy'}: {how}; keep our "
+                "queues out of it, by a policy of a higher priority for them alone (docs/how-to/queues.md)"
+            )
+
+
+def findings(settings: Settings, topology: Topology) -> Iterator[Finding]:
+    """What the management API shows of the queues, a line each."""
+    if settings.management_url is None:
+        yield Finding("ok", "policies and the binding: not seen, BRIDGE_MANAGEMENT_URL is unset")
+        return
+    management = Management(settings)
+    try:
+        harmful = False
+        for queue in topology.queues:
+            for text in harm(queue, management.queue(queue.name) or {}):
+                harmful = True
+                yield Finding("FAIL", text)
+        if not harmful:
+            yield Finding("ok", "policies: none that changes what our queues keep")
+        if management.queue(topology.live.name) is not None:
+            bound = management.is_bound(topology.live.name, topology.exchange)
+            yield (
+                Finding("ok", f"queue {topology.live.name}: bound to {topology.exchange}")
+                if bound
+                else Finding(
+                    "FAIL",
+                    f"queue {topology.live.name} is not bound to exchange {topology.exchange}: no event reaches it; "
+                    "`queues declare` binds it, and so does `run` with BRIDGE_DECLARE=true",
+                )
+            )
+    except BrokerUnavailable as exc:
+        yield Finding("FAIL", str(exc))
+
+
+class PolicyWatch:
+    """Looks at the policies while a bridge runs, in a thread: the API may take its time, and the loop may not."""
+
+    def __init__(self, look: Callable[[], None], interval: float = WATCH_INTERVAL) -> None:
+        self._look = look
+        self._interval = interval
+        self._due = 0.0
+        self._thread: threading.Thread | None = None
+
+    def look(self) -> None:
+        """Begin a look if it is time to, and the last one has ended. Returns at once."""
+        now = time.monotonic()
+        if now < self._due or (self._thread is not None and self._thread.is_alive()):
+            return
+        self._due = now + self._interval
+        self._thread = threading.Thread(target=self._look, name="policies", daemon=True)
+        self._thread.start()
+
+
+def tell_of_policies(settings: Settings, topology: Topology) -> None:
+    """Tell, once a day, of each policy that changes what our queues keep. Never raises."""
+    try:
+        management = Management(settings)
+        for queue in topology.queues:
+            for text in harm(queue, management.queue(queue.name) or {}):
+                notices.tell("policy", text, subject=text, every=SAID_EVERY)
+    except BrokerUnavailable as exc:
+        notices.tell("policy", f"policies cannot be seen: {exc}", subject="away", every=SAID_EVERY, count=0)

@@ -1,0 +1,31 @@
+"""Celery's event types, and patterns that match none of them: a slip there drops events in silence."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+CELERYS = (
+    *("task-sent", "task-received", "task-started", "task-succeeded", "task-failed", "task-rejected", "task-revoked"),
+    *("task-retried", "task-cancelled", "worker-online", "worker-heartbeat", "worker-offline"),
+)
+"""All that Celery 5 publishes; `task-cancelled` is in no document of its."""
+CUSTOM = "+"
+"""Begins a pattern that is meant for custom events: it need not match a type of Celery's."""
+
+
+def unmatched(patterns: Sequence[str]) -> list[str]:
+    """Return a sentence for each pattern that matches no type of Celery's and does not say that it is a custom one."""
+    lines = []
+    for pattern in patterns:
+        bare = pattern.removeprefix("!")
+        if bare.startswith(CUSTOM) or any(fnmatchcase(each, bare) for each in CELERYS):
+            continue
+        near = difflib.get_close_matches(bare.replace("_", "-").lower(), CELERYS, n=1, cutoff=0.6)
+        hint = f"did you mean {near[0]}? " if near else ""
+        lines.append(
+            f"BRIDGE_EVENT_TYPES: {pattern!r} matches no event of Celery's: {hint}"
+            f"If it is a custom event of yours, say so with {CUSTOM}{bare}"
+        )
+    return lines

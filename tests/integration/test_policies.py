@@ -1,0 +1,137 @@
+"""Policies that others set on our queues: seen by `check`, `queues show` and `run`, given the management API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from celery_event_bridge.brokers.rabbitmq.topology import Topology
+from celery_event_bridge.config.settings import Settings
+from tests import oracle
+from tests.bridges import Bridge, run_to_end
+from tests.servers.debian import until
+from tests.servers.rabbitmq import NativeRabbitMQ
+from tests.stores import SqliteStore
+
+LIVE = "celeryev.bridge"
+
+
+@pytest.fixture(scope="module")
+def managed() -> Iterator[NativeRabbitMQ]:
+    """A node with the management API."""
+    node = NativeRabbitMQ(managed=True)
+    try:
+        node.start()
+        yield node
+    finally:
+        node.remove()
+
+
+@pytest.fixture
+def vhost(managed: NativeRabbitMQ) -> tuple[str, str]:
+    """The URL of a vhost with our queues in it, and its name."""
+    url = managed.new_vhost()
+    with oracle.broker(url) as connection:
+        Topology.from_settings(Settings(broker_url=url)).declare(connection.channel())
+    return url, urlsplit(url).path[1:]
+
+
+def settings(managed: NativeRabbitMQ, url: str, folder: Path) -> dict[str, str]:
+    return SqliteStore(folder).settings | {"BRIDGE_BROKER_URL": url, "BRIDGE_MANAGEMENT_URL": managed.management_url}
+
+
+POLICIES = [
+    ("set_policy", {"message-ttl": 1000}, f"{LIVE}.overflow"),
+    ("set_policy", {"max-length": 10}, LIVE),
+    ("set_policy", {"expires": 600_000}, LIVE),
+    ("set_operator_policy", {"message-ttl": 1000}, LIVE),
+    ("set_operator_policy", {"max-length-bytes": 1000}, f"{LIVE}.rejected"),
+]
+
+
+@pytest.mark.parametrize(("command", "policy", "queue"), POLICIES, ids=str)
+def test_a_policy_that_makes_a_queue_lose_is_seen(
+    start_bridge: Callable[..., Bridge],
+    managed: NativeRabbitMQ,
+    vhost: tuple[str, str],
+    tmp_path: Path,
+    command: str,
+    policy: dict[str, int],
+    queue: str,
+) -> None:
+    """`check` fails, `queues show` says it, and so does `run`, once; no password is in any of it."""
+    url, name = vhost
+    managed.ctl(command, "-p", name, "everything", ".*", json.dumps(policy), "--apply-to", "queues")
+    given = settings(managed, url, tmp_path)
+    ((key, value),) = policy.items()
+    expected = f"queue '{queue}' has {key}={value} by "
+
+    def seen(*arguments: str) -> bool:
+        done = run_to_end("celery_event_bridge", *arguments, **given)
+        assert "guest:guest" not in done.stdout + done.stderr
+        return done.returncode == 1 and any(
+            line.startswith("FAIL") and expected in line and "'everything'" in line for line in done.stdout.splitlines()
+        )
+
+    # The API has a policy a moment after it was set.
+    until(lambda: seen("check"), 20, "check fails")
+    assert seen("queues", "show")
+    bridge = start_bridge(**given).await_ready()
+    bridge.await_log(expected)
+    assert 1 == len(bridge.logged(expected))
+    assert bridge.metric("notices_total", kind="policy") >= 1
+
+
+def test_a_policy_of_a_higher_priority_keeps_our_queues_out(
+    managed: NativeRabbitMQ, vhost: tuple[str, str], tmp_path: Path
+) -> None:
+    """As docs/how-to/queues.md has it; and without any policy there is nothing to say."""
+    url, name = vhost
+    managed.ctl("set_policy", "-p", name, "everything", ".*", '{"max-length":10}', "--apply-to", "queues")
+    ours = ["set_policy", "-p", name, "--priority", "999", "--apply-to", "queues"]
+    managed.ctl(*ours, "celery-event-bridge", r"^celeryev\.bridge", '{"delivery-limit":1000000}')
+
+    def content() -> bool:
+        done = run_to_end("celery_event_bridge", "check", **settings(managed, url, tmp_path))
+        return done.returncode == 0 and "policies: none that changes what our queues keep" in done.stdout
+
+    until(content, 20, "check is content")
+
+
+def test_a_queue_that_is_not_bound_fails_check(managed: NativeRabbitMQ, vhost: tuple[str, str], tmp_path: Path) -> None:
+    """By the management API at once; without it once an event has been seen to pass by."""
+    url, _ = vhost
+    given = settings(managed, url, tmp_path)
+    assert 0 == run_to_end("celery_event_bridge", "check", **given).returncode
+    connection = oracle.broker(url)
+    channel = connection.channel()
+    channel.queue_unbind(LIVE, "celeryev", "#")
+    done = run_to_end("celery_event_bridge", "check", **given)
+    assert (1, True) == (done.returncode, "is not bound to exchange celeryev" in done.stdout)
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://guest:wrong-one@{}", "it answers 401"),
+        ("http://127.0.0.1:1", "no answer"),
+        ("http://guest:open-sesame@", "expected http://host"),
+    ],
+)
+def test_an_api_that_cannot_be_asked_is_said(
+    managed: NativeRabbitMQ, vhost: tuple[str, str], tmp_path: Path, url: str, expected: str
+) -> None:
+    """In one line, without the password."""
+    given = settings(managed, vhost[0], tmp_path)
+    given["BRIDGE_MANAGEMENT_URL"] = url.format(managed.management_url.rpartition("@")[2])
+    done = run_to_end("celery_event_bridge", "check", **given)
+    assert done.returncode in (1, 2)
+    assert expected in done.stdout + done.stderr
+    assert not {"wrong-one", "open-sesame"} & set(
+        (done.stdout + done.stderr).replace(":", " ").replace("@", " ").split()
+    )

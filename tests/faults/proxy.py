@@ -40,6 +40,8 @@ class Proxy:
         """Seconds for a byte that trickles."""
         self.accepted: list[float] = []
         """When each connection came, by the monotonic clock."""
+        self.replies_only = False
+        """Whether requests pass while replies trickle."""
         self.dropped = 0
         """Bytes of replies that were thrown away."""
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=100)
@@ -119,15 +121,15 @@ class Proxy:
                 if self.mode is Mode.DROP_REPLIES and is_reply:
                     self.dropped += len(data)
                     continue
-                self._send(sink, data)
+                self._send(sink, data, trickles=is_reply or not self.replies_only)
         except OSError:
             pass
         if sink not in self._orphans:
             with suppress(OSError):
                 sink.shutdown(socket.SHUT_WR)
 
-    def _send(self, sink: socket.socket, data: bytes) -> None:
-        while data and self.mode is Mode.TRICKLE:
+    def _send(self, sink: socket.socket, data: bytes, *, trickles: bool) -> None:
+        while data and trickles and self.mode is Mode.TRICKLE:
             sink.sendall(data[:1])
             data = data[1:]
             time.sleep(self.pace)

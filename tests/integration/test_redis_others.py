@@ -181,13 +181,14 @@ def test_restarts_lead_to_no_refusal(own_redis: Redis) -> None:
 # A connection that trickles -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("replies_only", [True, False])
 @pytest.mark.parametrize("call", ["open", "available", "look", "advice", "verdicts"])
-def test_a_trickle_ends_every_call(own_redis: Redis, proxy: Proxy, call: str) -> None:
+def test_a_trickle_ends_every_call(own_redis: Redis, proxy: Proxy, call: str, replies_only: bool) -> None:
     """One byte every two seconds keeps no call for more than a few seconds, and the reason says what is stuck."""
     subject = opened(through(proxy)) if call == "open" else in_use(through(proxy))
     if call == "open":
         subject.close()
-    proxy.pace, proxy.mode = 2.0, Mode.TRICKLE
+    proxy.pace, proxy.replies_only, proxy.mode = 2.0, replies_only, Mode.TRICKLE
     began = time.monotonic()
     if call == "verdicts":
         subject.send(sample_events(10))

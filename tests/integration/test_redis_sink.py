@@ -16,6 +16,7 @@ from tests import oracle
 from tests.faults.on_redis import snapshot
 from tests.servers import Redis, redis
 from tests.servers.debian import until
+from tests.servers.redis import NativeRedis
 
 STREAM = "celery-events"
 
@@ -115,17 +116,23 @@ def test_a_replica_is_read_only(own_redis: Redis, client: Client) -> None:
     subject.available()
 
 
-def test_a_server_that_cannot_write_to_its_disk(own_redis: Redis, client: Client) -> None:
+def test_a_server_that_cannot_write_to_its_disk() -> None:
     """MISCONF is an outage."""
-    subject = in_use(own_redis.url)
-    # A name that is a folder: the snapshot fails, and then writes are refused.
-    client.config_set("dbfilename", "appendonlydir")
-    client.config_set("save", "3600 1")
-    snapshot(client)
-    until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err", 20, "the snapshot has failed")
-    assert_refuses_for_now(subject, "MISCONF")
-    client.config_set("save", "")
-    subject.available()
+    server = NativeRedis("--enable-protected-configs", "yes")
+    try:
+        server.start()
+        subject = in_use(server.url)
+        with server.client() as client:
+            # A name that is a folder: the snapshot fails, and then writes are refused.
+            client.config_set("dbfilename", "appendonlydir")
+            client.config_set("save", "3600 1")
+            snapshot(client)
+            until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err", 20, "the snapshot has failed")
+            assert_refuses_for_now(subject, "MISCONF")
+            client.config_set("save", "")
+        subject.available()
+    finally:
+        server.remove()
 
 
 def test_too_few_replicas_for_the_server(own_redis: Redis, client: Client) -> None:

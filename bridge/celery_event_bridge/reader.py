@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterable, Mapping
 from celery_event_bridge.contract import Reading
 from celery_event_bridge.forward.intake import event_filter, patterns_in
 from celery_event_bridge.reading.event import StoredEvent, Undecodable
+from celery_event_bridge.reading.fork import Forked
 from celery_event_bridge.reading.session import Events
 from celery_event_bridge.reading.since import start
 from celery_event_bridge.reading.streams import find
 
-__all__ = ["Events", "StoredEvent", "Undecodable", "open_reader"]
+__all__ = ["Events", "Forked", "StoredEvent", "Undecodable", "open_reader"]
 
 
 def open_reader(
@@ -53,6 +54,8 @@ def open_reader(
     `give_up_after`: seconds of outage after which SinkUnavailable is raised; by default it is waited out.
     `idle` is called whenever there is nothing to read. `environ` and `options` stand in for `os.environ` and win over
     it, by variable name.
+
+    A reader belongs to the process that opened it: after a fork its copy raises Forked.
 
     Raises SettingsError where the URL or a setting is wrong, ValueError for the other arguments.
     """

@@ -182,6 +182,11 @@ MUTATIONS = (
         [f"{INTEGRATION}/test_redis_others.py::test_entries_that_somebody_removes"],
     ),
     Mutation(
+        "a reader used on both sides of a fork",
+        [Change("bridge/celery_event_bridge/reading/fork.py", "        self.copied = True\n", "")],
+        [f"{INTEGRATION}/test_reader.py::test_a_copy_in_a_forked_child_is_refused"],
+    ),
+    Mutation(
         "an error report counted as success: Kafka",
         [
             Change(

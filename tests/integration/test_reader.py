@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import signal
 import sqlite3
 import subprocess
@@ -21,7 +22,7 @@ from confluent_kafka import Producer
 from redis import Redis as Client
 
 from celery_event_bridge.contract import Event, SinkUnavailable
-from celery_event_bridge.reader import open_reader
+from celery_event_bridge.reader import Forked, open_reader
 from celery_event_bridge.testing import sample_events
 from tests.reading import notes
 from tests.servers import Kafka, Redis
@@ -505,3 +506,30 @@ def test_a_stream_that_nobody_has_written_yet(redis_url: str, kafka_server: Kafk
     with open_reader(f"kafka://{kafka_server.bootstrap}/{topic}", "billing") as reader:
         in_kafka(kafka_server, topic).write(some(1))
         assert ids(some(1)) == [next(reader).id]
+
+
+def test_a_copy_in_a_forked_child_is_refused(stream: Stream, tmp_path: Path) -> None:
+    """It hands out and commits nothing there, with a sentence; closing it leaves the parent's alone."""
+    stream.write(some(300))
+    with stream.reader("billing") as events:
+        first = [next(events) for _ in range(5)]
+        child = os.fork()
+        if child == 0:
+            said = []
+            for use in (lambda: next(events), lambda: events.commit(first[-1]), events.alive):
+                try:
+                    said.append(f"not refused: {use()}")
+                except Forked as exc:
+                    said.append(str(exc))
+            events.close()
+            (tmp_path / "said").write_text("\n".join(said))
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        said = (tmp_path / "said").read_text().splitlines()
+        assert [f"this reader was opened in process {os.getpid()}, before a fork"] * 3 == [
+            line.partition(", and is")[0] for line in said
+        ]
+        assert events.commit(first[-1])
+        rest = [next(events) for _ in range(295)]
+        assert events.commit(rest[-1])
+        assert {event.id for event in [*first, *rest]} == set(ids(some(300)))

@@ -15,6 +15,7 @@ from celery_event_bridge.contract import Batch, Reader, Reading, Record, SinkUna
 from celery_event_bridge.forward.retry import Backoff
 from celery_event_bridge.reading.duplicates import SeenIds
 from celery_event_bridge.reading.event import Clock, StoredEvent
+from celery_event_bridge.reading.fork import OneProcess
 from celery_event_bridge.reading.uncommitted import Owed
 
 log = logging.getLogger("celery_event_bridge.reader")
@@ -69,6 +70,7 @@ class Events:
         self._away_since: float | None = None
         self._reason: str | None = None
         self._closed = False
+        self._process = OneProcess(reader, self._forget_fetched)
         try:
             self._opened = self._attempt(reader.open)
         except SinkUnavailable:
@@ -99,6 +101,7 @@ class Events:
                         break
                     self._handed = self._first + position
                     return StoredEvent(record, self._handed, self._clock)
+            self._process.refuse_a_copy()
             if self._stopping.is_set() or self._closed:
                 raise StopIteration
             if self._opened and self._reader.ended():
@@ -131,6 +134,7 @@ class Events:
         """
         if self._reading.group is None:
             raise ValueError("commit: there is no position without a group: open_reader(..., group='name')")
+        self._process.refuse_a_copy()
         number = event if isinstance(event, int) else event.number
         return self._commit_until(min(number, self._handed))
 
@@ -138,6 +142,7 @@ class Events:
         """Give a sign of life while the handling of one event takes long; False if the rest of what is fetched is
         another reader's by now.
         """
+        self._process.refuse_a_copy()
         return self._still_ours()
 
     def stop(self) -> None:
@@ -150,7 +155,11 @@ class Events:
         if not self._closed:
             self._closed = True
             self._records = ()
-            self._reader.close()
+            if not self._process.copied:
+                self._reader.close()
+
+    def _forget_fetched(self) -> None:
+        self._records, self._at = (), 0
 
     def _fetch(self) -> None:
         self._sweep()

@@ -15,7 +15,8 @@ import pytest
 
 from celery_event_bridge.contract import Event, Outcome, Sink, SinkUnavailable
 from celery_event_bridge.testing import SinkContract, await_verdicts, deliver, sample_events
-from celery_event_sinks.sqlite import sink as sqlite
+from celery_event_sinks.sqlite import retention
+from celery_event_sinks.sqlite.file import BUSY_TIMEOUT, Change
 from celery_event_sinks.sqlite.sink import SqliteSettings, SqliteSink
 from tests import oracle
 from tests.servers.debian import until
@@ -51,10 +52,10 @@ def test_the_file_is_fully_synced_and_in_wal_mode(tmp_path: Path) -> None:
     """What a commit has confirmed survives a power cut: WAL, synchronous=FULL, and the schema of the contract."""
     subject = sink(tmp_path)
     subject.open()
-    assert subject._connection is not None
-    assert (2,) == subject._connection.execute("PRAGMA synchronous").fetchone()
-    assert ("wal",) == subject._connection.execute("PRAGMA journal_mode").fetchone()
-    names = [row[1] for row in subject._connection.execute("PRAGMA table_info(events)")]
+    assert subject._file.connection is not None
+    assert (2,) == subject._file.connection.execute("PRAGMA synchronous").fetchone()
+    assert ("wal",) == subject._file.connection.execute("PRAGMA journal_mode").fetchone()
+    names = [row[1] for row in subject._file.connection.execute("PRAGMA table_info(events)")]
     assert ["seq", *COLUMNS, "stored_at"] == names
     subject.close()
 
@@ -159,8 +160,8 @@ def test_a_file_removed_during_the_commit_is_noticed(tmp_path: Path, monkeypatch
     """The look after the commit counts: rows that went into a file without a name are not said to be stored."""
     subject = sink(tmp_path)
     subject.open()
-    looks = iter([subject._identity, None])
-    monkeypatch.setattr(subject, "_identity_on_disk", lambda: next(looks))
+    looks = iter([None, Change.FILE])
+    monkeypatch.setattr(subject._file, "_change", lambda: next(looks))
     (verdict,) = deliver(subject, sample_events(3), 20)
     assert Outcome.RETRY is verdict.outcome
     subject.close()
@@ -174,7 +175,7 @@ def test_another_writers_lock_is_waited_for_not_for_long(tmp_path: Path) -> None
     other.execute("BEGIN IMMEDIATE")
     begin = time.monotonic()
     (verdict,) = deliver(subject, sample_events(3), 20)
-    assert time.monotonic() - begin < 2 * sqlite.BUSY_TIMEOUT
+    assert time.monotonic() - begin < 2 * BUSY_TIMEOUT
     assert Outcome.RETRY is verdict.outcome
     assert "another process holds its write lock" in verdict.reason
     with pytest.raises(SinkUnavailable, match="write lock"):
@@ -218,16 +219,17 @@ def test_a_missing_directory_is_said_so(tmp_path: Path) -> None:
 
 def test_what_is_older_than_the_retention_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In chunks, oldest first, and nothing that is younger; numbers are never used again."""
-    monkeypatch.setattr(sqlite, "RETENTION_CHUNK", 4)
+    monkeypatch.setattr(retention, "CHUNK", 4)
     subject = sink(tmp_path, retention="1d")
     events = sample_events(20)
     subject.open()
-    subject._retention_due = time.monotonic() + 1000
+    assert subject._retention is not None
+    subject._retention._due = time.monotonic() + 1000
     deliver(subject, events[:10], 20)
     with sqlite3.connect(tmp_path / "events.db") as connection:
         connection.execute("UPDATE events SET stored_at = stored_at - 2 * 86400000000")
     connection.close()
-    subject._retention_due = 0
+    subject._retention._due = 0
     for event in events[10:]:
         deliver(subject, [event], 20)
     assert [event.id for event in events[10:]] == [row[0] for row in rows(tmp_path / "events.db")]

@@ -57,6 +57,14 @@ def duration_or_never(value: Any) -> Any:
         raise ValueError(f"{exc}, or never") from None
 
 
+def retention_or_never(value: Any) -> Any:
+    """As `duration_or_never`, but always with a unit: 30 that was meant as days removes nearly everything."""
+    number = value.strip() if isinstance(value, str) else ""
+    if re.fullmatch(r"\d+(?:\.\d+)?", number) and float(number) <= LONGEST:
+        raise ValueError(f"expected a unit: {number}d for days, {number}s for seconds, or never")
+    return duration_or_never(value)
+
+
 def in_a_lifetime(value: float | None) -> float | None:
     """What every wait of Python's and every server takes as a time; None is never."""
     if value is not None and value > LONGEST:
@@ -117,3 +125,5 @@ ShortName = Annotated[str, AfterValidator(short_name)]
 Seconds = Annotated[float, BeforeValidator(duration), AfterValidator(in_a_lifetime)]
 OptionalSeconds = Annotated[float | None, BeforeValidator(duration_or_never), AfterValidator(in_a_lifetime)]
 """Seconds, or None for never."""
+OptionalRetention = Annotated[float | None, BeforeValidator(retention_or_never), AfterValidator(in_a_lifetime)]
+"""Seconds after which events are removed, or None for never."""

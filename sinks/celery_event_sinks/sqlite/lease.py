@@ -10,6 +10,8 @@ import time
 import uuid
 from collections.abc import Callable
 
+from celery_event_sinks.sqlite import content
+
 TABLE = """
 CREATE TABLE IF NOT EXISTS bridge_readers (
     name TEXT PRIMARY KEY,
@@ -39,6 +41,7 @@ class Lease:
         """Make the table. Positions survive a power cut."""
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(TABLE)
+        content.prepare(connection)
 
     def take(self, connection: sqlite3.Connection, beginning: Callable[[], int]) -> int | None:
         """The group's position if the lease could be had, which is `beginning()` for a new group."""

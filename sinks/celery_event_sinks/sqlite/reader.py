@@ -8,17 +8,20 @@ import time
 import uuid
 from collections.abc import Hashable, Mapping, Sequence, Set
 from typing import Any, ClassVar
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from celery_event_bridge.contract import Batch, Reading, SinkUnavailable
+from celery_event_sinks.sqlite.file import Change, EventFile, Left
 from celery_event_sinks.sqlite.lease import Lease
 from celery_event_sinks.sqlite.positions import beginning
-from celery_event_sinks.sqlite.sink import BUSY_TIMEOUT, SqliteSettings
+from celery_event_sinks.sqlite.sink import SqliteSettings
 from celery_event_sinks.sqlite.stored import lenient, record
 
 POLL = 0.05
 """Seconds between two looks for new rows, or for a lease that has run out."""
 LAST = 2**63 - 1
+ELSEWHERE = (-1, -1)
+"""Device and inode of no file: of one whose content was another's afterwards."""
 ROWS = """
 SELECT seq, id, type, source, subject, time, data, content_type, stored_at
 FROM events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?
@@ -35,7 +38,7 @@ class SqliteReader:
         self._path = settings.path
         self._reading = reading
         self._lease = None if reading.group is None else Lease(reading.group, reading.lease)
-        self._connection: sqlite3.Connection | None = None
+        self._file = EventFile(settings.path, "ro" if reading.group is None else "rw", "celery_event_bridge.reader")
         self._identity: tuple[int, int] | None = None
         self._partition = ""
         """This hold of the lease, or this file; empty while there is neither."""
@@ -65,18 +68,14 @@ class SqliteReader:
 
     def open(self) -> None:
         """Open the file, and find out where to begin."""
-        self._disconnect()
-        identity = self._identity_on_disk()
-        mode = "ro" if self._lease is None else "rw"
+        self._identity_on_disk()
         try:
-            self._connection = connection = sqlite3.connect(
-                f"file:{quote(str(self._path))}?mode={mode}", uri=True, timeout=BUSY_TIMEOUT, isolation_level=None
-            )
-            if identity != self._identity:
+            connection = self._file.open(self._prepare)
+            if self._file.place != self._identity:
                 self._begin(connection)
-        except sqlite3.Error as exc:
+        except (sqlite3.Error, OSError) as exc:
             raise self._unavailable(exc) from exc
-        self._identity = identity
+        self._identity = self._file.place
 
     def fetch(self, limit: int, timeout: float) -> Batch:
         """The next rows, once the lease is held."""
@@ -110,12 +109,19 @@ class SqliteReader:
 
     def close(self) -> None:
         """Hand the lease on."""
-        if self._connection is not None and self._lease is not None:
+        if self._file.connection is not None and self._lease is not None:
             try:
-                self._lease.release(self._connection)
-            except sqlite3.Error:
+                self._file.check()
+                self._lease.release(self._file.connection)
+            except (sqlite3.Error, SinkUnavailable, Left):
                 pass  # it runs out by itself
-        self._disconnect()
+        self._file.close()
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        if self._lease is not None:
+            self._lease.prepare(connection)
+        else:
+            connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
 
     def _begin(self, connection: sqlite3.Connection) -> None:
         """In a file that was not read before, or is another one of that name with an order of its own."""
@@ -126,7 +132,6 @@ class SqliteReader:
             self._fetched = beginning(connection, self._reading.since if self._identity is None else "earliest")
             self._partition = uuid.uuid4().hex
         else:
-            self._lease.prepare(connection)
             self._lease.owner = ""
 
     def _may_read(self, connection: sqlite3.Connection) -> bool:
@@ -145,6 +150,7 @@ class SqliteReader:
         connection = self._current()
         try:
             held = bool(self._partition) and lease.renew(connection, position)
+            self._file.mark()
         except sqlite3.Error as exc:
             raise self._unavailable(exc) from exc
         if not held:
@@ -174,10 +180,18 @@ class SqliteReader:
 
     def _current(self) -> sqlite3.Connection:
         """The connection, if it still leads to the file of that name."""
-        if self._connection is None or self._identity_on_disk() != self._identity:
+        try:
+            if self._file.connection is not None:
+                self._file.check()
+        except Left as exc:
+            if exc.change is Change.CONTENT:
+                self._identity = ELSEWHERE
+        except sqlite3.Error as exc:
+            raise self._unavailable(exc) from exc
+        if self._file.connection is None:
             self.open()
-        assert self._connection is not None
-        return self._connection
+        assert self._file.connection is not None
+        return self._file.connection
 
     def _identity_on_disk(self) -> tuple[int, int]:
         try:
@@ -186,16 +200,8 @@ class SqliteReader:
             raise self._unavailable(exc) from exc
         return found.st_dev, found.st_ino
 
-    def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            try:
-                connection.close()
-            except sqlite3.Error:
-                pass
-
     def _unavailable(self, exc: sqlite3.Error | OSError) -> SinkUnavailable:
-        self._disconnect()
+        self._file.close()
         text = exc.strerror if isinstance(exc, OSError) else str(exc)
         code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
         return SinkUnavailable(

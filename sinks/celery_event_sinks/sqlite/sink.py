@@ -13,18 +13,20 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from celery_event_bridge.contract import BlockingSink, Event, EventRefused, SinkUnavailable
-from celery_event_bridge.contract.values import OptionalSeconds
+from celery_event_bridge.contract import BlockingSink, Event, EventRefused, Finding, SinkUnavailable, notices
+from celery_event_bridge.contract.values import OptionalRetention
+from celery_event_sinks.sqlite import content
+from celery_event_sinks.sqlite.file import EventFile, Left
+from celery_event_sinks.sqlite.retention import Retention
 
-BUSY_TIMEOUT = 2.0
-"""Seconds to wait for another writer's lock; the loop stands still meanwhile. With three writers that each sync,
-waits of 2 s were seen."""
 WAL_PAGES = 1000
 """Pages in the write-ahead log before it is folded into the file (SQLite's own default, about 4 MB)."""
-RETENTION_INTERVAL = 60.0
-"""Seconds between two removals of what is older than the retention."""
-RETENTION_CHUNK = 5000
-"""Rows removed at a time, so that no writer waits for long."""
+LOG_LIMIT = 16 * 2**20
+"""Bytes that the log is cut to once it is folded, after it had to grow."""
+LOG_TOO_LARGE = 32 * 2**20
+"""Bytes of the log that cannot be folded, from which on it is told of."""
+SHORTEST_RETENTION = 3600.0
+"""Seconds; a shorter one is taken for a slip."""
 
 SCHEMA_VERSION = 1
 SCHEMA = """
@@ -45,7 +47,6 @@ INSERT = """
 INSERT INTO events (id, type, source, subject, key, time, data, content_type, stored_at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
 """
-EXPIRE = "DELETE FROM events WHERE stored_at < ? AND seq IN (SELECT seq FROM events ORDER BY seq LIMIT ?)"
 
 
 class SqliteSettings(BaseModel):
@@ -55,7 +56,7 @@ class SqliteSettings(BaseModel):
 
     path: Path = Field(Path("celery-events.db"), description="the file; made if it is not there")
     """Absolute once it is read, so that what is shown says where it is."""
-    retention: OptionalSeconds = Field(None, gt=0, description="never, or 30d: older events are removed")
+    retention: OptionalRetention = Field(None, gt=0, description="never, or 30d: older events are removed")
 
     @field_validator("path")
     @classmethod
@@ -72,25 +73,24 @@ class SqliteSink(BlockingSink):
     def __init__(self, settings: SqliteSettings) -> None:
         super().__init__()
         self._path = settings.path
-        self._retention = settings.retention
-        self._connection: sqlite3.Connection | None = None
-        self._identity: tuple[int, int] | None = None
-        self._retention_due = 0.0
+        self._settings = settings
+        self._file = EventFile(settings.path, "rwc")
+        self._retention = Retention(settings.path, settings.retention) if settings.retention else None
+        self._suspect = False
+        """Whether SQLite has found the file to be damaged; then it is checked before it counts as available."""
 
     def open(self) -> None:
         """Open the file and see to its schema."""
-        self._disconnect()
         try:
-            connection = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT, isolation_level=None)
-        except sqlite3.Error as exc:
+            self._file.open(self._prepare)
+            if self._suspect and content.sound(self._path) is False:
+                self._file.abandon()
+                raise SinkUnavailable(
+                    f"BRIDGE_SQLITE_PATH={self._path}: the file is damaged: {_ADVICE[sqlite3.SQLITE_CORRUPT]}"
+                )
+        except (sqlite3.Error, OSError) as exc:
             raise self._unavailable(exc) from exc
-        try:
-            self._prepare(connection)
-            self._identity = self._identity_on_disk()
-        except sqlite3.Error as exc:
-            connection.close()
-            raise self._unavailable(exc) from exc
-        self._connection = connection
+        self._suspect = False
         self._sync_directory()
 
     def store(self, events: Sequence[Event]) -> None:
@@ -110,33 +110,72 @@ class SqliteSink(BlockingSink):
             )
             for event in events
         ]
-        connection = self._current()
+        connection = self._file.connection or self._current()
         try:
             connection.execute("BEGIN IMMEDIATE")
+            # With the write lock: whoever leaves the file for another one does so with it, or after this.
+            self._file.check()
             connection.executemany(INSERT, rows)
             connection.execute("COMMIT")
         except (sqlite3.DataError, OverflowError) as exc:
             self._roll_back(connection)
             raise EventRefused(f"SQLite cannot hold it: {exc}") from exc
+        except Left as exc:
+            raise SinkUnavailable(str(exc)) from exc
+        except SinkUnavailable:
+            self._roll_back(connection)
+            raise
         except sqlite3.Error as exc:
             self._roll_back(connection)
             raise self._unavailable(exc) from exc
         # Once more after the commit: had the file been removed meanwhile, the rows went with it.
         self._current()
-        self._remove_old(connection)
+        self._tidy(connection)
 
     def available(self) -> None:
         """Write: the schema's version, which is always the same. A full disk is found out by a commit only."""
         connection = self._current()
         try:
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            self._file.mark()
         except sqlite3.Error as exc:
             raise self._unavailable(exc) from exc
+
+    def look(self) -> None:
+        """Look again at the file, its log and its clock; go on in another file of that name at once."""
+        try:
+            connection = self._current()
+        except SinkUnavailable:
+            connection = self._current()  # it was left in order
+        self._tidy(connection)
+        size = self._file.log_size()
+        try:
+            backlog = self._file.backlog() if size > LOG_TOO_LARGE else 0
+        except sqlite3.Error as exc:
+            raise self._unavailable(exc) from exc
+        if backlog > LOG_TOO_LARGE:
+            notices.tell(
+                "log-growing",
+                f"SQLite file {self._path}: its write-ahead log has {size >> 20} MiB, as another program reads in one "
+                "long transaction; end that one, and the log is folded into the file and cut",
+                subject=str(self._path),
+            )
+
+    def advice(self) -> Sequence[Finding]:
+        """A retention that was probably meant otherwise."""
+        seconds = self._settings.retention
+        if seconds is None or seconds >= SHORTEST_RETENTION:
+            return ()
+        text = (
+            f"BRIDGE_SQLITE_RETENTION: events are removed {seconds:g} s after they were stored; "
+            "a reader that is away for longer misses them. Give at least 1h, or never"
+        )
+        return (Finding("warn", text),)
 
     def close(self) -> None:
         """Close the file."""
         super().close()
-        self._disconnect()
+        self._file.close()
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         # Another process that does the same at the same moment is waited for by the transaction, not by the pragma.
@@ -145,79 +184,75 @@ class SqliteSink(BlockingSink):
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
             raise SinkUnavailable(f"{self._path}: no write-ahead log is possible there (a network file system?)")
+        connection.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT}")
         connection.execute("BEGIN IMMEDIATE")
         connection.execute(SCHEMA)
+        content.prepare(connection)
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         # Another program's table of that name is found out here, not at the first event.
         connection.execute(INSERT.replace("VALUES", "SELECT").replace("(?, ?, ?, ?, ?, ?, ?, ?, ?)", _NOTHING))
+        if self._retention is not None:
+            self._retention.begin(connection)
         connection.execute("COMMIT")
 
     def _sync_directory(self) -> None:
         """The file's name has to survive a power cut too; SQLite syncs the file alone."""
         try:
-            directory = os.open(self._path.absolute().parent, os.O_RDONLY)
+            directory = os.open(os.path.realpath(self._path.parent), os.O_RDONLY)
             try:
                 os.fsync(directory)
             finally:
                 os.close(directory)
         except OSError as exc:
-            self._disconnect()
+            self._file.close()
             raise SinkUnavailable(f"{self._path}: cannot sync its directory: {exc.strerror}") from exc
-
-    def _current(self) -> sqlite3.Connection:
-        """The connection, if it still leads to the file of that name."""
-        if self._connection is None:
-            self.open()
-        elif self._identity_on_disk() != self._identity:
-            self._disconnect()
-            raise SinkUnavailable(f"{self._path}: the file was removed or replaced; opening it anew")
-        assert self._connection is not None
-        return self._connection
 
     def location(self) -> str:
         """Return the file's path, and its device and inode: two machines may have a file of one name."""
-        return f"sqlite {self._path} {self._identity_on_disk()}"
-
-    def _identity_on_disk(self) -> tuple[int, int] | None:
         try:
-            found = os.stat(self._path)  # noqa: PTH116 - once a batch, and pathlib's is slower
+            found = os.stat(self._path)
         except OSError:
-            return None
-        return found.st_dev, found.st_ino
+            return f"sqlite {self._path}"
+        return f"sqlite {self._path} {found.st_dev}:{found.st_ino}"
 
-    def _remove_old(self, connection: sqlite3.Connection) -> None:
-        now = time.monotonic()
-        if self._retention is None or now < self._retention_due:
-            return
-        before = time.time_ns() // 1000 - round(self._retention * 1e6)
+    def _current(self) -> sqlite3.Connection:
+        """The connection, if it still leads to the file of that name."""
         try:
-            removed = connection.execute(EXPIRE, (before, RETENTION_CHUNK)).rowcount
+            if self._file.connection is None:
+                self.open()
+            else:
+                self._file.check()
+        except Left as exc:
+            raise SinkUnavailable(str(exc)) from exc
+        except sqlite3.Error as exc:
+            raise self._unavailable(exc) from exc
+        assert self._file.connection is not None
+        return self._file.connection
+
+    def _tidy(self, connection: sqlite3.Connection) -> None:
+        """Mark the log, remove what is old: no failure of what was stored; the next time will do."""
+        try:
+            self._file.mark()
+            if self._retention is not None:
+                self._retention.remove(connection)
         except sqlite3.Error:
-            removed = 0  # it is no failure of what was stored; the next time will do
-        # A full chunk: there is more, take it with the next batch.
-        self._retention_due = now if removed == RETENTION_CHUNK else now + RETENTION_INTERVAL
+            pass
 
     def _roll_back(self, connection: sqlite3.Connection) -> None:
         try:
-            if connection.in_transaction:
+            if self._file.connection is not None and connection.in_transaction:
                 connection.execute("ROLLBACK")
         except sqlite3.Error:
-            self._disconnect()
+            self._file.abandon()
 
-    def _disconnect(self) -> None:
-        connection, self._connection, self._identity = self._connection, None, None
-        if connection is not None:
-            try:
-                connection.close()
-            except sqlite3.Error:
-                pass
-
-    def _unavailable(self, exc: sqlite3.Error) -> SinkUnavailable:
+    def _unavailable(self, exc: sqlite3.Error | OSError) -> SinkUnavailable:
+        text = str(exc.strerror) if isinstance(exc, OSError) else str(exc)
         code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
+        self._suspect = self._suspect or code == sqlite3.SQLITE_CORRUPT
         if code not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            self._disconnect()  # whatever it was, begin again with a fresh look at the file
+            self._file.close()  # whatever it was, begin again with a fresh look at the file
         advice = _ADVICE.get(code, "look at the file and its directory")
-        return SinkUnavailable(f"BRIDGE_SQLITE_PATH={self._path}: {exc}: {advice}")
+        return SinkUnavailable(f"BRIDGE_SQLITE_PATH={self._path}: {text}: {advice}")
 
 
 _NOTHING = "NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL WHERE 0"

@@ -1,0 +1,290 @@
+"""The file as sink and reader share it: a connection that is known to lead to the file, and the log, of that name.
+
+Whatever others do to the three files of that name is found out by their inodes and by what the file holds without its
+log: asked before and after each commit, with two calls of the system each while nothing has changed. A handle that no
+longer leads there is left in the way that loses nothing: see `leave`.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+from celery_event_bridge.contract import SinkUnavailable, notices
+from celery_event_sinks.sqlite import log
+from celery_event_sinks.sqlite.beside import Beside, Place, place
+from celery_event_sinks.sqlite.content import Examiner, Mark, content
+
+BUSY_TIMEOUT = 2.0
+"""Seconds to wait for another writer's lock; the loop stands still meanwhile. With three writers that each sync,
+waits of 2 s were seen."""
+
+
+class Places(NamedTuple):
+    """The three files of that name; None where there is none."""
+
+    file: Place | None
+    log: Place | None
+    shm: Place | None
+    """The log's index, which those who have it open share."""
+
+
+class Change(enum.Enum):
+    """What somebody else has done."""
+
+    FILE = "removed or replaced"
+    CONTENT = "overwritten by another one"
+    LOG = "without its log, which was removed or replaced"
+
+
+class Left(Exception):
+    """The connection no longer leads to the file of that name, and was given up. The text says why."""
+
+    def __init__(self, change: Change, text: str) -> None:
+        super().__init__(text)
+        self.change = change
+
+
+class EventFile:
+    """One file, and the one connection to it."""
+
+    def __init__(self, path: Path, mode: str, logger: str = "celery_event_bridge") -> None:
+        self.path = path
+        self._real = path
+        """Without symbolic links: where SQLite keeps the log."""
+        self._asked, self._name = str(path), str(path)
+        """Both, as text: they are asked for several times a batch."""
+        self._mode = mode
+        """`rwc`, `rw` or `ro`, as SQLite has it."""
+        self._logger = logger
+        self.connection: sqlite3.Connection | None = None
+        self._guard: sqlite3.Connection | None = None
+        """Reads only. The last connection to be closed writes the log into the file, whatever file that is now, unless
+        another one is open and cannot write itself."""
+        self._places = Places(None, None, None)
+        self._examiner = Examiner(path)
+        self._beside = Beside(path, readonly=mode == "ro", logger=logger)
+        self._marked = ""
+        """The salt of the log that is known to be marked."""
+        self._known = False
+        """Whether the file was open before, so that one that is made anew is worth a line."""
+
+    @property
+    def place(self) -> Place | None:
+        """Device and inode of the file that is open."""
+        return self._places.file
+
+    def open(self, prepare: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
+        """Open and prepare it, no log of another file beside it. Raises sqlite3.Error, OSError, SinkUnavailable."""
+        self.close()
+        self._name = os.path.realpath(self.path)
+        self._real = Path(self._name)
+        with log.directory_lock(self._real.parent, 2 * BUSY_TIMEOUT):
+            made = not self._real.exists()
+            self._beside.settle(self._real)
+            connection = self._connect(self._mode)
+            try:
+                prepare(connection)
+                if self._mode != "ro":
+                    self._guard = self._connect("ro")
+                    self._guard.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+                self._places = self._on_disk()
+                self.connection, self._examiner, self._marked = connection, Examiner(self._real), ""
+                self.mark()
+            except BaseException:
+                self.connection = None
+                connection.close()
+                self._close_guard()
+                raise
+        if made and self._known:
+            self._tell("stream-made", f"SQLite file {self.path}: it was not there any more, and was made anew")
+        self._known = True
+        return connection
+
+    def check(self) -> None:
+        """See to it that the connection leads to the file and the log of that name. Raises Left where it does not."""
+        change = self._change()
+        if change is not None:
+            raise Left(change, self.leave(change))
+
+    def mark(self) -> None:
+        """Mark the log where it has begun anew since. Called after a commit; raises sqlite3.Error."""
+        connection = self.connection
+        if connection is None or self._mode == "ro":
+            return
+        for _ in range(3):  # the marking itself may begin the log anew
+            salt = log.salt_of(self._name)
+            if salt in ("", self._marked):
+                return
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                self._mark(connection, log.salt_of(self._name))
+                connection.execute("COMMIT")
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+    def backlog(self) -> int:
+        """Return the bytes of the log that could not be written into the file. Raises sqlite3.Error."""
+        connection = self.connection
+        if connection is None:
+            return 0
+        _, pages, written = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+        return int(max(0, pages - written) * size)
+
+    def log_size(self) -> int:
+        """Return the bytes of the log."""
+        try:
+            return log.log_of(self._real).stat().st_size
+        except OSError:
+            return 0
+
+    def leave(self, change: Change) -> str:
+        """Give the connection up without a loss, and return what was done. Raises SinkUnavailable.
+
+        A file that was moved is finished through the handle that still leads to it. So is one whose log is gone, before
+        anybody can begin another. What was overwritten gets nothing of the log of what was there before.
+        """
+        moved_to = ""
+        aside: list[Path] = []
+        with log.directory_lock(self._real.parent, 2 * BUSY_TIMEOUT):
+            now = self._on_disk(self._real)
+            ours = self._places
+            if change is Change.FILE and now.file == ours.file:
+                pass  # a symbolic link leads to another file: this one and its log stay together
+            elif self._mode != "ro":
+                moved_to = self._name_now()
+                if change is Change.FILE and moved_to:
+                    self._drain()
+                elif change is Change.LOG and now.shm in (None, ours.shm) and not self._drain():
+                    raise SinkUnavailable(
+                        f"SQLite file {self.path}: its log was removed, and cannot be saved into the file while "
+                        "another program reads in one long transaction; end that one"
+                    )
+                stale = [log.log_of(self._real)] if now.log == ours.log or now.shm == ours.shm else []
+                stale += [log.index_of(self._real)] if now.shm == ours.shm else []
+                aside = log.put_aside(*stale)
+            self._close(finish=change is Change.FILE and now.file == ours.file)
+        text = f"SQLite file {self.path}: the file was {change.value}; opening it anew"
+        if change is Change.LOG:
+            text = f"SQLite file {self.path}: the file was found {change.value}; opening it anew"
+        if moved_to and change is Change.FILE:
+            text += f"; the old one is {moved_to} now, and complete unless a log is named here"
+        if aside:
+            text += f"; what belonged to the old one was put aside as {', '.join(map(str, aside))}"
+        if self._mode != "ro":
+            self._tell("stream-replaced", text)
+        return text
+
+    def close(self) -> None:
+        """Close it; where it no longer leads to that name, as `leave` does. Never raises."""
+        if self.connection is None:
+            return
+        try:
+            change = self._change()
+            if change is not None:
+                self.leave(change)
+                return
+            finish = True
+        except (sqlite3.Error, OSError, SinkUnavailable):
+            finish = False
+        self._close(finish=finish)
+
+    def abandon(self) -> None:
+        """Close it as it is, and write nothing of the log into it. Never raises."""
+        self._close(finish=False)
+
+    def _connect(self, mode: str) -> sqlite3.Connection:
+        name = f"file:{quote(str(self._real))}?mode={mode}"
+        return sqlite3.connect(name, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None)
+
+    def _close(self, *, finish: bool) -> None:
+        connection, self.connection = self.connection, None
+        if finish:
+            self._close_guard()
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+        self._close_guard()
+
+    def _close_guard(self) -> None:
+        guard, self._guard = self._guard, None
+        if guard is not None:
+            with suppress(sqlite3.Error):
+                guard.close()
+
+    def _on_disk(self, path: Path | None = None) -> Places:
+        return Places(place(path or self.path), place(f"{self._real}-wal"), place(f"{self._real}-shm"))
+
+    def _change(self) -> Change | None:
+        """What has changed, if anything. Raises SinkUnavailable where the content is damaged, sqlite3.Error."""
+        ours = self._places
+        try:
+            found = os.stat(self._asked)  # noqa: PTH116 - twice a batch, and pathlib's is slower
+        except OSError:
+            return Change.FILE
+        if (found.st_dev, found.st_ino) != ours.file:
+            return Change.FILE
+        if self.connection is not None and not self._examiner.good(self.connection, found):
+            return Change.CONTENT
+        own_log, shm = place(f"{self._name}-wal"), place(f"{self._name}-shm")
+        if ours.log is None:  # there was none yet: no such journal, or nothing was read
+            self._places = Places(ours.file, own_log, shm)
+        elif own_log != ours.log or shm != ours.shm:
+            return Change.LOG
+        return None
+
+    def _mark(self, connection: sqlite3.Connection, salt: str) -> None:
+        """In a transaction: nobody else can begin the log anew."""
+        assert self._places.file is not None
+        row = connection.execute("SELECT device, inode, mark FROM bridge_file").fetchone()
+        mark = Mark.parse(row[2] if row else None)
+        if mark.salt == salt and row[:2] == self._places.file:
+            self._marked = salt
+            return
+        if mark.salt != salt:
+            holds = content(self._real)
+            # What the log holds already may be in the file at any moment; it began with what the file holds now.
+            before = dict.fromkeys([mark.salt, *([] if holds is None else [holds.salt])])
+            (cookie,) = connection.execute("PRAGMA schema_version").fetchone()
+            mark = Mark(salt, tuple(before), cookie)
+        values = (*self._places.file, str(mark))
+        connection.execute("UPDATE bridge_file SET device = ?, inode = ?, mark = ?", values)
+
+    def _drain(self) -> bool:
+        """Write all of the log into the file that the handle leads to; whether that was possible."""
+        connection = self.connection
+        assert connection is not None
+        try:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            busy, pages, written = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.Error:
+            return False
+        return bool(not busy and pages == written)
+
+    def _name_now(self) -> str:
+        """The name of the file that is open, if it has one still, as far as that can be found out."""
+        for descriptor in _descriptors():
+            with suppress(OSError):
+                found = os.fstat(descriptor)
+                if (found.st_dev, found.st_ino) == self._places.file:
+                    return str(Path(f"/proc/self/fd/{descriptor}").readlink()) if found.st_nlink else ""
+        return "elsewhere"
+
+    def _tell(self, kind: str, text: str) -> None:
+        notices.tell(kind, text, subject=str(self.path), logger=self._logger)
+
+
+def _descriptors() -> list[int]:
+    try:
+        return [int(name) for name in os.listdir("/proc/self/fd")]  # noqa: PTH208
+    except OSError:
+        return []

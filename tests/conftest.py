@@ -19,7 +19,7 @@ from celery_event_bridge.contract import notices
 from tests.bridges import Bridge
 from tests.servers import Kafka, RabbitMQ, Redis, ServerMissing, kafka, rabbitmq, redis
 from tests.servers.ahead import Ahead
-from tests.servers.rabbitmq import can_connect
+from tests.servers.rabbitmq import NativeRabbitMQ, can_connect
 from tests.stores import KafkaStore, RedisStore, SqliteStore, Store
 
 Server = TypeVar("Server")
@@ -132,6 +132,17 @@ def own_rabbitmq(_own_rabbitmq: RabbitMQ) -> RabbitMQ:
     except (OSError, amqp.AMQPError):  # a test that has failed leaves it as it was
         _own_rabbitmq.start()
     return _own_rabbitmq
+
+
+@pytest.fixture(scope="module")
+def managed_rabbitmq() -> Iterator[NativeRabbitMQ]:
+    """A node with the management API, which a test may break as it likes in a vhost of its own."""
+    node = NativeRabbitMQ(managed=True)
+    try:
+        node.start()
+        yield node
+    finally:
+        node.remove()
 
 
 @pytest.fixture(scope="session")

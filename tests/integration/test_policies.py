@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,28 +20,20 @@ from tests.stores import SqliteStore
 LIVE = "celeryev.bridge"
 
 
-@pytest.fixture(scope="module")
-def managed() -> Iterator[NativeRabbitMQ]:
-    """A node with the management API."""
-    node = NativeRabbitMQ(managed=True)
-    try:
-        node.start()
-        yield node
-    finally:
-        node.remove()
-
-
 @pytest.fixture
-def vhost(managed: NativeRabbitMQ) -> tuple[str, str]:
+def vhost(managed_rabbitmq: NativeRabbitMQ) -> tuple[str, str]:
     """The URL of a vhost with our queues in it, and its name."""
-    url = managed.new_vhost()
+    url = managed_rabbitmq.new_vhost()
     with oracle.broker(url) as connection:
         Topology.from_settings(Settings(broker_url=url)).declare(connection.channel())
     return url, urlsplit(url).path[1:]
 
 
-def settings(managed: NativeRabbitMQ, url: str, folder: Path) -> dict[str, str]:
-    return SqliteStore(folder).settings | {"BRIDGE_BROKER_URL": url, "BRIDGE_MANAGEMENT_URL": managed.management_url}
+def settings(managed_rabbitmq: NativeRabbitMQ, url: str, folder: Path) -> dict[str, str]:
+    return SqliteStore(folder).settings | {
+        "BRIDGE_BROKER_URL": url,
+        "BRIDGE_MANAGEMENT_URL": managed_rabbitmq.management_url,
+    }
 
 
 POLICIES = [
@@ -56,7 +48,7 @@ POLICIES = [
 @pytest.mark.parametrize(("command", "policy", "queue"), POLICIES, ids=str)
 def test_a_policy_that_makes_a_queue_lose_is_seen(
     start_bridge: Callable[..., Bridge],
-    managed: NativeRabbitMQ,
+    managed_rabbitmq: NativeRabbitMQ,
     vhost: tuple[str, str],
     tmp_path: Path,
     command: str,
@@ -65,8 +57,8 @@ def test_a_policy_that_makes_a_queue_lose_is_seen(
 ) -> None:
     """`check` fails, `queues show` says it, and so does `run`, once; no password is in any of it."""
     url, name = vhost
-    managed.ctl(command, "-p", name, "everything", ".*", json.dumps(policy), "--apply-to", "queues")
-    given = settings(managed, url, tmp_path)
+    managed_rabbitmq.ctl(command, "-p", name, "everything", ".*", json.dumps(policy), "--apply-to", "queues")
+    given = settings(managed_rabbitmq, url, tmp_path)
     ((key, value),) = policy.items()
     expected = f"queue '{queue}' has {key}={value} by "
 
@@ -87,25 +79,27 @@ def test_a_policy_that_makes_a_queue_lose_is_seen(
 
 
 def test_a_policy_of_a_higher_priority_keeps_our_queues_out(
-    managed: NativeRabbitMQ, vhost: tuple[str, str], tmp_path: Path
+    managed_rabbitmq: NativeRabbitMQ, vhost: tuple[str, str], tmp_path: Path
 ) -> None:
     """As docs/how-to/queues.md has it; and without any policy there is nothing to say."""
     url, name = vhost
-    managed.ctl("set_policy", "-p", name, "everything", ".*", '{"max-length":10}', "--apply-to", "queues")
+    managed_rabbitmq.ctl("set_policy", "-p", name, "everything", ".*", '{"max-length":10}', "--apply-to", "queues")
     ours = ["set_policy", "-p", name, "--priority", "999", "--apply-to", "queues"]
-    managed.ctl(*ours, "celery-event-bridge", r"^celeryev\.bridge", '{"delivery-limit":1000000}')
+    managed_rabbitmq.ctl(*ours, "celery-event-bridge", r"^celeryev\.bridge", '{"delivery-limit":1000000}')
 
     def content() -> bool:
-        done = run_to_end("celery_event_bridge", "check", **settings(managed, url, tmp_path))
+        done = run_to_end("celery_event_bridge", "check", **settings(managed_rabbitmq, url, tmp_path))
         return done.returncode == 0 and "policies: none that changes what our queues keep" in done.stdout
 
     until(content, 20, "check is content")
 
 
-def test_a_queue_that_is_not_bound_fails_check(managed: NativeRabbitMQ, vhost: tuple[str, str], tmp_path: Path) -> None:
+def test_a_queue_that_is_not_bound_fails_check(
+    managed_rabbitmq: NativeRabbitMQ, vhost: tuple[str, str], tmp_path: Path
+) -> None:
     """By the management API at once; without it once an event has been seen to pass by."""
     url, _ = vhost
-    given = settings(managed, url, tmp_path)
+    given = settings(managed_rabbitmq, url, tmp_path)
     assert 0 == run_to_end("celery_event_bridge", "check", **given).returncode
     connection = oracle.broker(url)
     channel = connection.channel()
@@ -124,11 +118,11 @@ def test_a_queue_that_is_not_bound_fails_check(managed: NativeRabbitMQ, vhost: t
     ],
 )
 def test_an_api_that_cannot_be_asked_is_said(
-    managed: NativeRabbitMQ, vhost: tuple[str, str], tmp_path: Path, url: str, expected: str
+    managed_rabbitmq: NativeRabbitMQ, vhost: tuple[str, str], tmp_path: Path, url: str, expected: str
 ) -> None:
     """In one line, without the password."""
-    given = settings(managed, vhost[0], tmp_path)
-    given["BRIDGE_MANAGEMENT_URL"] = url.format(managed.management_url.rpartition("@")[2])
+    given = settings(managed_rabbitmq, vhost[0], tmp_path)
+    given["BRIDGE_MANAGEMENT_URL"] = url.format(managed_rabbitmq.management_url.rpartition("@")[2])
     done = run_to_end("celery_event_bridge", "check", **given)
     assert done.returncode in (1, 2)
     assert expected in done.stdout + done.stderr

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from celery_event_bridge.brokers.rabbitmq.topology import Topology
+from celery_event_bridge.config.settings import Settings
 from tests import oracle
-from tests.bridges import Bridge, run_to_end
+from tests.bridges import Bridge, clean_environment, run_to_end
 from tests.load import Load
 from tests.servers import RabbitMQ
 from tests.servers.debian import until
-from tests.stores import SqliteStore, await_stored
+from tests.servers.rabbitmq import NativeRabbitMQ
+from tests.stores import FULL, SqliteStore, at_full_length, await_stored
 
 QUEUES = ("celeryev.bridge", "celeryev.bridge.overflow", "celeryev.bridge.rejected")
 
@@ -88,8 +92,9 @@ def test_show_for_who_may_only_read(own_rabbitmq: RabbitMQ) -> None:
         own_rabbitmq.ctl("delete_user", "looker")
 
 
-def test_remove(start_bridge: Callable[..., Bridge], broker_url: str, tmp_path: Path) -> None:
+def test_remove(start_bridge: Callable[..., Bridge], managed_rabbitmq: NativeRabbitMQ, tmp_path: Path) -> None:
     """Refused while a bridge consumes or messages wait, in one line; else all are gone, and again is no error."""
+    broker_url = managed_rabbitmq.new_vhost()
     bridge = start_bridge(**SqliteStore(tmp_path).settings, BRIDGE_BROKER_URL=broker_url).await_ready()
     until(lambda: "1 consumers" in queues(broker_url, "show").stdout, 20, "the consumer is seen")
     done = queues(broker_url, "remove")
@@ -100,16 +105,23 @@ def test_remove(start_bridge: Callable[..., Bridge], broker_url: str, tmp_path: 
     until(lambda: "holds" in queues(broker_url, "remove").stderr, 20, "the messages are seen")
     assert all(exists(broker_url, name) for name in QUEUES)
     assert 0 == queues(broker_url, "remove", "--force").returncode
+    assert 0 == queues(broker_url, "declare").returncode
+    seen = {"BRIDGE_MANAGEMENT_URL": managed_rabbitmq.management_url}
+    assert 0 == queues(broker_url, "remove", **seen).returncode
     assert not any(exists(broker_url, name) for name in QUEUES)
     again = queues(broker_url, "remove")
     assert (0, "there is none of them\n") == (again.returncode, again.stdout)
 
 
 @pytest.mark.fault
-def test_migrate_under_load(start_bridge: Callable[..., Bridge], broker_url: str, tmp_path: Path) -> None:
+def test_migrate_under_load(
+    start_bridge: Callable[..., Bridge], managed_rabbitmq: NativeRabbitMQ, tmp_path: Path
+) -> None:
     """To another TTL while events are published and bridges of both settings run: nothing is lost, the old are gone."""
+    broker_url = managed_rabbitmq.new_vhost()
     store = SqliteStore(tmp_path)
     new = {"BRIDGE_QUEUE": "celeryev.other", "BRIDGE_QUEUE_TTL": "30"}
+    seen = {"BRIDGE_MANAGEMENT_URL": managed_rabbitmq.management_url}
     before = start_bridge(**store.settings, BRIDGE_BROKER_URL=broker_url, BRIDGE_PREFETCH="50").await_ready()
     load = Load(broker_url, 1000)
     load.start()
@@ -123,7 +135,7 @@ def test_migrate_under_load(start_bridge: Callable[..., Bridge], broker_url: str
     assert "stop the bridges that consume them" in refused.stderr
     after = start_bridge(**store.settings, **new, BRIDGE_BROKER_URL=broker_url).await_ready()
     assert 0 == before.stop()
-    done = queues(broker_url, "migrate", "--from", "celeryev.bridge", "--wait", "30", **new)
+    done = queues(broker_url, "migrate", "--from", "celeryev.bridge", "--wait", "30", **new, **seen)
     assert (0, "") == (done.returncode, done.stderr)
     assert not any(exists(broker_url, name) for name in QUEUES)
     published = load.finish()
@@ -142,3 +154,115 @@ def test_a_wrong_migration_changes_nothing(broker_url: str) -> None:
     assert 1 == missing.returncode
     assert "there is no queue nothing" in missing.stderr
     assert not exists(broker_url, "celeryev.other")
+
+
+def expire_without_a_target(url: str, count: int) -> list[bytes]:
+    """Messages that wait for their dead-letter route: overflow was missing when they expired, and is there again."""
+    topology = Topology.from_settings(Settings(broker_url=url))
+    connection = oracle.broker(url)
+    topology.declare(connection.channel())
+    connection.channel().queue_delete("celeryev.bridge.overflow")
+    messages = oracle.numbered(0, count)
+    oracle.publish(url, messages)
+    until(lambda: oracle.depth(url, "celeryev.bridge") == 0, 20, "they have expired")
+    topology.declare(connection.channel())
+    connection.close()
+    assert 0 == oracle.depth(url, "celeryev.bridge.overflow")
+    return [message.body for message in messages]
+
+
+@pytest.mark.fault
+def test_what_waits_for_its_dead_letter_route_is_not_removed(managed_rabbitmq: NativeRabbitMQ) -> None:
+    """It is neither ready nor in anybody's hand: the management API shows it, and `remove` refuses."""
+    url = managed_rabbitmq.new_vhost()
+    expire_without_a_target(url, 50)
+    done = queues(url, "remove", BRIDGE_MANAGEMENT_URL=managed_rabbitmq.management_url)
+    assert 1 == done.returncode
+    assert "holds 50 messages that wait for their dead-letter route" in done.stderr
+    assert all(exists(url, name) for name in QUEUES)
+
+
+@pytest.mark.fault
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("seen", [False, pytest.param(True, marks=at_full_length)])
+def test_what_waits_for_its_dead_letter_route_is_migrated_too(managed_rabbitmq: NativeRabbitMQ, seen: bool) -> None:
+    """Where it cannot be seen, nothing is removed before RabbitMQ has certainly tried again."""
+    url = managed_rabbitmq.new_vhost()
+    bodies = expire_without_a_target(url, 50)
+    new = {"BRIDGE_QUEUE": "celeryev.other"}
+    api = {"BRIDGE_MANAGEMENT_URL": managed_rabbitmq.management_url} if seen else {}
+    done = queues(url, "migrate", "--from", "celeryev.bridge", "--wait", "2", **new, **api)
+    assert 1 == done.returncode
+    assert "may hold back messages for their dead-letter route" in done.stderr
+    assert all(exists(url, name) for name in QUEUES)
+    if not FULL:
+        return
+    done = run_to_end(
+        *("celery_event_bridge", "queues", "migrate", "--from", "celeryev.bridge", "--wait", "250"),
+        timeout=300,
+        BRIDGE_BROKER_URL=url,
+        **new,
+        **api,
+    )
+    assert 0 == done.returncode, done.stderr
+    moved = [bytes(each.body) for each in oracle.drain(url, "celeryev.other.overflow")]
+    assert set(bodies) == set(moved)
+
+
+def test_no_more_is_moved_than_fits(managed_rabbitmq: NativeRabbitMQ) -> None:
+    """A smaller bound drops nothing: the rest stays where it is, and is moved once there is room."""
+    url = managed_rabbitmq.new_vhost()
+    seen = {"BRIDGE_MANAGEMENT_URL": managed_rabbitmq.management_url}
+    assert 0 == queues(url, "declare").returncode
+    messages = oracle.numbered(0, 3000)
+    oracle.publish(url, messages)
+    until(lambda: oracle.depth(url, "celeryev.bridge.overflow") == 3000, 20, "all are in overflow")
+    new = {"BRIDGE_QUEUE": "celeryev.other", "BRIDGE_OVERFLOW_MAX_BYTES": "500kB"}
+    done = queues(url, "migrate", "--from", "celeryev.bridge", "--wait", "20", **new, **seen)
+    assert 1 == done.returncode
+    assert "none was dropped" in done.stderr
+    there, left = oracle.depth(url, "celeryev.other.overflow"), oracle.depth(url, "celeryev.bridge.overflow")
+    assert there > 300
+    assert 3000 == there + left
+    drained = [bytes(each.body) for each in oracle.drain(url, "celeryev.other.overflow")]
+    while left:
+        done = queues(url, "migrate", "--from", "celeryev.bridge", "--wait", "20", **new, **seen)
+        drained += [bytes(each.body) for each in oracle.drain(url, "celeryev.other.overflow")]
+        left = oracle.depth(url, "celeryev.bridge.overflow") if exists(url, "celeryev.bridge.overflow") else 0
+    assert 0 == done.returncode
+    assert sorted(message.body for message in messages) == sorted(drained)
+
+
+@pytest.mark.fault
+def test_a_migration_is_judged_by_what_is_left_after_it(
+    start_bridge: Callable[..., Bridge], managed_rabbitmq: NativeRabbitMQ, tmp_path: Path
+) -> None:
+    """All is moved, and the old bridge is stopped meanwhile: done, and it says what it waits for."""
+    url = managed_rabbitmq.new_vhost()
+    seen = {"BRIDGE_MANAGEMENT_URL": managed_rabbitmq.management_url}
+    store = SqliteStore(tmp_path)
+    old = start_bridge(**store.settings, BRIDGE_BROKER_URL=url, BRIDGE_PREFETCH="1").await_ready()
+    store.stop()
+    oracle.publish(url, oracle.numbered(0, 4000))
+    command = [sys.executable, "-m", "celery_event_bridge", "queues", "migrate", "--from", "celeryev.bridge"]
+    process = subprocess.Popen(
+        [*command, "--wait", "40"],
+        env=clean_environment() | {"BRIDGE_BROKER_URL": url, "BRIDGE_QUEUE": "celeryev.other"} | seen,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if "waiting for celeryev.bridge" in line:
+            old.process.kill()
+    assert 0 == process.wait(10), lines
+    process.stdout.close()
+    assert any("waiting for celeryev.bridge" in line for line in lines)
+    assert any("messages moved" in line for line in lines)
+    store.start()
+    overflow = [bytes(each.body) for each in oracle.drain(url, "celeryev.other.overflow")]
+    live = [bytes(each.body) for each in oracle.drain(url, "celeryev.other")]
+    assert {message.body for message in oracle.numbered(0, 4000)} == {*overflow, *live}

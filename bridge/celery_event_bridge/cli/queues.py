@@ -58,8 +58,8 @@ def show(ctx: click.Context, form: str) -> int:
             click.echo(f"    {state.problem}")
     for finding in policies:
         click.echo(f"{finding.verdict}: {hide_secrets(finding.text)}", err=form == "json")
-    if chosen.settings.management_url is None:
-        click.echo("policies are not seen: BRIDGE_MANAGEMENT_URL is unset", err=True)
+    if chosen.settings.management_url is None and form != "json":
+        click.echo("policies are not seen: BRIDGE_MANAGEMENT_URL is unset")
     return int(bool(policies) or any(state.messages is None or state.problem for state in states))
 
 
@@ -95,11 +95,15 @@ def migrate(ctx: click.Context, old: str, wait: float) -> int:
 @click.option("--force", is_flag=True, help="also with messages in them, which are lost, or with consumers")
 @click.pass_context
 def remove(ctx: click.Context, *, force: bool) -> int:
-    """Delete them when the bridge is retired. Refused while one has consumers or holds messages."""
+    """Delete them when the bridge is retired. Refused while one has consumers or holds messages.
+
+    Messages that wait for their dead-letter route cannot be seen over AMQP: without BRIDGE_MANAGEMENT_URL this looks
+    for three minutes whether any turn up.
+    """
     topology, chosen = _topology(ctx)
     with connected(chosen.settings) as broker:
         try:
-            removed = broker.remove(topology, force=force)
+            removed = broker.remove(topology, click.echo, force=force)
         except QueuesInUse as exc:
             click.echo(f"celery-event-bridge: {exc}", err=True)
             return 1

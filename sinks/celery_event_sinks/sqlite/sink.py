@@ -210,7 +210,7 @@ class SqliteSink(BlockingSink):
     def location(self) -> str:
         """Return the file's path, and its device and inode: two machines may have a file of one name."""
         try:
-            found = os.stat(self._path)
+            found = Path(self._path).stat()
         except OSError:
             return f"sqlite {self._path}"
         return f"sqlite {self._path} {found.st_dev}:{found.st_ino}"

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from amqp.basic_message import Message as AmqpMessage
 
-from celery_event_bridge.brokers.rabbitmq.confirms import Confirms
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, translated
+from celery_event_bridge.brokers.rabbitmq.management import Management
+from celery_event_bridge.brokers.rabbitmq.moving import Mover, QueueFull
 from celery_event_bridge.brokers.rabbitmq.topology import QueueSpec, Topology, declare_queue
 from celery_event_bridge.contract.broker import BrokerUnavailable
+from celery_event_bridge.contract.deadline import Deadline
 
 if TYPE_CHECKING:
     import amqp
 
     from celery_event_bridge.config.settings import Settings
 
-BATCH = 200
-"""Messages that are moved between two waits for their confirms."""
 LOOK = 0.5
 """Seconds between two looks at a queue that others still drain."""
+SAY = 10.0
+"""Seconds between two lines that say what is waited for."""
+HELD_BACK_FOR = 190.0
+"""Seconds after which a message that waits for its dead-letter route has certainly left: RabbitMQ tries each 180."""
+SAMPLED_WITHIN = 6.0
+"""Seconds after which the management API certainly knows what is so now: it samples each five."""
+NOT_FOUND = 404
+Tell = Callable[[str], None]
 
 
 class QueueState(msgspec.Struct, frozen=True):
@@ -54,8 +61,9 @@ def connected(settings: Settings) -> Iterator[Broker]:
         except BrokerUnavailable:
             if position == len(settings.broker_urls):
                 raise
+    management = Management(settings) if settings.management_url else None
     try:
-        yield Broker(connection, declares=settings.declare)
+        yield Broker(connection, management, declares=settings.declare)
     finally:
         abandon(connection)
 
@@ -63,9 +71,12 @@ def connected(settings: Settings) -> Iterator[Broker]:
 class Broker:
     """One connection; each question has a channel of its own, since an error closes it."""
 
-    def __init__(self, connection: amqp.Connection, *, declares: bool = True) -> None:
+    def __init__(
+        self, connection: amqp.Connection, management: Management | None = None, *, declares: bool = True
+    ) -> None:
         """Without `declares`, what a user may only read is looked at and not declared to compare its arguments."""
         self._connection = connection
+        self._management = management
         self._declares = declares
 
     def declare(self, topology: Topology) -> None:
@@ -77,30 +88,34 @@ class Broker:
         for queue in topology.queues:
             yield self._state(queue)
 
-    def remove(self, topology: Topology, *, force: bool = False) -> list[str]:
+    def remove(
+        self, topology: Topology, tell: Tell, *, force: bool = False, held_back_for: float = HELD_BACK_FOR
+    ) -> list[str]:
         """Delete the queues: live first, so that nothing comes in any more. Returns the names of those that were there.
 
-        Raises QueuesInUse where a queue has consumers or messages, unless `force`.
+        Raises QueuesInUse where a queue has consumers or messages, also such as wait for their dead-letter route, which
+        are neither ready nor in anybody's hand; unless `force`.
         """
-        found = [state for state in self.states(topology) if state.messages is not None]
-        for state in found if not force else ():
-            if state.consumers:
-                raise QueuesInUse(f"queue {state.name} has {state.consumers} consumers: stop the bridges first")
-            if state.messages:
-                raise QueuesInUse(
-                    f"queue {state.name} holds {state.messages} messages: let a bridge drain it, see to what is parked "
-                    "with `rejected`, or say --force to lose them"
-                )
+        found = self._present(topology)
+        if not force:
+            self._refuse_what_is_in_use(found)
+            self._await_held_back(topology, found, Deadline(held_back_for), tell)
+            found = self._present(topology)
+            self._refuse_what_is_in_use(found)
         for state in reversed(found):
             self._ask(partial(_delete, state.name))
+        self._ask(lambda channel: channel.exchange_delete(topology.witness))
         return [state.name for state in reversed(found)]
 
-    def migrate(self, old: Topology, new: Topology, wait: float, tell: Callable[[str], None]) -> int:
+    def migrate(
+        self, old: Topology, new: Topology, wait: float, tell: Tell, *, held_back_for: float = HELD_BACK_FOR
+    ) -> int:
         """Publish goes to the new queues from now on; what is in the old ones is moved; then these are removed.
 
         First the new queue is bound, then the old one unbound: what is published in between is in both, and comes twice
         with the same id. Bridges of the old settings may drain theirs meanwhile. Returns how many messages were moved.
-        Raises QueuesInUse if these have not been stopped after `wait` seconds: they would declare the old queues anew.
+        Raises QueuesInUse if these have not been stopped after `wait` seconds: they would declare the old queues anew;
+        or if the new ones have no room.
         """
         if self._state(old.live).messages is None:
             raise QueuesInUse(f"there is no queue {old.live.name}: nothing is changed")
@@ -108,62 +123,100 @@ class Broker:
         tell(f"queue {new.live.name}: declared and bound to {new.exchange}")
         self._ask(lambda channel: channel.queue_unbind(old.live.name, old.exchange, routing_key="#"))
         tell(f"queue {old.live.name}: no longer bound")
-        targets = {old.live.name: new.live.name, old.rejected.name: new.rejected.name}
+        targets = {old.live.name: new.live, old.rejected.name: new.rejected}
         if old.overflow:
-            targets[old.overflow.name] = (new.overflow or new.live).name
-        moved = 0
-        deadline = time.monotonic() + wait
-        while True:
-            states = [state for state in self.states(old) if state.messages is not None]
-            moved += sum(self._move(state.name, targets[state.name]) for state in states if state.messages)
-            if not any(state.consumers or state.messages for state in states):
-                break
-            if time.monotonic() > deadline:
-                busy = [f"{state.name} ({state.consumers} consumers, {state.messages} messages)" for state in states]
-                raise QueuesInUse(
-                    f"still in use: {', '.join(busy)}: stop the bridges that consume them, and say the same again"
-                )
-            time.sleep(LOOK)
+            targets[old.overflow.name] = new.overflow or new.live
+        movers = {name: Mover(self._connection, name, target) for name, target in targets.items()}
+        deadline, held_back = Deadline(wait), Deadline(held_back_for)
+        says = _Says(tell)
+        try:
+            while (busy := self._move_all(old, movers)) or not self._nothing_held_back(old, held_back):
+                if deadline.passed:
+                    raise QueuesInUse(self._why_not(busy, held_back_for))
+                says.waiting(f"waiting for {busy}" if busy else _HELD_BACK)
+                time.sleep(LOOK)
+        except QueueFull as exc:
+            raise QueuesInUse(str(exc)) from exc
+        moved = sum(mover.moved for mover in movers.values())
         tell(f"{moved} messages moved")
-        for name in self.remove(old):
-            tell(f"queue {name}: removed")
+        # What has come meanwhile, which only a bridge of the old settings can have brought about, is looked at again.
+        found = self._present(old)
+        self._refuse_what_is_in_use(found)
+        for state in reversed(found):
+            self._ask(partial(_delete, state.name))
+            tell(f"queue {state.name}: removed")
+        self._ask(lambda channel: channel.exchange_delete(old.witness))
         return moved
 
-    def _move(self, source: str, target: str) -> int:
-        """Messages are acknowledged in the old queue when the new one has confirmed them; a crash doubles some."""
-        moved = 0
-        with translated(f"moving {source} to {target}"):
-            channel = self._connection.channel()
-            channel.auto_decode = False
-            confirmed = Confirms(channel)
-            while batch := self._take(channel, source):
-                for message in batch:
-                    properties = dict(message.properties)
-                    headers = dict(properties.pop("application_headers", {}))
-                    # RabbitMQ's own: with it in, a message on its way to overflow would be taken for one in a circle;
-                    # and what would have it refused, or copied elsewhere once more.
-                    for name in ("x-death", "CC"):
-                        headers.pop(name, None)
-                    properties.pop("user_id", None)
-                    again = AmqpMessage(message.body, application_headers=headers, **properties)
-                    channel.basic_publish(again, "", target, mandatory=True)
-                confirmed.wait(len(batch), target)
-                channel.basic_ack(batch[-1].delivery_tag, True)  # noqa: FBT003 - AMQP's `multiple`
-                moved += len(batch)
-            channel.close()
-        return moved
+    # What is in them ----------------------------------------------------------------------------------------------
 
-    def _take(self, channel: amqp.Channel, queue: str) -> list[Any]:
-        batch: list[Any] = []
-        while len(batch) < BATCH and (message := channel.basic_get(queue)) is not None:
-            batch.append(message)
-        return batch
+    def _move_all(self, old: Topology, movers: Mapping[str, Mover]) -> str:
+        """Move what is ready. Returns who and what is there still, empty if nobody and nothing is."""
+        for state in self._present(old):
+            if state.messages:
+                movers[state.name].move()
+        left = [state for state in self._present(old) if state.consumers or state.messages]
+        return ", ".join(f"{state.name} ({state.consumers} consumers, {state.messages} messages)" for state in left)
+
+    def _why_not(self, busy: str, held_back_for: float) -> str:
+        if busy:
+            return f"still in use: {busy}: stop the bridges that consume them, and say the same again"
+        return (
+            "all that is ready was moved, but RabbitMQ may hold back messages for their dead-letter route, for "
+            f"{held_back_for:g} s at most: say the same again with --wait {held_back_for + 10:g}, or set "
+            "BRIDGE_MANAGEMENT_URL, which tells"
+        )
+
+    def _nothing_held_back(self, topology: Topology, unseen: Deadline) -> bool:
+        """Return whether no message waits for its dead-letter route; without the management API, by the clock."""
+        if not _may_hold_back(topology):
+            return True
+        if self._management is None:
+            return unseen.passed
+        first = self._held_back(topology)
+        if first == 0:
+            time.sleep(SAMPLED_WITHIN)
+        return first == 0 == self._held_back(topology)
+
+    def _await_held_back(self, topology: Topology, found: Sequence[QueueState], unseen: Deadline, tell: Tell) -> None:
+        if not any(state.name == topology.live.name for state in found):
+            return
+        says = _Says(tell)
+        while not self._nothing_held_back(topology, unseen):
+            if self._management is not None and (count := self._held_back(topology)):
+                raise QueuesInUse(
+                    f"queue {topology.live.name} holds {count} messages that wait for their dead-letter route, which "
+                    "RabbitMQ tries every three minutes: let a bridge drain them, or say --force to lose them"
+                )
+            says.waiting(_HELD_BACK)
+            self._refuse_what_is_in_use(self._present(topology))
+            time.sleep(LOOK)
+
+    def _held_back(self, topology: Topology) -> int:
+        """How many messages of the live queue are neither ready nor in anybody's hand."""
+        assert self._management is not None
+        found = self._management.queue(topology.live.name) or {}
+        known = found.get("messages_ready", 0) + found.get("messages_unacknowledged", 0)
+        return max(0, int(found.get("messages", 0)) - int(known))
+
+    def _present(self, topology: Topology) -> list[QueueState]:
+        return [state for state in self.states(topology) if state.messages is not None]
+
+    def _refuse_what_is_in_use(self, found: Sequence[QueueState]) -> None:
+        for state in found:
+            if state.consumers:
+                raise QueuesInUse(f"queue {state.name} has {state.consumers} consumers: stop the bridges first")
+            if state.messages:
+                raise QueuesInUse(
+                    f"queue {state.name} holds {state.messages} messages: let a bridge drain it, see to what is parked "
+                    "with `rejected`, or say --force to lose them"
+                )
 
     def _state(self, queue: QueueSpec) -> QueueState:
         try:
             found = self._ask(lambda channel: channel.queue_declare(queue.name, passive=True))
         except BrokerUnavailable as exc:
-            if "NOT_FOUND" in str(exc):
+            if exc.code == NOT_FOUND:
                 return QueueState(queue.name, queue.arguments)
             return QueueState(queue.name, queue.arguments, problem=str(exc))
         problem = ""
@@ -182,6 +235,31 @@ class Broker:
             result = action(channel)
             channel.close()
         return result
+
+
+_HELD_BACK = (
+    "waiting for messages that RabbitMQ may hold back for their dead-letter route, up to three minutes; "
+    "BRIDGE_MANAGEMENT_URL would tell at once"
+)
+
+
+class _Says:
+    """Says what is waited for, at once and then once in SAY seconds."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self._due = 0.0
+
+    def waiting(self, text: str) -> None:
+        now = time.monotonic()
+        if now >= self._due:
+            self._due = now + SAY
+            self._tell(text)
+
+
+def _may_hold_back(topology: Topology) -> bool:
+    """Whether the live queue dead-letters at least once: it keeps what its target does not confirm."""
+    return topology.live.arguments.get("x-dead-letter-strategy") == "at-least-once"
 
 
 def _delete(queue: str, channel: amqp.Channel) -> None:

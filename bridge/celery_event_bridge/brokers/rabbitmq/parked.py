@@ -82,8 +82,8 @@ class ParkingQueue:
             for content, tag in islice(self._taken(channel), self._depth()):
                 if wanted(content.parked):
                     message = AmqpMessage(content.body, **_as_it_was(content))
-                    channel.basic_publish(message, "", self._topology.live.name, mandatory=True)
-                    confirms.wait(1, self._topology.live.name)
+                    confirms.publish(message, self._topology.live.name)
+                    confirms.wait(self._topology.live.name)
                     channel.basic_ack(tag)
                     sent += 1
         return sent

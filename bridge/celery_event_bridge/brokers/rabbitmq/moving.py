@@ -1,0 +1,105 @@
+"""Moving messages from one queue to another, without loss, and no more of them than fit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from amqp.basic_message import Message as AmqpMessage
+from amqp.exceptions import NotFound
+
+from celery_event_bridge.brokers.rabbitmq.confirms import Confirms
+from celery_event_bridge.brokers.rabbitmq.connection import translated
+from celery_event_bridge.brokers.rabbitmq.topology import QueueSpec
+from celery_event_bridge.contract.broker import BrokerUnavailable
+
+if TYPE_CHECKING:
+    import amqp
+
+BATCH = 200
+"""Messages that are moved between two waits for their confirms."""
+OVERHEAD = 300
+"""Bytes that a message may count in a queue beside its body: newer versions count headers and properties too."""
+
+
+class QueueFull(Exception):
+    """A queue has no room for more. The text says what to do; nothing was dropped."""
+
+
+class Mover:
+    """Moves from one queue to another, and remembers across calls what it has put there."""
+
+    def __init__(self, connection: amqp.Connection, source: str, target: QueueSpec) -> None:
+        self._connection = connection
+        self._source = source
+        self._target = target
+        self._bound = int(target.arguments["x-max-length-bytes"])
+        self._bytes = 0
+        self.moved = 0
+        """Messages so far."""
+
+    def move(self) -> int:
+        """Move all that is ready; returns how many. A message is acknowledged when the new queue has confirmed it.
+
+        A crash doubles some. Raises QueueFull before a message that the target would make room for by dropping another
+        one, since it confirms that one as well, and BrokerUnavailable.
+        """
+        before = self.moved
+        with translated(f"moving {self._source} to {self._target.name}"):
+            channel = self._connection.channel()
+            channel.auto_decode = False
+            confirms = Confirms(channel)
+            while batch := self._take(channel):
+                self._make_sure_that_it_fits(batch)
+                for message in batch:
+                    confirms.publish(_again(message), self._target.name)
+                confirms.wait(self._target.name)
+                channel.basic_ack(batch[-1].delivery_tag, True)  # noqa: FBT003 - AMQP's `multiple`
+                self.moved += len(batch)
+                self._bytes += _size(batch)
+            channel.close()
+        return self.moved - before
+
+    def _make_sure_that_it_fits(self, batch: list[Any]) -> None:
+        waiting = self._depth()
+        mean = self._bytes / self.moved if self.moved else _size(batch) / len(batch)
+        if waiting * mean + _size(batch) > self._bound:
+            raise QueueFull(
+                f"queue {self._target.name} holds {waiting} messages and has room for {self._bound} bytes in all: "
+                f"{self.moved} messages were moved, none was dropped, the others are in {self._source} still. Start "
+                "bridges with the new settings, which drain it, or raise its bound, and say the same again"
+            )
+
+    def _depth(self) -> int:
+        channel = self._connection.channel()
+        try:
+            found = channel.queue_declare(self._target.name, passive=True)
+        except NotFound as exc:
+            raise BrokerUnavailable(f"queue {self._target.name} was deleted while messages were moved to it") from exc
+        channel.close()
+        return int(found.message_count)
+
+    def _take(self, channel: amqp.Channel) -> list[Any]:
+        batch: list[Any] = []
+        size = 0
+        while len(batch) < BATCH and size < self._bound // 20:
+            message = channel.basic_get(self._source)
+            if message is None:
+                break
+            batch.append(message)
+            size += len(message.body)
+        return batch
+
+
+def _size(batch: list[Any]) -> int:
+    return sum(len(message.body) + OVERHEAD for message in batch)
+
+
+def _again(message: Any) -> AmqpMessage:
+    properties = dict(message.properties)
+    headers = dict(properties.pop("application_headers", {}))
+    # RabbitMQ's own: with it in, a message on its way to overflow would be taken for one in a circle; and what would
+    # have it refused, or copied elsewhere once more.
+    for name in ("x-death", "CC"):
+        headers.pop(name, None)
+    properties.pop("user_id", None)
+    return AmqpMessage(message.body, application_headers=headers, **properties)

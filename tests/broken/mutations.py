@@ -187,6 +187,19 @@ MUTATIONS = (
         [f"{INTEGRATION}/test_reader.py::test_a_copy_in_a_forked_child_is_refused"],
     ),
     Mutation(
+        "what a destroyed group of Redis's held not handed out again",
+        [Change(f"{REDIS}/group.py", 'self._asked("EVAL", RESTORE,', '("EVAL", RESTORE,')],
+        [
+            f"{INTEGRATION}/test_redis_readers.py::test_a_group_that_somebody_destroys",
+            f"{INTEGRATION}/test_redis_readers.py::test_a_consumer_that_somebody_deletes",
+        ],
+    ),
+    Mutation(
+        "a group of Redis's made again at the end of the stream",
+        [Change(f"{REDIS}/group.py", 'self._name, entry_of(after), "MKSTREAM"', 'self._name, "$", "MKSTREAM"')],
+        [f"{INTEGRATION}/test_redis_readers.py::test_a_group_that_somebody_destroys"],
+    ),
+    Mutation(
         "an error report counted as success: Kafka",
         [
             Change(

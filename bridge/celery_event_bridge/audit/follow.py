@@ -54,7 +54,7 @@ class Follower:
         if now < self._due:
             return
         self._auditor.tidy()
-        self._auditor.skipped = self._events.skipped
+        self._auditor.skipped = self._events.missed()
         report = self._auditor.report(round(time.time() * 1e6), self._settle)
         self._metrics.report = report
         self._warn(report)

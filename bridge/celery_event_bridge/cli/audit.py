@@ -105,7 +105,7 @@ def _read(events: Events, auditor: Auditor, wanted: Wanted, settle: int) -> Repo
             break
     if not ended and events.stopped:
         return None
-    auditor.skipped = events.skipped
+    auditor.skipped = events.missed()
     return auditor.report(round(time.time() * 1e6), settle)
 
 

@@ -28,6 +28,7 @@ from celery_event_bridge.contract.event import (
 )
 from celery_event_bridge.contract.reader import (
     Batch as Batch,
+    KnowsGroups as KnowsGroups,
     Reader as Reader,
     ReaderPlugin as ReaderPlugin,
     Reading as Reading,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import msgspec
 
@@ -86,6 +86,17 @@ class Reader(Protocol):
 
     def close(self) -> None:
         """Release everything; what is not committed goes to the group's next reader. Never raises."""
+
+
+@runtime_checkable
+class KnowsGroups(Protocol):
+    """An optional part of a reader, for the audit: it can ask what others' groups have missed."""
+
+    def missed_by_groups(self) -> Mapping[str, int]:
+        """Records that were gone before a group came to them, by its name, as far as the stream can tell now.
+
+        Of the period from `Reading.since` on. Raises SinkUnavailable.
+        """
 
 
 class ReaderPlugin(Protocol):

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
-from celery_event_bridge.contract import Batch, Reader, Reading, Record, SinkUnavailable, notices
+from celery_event_bridge.contract import Batch, KnowsGroups, Reader, Reading, Record, SinkUnavailable, notices
 from celery_event_bridge.forward.retry import Backoff
 from celery_event_bridge.reading.duplicates import SeenIds
 from celery_event_bridge.reading.event import Clock, StoredEvent
@@ -144,6 +144,17 @@ class Events:
         """
         self._process.refuse_a_copy()
         return self._still_ours()
+
+    def missed(self) -> int:
+        """Return how many records were gone before this reader came to them, or before a group of others did, which
+        is what an audit reports; as far as the stream can tell now.
+        """
+        if not isinstance(self._reader, KnowsGroups) or self._process.copied:
+            return self.skipped
+        try:
+            return self.skipped + max(self._reader.missed_by_groups().values(), default=0)
+        except SinkUnavailable:
+            return self.skipped
 
     def stop(self) -> None:
         """End the iteration before the next fetch. May be called from a signal handler or another thread."""

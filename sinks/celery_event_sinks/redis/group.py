@@ -3,20 +3,28 @@
 A reader is one consumer with a name of its own. It is dead when Redis has not heard of it for the lease; what it held
 is then claimed. Redis itself lets anyone acknowledge anything, so a commit is a script that acknowledges only what is
 still this consumer's: what a survivor has claimed meanwhile is left to it.
+
+Others may destroy the group or this consumer. Then the group is made again after what this reader has read, and what it
+holds is released, to be handed out again: to Redis nobody had read it.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
 from redis.exceptions import ResponseError
 
 from celery_event_bridge.contract import SinkUnavailable
 from celery_event_sinks.redis.client import Command, RedisClient, Reply
+from celery_event_sinks.redis.extent import Place, entry_of, extent, fields_of, place
+from celery_event_sinks.redis.position import GroupPosition, tell
+from celery_event_sinks.redis.scripts import COMMIT, LEAVE, REMOVE, RESTORE
 
 RELEASED = b"released"
 """The consumer that holds what readers have left behind when they closed; everybody takes from it."""
@@ -28,38 +36,15 @@ LONG_AGO = 2**40
 """Milliseconds that what was released counts as idle: longer than any reader's lease."""
 LONG_GONE = 10
 """Leases after which a consumer that holds nothing is removed."""
+LOOKED_AT = 16
+"""Streams that are looked at before a read; where there are more, the next read goes on."""
 
-COMMIT = """
-local mine = {}
-for _, held in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[4], ARGV[5], ARGV[2])) do
-    mine[held[1]] = true
-end
-local done = {}
-for i = 6, #ARGV do if mine[ARGV[i]] then done[#done + 1] = ARGV[i] end end
-if #done == 0 then return 0 end
-return redis.call('XACK', KEYS[1], ARGV[1], unpack(done))
-"""
-LEAVE = """
-while true do
-    local held = redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1000, ARGV[2])
-    if #held == 0 then return redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2]) end
-    local command = {'XCLAIM', KEYS[1], ARGV[1], ARGV[3], 0}
-    for _, entry in ipairs(held) do command[#command + 1] = entry[1] end
-    command[#command + 1] = 'IDLE'
-    command[#command + 1] = ARGV[4]
-    command[#command + 1] = 'JUSTID'
-    redis.call(unpack(command))
-end
-"""
-REMOVE = """
-if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) > 0 then return 0 end
-return redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
-"""
-
-Place = tuple[int, int]
-"""An entry's id: milliseconds since 1970, and a number."""
 Found = list[tuple[bytes, list[tuple[Place, list[bytes]]]]]
 """By stream: the entries' places and fields."""
+
+
+class GroupGone(SinkUnavailable):
+    """Somebody has destroyed the group, or the stream with it."""
 
 
 class RedisGroup:
@@ -72,21 +57,69 @@ class RedisGroup:
         self._consumer = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._held: dict[bytes, set[Place]] = {}
         """What this consumer holds and has handed out."""
+        self._position = GroupPosition(client, name)
+        self._releases: Counter[bytes] = Counter()
+        """How often what was held was released, by stream."""
+        self._turn = 0
+        self.skipped = 0
+        """Entries that were gone before the group came to them, since somebody has taken the number from here."""
+        self.released = False
+        """Whether what was held was released, since somebody has set it back."""
+        self._heard_at = time.monotonic()
+        self._silent = False
+        """Whether Redis may have counted this consumer as dead while it held what it holds."""
+
+    def partition(self, stream: bytes) -> Hashable:
+        """Return what a stream's records are known by: another value once what was held is released."""
+        releases = self._releases[stream]
+        return (stream, releases) if releases else stream
 
     def join(self, stream: bytes, after: str) -> bytes:
         """Make the group if need be, to begin after this entry; returns the last one that it has delivered."""
         reply = self._client.ask("XGROUP", "CREATE", stream, self._name, after, "MKSTREAM")
         if isinstance(reply, ResponseError) and "BUSYGROUP" not in str(reply):
-            raise SinkUnavailable(self._client.explain(reply))
-        groups = [_fields(group) for group in self._asked("XINFO", "GROUPS", stream)]
-        mine = next(group for group in groups if group[b"name"] == self._name.encode())
+            raise SinkUnavailable(self._client.explain_reply(reply, stream))
+        groups = [fields_of(group) for group in self._asked("XINFO", "GROUPS", stream)]
+        mine = next((group for group in groups if group[b"name"] == self._name.encode()), None)
+        if mine is None:
+            raise GroupGone(f"the group {self._name!r} was destroyed at once")
+        self._position.last[stream] = place(mine[b"last-delivered-id"])
         return bytes(mine[b"last-delivered-id"])
 
+    def join_again(self, stream: bytes) -> None:
+        """Make the group again where this reader was, if it is not there any more."""
+        reply = self._client.ask("XINFO", "STREAM", stream)
+        now = None if isinstance(reply, ResponseError) and "no such key" not in str(reply) else extent(reply)
+        after = self._position.last[stream]
+        if now is not None and now.last < after:
+            after = (0, 0)  # another stream, all of which is new
+        reply = self._client.ask("XGROUP", "CREATE", stream, self._name, entry_of(after), "MKSTREAM")
+        if isinstance(reply, ResponseError):
+            if "BUSYGROUP" not in str(reply):
+                raise SinkUnavailable(self._client.explain_reply(reply, stream))
+            return
+        self._position.last[stream] = after
+        self._release(stream, f"was destroyed, and is made again after entry {entry_of(after).decode()}")
+
     def read(self, streams: Sequence[bytes], count: int, block: int | None) -> Found:
-        """New entries for this consumer."""
+        """New entries for this consumer; and a look at whether any were gone before the group came to them."""
         wait = () if block is None else ("BLOCK", block)
-        reply = self._asked(*self._command(count), *wait, "STREAMS", *streams, *[">"] * len(streams))
-        return _found(reply)
+        read = (*self._command(count), *wait, "STREAMS", *streams, *[">"] * len(streams))
+        some = [streams[(self._turn + number) % len(streams)] for number in range(min(LOOKED_AT, len(streams)))]
+        self._turn = (self._turn + len(some)) % len(streams)
+        # In one go: nothing comes between the looks and the read, unless it waits for the first entry to come.
+        looks = [("XINFO", what, stream) for stream in some for what in ("STREAM", "GROUPS")]
+        replies, lost = self._client.exchange([*looks, read])
+        if lost is not None:
+            raise lost
+        for number, stream in enumerate(some):
+            self.skipped += self._position.look_at(stream, *replies[2 * number : 2 * number + 2])
+        found = _found(self._checked(replies[-1]))
+        self._heard()
+        for stream, entries in found:
+            if entries:
+                self._position.delivered(stream, entries[-1][0])
+        return found
 
     def read_again(self, stream: bytes) -> Found:
         """What Redis has given this consumer and a lost connection has kept from it."""
@@ -96,6 +129,9 @@ class RedisGroup:
         while True:
             ((_, entries),) = self._asked(*self._command(CHUNK), "STREAMS", stream, after)
             missed = [[entry, fields] for entry, fields in entries if place(entry) not in held]
+            if gone := [entry for entry, fields in missed if fields is None]:
+                self.skipped += len(gone)
+                self._asked("XACK", stream, self._name, *gone)
             found += _found([[stream, missed]])
             if len(entries) < CHUNK:
                 return found
@@ -109,10 +145,14 @@ class RedisGroup:
     def live(self, streams: Sequence[bytes]) -> None:
         """Be heard of. Before Redis 7.2 a consumer that waits, and gets nothing, is not."""
         self._asked(*self._command(1), "STREAMS", *streams, *[NEVER] * len(streams))
+        self._heard()
 
     def take_over(self, stream: bytes, limit: int) -> Found:
         """Up to so many entries of consumers that are dead."""
-        consumers = [_fields(one) for one in self._asked("XINFO", "CONSUMERS", stream, self._name)]
+        consumers = [fields_of(one) for one in self._asked("XINFO", "CONSUMERS", stream, self._name)]
+        mine = sum(one[b"pending"] for one in consumers if one[b"name"] == self._consumer.encode())
+        if mine < len(self._held.get(stream, ())):
+            self._regain(stream)
         found: Found = []
         for one in consumers:
             name, idle, pending = one[b"name"], one[b"idle"], one[b"pending"]
@@ -126,7 +166,7 @@ class RedisGroup:
 
     def left_behind(self, stream: bytes, end: Place, waited: float) -> bool:
         """Whether one that was not heard of for these seconds, and so may be dead, holds an entry up to this one."""
-        consumers = map(_fields, self._asked("XINFO", "CONSUMERS", stream, self._name))
+        consumers = map(fields_of, self._asked("XINFO", "CONSUMERS", stream, self._name))
         silent = [
             one[b"name"]
             for one in consumers
@@ -134,47 +174,104 @@ class RedisGroup:
             and one[b"name"] != self._consumer.encode()
             and (one[b"name"] == RELEASED or one[b"idle"] >= waited * 1000)
         ]
-        return any(self._asked("XPENDING", stream, self._name, "-", _entry(end), 1, name) for name in silent)
+        return any(self._asked("XPENDING", stream, self._name, "-", entry_of(end), 1, name) for name in silent)
 
-    def commit(self, stream: bytes, places: Sequence[Place]) -> bool:
+    def commit(self, partition: Hashable, places: Sequence[Place]) -> bool:
         """Acknowledge those that are this consumer's; whether all were."""
+        stream = partition[0] if isinstance(partition, tuple) else partition
+        assert isinstance(stream, bytes)
+        if partition != self.partition(stream):
+            return False  # released since, and handed out again
         held = self._held.setdefault(stream, set())
         commands: list[Command] = []
         for first in range(0, len(places), CHUNK):
             some = places[first : first + CHUNK]
-            bounds = (_entry(min(some)), _entry(max(some)), len(held) + CHUNK)
+            bounds = (entry_of(min(some)), entry_of(max(some)), len(held) + CHUNK)
             commands.append(
-                ("EVAL", COMMIT, 1, stream, self._name, self._consumer, *bounds, *[_entry(one) for one in some])
+                ("EVAL", COMMIT, 1, stream, self._name, self._consumer, *bounds, *[entry_of(one) for one in some])
             )
         replies, lost = self._client.exchange(commands)
         if lost is not None:
             raise lost
-        for reply in replies:
-            if isinstance(reply, Exception) and "NOGROUP" not in str(reply):
-                raise SinkUnavailable(self._client.explain(reply))
+        try:
+            done = sum(self._checked(reply) for reply in replies)
+        except GroupGone:
+            self.join_again(stream)
+            return False
+        if done < len(places) and self._regain(stream):
+            return False
         held.difference_update(places)
-        return all(isinstance(reply, int) for reply in replies) and sum(replies) == len(places)
+        if not held:
+            self._silent = False
+        return bool(done == len(places))
 
     def leave(self, stream: bytes) -> None:
         """Hand on what is held, and be no consumer any more."""
         self._asked("EVAL", LEAVE, 1, stream, self._name, self._consumer, RELEASED, LONG_AGO)
         self._held.pop(stream, None)
 
+    # What others do -----------------------------------------------------------------------------------------------
+
+    def _heard(self) -> None:
+        """Redis has heard of this consumer, after some time or other."""
+        now = time.monotonic()
+        self._silent |= (now - self._heard_at) * 1000 >= self._lease and any(self._held.values())
+        self._heard_at = now
+
+    def _regain(self, stream: bytes) -> bool:
+        """Release what is held where somebody has removed this consumer, and with it all that says who holds what.
+
+        Not so after a silence: then others may have claimed it, and handled it. Returns whether it was so.
+        """
+        held = self._held.get(stream)
+        if not held or self._silent:
+            return False
+        oldest = entry_of(min(held))
+        if self._asked("XPENDING", stream, self._name, oldest, oldest, 1):
+            return False
+        self._release(stream, "has lost what this reader holds (XGROUP DELCONSUMER, or XACK by somebody)")
+        return True
+
+    def _release(self, stream: bytes, what: str) -> None:
+        """Let everybody take what this consumer has in hand: whether it is handled nobody can say any more."""
+        held = sorted(self._held.get(stream, ()))
+        for first in range(0, len(held), CHUNK):
+            some = [entry_of(one) for one in held[first : first + CHUNK]]
+            self._asked("EVAL", RESTORE, 1, stream, self._name, self._consumer, RELEASED, LONG_AGO, *some)
+        self._held.pop(stream, None)
+        self._releases[stream] += 1
+        self.released = True
+        again = f"; {len(held)} entries in hand are handed out again" if held else ""
+        tell(self._name, stream, what + again)
+
+    # Commands -----------------------------------------------------------------------------------------------------
+
     def _claim(self, stream: bytes, consumer: bytes, limit: int) -> Found:
         pending = self._asked("XPENDING", stream, self._name, "IDLE", self._lease, "-", "+", limit, consumer)
         if not pending:
             return []
         # Of two that claim the same the first one has it: it is idle no longer for the second.
-        claimed = self._asked("XCLAIM", stream, self._name, self._consumer, self._lease, *[one[0] for one in pending])
-        return _found([[stream, claimed]])
+        wanted = [one[0] for one in pending]
+        claimed = self._asked("XCLAIM", stream, self._name, self._consumer, self._lease, *wanted)
+        found = _found([[stream, claimed]])
+        have = {one for _, entries in found for one, _ in entries}
+        for entry in wanted:
+            if place(entry) not in have and not self._asked("XRANGE", stream, entry, entry):
+                self.skipped += 1
+                self._asked("XACK", stream, self._name, entry)  # before Redis 7 it stays pending
+        return found
 
     def _command(self, count: int) -> Iterator[str | int]:
         yield from ("XREADGROUP", "GROUP", self._name, self._consumer, "COUNT", count)
 
     def _asked(self, *command: str | bytes | int) -> Any:
-        reply = self._client.ask(*command)
+        return self._checked(self._client.ask(*command))
+
+    def _checked(self, reply: Reply) -> Any:
         if isinstance(reply, ResponseError):
-            raise SinkUnavailable(self._client.explain(reply))
+            text = str(reply)
+            gone = "NOGROUP" in text or "no such key" in text
+            raise (GroupGone if gone else SinkUnavailable)(self._client.explain(reply))
         return reply
 
 
@@ -184,17 +281,3 @@ def _found(reply: Reply) -> Found:
         (stream, [(place(one[0]), one[1]) for one in entries if one is not None and one[1] is not None])
         for stream, entries in reply or ()
     ]
-
-
-def place(entry: bytes) -> Place:
-    """An entry's id as numbers, which compare."""
-    milliseconds, _, number = entry.partition(b"-")
-    return int(milliseconds), int(number)
-
-
-def _entry(one: Place) -> bytes:
-    return b"%d-%d" % one
-
-
-def _fields(reply: Sequence[Any]) -> dict[bytes, Any]:
-    return dict(zip(reply[::2], reply[1::2], strict=True))

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence, Set
 from typing import Any, ClassVar
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from redis.exceptions import ResponseError
 
-from celery_event_bridge.contract import Batch, Reading, Record, SinkUnavailable
-from celery_event_sinks.redis.client import RedisClient
-from celery_event_sinks.redis.group import Found, Place, RedisGroup, place
-from celery_event_sinks.redis.settings import RedisSettings
+from celery_event_bridge.contract import Batch, Reading, Record, SinkUnavailable, secret_files
+from celery_event_sinks.redis.client import RedisClient, Reply
+from celery_event_sinks.redis.extent import Place, extent, place
+from celery_event_sinks.redis.group import LOOKED_AT, Found, GroupGone, RedisGroup
+from celery_event_sinks.redis.overtaken import ReaderOvertaken, missed_by_groups
+from celery_event_sinks.redis.settings import RedisSettings, merged_url, streams
 from celery_event_sinks.redis.stored import record
+from celery_event_sinks.redis.timed import REPLY_TIMEOUT
 
 PAGE = 1000
 """Entries to read back at a time."""
@@ -42,6 +46,11 @@ class RedisReader:
         self._open: list[bytes] = []
         """Streams that have not ended."""
         self._seen: list[Record] = []
+        self._partitions: dict[bytes, Hashable] = {}
+        """By stream, as the last batch has them."""
+        self._overtaken = ReaderOvertaken()
+        self._skipped = 0
+        """Entries that were gone before they were read, and that no batch has told of."""
         self._missed = False
         """Whether a reply may have been lost, with entries in it."""
         self._claim_due = 0.0
@@ -60,12 +69,12 @@ class RedisReader:
             same = (parts.hostname, parts.port or 6379) == (own.hostname, own.port or 6379)
         except ValueError:
             same = False  # the settings say what is wrong with the port
-        netloc = parts.netloc
-        if same and parts.scheme == own.scheme:
-            query = dict(parse_qsl(own.query)) | query
-            if "@" not in netloc and "@" in own.netloc:
-                netloc = f"{own.netloc.rpartition('@')[0]}@{netloc}"
-        return {"url": urlunsplit((parts.scheme, netloc, parts.path, urlencode(query), "")), **fields}
+        if not same or parts.scheme != own.scheme:
+            return {"url": merged_url(parts, query, None), **fields}
+        merged = merged_url(parts, query, settings.url)
+        # With a password of the settings, which may be replaced in its file.
+        secret_files.derive(merged, settings.url, lambda fresh: merged_url(parts, query, fresh))
+        return {"url": merged, **fields}
 
     @staticmethod
     def identity(settings: RedisSettings) -> Set[Hashable]:
@@ -88,12 +97,12 @@ class RedisReader:
         for stream in self._streams:
             if self._reading.ends and stream not in self._ends:
                 self._ends[stream] = self._last(stream)
-            if self._group is not None:
-                known = stream in self._after
-                delivered = self._group.join(stream, "0-0" if known else self._beginning(stream))
-                if not known:
-                    self._seen += self._read_back(stream, delivered)
-                    self._after[stream] = place(delivered)
+            if self._group is not None and stream in self._after:
+                self._group.join_again(stream)
+            elif self._group is not None:
+                delivered = self._group.join(stream, self._beginning(stream))
+                self._seen += self._read_back(stream, delivered)
+                self._after[stream] = place(delivered)
             elif stream not in self._after:
                 self._after[stream] = place(self._beginning(stream).encode())
             if stream not in self._open and (not self._reading.ends or self._ends[stream] > BEGINNING):
@@ -104,15 +113,28 @@ class RedisReader:
         """What a dead consumer has left, then the next entries."""
         seen, self._seen = self._seen, []
         try:
-            found = self._of_the_group(self._group, limit, timeout) if self._group else self._own(limit, timeout)
+            with self._client.within(timeout + REPLY_TIMEOUT):
+                found = self._of_the_group(self._group, limit, timeout) if self._group else self._own(limit, timeout)
         except SinkUnavailable:
             self._missed = True
             self._seen = seen
             raise
         if self._group:
             self._group.hand_out(found)
-        records = [record(stream, at, fields) for stream, entries in found for at, fields in entries]
-        return Batch(records, seen)
+            if self._group.released:
+                self._group.released = False  # nothing of what was fetched before is in hand any more
+                self._claim_due = 0.0
+            self._skipped += self._group.skipped
+            self._group.skipped = 0
+        before, self._partitions = self._partitions, {stream: self._partition(stream) for stream in self._streams}
+        revoked = [old for stream, old in before.items() if self._partitions[stream] != old]
+        partitions = self._partitions
+        records = [record(partitions[stream], at, fields) for stream, entries in found for at, fields in entries]
+        skipped, self._skipped = self._skipped, 0
+        return Batch(records, seen, revoked, skipped)
+
+    def _partition(self, stream: bytes) -> Hashable:
+        return self._group.partition(stream) if self._group else stream
 
     def ended(self) -> bool:
         """Whether all is fetched that was there when it was opened."""
@@ -120,22 +142,46 @@ class RedisReader:
 
     def alive(self) -> bool:
         """Let Redis know of this consumer. What was claimed from it nevertheless, a commit passes over."""
-        if self._group is not None:
-            self._group.live(self._streams)
-        return True
+        if self._group is None:
+            return True
+        with self._client.within(REPLY_TIMEOUT):
+            try:
+                self._group.live(self._streams)
+            except GroupGone:
+                self._join_again(self._group)
+        return not self._group.released
 
     def commit(self, positions: Mapping[Hashable, Sequence[Any]]) -> bool:
         """Acknowledge these entries, unless they are another consumer's by now."""
         assert self._group is not None
-        ours = [self._group.commit(stream, places) for stream, places in positions.items() if isinstance(stream, bytes)]
+        with self._client.within(REPLY_TIMEOUT):
+            ours = [self._group.commit(partition, places) for partition, places in positions.items()]
         return all(ours)
+
+    def _join_again(self, group: RedisGroup) -> None:
+        for stream in self._streams:
+            group.join_again(stream)
+
+    def missed_by_groups(self) -> Mapping[str, int]:
+        """By the numbers of Redis 7 and newer, while it knows them."""
+        missed: Counter[str] = Counter()
+        with self._client.within(REPLY_TIMEOUT):
+            for stream in self._streams[:LOOKED_AT]:
+                replies, lost = self._client.exchange([("XINFO", "STREAM", stream), ("XINFO", "GROUPS", stream)])
+                if lost is not None:
+                    raise lost
+                if any(isinstance(reply, ResponseError) for reply in replies):
+                    continue
+                missed.update(missed_by_groups(replies[0], replies[1], self._reading.since))
+        return missed
 
     def close(self) -> None:
         """Hand on what is not committed, and disconnect."""
         try:
             if self._group is not None and self._after:
-                for stream in self._streams:
-                    self._group.leave(stream)
+                with self._client.within(REPLY_TIMEOUT):
+                    for stream in self._streams:
+                        self._group.leave(stream)
         except SinkUnavailable:
             pass  # it is found by the lease
         self._client.close()
@@ -144,13 +190,30 @@ class RedisReader:
         if not self._open:
             return []
         after = [b"%d-%d" % self._after[stream] for stream in self._open]
-        reply = self._asked("XREAD", *self._options(limit, timeout), "STREAMS", *self._open, *after)
+        read = ("XREAD", *self._options(limit, timeout), "STREAMS", *self._open, *after)
+        some = self._open[:LOOKED_AT]
+        replies, lost = self._client.exchange([*[("XINFO", "STREAM", stream) for stream in some], read])
+        if lost is not None:
+            raise lost
+        for stream, reply in zip(some, replies[:-1], strict=True):
+            if not isinstance(reply, ResponseError) and (now := extent(reply)) is not None:
+                self._skipped += self._overtaken.skipped(stream, now, self._after[stream])
+        reply = self._checked(replies[-1])
         found = [(stream, [(place(at), fields) for at, fields in entries]) for stream, entries in reply or ()]
         for stream, entries in found:
             self._after[stream] = entries[-1][0]
+            self._overtaken.read(stream, len(entries))
         return self._until_the_ends(found)
 
     def _of_the_group(self, group: RedisGroup, limit: int, timeout: float) -> Found:
+        try:
+            return self._from_the_group(group, limit, timeout)
+        except GroupGone:
+            self._join_again(group)
+            self._claim_due = 0.0
+            return []
+
+    def _from_the_group(self, group: RedisGroup, limit: int, timeout: float) -> Found:
         found: Found = []
         if self._missed:
             for stream in self._streams:
@@ -227,15 +290,9 @@ class RedisReader:
         return records[::-1]
 
     def _asked(self, *command: str | bytes | int) -> Any:
-        reply = self._client.ask(*command)
+        return self._checked(self._client.ask(*command))
+
+    def _checked(self, reply: Reply) -> Any:
         if isinstance(reply, ResponseError):
             raise SinkUnavailable(self._client.explain(reply))
         return reply
-
-
-def streams(settings: RedisSettings) -> list[bytes]:
-    """The names of all streams that the settings mean."""
-    names = dict.fromkeys(settings.stream.replace("{group}", group) for group in ("task", "worker", "other"))
-    if settings.shards == 1:
-        return [name.encode() for name in names]
-    return [b"%b:{%d}" % (name.encode(), shard) for name in names for shard in range(settings.shards)]

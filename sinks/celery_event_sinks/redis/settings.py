@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
@@ -46,3 +47,22 @@ class RedisSettings(BaseModel):
         if not _DATABASE.fullmatch(path):  # redis-py would take database 0
             raise ValueError("after the host comes the database's number, such as redis://host:6379/0")
         return value
+
+
+def merged_url(parts: SplitResult, query: Mapping[str, str], settings_url: str | None) -> str:
+    """The URL, with user, password and options of the settings' where it has none of its own."""
+    netloc = parts.netloc
+    if settings_url is not None:
+        own = urlsplit(settings_url)
+        query = {**dict(parse_qsl(own.query)), **query}
+        if "@" not in netloc and "@" in own.netloc:
+            netloc = f"{own.netloc.rpartition('@')[0]}@{netloc}"
+    return urlunsplit((parts.scheme, netloc, parts.path, urlencode(query), ""))
+
+
+def streams(settings: RedisSettings) -> list[bytes]:
+    """The names of all streams that the settings mean."""
+    names = dict.fromkeys(settings.stream.replace("{group}", group) for group in ("task", "worker", "other"))
+    if settings.shards == 1:
+        return [name.encode() for name in names]
+    return [b"%b:{%d}" % (name.encode(), shard) for name in names for shard in range(settings.shards)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from celery_event_bridge.contract import JSON, Record
 
@@ -12,7 +12,7 @@ USUAL = [b"data", b"id", b"type", b"source", b"subject", b"time"]
 """The fields of a task's event in JSON, in the order in which the sink writes them."""
 
 
-def record(stream: bytes, at: tuple[int, int], fields: Sequence[bytes]) -> Record:
+def record(partition: Hashable, at: tuple[int, int], fields: Sequence[bytes]) -> Record:
     """Never raises, whatever the fields are."""
     subject: bytes | None
     time: bytes | None
@@ -26,7 +26,7 @@ def record(stream: bytes, at: tuple[int, int], fields: Sequence[bytes]) -> Recor
             data, event_id, event_type, source = found[b"data"], found[b"id"], found[b"type"], found[b"source"]
             time, subject, content_type = found.get(b"time"), found.get(b"subject"), found.get(b"content_type")
         return Record(
-            stream,
+            partition,
             at,
             event_id.decode(),
             event_type.decode(),
@@ -39,12 +39,12 @@ def record(stream: bytes, at: tuple[int, int], fields: Sequence[bytes]) -> Recor
         )
     except (KeyError, ValueError) as exc:
         what = f"it has no field {exc}" if isinstance(exc, KeyError) else str(exc)
-        return _foreign(stream, at, dict(zip(fields[::2], fields[1::2], strict=True)), what)
+        return _foreign(partition, at, dict(zip(fields[::2], fields[1::2], strict=True)), what)
 
 
-def _foreign(stream: bytes, at: tuple[int, int], found: dict[bytes, bytes], what: str) -> Record:
+def _foreign(partition: Hashable, at: tuple[int, int], found: dict[bytes, bytes], what: str) -> Record:
     text = {name.decode(errors="replace"): value.decode(errors="replace") for name, value in found.items()}
     data = found.get(b"data", json.dumps(text).encode())
     problem = f"entry {at[0]}-{at[1]} was not written by a bridge: {what}"
     event_id = hashlib.blake2b(data, digest_size=16).hexdigest()
-    return Record(stream, at, event_id, "", "unknown", None, None, data, JSON, at[0] * 1000, problem)
+    return Record(partition, at, event_id, "", "unknown", None, None, data, JSON, at[0] * 1000, problem)

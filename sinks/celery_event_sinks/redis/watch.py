@@ -6,57 +6,17 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import msgspec
 from redis.exceptions import ResponseError
 
 from celery_event_bridge.contract import SinkUnavailable, notices
 from celery_event_sinks.redis.client import RedisClient
 from celery_event_sinks.redis.clock import StreamClock
+from celery_event_sinks.redis.extent import Extent, extent, place
 from celery_event_sinks.redis.trim import Trim, Trimmer, tell_removed
 
 AT_A_TIME = 64
 """Streams that are looked at in one go; where there are more, the next look goes on."""
 _RUN_ID = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
-Place = tuple[int, int]
-NOWHERE: Place = (0, 0)
-
-
-class Extent(msgspec.Struct, frozen=True):
-    """What `XINFO STREAM` says of a stream."""
-
-    length: int = 0
-    added: int | None = None
-    """Entries that were ever added; None before Redis 7."""
-    last: Place = NOWHERE
-    """The last id that was given."""
-    first: Place | None = None
-    """The first entry's."""
-    exists: bool = False
-
-
-def extent(reply: Any) -> Extent | None:
-    """Take the reply to `XINFO STREAM` apart; None where the user may not ask. Raises the ResponseError it is."""
-    if isinstance(reply, ResponseError):
-        if "no such key" in str(reply):
-            return Extent(added=0)
-        if "NOPERM" in str(reply) or "permission" in str(reply).lower():
-            return None
-        raise reply
-    fields = dict(zip(reply[::2], reply[1::2], strict=True))
-    first = fields.get(b"first-entry")
-    return Extent(
-        fields[b"length"],
-        fields.get(b"entries-added"),
-        place(fields[b"last-generated-id"]),
-        place(first[0]) if first else None,
-        exists=True,
-    )
-
-
-def place(entry: bytes) -> Place:
-    """Return an entry's id as numbers, which compare."""
-    milliseconds, _, number = entry.partition(b"-")
-    return int(milliseconds), int(number)
 
 
 class StreamWatch:

@@ -1,0 +1,60 @@
+"""How far a stream reaches, by `XINFO STREAM`; and entries' ids as numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from redis.exceptions import ResponseError
+
+Place = tuple[int, int]
+NOWHERE: Place = (0, 0)
+
+
+class Extent(msgspec.Struct, frozen=True):
+    """What `XINFO STREAM` says of a stream."""
+
+    length: int = 0
+    added: int | None = None
+    """Entries that were ever added; None before Redis 7."""
+    last: Place = NOWHERE
+    """The last id that was given."""
+    first: Place | None = None
+    """The first entry's."""
+    exists: bool = False
+
+
+def extent(reply: Any) -> Extent | None:
+    """Take the reply to `XINFO STREAM` apart; None where the user may not ask. Raises the ResponseError it is."""
+    if isinstance(reply, ResponseError):
+        if "no such key" in str(reply):
+            return Extent(added=0)
+        if "NOPERM" in str(reply) or "permission" in str(reply).lower():
+            return None
+        raise reply
+    fields = fields_of(reply)
+    first = fields.get(b"first-entry")
+    return Extent(
+        fields[b"length"],
+        fields.get(b"entries-added"),
+        place(fields[b"last-generated-id"]),
+        place(first[0]) if first else None,
+        exists=True,
+    )
+
+
+def place(entry: bytes) -> Place:
+    """Return an entry's id as numbers, which compare."""
+    milliseconds, _, number = entry.partition(b"-")
+    return int(milliseconds), int(number)
+
+
+def entry_of(one: Place) -> bytes:
+    """Return an entry's id as Redis writes it."""
+    return b"%d-%d" % one
+
+
+def fields_of(reply: Sequence[Any]) -> dict[bytes, Any]:
+    """Return names and values in turn as a mapping."""
+    return dict(zip(reply[::2], reply[1::2], strict=True))

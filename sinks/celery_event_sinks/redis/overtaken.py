@@ -1,0 +1,89 @@
+"""How many entries were gone before a reader, or a group of readers, came to them. Pure state.
+
+Since version 7 Redis numbers entries: `entries-added` of a stream, `entries-read` of a group. What is neither in the
+stream nor read was removed, by a trim or by hand. Without the numbers, only what was seen before can prove it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from celery_event_sinks.redis.client import Reply
+from celery_event_sinks.redis.extent import NOWHERE, Extent, Place, extent, fields_of, place
+
+
+class GroupOvertaken:
+    """Of a group, by what Redis says of it and of the stream just before each read."""
+
+    def __init__(self) -> None:
+        self._deficit: dict[bytes, int] = {}
+        """Entries that the group's count lacks at the end of the stream: gone long ago, and told of."""
+        self._before: dict[bytes, Extent] = {}
+
+    def skipped(self, stream: bytes, now: Extent, group: Mapping[bytes, Any]) -> int:
+        """Return how many are gone that the group would have read next."""
+        before, self._before[stream] = self._before.get(stream), now
+        position, read = place(group[b"last-delivered-id"]), group.get(b"entries-read")
+        known = isinstance(read, int) and now.added is not None
+        if position >= now.last:
+            if known:
+                self._deficit[stream] = max(0, now.added - read)  # type: ignore[operator]
+            return 0
+        if now.first is not None and now.first <= position:
+            return 0
+        if known:
+            return max(0, now.added - read - now.length - self._deficit.get(stream, 0))  # type: ignore[operator]
+        if position == NOWHERE or before is None:
+            return 0
+        return int(before.last > position and (now.first is None or now.first > before.last))
+
+
+def missed_by_groups(of_stream: Reply, of_groups: Reply, since: str | int) -> dict[str, int]:
+    """Return how many entries each group has missed or will miss, by the replies to `XINFO STREAM` and `XINFO GROUPS`.
+
+    None where the stream reaches back beyond `since`, in microseconds since 1970: what is gone is older.
+    """
+    now = extent(of_stream)
+    if now is None or now.added is None:
+        return {}
+    if isinstance(since, int) and now.first is not None and now.first[0] * 1000 < since:
+        return {}
+    found = {}
+    for group in map(fields_of, of_groups):
+        position, read = place(group[b"last-delivered-id"]), group.get(b"entries-read")
+        if isinstance(read, int) and (position >= now.last or now.first is None or position < now.first):
+            unread = 0 if position >= now.last else now.length
+            found[group[b"name"].decode(errors="replace")] = max(0, now.added - read - unread)
+    return found
+
+
+class ReaderOvertaken:
+    """Of a reader without a group, which counts for itself."""
+
+    def __init__(self) -> None:
+        self._number: dict[bytes, int] = {}
+        """Of the last entry that was read, as Redis numbers them."""
+
+    def skipped(self, stream: bytes, now: Extent, after: Place) -> int:
+        """Return how many are gone after this entry, before a read."""
+        if now.added is None:
+            return 0
+        gone_ever = now.added - now.length
+        number = self._number.get(stream)
+        if number is None or now.added < number:
+            self._number.pop(stream, None)
+            if after == NOWHERE:
+                self._number[stream] = gone_ever
+            elif after >= now.last:
+                self._number[stream] = now.added
+            return 0
+        if now.first is not None and now.first <= after:
+            return 0
+        self._number[stream] = max(number, gone_ever)
+        return max(0, gone_ever - number)
+
+    def read(self, stream: bytes, entries: int) -> None:
+        """So many were read."""
+        if stream in self._number:
+            self._number[stream] += entries

@@ -1,0 +1,65 @@
+"""Where a group is in each stream, and what others have done to that: a trim that overtook it, `XGROUP SETID`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from celery_event_bridge.contract import notices
+from celery_event_sinks.redis.client import RedisClient, Reply
+from celery_event_sinks.redis.extent import Extent, Place, entry_of, extent, fields_of, place
+from celery_event_sinks.redis.overtaken import GroupOvertaken
+from celery_event_sinks.redis.scripts import COUNT
+
+
+class GroupPosition:
+    """By what Redis says of the group just before each read."""
+
+    def __init__(self, client: RedisClient, name: str) -> None:
+        self._client = client
+        self._name = name
+        self._overtaken = GroupOvertaken()
+        self._counted: set[bytes] = set()
+        """Streams in which Redis knew how many entries the group has read when it was looked at last."""
+        self.last: dict[bytes, Place] = {}
+        """The last entry that the group is known to have delivered, by stream."""
+
+    def delivered(self, stream: bytes, last: Place) -> None:
+        """Entries up to this one were delivered."""
+        self.last[stream] = max(self.last[stream], last)
+
+    def look_at(self, stream: bytes, of_stream: Reply, of_groups: Reply) -> int:
+        """Take note of the replies to `XINFO STREAM` and `XINFO GROUPS`; returns how many entries the group has missed.
+
+        Raises SinkUnavailable.
+        """
+        if isinstance(of_groups, ResponseError) or isinstance(of_stream, ResponseError):
+            return 0  # the read says what is wrong; or the user may not ask
+        now = extent(of_stream)
+        group = next((one for one in map(fields_of, of_groups) if one[b"name"] == self._name.encode()), None)
+        if now is None or group is None:
+            return 0
+        return self._was_set(stream, now, group) + self._overtaken.skipped(stream, now, group)
+
+    def _was_set(self, stream: bytes, now: Extent, group: dict[bytes, Any]) -> int:
+        """Notice `XGROUP SETID`: Redis forgets then how many the group has read."""
+        position, counted = place(group[b"last-delivered-id"]), group.get(b"entries-read") is not None
+        was_counted = stream in self._counted
+        (self._counted.add if counted else self._counted.discard)(stream)
+        before, self.last[stream] = self.last[stream], position
+        if counted or not was_counted or now.added is None or position == before:
+            return 0
+        ahead = position > before
+        what = "ahead, past entries that it had not read" if ahead else "back: entries come again"
+        tell(self._name, stream, f"was set {what} (XGROUP SETID), to {entry_of(position).decode()}")
+        if not ahead:
+            return 0
+        count = self._client.ask("EVAL", COUNT, 1, stream, entry_of((before[0], before[1] + 1)), entry_of(position))
+        return count if isinstance(count, int) else 1
+
+
+def tell(group: str, stream: bytes, what: str) -> None:
+    """Tell what others have done to the group."""
+    text = f"the group {group!r} of the stream {stream.decode(errors='replace')!r} {what}"
+    notices.tell("group-made", text, subject=f"{group} {stream!r}", logger="celery_event_bridge.reader")

@@ -1,0 +1,42 @@
+"""What has to be done at once in Redis, between what others do: in Lua."""
+
+from __future__ import annotations
+
+COMMIT = """
+local mine = {}
+for _, held in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[4], ARGV[5], ARGV[2])) do
+    mine[held[1]] = true
+end
+local done = {}
+for i = 6, #ARGV do if mine[ARGV[i]] then done[#done + 1] = ARGV[i] end end
+if #done == 0 then return 0 end
+return redis.call('XACK', KEYS[1], ARGV[1], unpack(done))
+"""
+LEAVE = """
+while true do
+    local held = redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1000, ARGV[2])
+    if #held == 0 then return redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2]) end
+    local command = {'XCLAIM', KEYS[1], ARGV[1], ARGV[3], 0}
+    for _, entry in ipairs(held) do command[#command + 1] = entry[1] end
+    command[#command + 1] = 'IDLE'
+    command[#command + 1] = ARGV[4]
+    command[#command + 1] = 'JUSTID'
+    redis.call(unpack(command))
+end
+"""
+REMOVE = """
+if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) > 0 then return 0 end
+return redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
+"""
+RESTORE = """
+local given = 0
+for i = 5, #ARGV do
+    local held = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)
+    if #held == 0 or held[1][2] == ARGV[2] then
+        local claim = {'XCLAIM', KEYS[1], ARGV[1], ARGV[3], 0, ARGV[i], 'IDLE', ARGV[4], 'FORCE', 'JUSTID'}
+        given = given + #redis.call(unpack(claim))
+    end
+end
+return given
+"""
+COUNT = "return #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[2], 'COUNT', 10000)"

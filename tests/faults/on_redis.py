@@ -8,6 +8,7 @@ from typing import cast
 from redis import Redis, ResponseError
 
 from tests.faults.cards import card, hold
+from tests.faults.proxy import Mode
 from tests.faults.stage import Stage
 from tests.servers.debian import until
 from tests.servers.redis import NativeRedis
@@ -101,3 +102,45 @@ def redis_loading(stage: Stage, _dice: Random) -> None:
     # LOADING for two seconds: microseconds a command, or, negative, so many commands to a pause of one.
     pause = 2_000_000 // commands
     redis_of(stage).start("--key-load-delay", str(pause if pause > SHORTEST else -(SHORTEST * commands // 2_000_000)))
+
+
+@card("Redis fails over", sinks=("redis",))
+def redis_fails_over(stage: Stage, dice: Random) -> None:
+    """Its name leads to a replica that was promoted, and later back; connections to the demoted one stay open."""
+    first = redis_of(stage)
+    second = NativeRedis("--appendfsync", "always", server=stage.servers.redis())
+    try:
+        second.start()
+        with first.client() as old, second.client() as new:
+            new.replicaof("127.0.0.1", str(first.port))
+            until(lambda: new.info("replication")["master_link_status"] == "up", 60, "the replica has all")
+            hand_over(old, new, second.port)
+            stage.stream_network.lead_to(second.port)
+            hold(dice, 1, 6)
+            hand_over(new, old, first.port)
+            stage.stream_network.lead_to(first.port)
+            hold(dice, 1, 6)
+    finally:
+        second.remove()
+
+
+def hand_over(master: Redis, replica: Redis, port: int) -> None:
+    """Without a loss: the master stands still until the replica has all, and is its replica then."""
+    until(lambda: begins_to_hand_over(master, port), 20, "the failover begins")
+    until(lambda: replica.info("replication")["role"] == "master", 20, "the replica is promoted")
+
+
+def begins_to_hand_over(master: Redis, port: int) -> bool:
+    try:
+        return bool(master.execute_command("FAILOVER", "TO", "127.0.0.1", port))
+    except ResponseError:  # not known as a replica yet
+        return False
+
+
+@card("replies of Redis trickle", sinks=("redis",))
+def redis_trickles(stage: Stage, dice: Random) -> None:
+    network = stage.stream_network
+    network.pace, network.replies_only, network.mode = 2.0, True, Mode.TRICKLE
+    hold(dice, 1, 8)
+    network.heal()
+    network.pace, network.replies_only = 0.001, False

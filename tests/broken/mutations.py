@@ -287,11 +287,7 @@ MUTATIONS = (
     ),
     Mutation(
         "Kafka's producer kept over an outage",
-        [
-            Change(
-                f"{KAFKA}/sink.py", "if len(self._producer) or self._fatal is not None:", "if self._fatal is not None:"
-            )
-        ],
+        [Change(f"{KAFKA}/sink.py", "if len(self._producer) or self._fatal", "if self._fatal")],
         [f"{INTEGRATION}/test_kafka_sink.py::test_asked_again_it_lets_go_of_what_it_held"],
     ),
     Mutation(
@@ -332,6 +328,39 @@ MUTATIONS = (
         "a Kafka topic's id not looked at",
         [Change(f"{KAFKA}/seen.py", "if new != old and NO_ID not in (new, old):", "if False:")],
         [f"{INTEGRATION}/test_kafka_topics.py::test_a_topic_that_somebody_else_made_anew_is_told_of"],
+    ),
+    Mutation(
+        "Kafka's refused login kept to",
+        [
+            Change(f"{KAFKA}/reader.py", "self._refused = self._refused or error.code() in REFUSED", "pass"),
+            Change(f"{KAFKA}/sink.py", "self._login.failed(self._cause)", "pass"),
+        ],
+        [
+            f"{INTEGRATION}/test_kafka_login.py::test_a_reader_goes_on_with_what_was_renewed",
+            f"{INTEGRATION}/test_kafka_login.py::test_a_bridge_goes_on_with_what_was_renewed",
+        ],
+    ),
+    Mutation(
+        "a position in a Kafka topic that was made anew gone by",
+        [
+            Change(f"{KAFKA}/begin.py", "and mark.topic != now.topic", "and False"),
+            Change(f"{KAFKA}/begin.py", "if before is not None and before.topic != mark.topic:", "if False:"),
+        ],
+        [
+            f"{INTEGRATION}/test_kafka_readers.py::test_a_topic_made_anew_that_a_reader_is_in_the_midst_of",
+            f"{INTEGRATION}/test_kafka_readers.py::test_a_topic_made_anew_between_two_runs_of_a_group",
+        ],
+    ),
+    Mutation(
+        "Kafka's removed records passed over in silence",
+        [
+            Change(f"{KAFKA}/begin.py", "skipped=first - found.offset, to_commit", "to_commit"),
+            Change(f"{KAFKA}/reader.py", '"auto.offset.reset": "error"', '"auto.offset.reset": "earliest"'),
+        ],
+        [
+            f"{INTEGRATION}/test_kafka_readers.py::test_a_retention_that_overtakes_a_group_is_told_of",
+            f"{INTEGRATION}/test_kafka_readers.py::test_a_retention_that_overtakes_a_reader_is_told_of",
+        ],
     ),
     Mutation(
         "a removed file of SQLite's not noticed",

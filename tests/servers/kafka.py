@@ -97,10 +97,12 @@ class NativeKafka:
         version: str = VERSION,
         options: Sequence[str] = (),
         folder: Path | None = None,
+        certificates: Path | None = None,
     ) -> None:
         """With `users`, names and passwords: `sasl_bootstrap` is for these, who may do what ACLs say, and that is
-        nothing at first; at `bootstrap` everything is allowed. `options` are a node's JVM's. All that the nodes write
-        goes into `folder`, if it is given, and stays.
+        nothing at first; at `bootstrap` everything is allowed. With the folder of `certificates`, `tls_bootstrap` is
+        for those who have one of the same CA. `options` are a node's JVM's. All that the nodes write goes into
+        `folder`, if it is given, and stays.
         """
         # 16 bytes in base64, its own: no node talks to another cluster's, whatever port that has got.
         self._cluster = base64.urlsafe_b64encode(b"kafka" + secrets.token_bytes(11)).decode().rstrip("=")
@@ -114,6 +116,9 @@ class NativeKafka:
         self._controllers = {node: free_port() for node in self.nodes}
         self._config = config or {}
         self._users = users or {}
+        self._certificates = certificates
+        self._tls_ports = {node: free_port() for node in self.nodes} if certificates else {}
+        self.tls_bootstrap = ",".join(f"127.0.0.1:{port}" for port in self._tls_ports.values())
         self._sasl_ports = {node: free_port() for node in self.nodes}
         self.sasl_bootstrap = ",".join(f"127.0.0.1:{port}" for port in self._sasl_ports.values())
         self.bootstrap = ",".join(f"127.0.0.1:{port}" for port in self._ports.values())
@@ -138,6 +143,14 @@ class NativeKafka:
         until(lambda: self._ended(wanted) or self._are_there(wanted), 60, f"Kafka's nodes {[*wanted]} are there")
         if ended := self._ended(wanted):
             raise ServerMissing(f"Kafka ended at its start: {ended}")
+
+    def restart(self, users: Mapping[str, str] | None = None) -> None:
+        """All end and start, with other users, if they are given, and with the certificates that are there now."""
+        self._users = users or self._users
+        self.stop()
+        for node in self.nodes:
+            self._write_properties(node)
+        self.start()
 
     def kill(self, *nodes: int) -> None:
         killed = nodes or self.nodes
@@ -212,6 +225,7 @@ class NativeKafka:
             # A node that was killed may come back when its old session has ended; alone, nobody else waits for that.
             "broker.session.timeout.ms": "3000" if len(self.nodes) == 1 else "9000",
             **(self._secured(node, listeners) if self._users else {}),
+            **(self._encrypted(node, listeners, self._certificates) if self._certificates else {}),
             **self._config,
         }
         self._properties(node).write_text("".join(f"{name}={text}\n" for name, text in properties.items()))
@@ -229,6 +243,21 @@ class NativeKafka:
             "listener.name.sasl_plaintext.plain.sasl.jaas.config": f"{login} {users};",
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "super.users": "User:ANONYMOUS",
+        }
+
+    def _encrypted(self, node: int, listeners: str, folder: Path) -> dict[str, str]:
+        tls = f"SSL://127.0.0.1:{self._tls_ports[node]}"
+        keys = folder / f"node-{node}.pem"
+        keys.write_text((folder / "server.key").read_text() + (folder / "server.pem").read_text())
+        return {
+            "listeners": f"{listeners},{tls},CONTROLLER://127.0.0.1:{self._controllers[node]}",
+            "advertised.listeners": f"{listeners},{tls}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,SSL:SSL,CONTROLLER:PLAINTEXT",
+            "ssl.client.auth": "required",
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": str(keys),
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": str(folder / "ca.pem"),
         }
 
 

@@ -14,12 +14,14 @@ from confluent_kafka.admin import (
 from tests.servers.kafka import admin
 
 
-def allow(bootstrap: str, user: str, topic: str, *operations: AclOperation) -> None:
-    """Give a user rights to a topic."""
+def allow(
+    bootstrap: str, user: str, topic: str, *operations: AclOperation, of: ResourceType = ResourceType.TOPIC
+) -> None:
+    """Give a user rights to a topic, or to a group of that name."""
     client = admin(bootstrap)
     for operation in operations:
         acl = AclBinding(
-            *(ResourceType.TOPIC, topic, ResourcePatternType.LITERAL),
+            *(of, topic, ResourcePatternType.LITERAL),
             *(f"User:{user}", "*", operation, AclPermissionType.ALLOW),
         )
         for future in client.create_acls([acl]).values():

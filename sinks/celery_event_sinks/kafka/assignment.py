@@ -6,18 +6,18 @@ handled before, by whichever reader, are recognised.
 
 from __future__ import annotations
 
-import logging
 import time
 import uuid
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from contextlib import suppress
 
 import msgspec
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from celery_event_bridge.contract import Reading, SinkUnavailable
-from celery_event_sinks.kafka.offsets import Places
-
-log = logging.getLogger("celery_event_bridge.reader")
+from celery_event_sinks.kafka.begin import Known, begin, tell_of_a_lost_end
+from celery_event_sinks.kafka.marks import Mark
+from celery_event_sinks.kafka.offsets import Places, reason
 
 NEW_PARTITIONS = 60.0
 """Seconds between two looks for partitions that were added, without a group."""
@@ -40,16 +40,27 @@ class Owned(msgspec.Struct, eq=False):
 class Assignment:
     """The partitions of one reader."""
 
-    def __init__(self, topics: list[str], reading: Reading, commit: Callable[[Consumer, list[TopicPartition]], bool]):
+    def __init__(
+        self,
+        topics: list[str],
+        reading: Reading,
+        commit: Callable[[Consumer, list[TopicPartition]], bool],
+        marks: Callable[[], Mapping[str, Mark]],
+    ):
         self._topics = topics
         self._reading = reading
         self._commit = commit
+        self._marks = marks
         self.owned: dict[Partition, Owned] = {}
         self.next: dict[Partition, int] = {}
-        """The offset to go on from, without a group."""
+        """The offset to go on from, in each that is or was read."""
+        self._ends: dict[Partition, int] = {}
+        """Where each ended when it was first seen, without a group."""
         self.failed: SinkUnavailable | None = None
         """Why an assignment came to nothing: nobody would repeat it, so the consumer has to be made anew."""
+        self.known = Known()
         self._revoked: list[Hashable] = []
+        self._skipped = 0
         self._known = False
         self._look_due = 0.0
 
@@ -61,6 +72,7 @@ class Assignment:
         """Without a group: all there are, and once a minute those that were added. Raises SinkUnavailable."""
         if self.owned and time.monotonic() < self._look_due:
             return
+        self.is_another()
         places = Places(consumer, self._reading.since)
         partitions = places.partitions(self._topics)
         self._look_due = time.monotonic() + NEW_PARTITIONS
@@ -69,15 +81,29 @@ class Assignment:
         for partition in partitions:
             if partition in self.owned:
                 continue
-            end = None
+            first, last = places.bounds(partition)
             if partition not in self.next:
-                first, last = places.bounds(partition)
-                # One that was added meanwhile is new from its first record on.
+                # One that was added meanwhile, or is in a topic made anew, is new from its first record on.
                 self.next[partition] = first if self._known else places.beginning(partition)
-                end = last if self._reading.ends and not self._known else None
+            end = self._ends.setdefault(partition, last) if self._reading.ends else None
             self._own(partition, self.next[partition], end)
         self._known = True
         consumer.assign([TopicPartition(*one, self.next[one]) for one in self.owned])
+
+    def is_another(self) -> bool:
+        """Look at the topics' ids; whether one is another topic now, which is then read from its beginning.
+
+        Raises SinkUnavailable.
+        """
+        before = dict(self.known.marks)
+        if not self.known.look(self._marks()):
+            return False
+        anew = {name for name, mark in self.known.marks.items() if name in before and before[name].topic != mark.topic}
+        for places in (self.next, self._ends):
+            for one in [one for one in places if one[0] in anew]:
+                del places[one]
+        self.give_up([one for one in self.owned if one[0] in anew])
+        return True
 
     def ended(self) -> bool:
         """Whether each has been read to its end; not while there is none, for a rebalance may bring some."""
@@ -95,6 +121,43 @@ class Assignment:
         revoked, self._revoked = self._revoked, []
         return revoked
 
+    def take_skipped(self) -> int:
+        """How many records were gone before they were read, since the last time."""
+        skipped, self._skipped = self._skipped, 0
+        return skipped
+
+    def marked(self, partition: Partition, offset: int) -> TopicPartition:
+        """What to commit there: with the topic's id, as far as it is known."""
+        return TopicPartition(*partition, offset, self.known.beside(partition))
+
+    def out_of_range(self, consumer: Consumer, partition: Partition) -> None:
+        """Go on where the log begins now, and count what was gone before it was read. Raises SinkUnavailable."""
+        owned = self.owned.get(partition)
+        if owned is None:
+            return
+        first, last = Places(consumer, self._reading.since).bounds(partition)
+        expected = max(self.next.get(partition, 0), owned.begin)
+        at = expected
+        if expected > last:
+            tell_of_a_lost_end(partition, last, expected)
+            at = owned.begin = first
+        elif expected < first:
+            self._skipped += first - expected
+            at = owned.begin = first
+        self.next[partition] = at
+        owned.ended = owned.ended or (owned.end is not None and at >= owned.end)
+        if at != expected and self._reading.group is not None:
+            with suppress(SinkUnavailable):
+                self._commit(consumer, [self.marked(partition, at)])
+        try:
+            if self._reading.group is None:
+                consumer.assign([TopicPartition(*one, self.next[one]) for one in self.owned])
+            else:
+                consumer.incremental_unassign([TopicPartition(*partition)])
+                consumer.incremental_assign([TopicPartition(*partition, at)])
+        except KafkaException as exc:
+            raise SinkUnavailable(reason(exc.args[0])) from exc
+
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         try:
             self._take(consumer, [(one.topic, one.partition) for one in partitions])
@@ -105,37 +168,17 @@ class Assignment:
         self.give_up((one.topic, one.partition) for one in partitions)
 
     def _take(self, consumer: Consumer, partitions: list[Partition]) -> None:
-        places = Places(consumer, self._reading.since)
-        positions = places.committed(partitions)
-        lost = self._beyond_the_end(places, positions)
-        begin = {one: positions[one] if one in positions else places.beginning(one) for one in partitions} | lost
-        new = [TopicPartition(*one, begin[one]) for one in partitions if one not in positions]
-        for one in lost:
-            del positions[one]
-        if new and self._reading.since != "earliest":
-            # Where a new group begins is decided once, and not again by the next reader that gets the partition.
-            self._commit(consumer, new)
-        for one in partitions:
-            self._own(one, begin[one], places.bounds(one)[1] if self._reading.ends else None)
-        back = self._reading.read_back
-        consumer.incremental_assign(
-            [TopicPartition(*one, max(0, at - back) if one in positions else at) for one, at in begin.items()]
-        )
-
-    def _beyond_the_end(self, places: Places, positions: Mapping[Partition, int]) -> dict[Partition, int]:
-        """Where to begin in partitions whose log ends before the group's position: the topic was made anew, or has lost
-        its end. What is there now has the offsets of what was handled, and is not it.
-        """
-        found = {}
-        for partition, position in positions.items():
-            first, last = places.bounds(partition)
-            if position > last:
-                found[partition] = first
-                log.warning(
-                    "topic %r partition %d ends at %d, before the group's position %d: it is read from its beginning",
-                    *(*partition, last, position),
-                )
-        return found
+        self.known.look(self._marks())
+        since, back = self._reading.since, self._reading.read_back
+        places = Places(consumer, since)
+        found = begin(places, self.known, partitions, since, back)
+        if decided := [self.marked(one, its.at) for one, its in found.items() if its.to_commit]:
+            self._commit(consumer, decided)
+        for one, its in found.items():
+            self._skipped += its.skipped
+            self.next[one] = its.at
+            self._own(one, its.at, places.bounds(one)[1] if self._reading.ends else None)
+        consumer.incremental_assign([TopicPartition(*one, its.at - its.back) for one, its in found.items()])
 
     def _own(self, partition: Partition, begin: int, end: int | None) -> None:
         ended = end is not None and begin >= end

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from celery_event_bridge.contract import SinkUnavailable
+from celery_event_sinks.kafka.marks import Position, position
 
+AFTER = re.compile(r" \(after \d+ms[^)]*\)")
+"""How long an error took and how often it was so: with it, each would be news."""
 ANSWER = 3.0
 """Seconds for one question."""
 
@@ -34,14 +38,14 @@ class Places:
             raise SinkUnavailable(missing or f"topics {', '.join(topics)}: no partitions")
         return found
 
-    def committed(self, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+    def committed(self, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Position]:
         """The group's position, where it has one."""
         asked = [TopicPartition(*one) for one in partitions]
         try:
             answers = self._consumer.committed(asked, timeout=ANSWER) if asked else []
         except KafkaException as exc:
             raise SinkUnavailable(f"cannot ask for the group's position: {reason(exc.args[0])}") from exc
-        return {(one.topic, one.partition): one.offset for one in answers if one.offset >= 0}
+        return {(one.topic, one.partition): position(one.offset, one.metadata) for one in answers if one.offset >= 0}
 
     def beginning(self, partition: tuple[str, int]) -> int:
         """Where to begin without a position."""
@@ -72,7 +76,7 @@ class Places:
 
 def reason(error: KafkaError) -> str:
     """One line about an error of Kafka's."""
-    text = f"{error.name()}: {error.str()}"
+    text = f"{error.name()}: {AFTER.sub('', error.str())}"
     if error.code() in (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):
         text += ": is Kafka there, and the address right?"
     return text

@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from celery_event_bridge.contract import Batch, Reading, Record, SinkUnavailable
+from celery_event_bridge.contract import LOOK_INTERVAL, Batch, Reading, Record, SinkUnavailable
 from celery_event_sinks.kafka.assignment import Assignment
+from celery_event_sinks.kafka.login import REFUSED
 from celery_event_sinks.kafka.offsets import reason
 from celery_event_sinks.kafka.settings import PROMISED, KafkaSettings
 from celery_event_sinks.kafka.stored import record
@@ -50,12 +51,16 @@ class KafkaReader:
         self._settings = settings
         self._reading = reading
         topics = list(dict.fromkeys(settings.topics.values()))
-        self._assignment = Assignment(topics, reading, self._committed)
+        self._watched = Topics(settings)
+        self._assignment = Assignment(topics, reading, self._committed, self._watched.marks)
         self._consumer: Consumer | None = None
         self._lost = False
         """Whether the group counts us out; it takes us in again with the next assignment."""
         self._trouble: str | None = None
         self._denied = False
+        self._refused = False
+        """Whether a login failed: certificates and passwords are read again, by a new consumer."""
+        self._look_due = 0.0
 
     @staticmethod
     def from_url(url: str, settings: KafkaSettings) -> Mapping[str, str]:
@@ -78,6 +83,8 @@ class KafkaReader:
         """Make the consumer, which connects by itself; without a group, find out where to begin."""
         if self._consumer is not None:
             return
+        self._trouble, self._refused = None, False
+        self._look_due = time.monotonic() + LOOK_INTERVAL
         try:
             consumer = Consumer(self._properties(), logger=logging.getLogger("librdkafka"))
         except KafkaException as exc:  # a file of a certificate that is gone, say
@@ -97,6 +104,8 @@ class KafkaReader:
         self.open()
         consumer, assignment = self._consumer, self._assignment
         assert consumer is not None
+        if time.monotonic() >= self._look_due and self._is_another():
+            return Batch(revoked=assignment.take_revoked())
         if self._reading.group is None:
             assignment.assign_all(consumer)
         messages = self._consumed(consumer, limit, timeout)
@@ -104,17 +113,19 @@ class KafkaReader:
             failed, assignment.failed = assignment.failed, None
             self._discard()
             raise failed
-        records, seen = self._sorted(messages)
+        records, seen = self._sorted(consumer, messages)
         if records or seen:
             self._trouble, self._denied = None, False
         elif self._trouble is not None:
             trouble = self._trouble
             if not self._denied and self._answers(consumer):
-                self._trouble = None
+                self._trouble, self._refused = None, False
+            elif self._refused:
+                self._renew()
             raise SinkUnavailable(trouble)
         if assignment.owned:
             self._lost = False
-        return Batch(records, seen, assignment.take_revoked())
+        return Batch(records, seen, assignment.take_revoked(), assignment.take_skipped())
 
     def ended(self) -> bool:
         """Whether all is fetched that was there when it was assigned."""
@@ -127,7 +138,7 @@ class KafkaReader:
     def commit(self, positions: Mapping[Hashable, Sequence[Any]]) -> bool:
         """Move the group's position in the partitions that are assigned still."""
         offsets = [
-            TopicPartition(*partition, positions[owned.key][-1] + 1)
+            self._assignment.marked(partition, positions[owned.key][-1] + 1)
             for partition, owned in self._assignment.owned.items()
             if owned.key in positions
         ]
@@ -137,6 +148,23 @@ class KafkaReader:
 
     def close(self) -> None:
         """Leave the group."""
+        self._discard()
+
+    def _is_another(self) -> bool:
+        """Look at the topics' ids; whether one was made anew, which is then read from its beginning."""
+        self._look_due = time.monotonic() + LOOK_INTERVAL
+        try:
+            if not self._assignment.is_another():
+                return False
+        except SinkUnavailable:
+            return False  # the consumer itself tells of an outage
+        self._discard()
+        return True
+
+    def _renew(self) -> None:
+        """Let the next attempt make a new consumer, of certificates and passwords that are read again."""
+        self._settings = self._settings.fresh()
+        self._watched.renew(self._settings)
         self._discard()
 
     def _consumed(self, consumer: Consumer, limit: int, timeout: float) -> Sequence[Any]:
@@ -161,6 +189,7 @@ class KafkaReader:
             except KafkaException as exc:
                 error = exc.args[0]
             if error is None:
+                self._assignment.known.committed.update({(one.topic, one.partition): one.offset for one in offsets})
                 return True
             if error.code() in NO_MEMBER:
                 self._lost = True
@@ -171,7 +200,7 @@ class KafkaReader:
                 return False
             time.sleep(0.05)
 
-    def _sorted(self, messages: Sequence[Any]) -> tuple[list[Record], list[Record]]:
+    def _sorted(self, consumer: Consumer, messages: Sequence[Any]) -> tuple[list[Record], list[Record]]:
         """Those to hand out, and those that were read back."""
         records: list[Record] = []
         seen: list[Record] = []
@@ -181,6 +210,10 @@ class KafkaReader:
             partition, offset = (message.topic(), message.partition()), message.offset()
             owned = owned_by.get(partition)
             if error is not None:
+                if error.code() == KafkaError._AUTO_OFFSET_RESET:
+                    self._look_due = 0.0  # it may be another topic
+                    self._assignment.out_of_range(consumer, partition)
+                    continue
                 self._note(error)
                 if owned is not None and owned.end is not None and error.code() == KafkaError._PARTITION_EOF:
                     owned.ended = owned.ended or offset >= owned.end  # what was last there may be gone
@@ -212,6 +245,7 @@ class KafkaReader:
     def _hear(self, error: KafkaError) -> None:
         if error.fatal() or error.code() in AWAY:
             self._trouble = reason(error)
+        self._refused = self._refused or error.code() in REFUSED
 
     def _discard(self) -> None:
         consumer, self._consumer = self._consumer, None
@@ -241,7 +275,8 @@ class KafkaReader:
             "partition.assignment.strategy": "cooperative-sticky",
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
-            "auto.offset.reset": "earliest",
+            # Told of instead: records are gone that nobody has read, or the topic is another one.
+            "auto.offset.reset": "error",
             "enable.partition.eof": self._reading.ends,
             "error_cb": self._hear,
         }

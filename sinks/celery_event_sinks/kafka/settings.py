@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 from confluent_kafka import KafkaException, Producer
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from celery_event_bridge.contract import secret_files
 from celery_event_bridge.contract.secrets import is_secret
 from celery_event_bridge.contract.values import duration_or_never, in_a_lifetime
 
@@ -50,6 +52,14 @@ DEFAULTS = {
 """What is set unless a setting says otherwise."""
 
 
+def _state_of(path: str) -> Hashable:
+    try:
+        found = Path(path).stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
 def _duration(text: str | None) -> str | None:
     in_a_lifetime(duration_or_never(text))
     return text
@@ -85,6 +95,17 @@ class KafkaSettings(BaseModel):
             return None
         seconds = duration_or_never(self.retention)
         return -1 if seconds is None else round(seconds * 1000)
+
+    def fresh(self) -> KafkaSettings:
+        """The same, with what came from a file read again."""
+        given = {"bootstrap_servers": self.bootstrap_servers, **(self.model_extra or {})}
+        found = {name: text for name, value in given.items() if (text := secret_files.fresh(str(value))) != value}
+        return self.model_copy(update=found) if found else self
+
+    def credentials(self) -> Hashable:
+        """What a login is made with, as it is now: another value once a certificate or a secret's file has changed."""
+        files = [str(path) for name, path in (self.model_extra or {}).items() if name.endswith("_location")]
+        return (self.fresh().model_dump_json(), *map(_state_of, files))
 
     def properties(self) -> dict[str, str]:
         """What librdkafka is configured with."""

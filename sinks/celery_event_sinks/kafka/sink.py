@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from celery_event_bridge.contract import Event, Finding, Outcome, SinkUnavailable, Verdict
 from celery_event_sinks.kafka.cluster import no_answer
+from celery_event_sinks.kafka.login import REFUSED, Login
+from celery_event_sinks.kafka.offsets import AFTER
 from celery_event_sinks.kafka.records import Records
 from celery_event_sinks.kafka.settings import KafkaSettings
 from celery_event_sinks.kafka.topics import Topics
@@ -33,7 +35,6 @@ PURGED = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
 CAUSES = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError._RESOLVE})
 """What keeps every broker away, where it is more than that nobody listens."""
 CLOCKS = "compare the clocks of this machine and of Kafka's, and the topic's message.timestamp.* properties"
-_AFTER = re.compile(r" \(after \d+ms[^)]*\)")
 
 
 class KafkaSink:
@@ -43,6 +44,7 @@ class KafkaSink:
     Settings = KafkaSettings
 
     def __init__(self, settings: KafkaSettings) -> None:
+        self._login = Login(settings)
         self._settings = settings
         self._topic = settings.topics
         self._records = Records()
@@ -74,6 +76,7 @@ class KafkaSink:
         if self._producer is not None:
             return
         self._fatal = self._trouble = self._cause = None
+        self._settings = self._login.begin()
         properties = {**self._settings.properties(), "error_cb": self._hear}
         try:
             self._producer = Producer(properties, logger=logging.getLogger("librdkafka"))
@@ -94,13 +97,16 @@ class KafkaSink:
         finally:
             self._poll(self._producer, 0)
             self._trouble = None
-            if len(self._producer) or self._fatal is not None:
+            if len(self._producer) or self._fatal is not None or self._login.failure:
                 # What librdkafka still holds is the broker's again: it must not be sent when Kafka is back.
                 self._renew(reason)
 
     def send(self, events: Sequence[Event]) -> None:
         """Hand over to librdkafka as many as its queue takes."""
         self._unsent.extend(events)
+        if self._producer is None:
+            with suppress(SinkUnavailable):
+                self.open()
         self._produce()
 
     def verdicts(self, timeout: float) -> Sequence[Verdict]:
@@ -109,6 +115,8 @@ class KafkaSink:
             self._poll(self._producer, timeout)
             if self._fatal is not None:
                 self._renew(self._fatal)
+            elif self._login.failure and self._login.is_renewed():
+                self._renew(self._login.failure)
             else:
                 self._produce()
         stored, self._stored = self._stored, []
@@ -116,7 +124,7 @@ class KafkaSink:
         verdicts = [Verdict(outcome, events, reason) for (outcome, reason), events in undone.items()]
         if stored:
             verdicts.append(Verdict(Outcome.STORED, stored))
-            self._trouble = self._cause = None
+            self._trouble = self._cause = self._login.failure = None
         elif self._trouble is not None:
             # On no event, as librdkafka goes on trying; but the relay learns of the outage, and why it is one.
             verdicts.append(Verdict(Outcome.RETRY, (), self._trouble))
@@ -133,7 +141,10 @@ class KafkaSink:
         try:
             self._topics.look()
         except SinkUnavailable as exc:
-            raise SinkUnavailable(self._cause or str(exc)) from exc
+            reason = self._cause or str(exc)
+            if self._login.failure and not self._busy:
+                self._renew(reason)
+            raise SinkUnavailable(reason) from exc
 
     def advice(self) -> Sequence[Finding]:
         """What the topics' settings may lose."""
@@ -245,6 +256,8 @@ class KafkaSink:
             self._fatal = _reason(error)
         elif error.code() in CAUSES:
             self._cause = _reason(error)
+            if error.code() in REFUSED:
+                self._login.failed(self._cause)
         elif error.code() == KafkaError._ALL_BROKERS_DOWN:
             self._trouble = self._cause or no_answer(self._settings)
 
@@ -265,7 +278,14 @@ class KafkaSink:
         self._late.clear()
         self._dated_now.clear()
         self._unsent.clear()
-        self.open()
+        self._topics.renew(self._login.settings.fresh())
+        with suppress(SinkUnavailable):  # a certificate's file that is gone for a moment; `available` says so
+            self.open()
+
+    @property
+    def _busy(self) -> bool:
+        """Whether there is an event without a verdict."""
+        return bool(len(self._producer or ()) or self._unsent or self._suspects or self._again or self._late)
 
     def _discard(self) -> None:
         """Let go of the producer; each event that it holds is given back by its report."""
@@ -280,5 +300,4 @@ class KafkaSink:
 
 
 def _reason(error: KafkaError) -> str:
-    # Without how long it took and how often it was so, or each would be news.
-    return f"{error.name()}: {_AFTER.sub('', error.str())}"
+    return f"{error.name()}: {AFTER.sub('', error.str())}"

@@ -11,7 +11,8 @@ from confluent_kafka.admin import AclOperation, NewTopic, TopicDescription
 from celery_event_bridge.contract import Finding, SinkUnavailable, notices
 from celery_event_sinks.kafka.advice import MIN_REPLICAS, findings
 from celery_event_sinks.kafka.cluster import DEFAULT_REPLICAS, Cluster, State
-from celery_event_sinks.kafka.seen import Seen, id_of
+from celery_event_sinks.kafka.marks import Mark
+from celery_event_sinks.kafka.seen import NO_ID, Seen, id_of
 from celery_event_sinks.kafka.settings import KafkaSettings
 from celery_event_sinks.kafka.times import RETENTION, Times, times
 
@@ -65,10 +66,11 @@ class Topics:
         """Return the cluster's id. Raises SinkUnavailable."""
         return self._cluster.id()
 
-    def ids(self) -> dict[str, tuple[str, int]]:
-        """Return the id, and the number of partitions, of each that is there. Raises SinkUnavailable."""
+    def marks(self) -> dict[str, Mark]:
+        """Return the id, and the number of partitions, of each that is there and has an id. Raises SinkUnavailable."""
         found = self._cluster.topics(self._names)
-        return {name: (id_of(topic), len(topic.partitions)) for name, topic in found.items() if topic is not None}
+        marks = {name: Mark(id_of(topic), len(topic.partitions)) for name, topic in found.items() if topic is not None}
+        return {name: mark for name, mark in marks.items() if mark.topic != NO_ID}
 
     def _look(self) -> list[list[str]]:
         """Look at all, make what is missing, and tell of what has changed. Returns, by topic, each partition's trouble,

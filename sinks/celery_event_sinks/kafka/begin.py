@@ -1,0 +1,161 @@
+"""The beginning of a group's reader in each partition that it is given: after what is committed, if that holds still.
+
+The topic may have been made anew since, the log may have lost its beginning (a retention that has overtaken the group)
+or its end, and the position may have been deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from celery_event_bridge.contract import notices
+from celery_event_sinks.kafka.marks import Mark, Position
+from celery_event_sinks.kafka.offsets import Places
+
+LOGGER = "celery_event_bridge.reader"
+
+Partition = tuple[str, int]
+
+
+class Begin(msgspec.Struct, frozen=True):
+    """Where to begin in a partition."""
+
+    at: int
+    back: int = 0
+    """Records before that to read back, for duplicates of them."""
+    skipped: int = 0
+    """Records that the group has not handled and that are gone."""
+    to_commit: bool = False
+    """Whether it is to be committed at once, for the next reader that gets the partition."""
+
+
+class Known:
+    """What this reader knows of its topics, of the time before the present assignment."""
+
+    def __init__(self) -> None:
+        self.marks: dict[str, Mark] = {}
+        """Of each topic as it was last seen."""
+        self._anew: set[str] = set()
+        """Topics that were made anew since this reader has begun: all in them is new to it."""
+        self.committed: dict[Partition, int] = {}
+        """By this reader, and acknowledged."""
+        self._begun: dict[Partition, Mark] = {}
+        """What goes beside the positions of the partitions that are read."""
+
+    def begun(self, partition: Partition, mark: Mark | None) -> None:
+        """Remember what goes beside this partition's position: what was there, else what the topic is now."""
+        if (now := self.marks.get(partition[0])) is not None:
+            self._begun[partition] = Mark(now.topic, mark.partitions if mark is not None else now.partitions)
+
+    def beside(self, partition: Partition) -> str:
+        """Return what to commit beside a position; nothing where the topic's id is not known."""
+        return str(self._begun.get(partition) or "")
+
+    def look(self, marks: Mapping[str, Mark]) -> bool:
+        """Compare what the topics are now with what they were; whether one is another than before, which is told of."""
+        replaced = False
+        for name, mark in marks.items():
+            before = self.marks.get(name)
+            if before is not None and before.topic != mark.topic:
+                replaced = True
+                self.tell_of_another(name, mark, before)
+                self._anew.add(name)
+                self.committed = {one: at for one, at in self.committed.items() if one[0] != name}
+            self.marks[name] = mark
+        return replaced
+
+    def is_new(self, partition: Partition, positions: Mapping[Partition, Position]) -> bool:
+        """Whether a partition in which nothing is committed holds nothing from before the group began to read: its
+        topic was made anew, or it was added.
+        """
+        topic, number = partition
+        counts = [
+            found.mark.partitions
+            for (name, _), found in positions.items()
+            if name == topic and found.mark is not None and not self.is_another(topic, found.mark)
+        ]
+        return topic in self._anew or (bool(counts) and number >= min(counts))
+
+    def is_another(self, topic: str, mark: Mark | None) -> bool:
+        """Whether the topic is another one than when this was committed."""
+        now = self.marks.get(topic)
+        return mark is not None and now is not None and mark.topic != now.topic
+
+    @staticmethod
+    def tell_of_another(topic: str, now: Mark, before: Mark) -> None:
+        """Warn, once for all of its partitions."""
+        notices.tell(
+            "stream-replaced",
+            f"topic {topic!r} is another one than before: its id is {now.topic} and was {before.topic}; it is read "
+            "from its beginning, and what the old one held and nobody had read is gone",
+            subject=f"{topic} {now.topic}",
+            logger=LOGGER,
+        )
+
+
+def begin(
+    places: Places, known: Known, partitions: Iterable[Partition], since: str | int, back: int
+) -> dict[Partition, Begin]:
+    """Find out where to begin in each. Raises SinkUnavailable."""
+    partitions = [*partitions]
+    positions = places.committed(partitions)
+    if since != "earliest" and (bare := {topic for topic, _ in partitions} - {topic for topic, _ in positions}):
+        numbers = {name: mark.partitions for name, mark in known.marks.items() if name in bare}
+        others = places.committed((name, number) for name, count in numbers.items() for number in range(count))
+        positions = {**others, **positions}
+    return {one: _begin(places, known, one, positions, since, back) for one in partitions}
+
+
+def _begin(
+    places: Places,
+    known: Known,
+    partition: Partition,
+    positions: Mapping[Partition, Position],
+    since: str | int,
+    back: int,
+) -> Begin:
+    topic, number = partition
+    first, last = places.bounds(partition)
+    found = positions.get(partition)
+    replaced = found is not None and known.is_another(topic, found.mark)
+    known.begun(partition, None if found is None or replaced else found.mark)
+    if found is not None and replaced:
+        assert found.mark is not None
+        known.tell_of_another(topic, known.marks[topic], found.mark)
+        return Begin(first, to_commit=True)
+    if found is None and (at := known.committed.get(partition)) is not None:
+        notices.tell(
+            "stream-shrunk",
+            f"topic {topic!r} partition {number}: somebody has deleted the group's position; it goes on at {at}, where "
+            "this reader was",
+            subject=f"{topic} {number}",
+            logger=LOGGER,
+        )
+        found = Position(at)
+    if found is None:
+        if known.is_new(partition, positions):
+            return Begin(first)
+        # Where a new group begins is decided once, and not again by the next reader that gets the partition.
+        return Begin(places.beginning(partition), to_commit=since != "earliest")
+    if found.offset > last:
+        tell_of_a_lost_end(partition, last, found.offset)
+        return Begin(first, to_commit=True)
+    if found.offset < first:
+        return Begin(first, skipped=first - found.offset, to_commit=True)
+    return Begin(found.offset, back=min(back, found.offset - first))
+
+
+def tell_of_a_lost_end(partition: Partition, last: int, position: int) -> None:
+    """Warn of a log that ends before the group's position: the topic was made anew, or has lost its end. What is there
+    now has the offsets of what was handled, and is not it.
+    """
+    topic, number = partition
+    notices.tell(
+        "stream-shrunk",
+        f"topic {topic!r} partition {number} ends at {last}, before the group's position {position}: it is read from "
+        "its beginning",
+        subject=f"{topic} {number}",
+        logger=LOGGER,
+    )

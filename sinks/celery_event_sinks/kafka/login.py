@@ -1,0 +1,39 @@
+"""Certificates and passwords that others renew: a client reads them once, so a new one has to be made."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from confluent_kafka import KafkaError
+
+from celery_event_sinks.kafka.settings import KafkaSettings
+
+REFUSED = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL})
+"""Errors of a login, or of a TLS handshake."""
+
+
+class Login:
+    """What the present client logs in with, and whether it is let in."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self.settings = settings
+        self.failure: str | None = None
+        """Why the client is not let in, if it is not."""
+        self._used: Hashable = None
+        self._is_news = False
+
+    def begin(self) -> KafkaSettings:
+        """Return the settings for a new client, with what came from files read again."""
+        self.settings = self.settings.fresh()
+        self._used = self.settings.credentials()
+        self.failure, self._is_news = None, False
+        return self.settings
+
+    def failed(self, reason: str) -> None:
+        """Take note that a broker has not let the client in."""
+        self.failure, self._is_news = reason, True
+
+    def is_renewed(self) -> bool:
+        """Return whether a client that is not let in could be by now; asks the files once for each failure."""
+        asks, self._is_news = self._is_news, False
+        return asks and self.settings.credentials() != self._used

@@ -1,0 +1,155 @@
+"""Passwords and certificates of Kafka that are renewed under bridges and readers: nobody has to restart them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AclOperation, NewTopic, ResourceType
+
+from celery_event_bridge.reader import open_reader
+from tests import oracle
+from tests.bridges import Bridge
+from tests.integration.test_kafka_readers import take
+from tests.integration.test_kafka_topics import publish
+from tests.servers.certificates import certificates
+from tests.servers.debian import until
+from tests.servers.kafka import NativeKafka, admin
+from tests.servers.kafka_acl import allow
+
+pytestmark = pytest.mark.timeout(240)
+
+USER = "bridge"
+OLD, NEW = "open-sesame", "open-barley"
+
+
+def make(server: NativeKafka) -> str:
+    """A topic that the user may write and read."""
+    name = f"login-{uuid.uuid4().hex[:8]}"
+    client = admin(server.bootstrap)
+    client.create_topics([NewTopic(name, 1, 1)])[name].result(10)
+    return name
+
+
+def write(server: NativeKafka, name: str, text: str) -> None:
+    """A record of somebody else's."""
+    producer = Producer({"bootstrap.servers": server.bootstrap})
+    producer.produce(name, text.encode())
+    assert 0 == producer.flush(10)
+
+
+def count(server: NativeKafka, name: str) -> int:
+    return sum(oracle.kafka_counts(server.bootstrap, name).values())
+
+
+class Case:
+    """A server, what a client logs in with, and how that is renewed."""
+
+    def __init__(self, server: NativeKafka, settings: dict[str, str], renew: Callable[[], None]) -> None:
+        self.server = server
+        self.settings = settings
+        self.renew = renew
+
+
+@pytest.fixture(params=["password", "certificates"])
+def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
+    """A node of the test's own."""
+    made = with_password(tmp_path) if request.param == "password" else with_certificates(tmp_path)
+    try:
+        made.server.start()
+        yield made
+    finally:
+        made.server.remove()
+
+
+def with_password(folder: Path) -> Case:
+    file = folder / "password"
+    file.write_text(OLD)
+    server = NativeKafka(users={USER: OLD})
+    settings = {
+        "BRIDGE_KAFKA_BOOTSTRAP_SERVERS": server.sasl_bootstrap,
+        "BRIDGE_KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+        "BRIDGE_KAFKA_SASL_MECHANISM": "PLAIN",
+        "BRIDGE_KAFKA_SASL_USERNAME": USER,
+        "BRIDGE_KAFKA_SASL_PASSWORD_FILE": str(file),
+    }
+
+    def renew() -> None:
+        server.restart({USER: NEW})
+        file.write_text(NEW)
+
+    return Case(server, settings, renew)
+
+
+def with_certificates(folder: Path) -> Case:
+    certificates(folder)
+    server = NativeKafka(certificates=folder)
+    settings = {
+        "BRIDGE_KAFKA_BOOTSTRAP_SERVERS": server.tls_bootstrap,
+        "BRIDGE_KAFKA_SECURITY_PROTOCOL": "SSL",
+        "BRIDGE_KAFKA_SSL_CA_LOCATION": str(folder / "ca.pem"),
+        "BRIDGE_KAFKA_SSL_CERTIFICATE_LOCATION": str(folder / "client.pem"),
+        "BRIDGE_KAFKA_SSL_KEY_LOCATION": str(folder / "client.key"),
+        "BRIDGE_KAFKA_SSL_ENDPOINT_IDENTIFICATION_ALGORITHM": "none",
+    }
+
+    def renew() -> None:
+        certificates(folder)
+        server.restart()
+
+    return Case(server, settings, renew)
+
+
+def rights(case: Case, name: str) -> None:
+    """What a bridge and a group of readers need, where rights are asked for."""
+    if "BRIDGE_KAFKA_SASL_USERNAME" in case.settings:
+        operations = (AclOperation.DESCRIBE, AclOperation.WRITE, AclOperation.READ)
+        allow(case.server.bootstrap, USER, name, *operations)
+        allow(case.server.bootstrap, USER, "billing", AclOperation.READ, of=ResourceType.GROUP)
+
+
+@pytest.mark.parametrize("group", [None, "billing"])
+def test_a_reader_goes_on_with_what_was_renewed(case: Case, group: str | None) -> None:
+    """The server lets in only who has the new one: the reader reads its file again and goes on."""
+    name = make(case.server)
+    rights(case, name)
+    write(case.server, name, "first")
+    environ: dict[str, Any] = case.settings | {"BRIDGE_SINK": "kafka", "BRIDGE_KAFKA_TOPIC": name}
+    with open_reader(group=group, environ=environ, lease=6.0) as reader:
+        (first,) = take(reader, bool)
+        if group:
+            assert reader.commit(first)
+        case.renew()
+        write(case.server, name, "second")
+        found = take(reader, lambda taken: any(one.data == b"second" for one in taken), 60)
+        assert reader.reason is None
+        if group:
+            assert reader.commit(found[-1])
+
+
+@pytest.mark.parametrize("busy", [True, False])
+def test_a_bridge_goes_on_with_what_was_renewed(
+    case: Case, start_bridge: Callable[..., Bridge], broker_url: str, busy: bool
+) -> None:
+    """With events in hand and without: ready again, everything stored, and no password in its log."""
+    name = make(case.server)
+    rights(case, name)
+    bridge = start_bridge(
+        **case.settings, BRIDGE_SINK="kafka", BRIDGE_KAFKA_TOPIC=name, BRIDGE_BROKER_URL=broker_url
+    ).await_ready()
+    publish(broker_url, 10, 0)
+    until(lambda: count(case.server, name) == 10, 20, "all are stored")
+    case.renew()
+    if busy:
+        publish(broker_url, 10, 100)
+        until(lambda: count(case.server, name) >= 20, 25, "all are stored")
+    bridge.await_ready(30)
+    publish(broker_url, 10, 200)
+    until(lambda: count(case.server, name) >= 20, 25, "all are stored")
+    text = bridge.log_file.read_text()
+    assert OLD not in text
+    assert NEW not in text

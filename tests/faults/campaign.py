@@ -20,6 +20,7 @@ from tests.faults import (  # noqa: F401 - they fill the deck
 )
 from tests.faults.autopsy import Mark, report
 from tests.faults.cards import Card, deck
+from tests.faults.identity import identity
 from tests.faults.stage import Stage
 from tests.faults.verdict import Verdict, compare
 from tests.faults.workload import Workload, messages
@@ -63,12 +64,15 @@ class Campaign:
         self._workload = on.workload = workload or Workload(on.broker_urls, messages(seed), RATE)
         self._parked: list[bytes] = []
         self._marks: list[Mark] = []
+        self._identities: list[str] = []
+        """The stream's identity, a line each time that it was another one."""
 
     def play(self, cards: Iterable[Card]) -> None:
         """Play them in turn; after each, every replica has to consume again. Raises TimeoutError if one does not."""
         self._workload.start()
         self._stage.await_consuming()
         begin = time.monotonic()
+        self._identify(0.0, "the start")
         for card in cards:
             started = time.monotonic()
             load = self._workload
@@ -80,6 +84,7 @@ class Campaign:
             except (TimeoutError, AssertionError) as exc:
                 exc.add_note(f"after {card.name!r}, played from {started - begin:.1f} to {ended - begin:.1f} s")
                 raise
+            self._identify(ended - begin, card.name)
             self.slowest = max(self.slowest, took)
             self.played[card.name] += 1
             print(
@@ -114,8 +119,16 @@ class Campaign:
         """Whether it is what the guarantees say: no record twice, where the stream drops duplicates."""
         return verdict.good and (self._stage.sink == "kafka" or not verdict.twice)
 
+    def _identify(self, seconds: float, after: str) -> None:
+        """Record which topic, of which cluster, it is now."""
+        found = identity(self._stage.store)
+        if found and not (self._identities and self._identities[-1].endswith(f": {found}")):
+            self._identities.append(f"{seconds:7.1f} s  after {after!r}: {found}")
+            print(self._identities[-1], flush=True)
+
     def _autopsy(self, verdict: Verdict) -> Iterator[str]:
         load, marks = self._workload, self._marks
+        yield from self._identities
         yield from report("events", verdict.which, load.obligations, [mark.obligations for mark in marks], marks)
         yield from report("messages to be parked", verdict.which, load.parked, [mark.parked for mark in marks], marks)
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from random import Random
 from typing import cast
 
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import (
     AclOperation,
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
+    NewTopic,
     ResourceType,
 )
 
 from tests.faults.cards import card, hold
+from tests.faults.identity import topic_id
 from tests.faults.stage import USER, Stage
 from tests.faults.workload import event_key
 from tests.servers.debian import until
@@ -116,19 +120,33 @@ def limit(stage: Stage, longest: str | None) -> None:
 
 @card("topic deleted", sinks=SINKS, weight=0.5)
 def topic_deleted(stage: Stage, dice: Random) -> None:
-    topic = topic_of(stage)
     with stage.quiet():
-        # All that is in the stream now is destroyed in it, and nothing else.
-        stage.destroyed.update(map(event_key, stage.store.bodies()))
-        client = client_of(stage)
-        client.delete_topics([topic])[topic].result(10)
-        ports = kafka_of(stage).bootstrap.split(",")
-        until(lambda: not any(old_topic(port, topic) for port in ports), 20, "no node knows the topic any more")
-        assert stage.witness is not None
-        stage.witness.begin_anew()
+        delete(stage)
     hold(dice)
 
 
-def old_topic(node: str, topic: str) -> bool:
-    """Whether this node knows the topic; a new one of that name is made once there are events again."""
-    return topic in admin(node).list_topics(timeout=5).topics
+@card("topic made again by somebody", sinks=SINKS, weight=0.5)
+def topic_made_again(stage: Stage, dice: Random) -> None:
+    with stage.quiet():
+        delete(stage)
+        topic, client = topic_of(stage), client_of(stage)
+        config = {"min.insync.replicas": "2"}
+        made = client.create_topics([NewTopic(topic, dice.randint(1, 6), 3, config=config)])[topic]
+        with suppress(KafkaException):  # a bridge was faster
+            made.result(10)
+        ports = kafka_of(stage).bootstrap.split(",")
+        until(lambda: all(topic_id(port, topic) for port in ports), 20, "every node knows the new topic")
+    hold(dice)
+
+
+def delete(stage: Stage) -> None:
+    """Delete the topic. All that is in it now is destroyed, and nothing else; a bridge may make a new one at once."""
+    topic = topic_of(stage)
+    ports = kafka_of(stage).bootstrap.split(",")
+    old = topic_id(ports[0], topic)
+    stage.destroyed.update(map(event_key, stage.store.bodies()))
+    client = client_of(stage)
+    client.delete_topics([topic])[topic].result(10)
+    until(lambda: not any(topic_id(port, topic) == old for port in ports), 20, "no node knows the old topic any more")
+    assert stage.witness is not None
+    stage.witness.begin_anew()

@@ -17,6 +17,7 @@ from celery_event_sinks.kafka.settings import KafkaSettings
 from celery_event_sinks.kafka.sink import KafkaSink
 from tests import oracle
 from tests.bridges import Bridge
+from tests.faults.identity import topic_id
 from tests.integration.test_kafka_sink import DEADLINE, await_stored, outcomes
 from tests.servers.debian import until
 from tests.servers.kafka import NativeKafka, admin
@@ -72,11 +73,12 @@ def make(server: NativeKafka, name: str, partitions: int, replicas: int, **confi
 
 
 def delete(server: NativeKafka, name: str) -> None:
-    """Delete it as an operator does, and wait until no node knows it."""
+    """Delete it as an operator does, and wait until no node knows it; a bridge may have made another one by then."""
     client = admin(server.bootstrap)
-    client.delete_topics([name])[name].result(10)
     ports = server.bootstrap.split(",")
-    until(lambda: not any(described(port, name) for port in ports), 20, "no node knows the topic")
+    old = topic_id(ports[0], name)
+    client.delete_topics([name])[name].result(10)
+    until(lambda: not any(topic_id(port, name) == old for port in ports), 20, "no node knows the old topic")
 
 
 def described(bootstrap: str, name: str) -> TopicDescription | None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 UNIT, INTEGRATION = "tests/unit", "tests/integration"
 FORWARD = "bridge/celery_event_bridge/forward"
 RABBITMQ = "bridge/celery_event_bridge/brokers/rabbitmq"
+MOVED = f"{INTEGRATION}/test_sqlite_moved.py"
 KAFKA, REDIS, SQLITE = (f"sinks/celery_event_sinks/{sink}" for sink in ("kafka", "redis", "sqlite"))
 
 
@@ -364,12 +365,73 @@ MUTATIONS = (
     ),
     Mutation(
         "a removed file of SQLite's not noticed",
-        [Change(f"{SQLITE}/sink.py", "elif self._identity_on_disk() != self._identity:", "elif False:")],
+        [
+            Change(
+                f"{SQLITE}/file.py",
+                "        if change is not None:\n            raise Left",
+                "        if False:\n            raise Left",
+            )
+        ],
         [
             f"{INTEGRATION}/test_sqlite_sink.py::test_a_removed_file_is_noticed",
             f"{INTEGRATION}/test_sqlite_sink.py::test_a_file_removed_during_the_commit_is_noticed",
         ],
         ("sqlite", "SQLite's folder moved away"),
+    ),
+    Mutation(
+        "a moved file of SQLite's not finished",
+        [
+            Change(
+                f"{SQLITE}/file.py", "            if change is Change.FILE and moved_to:\n", "            if False:\n"
+            )
+        ],
+        [
+            f"{MOVED}::test_a_file_that_is_moved_is_finished_first",
+            f"{MOVED}::test_a_file_that_is_moved_while_nothing_comes",
+        ],
+        ("sqlite", "SQLite's file moved"),
+    ),
+    Mutation(
+        "the log of another file replayed",
+        [
+            Change(
+                f"{SQLITE}/log.py",
+                "            return Verdict.FOREIGN\n        if",
+                "            return Verdict.OWN\n        if",
+            )
+        ],
+        [f"{MOVED}::test_a_restore_between_a_kill_and_a_start", f"{MOVED}::test_who_only_looks_changes_nothing"],
+    ),
+    Mutation(
+        "a log without its file left to SQLite",
+        [
+            Change(
+                f"{SQLITE}/beside.py", "verdict = Verdict.FOREIGN if empty else", "verdict = Verdict.OWN if empty else"
+            )
+        ],
+        [f"{MOVED}::test_a_log_without_its_file_is_put_aside"],
+    ),
+    Mutation(
+        "a deleted log of SQLite's not saved",
+        [Change(f"{SQLITE}/file.py", "            return Change.LOG\n", "            return None\n")],
+        [f"{MOVED}::test_a_log_that_is_deleted_is_saved_from_its_handle"],
+        ("sqlite", "SQLite's log deleted", "SQLite's file moved"),
+    ),
+    Mutation(
+        "a file of SQLite's that was copied over not noticed",
+        [Change(f"{SQLITE}/file.py", "            return Change.CONTENT\n", "            return None\n")],
+        [f"{MOVED}::test_a_backup_that_is_restored_over_the_open_file"],
+    ),
+    Mutation(
+        "the log written into a file that is not trusted",
+        [
+            Change(
+                f"{SQLITE}/file.py",
+                "        if finish:\n            self._close_guard()\n",
+                "        self._close_guard()\n",
+            )
+        ],
+        [f"{MOVED}::test_nothing_of_the_log_gets_into_a_file_that_was_copied_over"],
     ),
     Mutation(
         "no id given to Redis",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
@@ -13,6 +14,7 @@ from confluent_kafka import Consumer, TopicPartition
 from redis import Redis as Client
 
 from celery_event_bridge.contract import SinkUnavailable
+from celery_event_bridge.contract.notices import NOTICES
 from celery_event_bridge.reader import open_reader
 from tests.servers import Kafka
 from tests.streams import ids, in_kafka, in_redis, in_sqlite, some
@@ -50,6 +52,47 @@ def test_in_sqlite_what_is_no_event_is_handed_over(tmp_path: Path) -> None:
         assert "was not written by a bridge" in (event.problem or "")
         assert ("", "unknown", b"{}") == (event.type, event.source, event.data)
     assert events[1].id == stream.all(since="1h")[-1]
+
+
+@pytest.mark.parametrize("days", [1, -1])
+def test_in_sqlite_a_lease_ends_after_its_length(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, days: int
+) -> None:
+    """A reader whose clock was a day off is killed: the next one waits for the lease's length, and says for whom."""
+    stream = in_sqlite(tmp_path)
+    stream.write(some(10))
+    real = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: real() + days * 86_400_000_000_000)
+    killed = stream.reader("billing", lease=1.5)
+    next(killed)
+    monkeypatch.setattr(time, "time_ns", real)
+    NOTICES.clear()
+    began = time.monotonic()
+    assert ids(some(10)) == stream.all("billing", lease=0.5)
+    assert time.monotonic() - began < 10
+    if days > 0:
+        assert time.monotonic() - began > 1.4, "it was alive until then, as far as anybody knew"
+        assert f":{os.getpid()}; waiting for its lease, which ends after " in caplog.text
+        assert 1 <= NOTICES.counts()["waiting"]
+    killed.close()
+
+
+def test_in_sqlite_a_lease_that_is_renewed_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However far ahead the clock of the one who renews it is."""
+    stream = in_sqlite(tmp_path)
+    stream.write(some(10))
+    real = time.time_ns
+    alive = stream.reader("billing", lease=0.5)
+    next(alive)
+    other = stream.reader("billing", lease=0.2)
+    deadline = time.monotonic() + 2
+    while time.monotonic() < deadline:
+        monkeypatch.setattr(time, "time_ns", lambda: real() + 86_400_000_000_000)
+        assert alive._reader.alive()
+        monkeypatch.setattr(time, "time_ns", real)
+        assert not other._reader.fetch(1, 0.05).records
+    alive.close()
+    other.close()
 
 
 def test_in_redis_the_end_is_not_reached_before_the_dead_ones_share(redis_url: str) -> None:

@@ -75,6 +75,8 @@ def found(*files: Path) -> set[str]:
 def backup(path: Path, to: Path, how: str) -> Path:
     """A copy of the file, as people make one."""
     connection = sqlite3.connect(path)
+    if how == "half":
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
     if how == "backup":
         other = sqlite3.connect(to)
         connection.backup(other)
@@ -133,25 +135,44 @@ def test_a_file_that_is_moved_while_nothing_comes(path: Path, idle: bool) -> Non
     assert not list(path.parent.glob("*-wal*"))
 
 
-@pytest.mark.parametrize("how", ["backup", "vacuum", "copy"])
+@pytest.mark.parametrize("how", ["backup", "vacuum", "copy", "half"])
 @pytest.mark.parametrize("later", ["the same log", "another log"])
 @pytest.mark.parametrize("over", ["moved", "copied"])
 def test_a_backup_that_is_restored_over_the_open_file(path: Path, how: str, later: str, over: str) -> None:
     """No log of the file before is replayed into it: it is sound, and all that is confirmed from then on is there."""
-    events = some(4000)
+    events = some(7300)
     subject = opened(path)
     store(subject, events[:300])
     saved = backup(path, path.with_name("backup.db"), how)
-    kept = found(saved) if how != "copy" else set()
-    for first in range(300, 3000 if later == "another log" else 600, 300):
+    kept = found(saved) if how in ("backup", "vacuum") else set()
+    for first in range(300, 7000 if later == "another log" else 600, 300):
         store(subject, events[first : first + 300])
+    store(subject, some(1, 50_000))  # so that the last log holds something that is not in the file
     if over == "moved":
         saved.rename(path)
     else:
         copied_over(saved, path)
-    store(subject, events[3000:])
+    store(subject, events[7000:])
     subject.close()
-    assert set(ids(events[3000:])) | kept <= found(path)
+    assert set(ids(events[7000:])) | kept <= found(path)
+
+
+@pytest.mark.parametrize("end", ["closed", "looked at"])
+def test_nothing_of_the_log_gets_into_a_file_that_was_copied_over(path: Path, end: str) -> None:
+    """The last connection that is closed writes the log into whatever the file is: not here."""
+    subject = opened(path)
+    store(subject, some(300))
+    folded(path)
+    saved = backup(path, path.with_name("backup.db"), "vacuum")
+    store(subject, some(300, 1000))
+    copied_over(saved, path)
+    if end == "looked at":
+        subject.look()
+        assert set(ids(some(300))) == found(path)
+        subject.close()
+    else:
+        subject.close()
+        assert saved.read_bytes() == path.read_bytes()
 
 
 def test_what_is_left_of_a_log_is_put_aside_with_a_line(path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -256,6 +277,28 @@ def test_a_link_that_leads_to_another_file(path: Path) -> None:
     assert set(ids(some(300, 1000))) == found(second)
 
 
+@pytest.mark.parametrize("moment", range(12))
+def test_a_file_that_goes_away_at_any_moment(path: Path, moment: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between any two of our looks at it: given back with the reason, stored in the next, and no other error."""
+    subject = opened(path)
+    store(subject, some(300))
+    folded(path)  # so that its content is looked at too
+    real, left = os.stat, [moment]
+
+    def stat(*given: Any, **more: Any) -> os.stat_result:
+        left[0] -= 1
+        if left[0] == 0:
+            path.rename(path.with_name("archive.db"))
+        return real(*given, **more)
+
+    monkeypatch.setattr(os, "stat", stat)
+    store(subject, some(300, 1000))
+    monkeypatch.undo()
+    subject.close()
+    archive = path.with_name("archive.db")
+    assert set(ids([*some(300), *some(300, 1000)])) == found(*(file for file in (path, archive) if file.exists()))
+
+
 # Nobody has it open -------------------------------------------------------------------------------------------------
 
 
@@ -267,6 +310,7 @@ def killed(folder: Path, count: int, again: bool) -> None:
         backup(folder / "events.db", folder / "backup.db", os.environ["HOW"])
     for first in range(300, count, 300):
         store(subject, some(300, first))
+    store(subject, some(1, 50_000))  # so that the last log holds something that is not in the file
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -279,7 +323,7 @@ def left_by_a_kill(folder: Path, count: int, how: str, monkeypatch: pytest.Monke
     assert (folder / "events.db-wal").stat().st_size
 
 
-@pytest.mark.parametrize("how", ["backup", "vacuum", "copy"])
+@pytest.mark.parametrize("how", ["backup", "vacuum", "copy", "half"])
 @pytest.mark.parametrize("count", [600, 6000], ids=["the same log", "another log"])
 @pytest.mark.parametrize("over", ["moved", "copied"])
 @pytest.mark.parametrize("group", [False, True], ids=["a bridge", "a group's reader"])
@@ -293,7 +337,7 @@ def test_a_restore_between_a_kill_and_a_start(
         saved.rename(path)
     else:
         copied_over(saved, path)
-    if group and how != "copy":  # a copy without the first log has no table
+    if group and how in ("backup", "vacuum"):  # a copy without the first log has no table
         Stream("sqlite", f"sqlite:///{path}", None, 1.0).all("billing")
     subject = opened(path)
     store(subject, some(300, 10_000))
@@ -310,7 +354,7 @@ def test_a_log_without_its_file_is_put_aside(path: Path, monkeypatch: pytest.Mon
     subject.close()
     (log,) = path.parent.glob("events.db-wal.*")
     log.rename(archive.with_name("archive.db-wal"))
-    assert set(ids(some(600))) == found(archive)
+    assert set(ids([*some(600), *some(1, 50_000)])) == found(archive)
 
 
 def test_a_log_is_replayed_after_a_kill(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -405,8 +449,9 @@ def test_a_restore_under_a_groups_reader_alone(path: Path, over: str, how: str) 
     with stream.reader("billing") as reader:
         assert ids(some(60)) == [next(reader).id for _ in range(60)]
         saved = backup(path, path.with_name("backup.db"), how)
-        stream.write(some(60, 1000))
-        last = [next(reader) for _ in range(60)][-1]
+        for number in range(30):
+            stream.write(some(300, 10_000 + 300 * number))
+        last = [next(reader) for _ in range(9000)][-1]
         stream.sink.close()
         assert reader.commit(last)
         if over == "moved":

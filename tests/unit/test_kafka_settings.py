@@ -146,7 +146,7 @@ def test_a_property_that_is_a_file_itself_is_passed_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"), [(None, None), ("never", -1), ("7d", 604_800_000), ("0.5", 500), ("30", 30_000)]
+    ("text", "wanted"), [(None, None), ("never", -1), ("7d", 604_800_000), ("0.5s", 500), ("30s", 30_000)]
 )
 def test_retention(text: str | None, wanted: int | None) -> None:
     """In milliseconds for the topic; unset leaves it to the broker."""

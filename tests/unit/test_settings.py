@@ -132,6 +132,18 @@ def test_what_is_not_allowed(name: str, text: str, allowed: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "text"),
+    [("BRIDGE_SQLITE_RETENTION", "30"), ("BRIDGE_KAFKA_RETENTION", " 0.5 "), ("BRIDGE_REDIS_TRIM", "age=30")],
+)
+def test_a_retention_has_a_unit(name: str, text: str) -> None:
+    """A bare number would be seconds, where days were meant: refused, with both."""
+    (line,) = error(BRIDGE_SINK="sqlite,kafka,redis", **{name: text}).splitlines()
+    number = text.removeprefix("age=").strip()
+    assert line.startswith(f"{name}={text}: ")
+    assert f"expected a unit: {number}d for days, {number}s for seconds" in line
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
     [
         ("BRIDGE_SHARDS", "2"),
         ("BRIDGE_ORDERED", "true"),

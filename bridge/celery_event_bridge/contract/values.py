@@ -18,6 +18,8 @@ LARGEST = 2**63 - 1
 """Bytes; RabbitMQ's arguments are signed numbers of 64 bits."""
 LONGEST = 1e9
 """Seconds, some 31 years: more than that is a slip of the keyboard."""
+SHORTEST_RETENTION = 3600.0
+"""Seconds; a shorter one is taken for a slip of the keyboard, and told of."""
 LONGEST_NAME = 200
 """Bytes."""
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?", re.IGNORECASE)
@@ -57,12 +59,32 @@ def duration_or_never(value: Any) -> Any:
         raise ValueError(f"{exc}, or never") from None
 
 
-def retention_or_never(value: Any) -> Any:
-    """As `duration_or_never`, but always with a unit: 30 that was meant as days removes nearly everything."""
+def retention(value: Any) -> Any:
+    """As `duration`, but always with a unit: 30 that was meant as days removes nearly everything."""
     number = value.strip() if isinstance(value, str) else ""
-    if re.fullmatch(r"\d+(?:\.\d+)?", number) and float(number) <= LONGEST:
-        raise ValueError(f"expected a unit: {number}d for days, {number}s for seconds, or never")
-    return duration_or_never(value)
+    if re.fullmatch(r"\d+(?:\.\d+)?", number) and 0 < float(number) <= LONGEST:
+        raise ValueError(f"expected a unit: {number}d for days, {number}s for seconds")
+    return duration(value)
+
+
+def retention_or_never(value: Any) -> Any:
+    """As `retention`; `never` is None."""
+    if isinstance(value, str) and value.strip().lower() == "never":
+        return None
+    try:
+        return retention(value)
+    except ValueError as exc:
+        raise ValueError(f"{exc}, or never") from None
+
+
+def too_short(seconds: float | None) -> str:
+    """Return what is to be said of a retention under an hour, else an empty text."""
+    if seconds is None or seconds >= SHORTEST_RETENTION:
+        return ""
+    return (
+        f"events are removed {seconds:g} s after they were stored; a reader that is away for longer misses them. "
+        "Give at least 1h, or never"
+    )
 
 
 def in_a_lifetime(value: float | None) -> float | None:

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from celery_event_bridge.contract import secret_files
 from celery_event_bridge.contract.secrets import is_secret
-from celery_event_bridge.contract.values import duration_or_never, in_a_lifetime
+from celery_event_bridge.contract.values import in_a_lifetime, retention_or_never
 
 PROMISED = {
     "acks": "all",
@@ -61,7 +61,7 @@ def _state_of(path: str) -> Hashable:
 
 
 def _duration(text: str | None) -> str | None:
-    in_a_lifetime(duration_or_never(text))
+    in_a_lifetime(retention_or_never(text))
     return text
 
 
@@ -93,7 +93,7 @@ class KafkaSettings(BaseModel):
         """As a topic's configuration has it: -1 for never; None leaves it to the broker."""
         if self.retention is None:
             return None
-        seconds = duration_or_never(self.retention)
+        seconds = retention_or_never(self.retention)
         return -1 if seconds is None else round(seconds * 1000)
 
     def fresh(self) -> KafkaSettings:

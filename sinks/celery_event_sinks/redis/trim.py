@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from redis.exceptions import ResponseError
 
 from celery_event_bridge.contract import SinkUnavailable, notices
-from celery_event_bridge.contract.values import duration
+from celery_event_bridge.contract.values import retention
 from celery_event_sinks.redis.client import RedisClient
 from celery_event_sinks.redis.clock import StreamClock
 
@@ -30,7 +30,8 @@ class Trim(NamedTuple):
     bound: float = 0.0
 
     def __str__(self) -> str:
-        return f"{self.rule}={self.bound:.15g}" if self.bound else self.rule
+        unit = "s" if self.rule == "age" else ""
+        return f"{self.rule}={self.bound:.15g}{unit}" if self.bound else self.rule
 
 
 def trim_rule(value: Any) -> Any:
@@ -41,11 +42,12 @@ def trim_rule(value: Any) -> Any:
     if rule in ("never", "acked") and not bound:
         return Trim(rule)
     try:
-        number = float(duration(bound)) if rule == "age" else float(int(bound) if rule == "maxlen" else "")
+        number = float(retention(bound)) if rule == "age" else float(int(bound) if rule == "maxlen" else "")
         if number > 0:
             return Trim(rule, number)
-    except ValueError:
-        pass
+    except ValueError as exc:
+        if str(exc).startswith("expected a unit"):
+            raise ValueError(f"age: {exc}") from None
     raise ValueError("expected never, acked, maxlen=1000000 or age=7d")
 
 

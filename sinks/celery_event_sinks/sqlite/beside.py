@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from celery_event_bridge.contract import LOOK_INTERVAL, SinkUnavailable, notices
@@ -71,3 +72,17 @@ def place(path: Path | str) -> Place | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def name_of(wanted: Place | None) -> str:
+    """Return the name of a file that this process has open; empty where it has none any more."""
+    try:
+        descriptors = [int(name) for name in os.listdir("/proc/self/fd")]  # noqa: PTH208 - numbers, not paths
+    except OSError:
+        descriptors = []
+    for descriptor in descriptors:
+        with suppress(OSError):
+            found = os.fstat(descriptor)
+            if (found.st_dev, found.st_ino) == wanted:
+                return str(Path(f"/proc/self/fd/{descriptor}").readlink()) if found.st_nlink else ""
+    return "elsewhere"

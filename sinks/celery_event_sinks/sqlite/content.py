@@ -34,20 +34,23 @@ class Mark(NamedTuple):
     salt: str = ""
     before: tuple[str, ...] = ()
     """What the file may have held when the log began."""
-    cookie: int = -1
+    cookie: int = 0
     """The version of the schema at that time."""
+    seq: int = 0
+    """The highest number of an event that was in the file at that time: an older copy of it has a lower one."""
 
     @classmethod
     def parse(cls, text: object) -> Mark:
         """Read it; an empty one where it is none."""
         parts = text.removesuffix(";").split(" ") if isinstance(text, str) else []
-        if len(parts) != 4 or parts[0] != "bridge-log" or not parts[3].lstrip("-").isdecimal():
+        if len(parts) != 5 or parts[0] != "bridge-log" or not all(part.isdecimal() for part in parts[3:]):
             return cls()
-        return cls(parts[1], tuple("" if salt == "-" else salt for salt in parts[2].split(",")), int(parts[3]))
+        before = tuple("" if salt == "-" else salt for salt in parts[2].split(","))
+        return cls(parts[1], before, int(parts[3]), int(parts[4]))
 
     def __str__(self) -> str:
         before = ",".join(salt or "-" for salt in self.before)
-        return f"bridge-log {self.salt} {before} {self.cookie};"
+        return f"bridge-log {self.salt} {before} {self.cookie} {self.seq};"
 
     def allows(self, salt: str) -> bool:
         """Whether a file that holds this salt is the one that the log belongs to."""

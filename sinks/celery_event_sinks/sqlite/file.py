@@ -18,12 +18,15 @@ from urllib.parse import quote
 
 from celery_event_bridge.contract import SinkUnavailable, notices
 from celery_event_sinks.sqlite import log
-from celery_event_sinks.sqlite.beside import Beside, Place, place
+from celery_event_sinks.sqlite.beside import Beside, Place, name_of, place
 from celery_event_sinks.sqlite.content import Examiner, Mark, content
 
 BUSY_TIMEOUT = 2.0
 """Seconds to wait for another writer's lock; the loop stands still meanwhile. With three writers that each sync,
 waits of 2 s were seen."""
+
+LOG_LIMIT = 16 * 2**20
+"""Bytes that the log is cut to once it is folded into the file, after it had to grow."""
 
 
 class Places(NamedTuple):
@@ -90,6 +93,7 @@ class EventFile:
             self._beside.settle(self._real)
             connection = self._connect(self._mode)
             try:
+                connection.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT}")
                 prepare(connection)
                 if self._mode != "ro":
                     self._guard = self._connect("ro")
@@ -160,7 +164,7 @@ class EventFile:
             if change is Change.FILE and now.file == ours.file:
                 pass  # a symbolic link leads to another file: this one and its log stay together
             elif self._mode != "ro":
-                moved_to = self._name_now()
+                moved_to = name_of(self._places.file)
                 if change is Change.FILE and moved_to:
                     self._drain()
                 elif change is Change.LOG and now.shm in (None, ours.shm) and not self._drain():
@@ -170,7 +174,7 @@ class EventFile:
                     )
                 stale = [log.log_of(self._real)] if now.log == ours.log or now.shm == ours.shm else []
                 stale += [log.index_of(self._real)] if now.shm == ours.shm else []
-                aside = log.put_aside(*stale)
+                aside = self._put_aside(stale)
             self._close(finish=change is Change.FILE and now.file == ours.file)
         text = f"SQLite file {self.path}: the file was {change.value}; opening it anew"
         if change is Change.LOG:
@@ -228,12 +232,12 @@ class EventFile:
         ours = self._places
         try:
             found = os.stat(self._asked)  # noqa: PTH116 - twice a batch, and pathlib's is slower
-        except OSError:
+            if (found.st_dev, found.st_ino) != ours.file:
+                return Change.FILE
+            if self.connection is not None and not self._examiner.good(self.connection, found):
+                return Change.CONTENT
+        except OSError:  # at any moment
             return Change.FILE
-        if (found.st_dev, found.st_ino) != ours.file:
-            return Change.FILE
-        if self.connection is not None and not self._examiner.good(self.connection, found):
-            return Change.CONTENT
         own_log, shm = place(f"{self._name}-wal"), place(f"{self._name}-shm")
         if ours.log is None:  # there was none yet: no such journal, or nothing was read
             self._places = Places(ours.file, own_log, shm)
@@ -254,9 +258,19 @@ class EventFile:
             # What the log holds already may be in the file at any moment; it began with what the file holds now.
             before = dict.fromkeys([mark.salt, *([] if holds is None else [holds.salt])])
             (cookie,) = connection.execute("PRAGMA schema_version").fetchone()
-            mark = Mark(salt, tuple(before), cookie)
+            mark = Mark(salt, tuple(before), int(cookie) & 0xFFFFFFFF, holds.seq if holds else 0)
         values = (*self._places.file, str(mark))
         connection.execute("UPDATE bridge_file SET device = ?, inode = ?, mark = ?", values)
+
+    def _put_aside(self, files: list[Path]) -> list[Path]:
+        try:
+            return log.put_aside(*files)
+        except OSError as exc:
+            names = " and ".join(map(str, files))
+            raise SinkUnavailable(
+                f"SQLite file {self.path}: cannot put {names} aside, which belong to the file before: {exc.strerror}; "
+                "move them away"
+            ) from exc
 
     def _drain(self) -> bool:
         """Write all of the log into the file that the handle leads to; whether that was possible."""
@@ -270,21 +284,5 @@ class EventFile:
             return False
         return bool(not busy and pages == written)
 
-    def _name_now(self) -> str:
-        """The name of the file that is open, if it has one still, as far as that can be found out."""
-        for descriptor in _descriptors():
-            with suppress(OSError):
-                found = os.fstat(descriptor)
-                if (found.st_dev, found.st_ino) == self._places.file:
-                    return str(Path(f"/proc/self/fd/{descriptor}").readlink()) if found.st_nlink else ""
-        return "elsewhere"
-
     def _tell(self, kind: str, text: str) -> None:
         notices.tell(kind, text, subject=str(self.path), logger=self._logger)
-
-
-def _descriptors() -> list[int]:
-    try:
-        return [int(name) for name in os.listdir("/proc/self/fd")]  # noqa: PTH208
-    except OSError:
-        return []

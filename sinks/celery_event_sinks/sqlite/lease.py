@@ -5,11 +5,14 @@ In the same file, so that a commit is one statement, and so one transaction, tha
 
 from __future__ import annotations
 
+import os
+import socket
 import sqlite3
 import time
 import uuid
 from collections.abc import Callable
 
+from celery_event_bridge.contract import notices
 from celery_event_sinks.sqlite import content
 
 TABLE = """
@@ -27,12 +30,19 @@ ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, expires = excluded.expi
 UPDATE = "UPDATE bridge_readers SET position = max(position, ?), expires = ? WHERE name = ? AND owner = ?"
 
 
+WAITING_SAID_EVERY = 3600.0
+"""Seconds between two lines on whom we wait for, which may be for good: one reads, the others stand by."""
+
+
 class Lease:
     """The right to read for a group, for so many seconds, renewed meanwhile. Raises sqlite3.Error throughout."""
 
     def __init__(self, group: str, seconds: float) -> None:
         self._group = group
         self._seconds = seconds
+        self._seen: tuple[int, str] = (0, "")
+        """When another one's lease expires by its clock, and its owner, as last found."""
+        self._seen_at = 0.0
         self._renewed = 0.0
         self.owner = ""
         """Names this hold of it; empty while it is not held, as far as we know."""
@@ -45,16 +55,17 @@ class Lease:
 
     def take(self, connection: sqlite3.Connection, beginning: Callable[[], int]) -> int | None:
         """The group's position if the lease could be had, which is `beginning()` for a new group."""
-        row = connection.execute("SELECT expires FROM bridge_readers WHERE name = ?", (self._group,)).fetchone()
-        if row is not None and row[0] >= _now():
+        asked = "SELECT expires, owner FROM bridge_readers WHERE name = ?"
+        row = connection.execute(asked, (self._group,)).fetchone()
+        if row is not None and self._held(*row):
             return None  # without the write lock, for it is asked again and again
-        owner = uuid.uuid4().hex
+        owner = f"{uuid.uuid4().hex} {socket.gethostname()}:{os.getpid()} {self._seconds:g}"
         connection.execute("BEGIN IMMEDIATE")
         try:
             row = connection.execute(
-                "SELECT position, expires FROM bridge_readers WHERE name = ?", (self._group,)
+                "SELECT position, expires, owner FROM bridge_readers WHERE name = ?", (self._group,)
             ).fetchone()
-            if row is not None and row[1] >= _now():
+            if row is not None and self._held(*row[1:]):
                 return None  # another reader was faster
             position = beginning() if row is None else int(row[0])
             connection.execute(TAKE, (self._group, position, owner, self._expires()))
@@ -64,6 +75,26 @@ class Lease:
                 connection.execute("ROLLBACK")
         self.owner, self._renewed = owner, time.monotonic()
         return position
+
+    def _held(self, expires: int, owner: str) -> bool:
+        """Whether another reader has it. It ends after its own length without a renewal, whatever its clock said."""
+        now = time.monotonic()
+        if (expires, owner) != self._seen:
+            self._seen, self._seen_at = (expires, owner), now
+        _, whose, length = (*owner.split(" "), "", "")[:3]
+        seconds = float(length) if length.replace(".", "", 1).isdecimal() else self._seconds
+        left = min((expires - _now()) / 1e6, self._seen_at + seconds - now)
+        if left < 0:
+            return False
+        notices.tell(
+            "waiting",
+            f"group {self._group!r} is read by {whose or 'another reader'}; waiting for its lease, which ends after "
+            f"{left:.0f} s at most if it is not renewed",
+            subject=f"lease {self._group}",
+            every=WAITING_SAID_EVERY,
+            logger="celery_event_bridge.reader",
+        )
+        return True
 
     def due(self) -> bool:
         """Whether it is time to renew."""

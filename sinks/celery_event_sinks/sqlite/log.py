@@ -80,7 +80,7 @@ def verdict(path: Path) -> Verdict:
     else:
         return Verdict.OWN  # somebody writes the two of them all the time
     if holds is not None and mark is not None:
-        if not mark.allows(holds.salt):
+        if not mark.allows(holds.salt) or holds.seq < mark.seq:
             return Verdict.FOREIGN
         if mark.cookie == holds.cookie:
             return Verdict.OWN
@@ -146,7 +146,7 @@ def _state(path: Path) -> tuple[tuple[int, int], int, int, str]:
 
 def _mark_in_log(path: Path, salt: str) -> Mark | None:
     """The mark of the log with this salt, which nobody could guess who publishes events. None if there is none yet."""
-    wanted = re.compile(rb"bridge-log %b [0-9a-f,-]+ -?[0-9]+;" % salt.encode())
+    wanted = re.compile(rb"bridge-log %b [0-9a-f,-]+ [0-9]+ [0-9]+;" % salt.encode())
     try:
         with log_of(path).open("rb") as log, mmap.mmap(log.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
             found = wanted.findall(mapped, 0, SEARCHED)

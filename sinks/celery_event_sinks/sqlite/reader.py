@@ -84,7 +84,7 @@ class SqliteReader:
             connection = self._current()
             try:
                 rows = self._rows(connection, limit) if self._may_read(connection) else []
-            except sqlite3.Error as exc:
+            except (sqlite3.Error, OSError) as exc:
                 raise self._unavailable(exc) from exc
             if rows or self._ended or time.monotonic() >= deadline:
                 break
@@ -113,7 +113,7 @@ class SqliteReader:
             try:
                 self._file.check()
                 self._lease.release(self._file.connection)
-            except (sqlite3.Error, SinkUnavailable, Left):
+            except (sqlite3.Error, OSError, SinkUnavailable, Left):
                 pass  # it runs out by itself
         self._file.close()
 
@@ -151,7 +151,7 @@ class SqliteReader:
         try:
             held = bool(self._partition) and lease.renew(connection, position)
             self._file.mark()
-        except sqlite3.Error as exc:
+        except (sqlite3.Error, OSError) as exc:
             raise self._unavailable(exc) from exc
         if not held:
             self._revoke()
@@ -186,7 +186,7 @@ class SqliteReader:
         except Left as exc:
             if exc.change is Change.CONTENT:
                 self._identity = ELSEWHERE
-        except sqlite3.Error as exc:
+        except (sqlite3.Error, OSError) as exc:
             raise self._unavailable(exc) from exc
         if self._file.connection is None:
             self.open()

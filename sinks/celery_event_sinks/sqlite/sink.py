@@ -14,19 +14,15 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from celery_event_bridge.contract import BlockingSink, Event, EventRefused, Finding, SinkUnavailable, notices
-from celery_event_bridge.contract.values import OptionalRetention
+from celery_event_bridge.contract.values import OptionalRetention, too_short
 from celery_event_sinks.sqlite import content
 from celery_event_sinks.sqlite.file import EventFile, Left
 from celery_event_sinks.sqlite.retention import Retention
 
 WAL_PAGES = 1000
 """Pages in the write-ahead log before it is folded into the file (SQLite's own default, about 4 MB)."""
-LOG_LIMIT = 16 * 2**20
-"""Bytes that the log is cut to once it is folded, after it had to grow."""
 LOG_TOO_LARGE = 32 * 2**20
 """Bytes of the log that cannot be folded, from which on it is told of."""
-SHORTEST_RETENTION = 3600.0
-"""Seconds; a shorter one is taken for a slip."""
 
 SCHEMA_VERSION = 1
 SCHEMA = """
@@ -125,7 +121,7 @@ class SqliteSink(BlockingSink):
         except SinkUnavailable:
             self._roll_back(connection)
             raise
-        except sqlite3.Error as exc:
+        except (sqlite3.Error, OSError) as exc:
             self._roll_back(connection)
             raise self._unavailable(exc) from exc
         # Once more after the commit: had the file been removed meanwhile, the rows went with it.
@@ -138,7 +134,7 @@ class SqliteSink(BlockingSink):
         try:
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             self._file.mark()
-        except sqlite3.Error as exc:
+        except (sqlite3.Error, OSError) as exc:
             raise self._unavailable(exc) from exc
 
     def look(self) -> None:
@@ -151,7 +147,7 @@ class SqliteSink(BlockingSink):
         size = self._file.log_size()
         try:
             backlog = self._file.backlog() if size > LOG_TOO_LARGE else 0
-        except sqlite3.Error as exc:
+        except (sqlite3.Error, OSError) as exc:
             raise self._unavailable(exc) from exc
         if backlog > LOG_TOO_LARGE:
             notices.tell(
@@ -160,17 +156,14 @@ class SqliteSink(BlockingSink):
                 "long transaction; end that one, and the log is folded into the file and cut",
                 subject=str(self._path),
             )
+        else:
+            text = f"SQLite file {self._path}: its write-ahead log is folded into the file again"
+            notices.over("log-growing", text, subject=str(self._path))
 
     def advice(self) -> Sequence[Finding]:
         """A retention that was probably meant otherwise."""
-        seconds = self._settings.retention
-        if seconds is None or seconds >= SHORTEST_RETENTION:
-            return ()
-        text = (
-            f"BRIDGE_SQLITE_RETENTION: events are removed {seconds:g} s after they were stored; "
-            "a reader that is away for longer misses them. Give at least 1h, or never"
-        )
-        return (Finding("warn", text),)
+        text = too_short(self._settings.retention)
+        return (Finding("warn", f"BRIDGE_SQLITE_RETENTION: {text}"),) if text else ()
 
     def close(self) -> None:
         """Close the file."""
@@ -184,7 +177,6 @@ class SqliteSink(BlockingSink):
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
             raise SinkUnavailable(f"{self._path}: no write-ahead log is possible there (a network file system?)")
-        connection.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT}")
         connection.execute("BEGIN IMMEDIATE")
         connection.execute(SCHEMA)
         content.prepare(connection)
@@ -224,7 +216,7 @@ class SqliteSink(BlockingSink):
                 self._file.check()
         except Left as exc:
             raise SinkUnavailable(str(exc)) from exc
-        except sqlite3.Error as exc:
+        except (sqlite3.Error, OSError) as exc:
             raise self._unavailable(exc) from exc
         assert self._file.connection is not None
         return self._file.connection

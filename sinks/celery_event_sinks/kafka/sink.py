@@ -68,8 +68,6 @@ class KafkaSink:
         self._trouble: str | None = None
         """Why no broker answers, as librdkafka says it of its own accord."""
         self._cause: str | None = None
-        self._cluster = ""
-        """The cluster's id, once it was asked for."""
 
     def open(self) -> None:
         """Make the producer; it connects by itself."""
@@ -132,9 +130,8 @@ class KafkaSink:
         return verdicts
 
     def location(self) -> str:
-        """Return the topics and the cluster's id. Raises SinkUnavailable."""
-        self._cluster = self._cluster or self._topics.cluster()
-        return f"kafka {' '.join(dict.fromkeys(self._topic.values()))} {self._cluster}"
+        """Return the topics and the cluster's id, asked for once. Raises SinkUnavailable."""
+        return self._topics.location()
 
     def look(self) -> None:
         """Look again whether the topics are there, the same as before, and ready: see `Topics`."""

@@ -26,6 +26,7 @@ class Topics:
         self._settings = settings
         self._names = tuple(dict.fromkeys(settings.topics.values()))
         self._cluster = Cluster(settings)
+        self._cluster_id = ""
         self._seen: dict[str, Seen] = {}
         self._clusters: list[str] = []
         """The ids of those that the address has led to; the last is the present one."""
@@ -61,6 +62,11 @@ class Topics:
             if topic is not None
             for finding in findings(name, topic, state.values(name))
         ]
+
+    def location(self) -> str:
+        """Return the topics' names and the cluster's id, which is asked for once. Raises SinkUnavailable."""
+        self._cluster_id = self._cluster_id or self.cluster()
+        return f"kafka {' '.join(self._names)} {self._cluster_id}"
 
     def cluster(self) -> str:
         """Return the cluster's id. Raises SinkUnavailable."""

@@ -121,6 +121,18 @@ def test_a_malformed_frame_of_a_delivery_is_refused_alike(number: int, at: int) 
     assert plainly == heard([stream], bulk=True, hang_up=True)
 
 
+@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("at", [0, 2, 6, 8, -1], ids=["type", "channel", "size", "class", "end"])
+def test_a_malformed_frame_is_refused_at_once(number: int, at: int) -> None:
+    """However little comes after it before the connection ends: there is one opinion about what ended it."""
+    frames = delivery(1, 1, b'{"type":"task-sent"}', HEADERS)
+    stream = one_byte_off(frames, number, at) + b"".join(delivery(1, 2, b"next", HEADERS))
+    begin = len(b"".join(frames[: number + 1]))
+    for length in {*range(begin, begin + 20), *range(begin, len(stream), 7)}:
+        plainly = heard([stream[:length]], bulk=False, hang_up=True)
+        assert plainly == heard([stream[:length]], bulk=True, hang_up=True), length
+
+
 def test_a_delivery_in_the_midst_of_another_is_refused() -> None:
     """On one channel a message follows when the one before is whole; another order is malformed, for both."""
     large, small = delivery(1, 1, b"x" * 30, HEADERS, chunk=10), delivery(1, 2, b"small", HEADERS)

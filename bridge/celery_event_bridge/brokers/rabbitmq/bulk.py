@@ -38,6 +38,7 @@ CACHEABLE = 1024
 """Bytes; longer properties are rarely the same again."""
 
 METHOD, HEADER, BODY, END = 1, 2, 3, 0xCE
+END_BYTE = bytes([END])
 DELIVER = spec.Basic.Deliver[0] << 16 | spec.Basic.Deliver[1]
 _method_frame = Struct(">BHIIB").unpack_from
 """Type, channel, size; class and method; the length of the consumer tag."""
@@ -197,6 +198,8 @@ class BulkReader:
         end = FRAME + size + 1
         if len(buffer) < end:
             return False
+        if buffer[end - 1] != END:
+            return True  # let it refuse it, and not only once more has come
         if kind != METHOD or channel not in self._scanner.lanes or channel in self._unfinished:
             return True
         if int.from_bytes(buffer[FRAME : FRAME + 4], "big") != DELIVER:
@@ -207,10 +210,13 @@ class BulkReader:
     def _cannot_be_taken(self, buffer: bytes, channel: int, header_at: int) -> bool:
         """Whether this delivery, of which the method's frame is there, has more frames than two, or is malformed."""
         try:
-            kind, channel_2, header_size, _, _, body_size = _header_frame(buffer, header_at)
-            if (kind, channel_2) != (HEADER, channel) or not body_size or header_size + 8 > self._connection.frame_max:
+            kind, channel_2, header_size = _frame(buffer, header_at)
+            if (kind, channel_2) != (HEADER, channel) or not PREFIX <= header_size <= self._connection.frame_max - 8:
                 return True
             body_at = header_at + FRAME + header_size + 1
+            *_, class_id, _, body_size = _header_frame(buffer, header_at)
+            if class_id != spec.Basic.CLASS_ID or not body_size or buffer[body_at - 1 : body_at] not in (b"", END_BYTE):
+                return True
             kind, channel_2, size = _frame(buffer, body_at)
         except StructError:
             return False

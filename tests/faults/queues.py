@@ -8,13 +8,19 @@ from random import Random
 import amqp
 
 from tests import oracle
+from tests.bridges import run_to_end
 from tests.faults.cards import card, hold
 from tests.faults.proxy import Mode
-from tests.faults.stage import CONSUMER_TIMEOUT, DEAD_LETTER_RETRY, REPLICAS, Stage
+from tests.faults.stage import CONSUMER_TIMEOUT, DEAD_LETTER_RETRY, REPLICAS, VHOST, Stage
 from tests.servers.debian import until
 
 QUEUE = "celeryev.bridge"
 OVERFLOW = f"{QUEUE}.overflow"
+EXCHANGE = "celeryev"
+EMPTY_NOW = r"^celeryev\.bridge(\.overflow)?$"
+"""Queues in which nothing is while nothing is published; what is parked would be destroyed."""
+LOOKED_AT = 20.0
+"""Seconds within which a bridge has looked again at what it relies on."""
 TTL = 5.0
 """Seconds after which a message goes on to overflow, unless a setting says otherwise."""
 RETURNED = 10
@@ -28,6 +34,54 @@ def queue_deleted(stage: Stage, _dice: Random) -> None:
     with stage.quiet():
         delete(stage, QUEUE)
         until(lambda: "celeryev\t" in stage.bindings(QUEUE), 20, "a bridge has declared and bound it again")
+
+
+@card("binding removed", weight=0.5)
+def binding_removed(stage: Stage, _dice: Random) -> None:
+    # While nothing is published, since what passes by an exchange without a binding was never in any queue.
+    with stage.quiet():
+        connection = oracle.broker(stage.broker_url)
+        connection.channel().queue_unbind(QUEUE, EXCHANGE, "#")
+        connection.close()
+        until(lambda: f"{EXCHANGE}\t" in stage.bindings(QUEUE), LOOKED_AT, "a bridge has bound it again")
+
+
+@card("exchange deleted and declared anew", weight=0.5)
+def exchange_deleted(stage: Stage, _dice: Random) -> None:
+    with stage.quiet():
+        connection = oracle.broker(stage.broker_url)
+        channel = connection.channel()
+        channel.exchange_delete(EXCHANGE)
+        channel.exchange_declare(EXCHANGE, "topic", durable=True, auto_delete=False)
+        connection.close()
+        until(lambda: f"{EXCHANGE}\t" in stage.bindings(QUEUE), LOOKED_AT, "a bridge has bound it again")
+
+
+@card("queues removed by a policy", weight=0.3)
+def policy_set(stage: Stage, _dice: Random) -> None:
+    """With `expires`, which removes queues that nobody consumes, while no bridge runs."""
+    with stage.quiet():
+        for bridge in stage.replicas:
+            bridge.kill()
+        stage.rabbitmq.ctl("set_policy", "-p", VHOST, "everything", EMPTY_NOW, '{"expires":500}', "--apply-to", "queues")
+        until(lambda: QUEUE not in stage.rabbitmq.ctl("list_queues", "-p", VHOST, "name"), 20, "the queue is gone")
+        stage.rabbitmq.ctl("clear_policy", "-p", VHOST, "everything")
+        for slot in EVERY:
+            stage.start(slot)
+        until(lambda: f"{EXCHANGE}\t" in stage.bindings(QUEUE), 30, "a bridge has declared and bound it again")
+
+
+@card("queues removed while messages wait for their dead-letter route", weight=0.05)
+def removed_while_held_back(stage: Stage, dice: Random) -> None:
+    """The operator's command has to refuse: they are neither ready nor in anybody's hand."""
+    overflow_missing(stage, dice)
+    for bridge in stage.replicas:
+        bridge.kill()
+    command = ("celery_event_bridge", "queues", "remove")
+    done = run_to_end(*command, timeout=DEAD_LETTER_RETRY + 60, BRIDGE_BROKER_URL=stage.broker_url)
+    assert done.returncode == 1, done.stdout + done.stderr
+    for slot in EVERY:
+        stage.start(slot)
 
 
 @card("overflow queue missing for a moment", weight=0.3)

@@ -198,9 +198,8 @@ class BulkReader:
         end = FRAME + size + 1
         if len(buffer) < end:
             return False
-        if buffer[end - 1] != END:
-            return True  # let it refuse it, and not only once more has come
-        if kind != METHOD or channel not in self._scanner.lanes or channel in self._unfinished:
+        # One with a wrong end: let it refuse it, and not only once more has come.
+        if buffer[end - 1] != END or kind != METHOD or channel not in self._scanner.lanes or channel in self._unfinished:
             return True
         if int.from_bytes(buffer[FRAME : FRAME + 4], "big") != DELIVER:
             return True

@@ -63,8 +63,10 @@ def policy_set(stage: Stage, _dice: Random) -> None:
     with stage.quiet():
         for bridge in stage.replicas:
             bridge.kill()
-        stage.rabbitmq.ctl("set_policy", "-p", VHOST, "everything", EMPTY_NOW, '{"expires":500}', "--apply-to", "queues")
-        until(lambda: QUEUE not in stage.rabbitmq.ctl("list_queues", "-p", VHOST, "name"), 20, "the queue is gone")
+        policy = ("everything", EMPTY_NOW, '{"expires":500}', "--apply-to", "queues")
+        stage.rabbitmq.ctl("set_policy", "-p", VHOST, *policy)
+        names = ("list_queues", "-p", VHOST, "name")
+        until(lambda: QUEUE not in stage.rabbitmq.ctl(*names).split(), 20, "the queue is gone")
         stage.rabbitmq.ctl("clear_policy", "-p", VHOST, "everything")
         for slot in EVERY:
             stage.start(slot)

@@ -214,7 +214,9 @@ class BulkReader:
                 return True
             body_at = header_at + FRAME + header_size + 1
             *_, class_id, _, body_size = _header_frame(buffer, header_at)
-            if class_id != spec.Basic.CLASS_ID or not body_size or buffer[body_at - 1 : body_at] not in (b"", END_BYTE):
+            if class_id != spec.Basic.CLASS_ID or not body_size:
+                return True
+            if buffer[body_at - 1 : body_at] not in (b"", END_BYTE):
                 return True
             kind, channel_2, size = _frame(buffer, body_at)
         except StructError:

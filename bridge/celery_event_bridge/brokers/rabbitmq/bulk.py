@@ -199,7 +199,8 @@ class BulkReader:
         if len(buffer) < end:
             return False
         # One with a wrong end: let it refuse it, and not only once more has come.
-        if buffer[end - 1] != END or kind != METHOD or channel not in self._scanner.lanes or channel in self._unfinished:
+        sound = buffer[end - 1] == END
+        if not sound or kind != METHOD or channel not in self._scanner.lanes or channel in self._unfinished:
             return True
         if int.from_bytes(buffer[FRAME : FRAME + 4], "big") != DELIVER:
             return True

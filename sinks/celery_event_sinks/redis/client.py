@@ -28,7 +28,7 @@ from celery_event_bridge.contract.deadline import Deadline
 from celery_event_sinks.redis.entries import QuickParser
 from celery_event_sinks.redis.errors import ends_the_connection, is_of_the_login
 from celery_event_sinks.redis.replies import NoReply
-from celery_event_sinks.redis.timed import CONNECT_TIMEOUT, REPLY_TIMEOUT, timed
+from celery_event_sinks.redis.timed import CONNECT_TIMEOUT, REPLY_TIMEOUT, is_name, resolve, timed
 
 _RUN_ID = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
 
@@ -70,6 +70,9 @@ class RedisClient:
         connection.set_parser(QuickParser)
         self._url = url
         self.where: str = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+        host = str(options.get("host") or "localhost")
+        self._name = None if options.get("path") or not is_name(host) else (host, int(options.get("port") or 6379))
+        """The name to be resolved, if there is one, and the port."""
         self._database = int(options.get("db") or 0)
         self._connection = connection
 
@@ -135,6 +138,8 @@ class RedisClient:
         """Connect and log in, if that is not so already. Raises SinkUnavailable."""
         self._connection.deadline = self._within or Deadline(REPLY_TIMEOUT)
         try:
+            if self._name is not None and getattr(self._connection, "_sock", None) is None:
+                resolve(*self._name, self._connection.left())
             try:
                 self._connection.connect()
             except RedisError as exc:

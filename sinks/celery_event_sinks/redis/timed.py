@@ -6,6 +6,10 @@ byte through every two seconds holds a call for ever.
 
 from __future__ import annotations
 
+import ipaddress
+import queue
+import socket
+import threading
 from typing import Any
 
 from redis.connection import AbstractConnection
@@ -57,6 +61,39 @@ class Timed:
     @socket_connect_timeout.setter
     def socket_connect_timeout(self, value: Any) -> None:
         """Not that of redis-py."""
+
+
+def resolve(host: str, port: int, seconds: float) -> None:
+    """Resolve a host's name, as the connection will, and wait so long at most. Raises OSError, TimeoutError.
+
+    In a thread, since the resolver knows no deadline: a name server that is silent holds it for half a minute.
+    """
+    answer: queue.Queue[OSError | None] = queue.Queue()
+
+    def ask() -> None:
+        try:
+            socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+        except OSError as exc:
+            answer.put(exc)
+        else:
+            answer.put(None)
+
+    threading.Thread(target=ask, name="resolve", daemon=True).start()
+    try:
+        error = answer.get(timeout=max(AT_LEAST, seconds))
+    except queue.Empty:
+        raise TimeoutError(f"the name {host} was not resolved in time") from None
+    if error is not None:
+        raise error
+
+
+def is_name(host: str) -> bool:
+    """Return whether somebody has to be asked for it."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return True
+    return False
 
 
 def timed(connection_class: type[AbstractConnection]) -> type[Any]:

@@ -31,6 +31,8 @@ class StdoutSink(BlockingSink):
     def store(self, events: Sequence[Event]) -> None:
         """Write the lines, past Python's buffer: a line counts as stored when the pipe has it."""
         rest = memoryview(b"".join(line(event) for event in events))
+        if sys.stdout is None:
+            raise SinkGone("standard output is closed")
         try:
             descriptor = sys.stdout.fileno()
             while rest:

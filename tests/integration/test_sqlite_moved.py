@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from celery_event_bridge.contract import Event, Outcome, SinkUnavailable, notices
-from celery_event_bridge.contract.notices import NOTICES
 from celery_event_bridge.testing import deliver
 from celery_event_sinks.sqlite import beside
 from celery_event_sinks.sqlite.sink import SqliteSettings, SqliteSink
@@ -24,12 +23,6 @@ from tests.servers.debian import until
 from tests.streams import Stream, ids, in_sqlite, some
 
 spawn = multiprocessing.get_context("spawn")
-
-
-@pytest.fixture(autouse=True)
-def told() -> None:
-    """Nothing was told of yet."""
-    NOTICES.clear()
 
 
 @pytest.fixture

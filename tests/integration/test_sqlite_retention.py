@@ -23,12 +23,6 @@ DAY = 86_400_000_000
 """Microseconds."""
 
 
-@pytest.fixture(autouse=True)
-def told() -> None:
-    """Nothing was told of yet."""
-    NOTICES.clear()
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Sets this process's calendar so many days off; what measures durations goes on."""

@@ -136,6 +136,19 @@ def test_an_error_is_one_line(monkeypatch: pytest.MonkeyPatch, error: BaseExcept
     assert (code, line) == (found, text.strip())
 
 
+@pytest.mark.parametrize("moment", ["celery_event_bridge.cli.LazyGroup.get_command", "celery_event_bridge.cli._main"])
+def test_an_interrupt_at_any_moment_is_no_traceback(moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while a command is imported, or after it has ended: exit code 130, and no word."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(moment, interrupted)
+    with CliRunner().isolation() as (out, err, _), pytest.raises(SystemExit) as ended:
+        cli.main(["tail"])
+    assert (130, b"", b"") == (ended.value.code, out.getvalue(), err.getvalue().strip())
+
+
 def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     """For those who ask for it, by option or by variable."""
     monkeypatch.setattr(cli.cli, "get_command", lambda ctx, name: raising(RuntimeError("why")))

@@ -7,6 +7,7 @@ import io
 import os
 import select
 import sys
+import traceback
 from typing import Any, cast
 
 import click
@@ -61,7 +62,14 @@ def cli(ctx: click.Context) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """The console script: runs a command and exits with its code; an error is one line."""
-    sys.exit(_main(arguments))
+    try:
+        from celery_event_bridge.cli.output import make_safe
+
+        make_safe()
+        code = _main(arguments)
+    except KeyboardInterrupt:  # at any other moment, an import of a command's included
+        code = 130
+    sys.exit(code)
 
 
 def _main(arguments: list[str] | None) -> int:
@@ -69,11 +77,9 @@ def _main(arguments: list[str] | None) -> int:
     try:
         code = cli.main(given, prog_name="celery-event-bridge", standalone_mode=False)
     except click.ClickException as exc:
-        from celery_event_bridge.contract.secrets import hide_in_quotes
-
         text = io.StringIO()
         exc.show(text)
-        click.echo(hide_in_quotes(text.getvalue()), err=True, nl=False)  # a URL may be given in the wrong place
+        click.echo(_harmless(text.getvalue(), given), err=True, nl=False)  # a URL may be given in the wrong place
         return exc.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130
@@ -95,14 +101,31 @@ def _reader_has_gone() -> bool:
 
 def _failed(exc: Exception, arguments: list[str]) -> int:
     from celery_event_bridge.config.loading import SettingsError
-    from celery_event_bridge.contract.secrets import hide_secrets
 
     wrong_settings = isinstance(exc, SettingsError)
     if not wrong_settings and _debugging(arguments):
-        raise exc
-    for line in (str(exc) or type(exc).__name__).splitlines():
-        click.echo(f"celery-event-bridge: {hide_secrets(line)}", err=True)
+        text = "".join(traceback.format_exception(exc))
+        harmless = _harmless(text, arguments)
+        if text == harmless:
+            raise exc
+        click.echo(harmless, err=True, nl=False)
+        return 1
+    for line in _harmless(str(exc) or type(exc).__name__, arguments).splitlines():
+        click.echo(f"celery-event-bridge: {line}", err=True)
     return 2 if wrong_settings else 1
+
+
+def _harmless(text: str, arguments: list[str]) -> str:
+    """The message without what may be a secret in what was given, as an argument or by a variable."""
+    from celery_event_bridge.contract.secrets import hide_of, hide_secrets
+
+    for argument in arguments:
+        given = argument.partition("=")[2] if argument.startswith("-") else argument
+        text = hide_of(text, given) if given else text
+    for name, value in os.environ.items():
+        if name.startswith("BRIDGE_") or name == "CELERY_BROKER_URL":
+            text = hide_of(text, value, name)
+    return hide_secrets(text)
 
 
 def _debugging(arguments: list[str]) -> bool:

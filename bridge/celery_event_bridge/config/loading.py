@@ -18,7 +18,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from celery_event_bridge.config import plugins
 from celery_event_bridge.config.settings import Settings
 from celery_event_bridge.contract import SinkPlugin, secret_files
-from celery_event_bridge.contract.secrets import hide_in_url, hide_secrets, is_secret
+from celery_event_bridge.contract.secrets import hide_in_value, hide_of, is_secret
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -147,11 +147,20 @@ def _content(name: str, path: str) -> str:
     try:
         text = secret_files.content(path)
     except OSError as exc:
-        raise SettingsError(f"{name}={path}: cannot read the file: {exc.strerror}") from exc
+        raise SettingsError(f"{name}={_path(name, path)}: cannot read the file: {exc.strerror}") from exc
     except UnicodeDecodeError as exc:
-        raise SettingsError(f"{name}={path}: the file is not UTF-8 text") from exc
+        raise SettingsError(f"{name}={_path(name, path)}: the file is not UTF-8 text") from exc
     secret_files.remember(text, path)
     return text
+
+
+def _path(name: str, path: str) -> str:
+    """The path as it may be shown: somebody may have put the secret itself there."""
+    if is_secret(name.removesuffix(FILE)) and not Path(path).absolute().parent.is_dir():
+        return "**"
+    if is_secret(name.removesuffix(FILE)) and not path.startswith("/"):
+        return "**"
+    return hide_in_value(path)
 
 
 def _is_kubernetes(name: str, text: str) -> bool:
@@ -181,9 +190,7 @@ def _explain(prefix: str, error: Any, variables: Mapping[str, str], origin: Mapp
         return str(message)
     variable = prefix + str(error["loc"][0]).upper()
     text = variables.get(variable, "")
-    login = text.partition("://")[2].rpartition("@")[0]
-    if ":" in login:  # urlsplit repeats it where it refuses the host
-        message = message.replace(login, "**")
+    message = hide_of(message, text, variable)  # urlsplit, for one, repeats the host that it refuses
     return f"{origin.get(variable, variable)}={_harmless(variable, text)}: {message}"
 
 
@@ -191,7 +198,7 @@ def _harmless(variable: str, text: str) -> str:
     """The text as it may be shown."""
     if is_secret(variable):
         return "**"
-    return hide_in_url(text)
+    return hide_in_value(text)
 
 
 def _unknown(variables: Mapping[str, str], sinks: Mapping[str, tuple[SinkPlugin, BaseModel]]) -> dict[str, str]:
@@ -230,4 +237,11 @@ def _text(variable: str, value: Any) -> str:
         return str(value).lower()
     if isinstance(value, tuple) and not hasattr(value, "_fields"):  # a rule of several parts knows how it is written
         return (":" if variable == "BRIDGE_HTTP" else ",").join(str(part) for part in value)
-    return hide_secrets(str(value))
+    if isinstance(value, dict):
+        return str({key: _harmless_leaf(leaf) for key, leaf in value.items()})
+    return hide_in_value(str(value))
+
+
+def _harmless_leaf(value: Any) -> Any:
+    """A value in JSON as it may be shown: numbers and the like."""
+    return value if value is None or isinstance(value, (bool, int, float)) else "**"

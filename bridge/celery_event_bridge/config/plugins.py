@@ -6,6 +6,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import cast
 
 from celery_event_bridge.contract import ReaderPlugin, SinkPlugin
+from celery_event_bridge.contract.secrets import hide_in_value
 
 SINKS = "celery_event_bridge.sinks"
 """The entry-point group; an entry's name is what `BRIDGE_SINK` says and part of its variables' names."""
@@ -29,7 +30,8 @@ def load(name: str) -> SinkPlugin:
     entries = installed()
     entry = entries.get(name)
     if entry is None:
-        raise SinkNotInstalled(f"BRIDGE_SINK={name}: no such sink; there are {', '.join(sorted(entries))}")
+        there = ", ".join(sorted(entries))
+        raise SinkNotInstalled(f"BRIDGE_SINK={hide_in_value(name)}: no such sink; there are {there}")
     try:
         return cast("SinkPlugin", entry.load())
     except ModuleNotFoundError as exc:

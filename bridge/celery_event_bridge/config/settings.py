@@ -95,7 +95,7 @@ class Settings(BaseModel):
             transport = scheme.partition("+")[0]
             if transport in NO_EVENTS:
                 raise ValueError(f"Celery's events cannot travel over {transport}: it has no fan-out")
-            if scheme in AMQP:
+            if scheme in AMQP and "://" in url:
                 _check_parts(url)
             elif transport in ("redis", "rediss", "sentinel", "filesystem", "mongodb", "memory", "valkey"):
                 raise ValueError(f"a broker of the kind {transport}:// is not available yet, only amqp:// and amqps://")

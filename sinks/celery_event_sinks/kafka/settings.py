@@ -11,7 +11,7 @@ from confluent_kafka import KafkaException, Producer
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from celery_event_bridge.contract import secret_files
-from celery_event_bridge.contract.secrets import is_secret
+from celery_event_bridge.contract.secrets import hide_in_value, hide_of, is_secret
 from celery_event_bridge.contract.values import in_a_lifetime, retention_or_never
 
 PROMISED = {
@@ -146,7 +146,7 @@ class KafkaSettings(BaseModel):
             near = difflib.get_close_matches(name, type(self).model_fields, n=1, cutoff=0.75)
             hint = f"did you mean BRIDGE_KAFKA_{near[0].upper()}?" if near else "see docs/how-to/kafka.md"
             return _line(name, value, f"neither a setting nor a property of librdkafka's, {hint}")
-        return _line(name, value, text.replace(value, "**") if is_secret(name) else text)
+        return _line(name, value, hide_of(text, value, of=f"BRIDGE_KAFKA_{name}"))
 
     def _is_refused(self, name: str) -> bool:
         try:
@@ -157,5 +157,5 @@ class KafkaSettings(BaseModel):
 
 
 def _line(name: str, text: str, message: str) -> str:
-    shown = "**" if is_secret(name) else text
+    shown = "**" if is_secret(name) else hide_in_value(text)
     return f"BRIDGE_KAFKA_{name.upper()}={shown}: {message}"

@@ -18,7 +18,7 @@ from celery_event_bridge.brokers.rabbitmq.bounded import CALL_TIMEOUT, BoundedCo
 from celery_event_bridge.brokers.rabbitmq.topology import explain
 from celery_event_bridge.contract import secret_files
 from celery_event_bridge.contract.broker import BrokerUnavailable
-from celery_event_bridge.contract.secrets import hide_secrets
+from celery_event_bridge.contract.secrets import hide_in_url
 
 if TYPE_CHECKING:
     import amqp
@@ -81,18 +81,18 @@ def _connect(settings: Settings, url: str, role: str, heartbeat: int) -> amqp.Co
         established: amqp.Connection = connection.transport.establish_connection()
     except (TypeError, AttributeError) as exc:  # an option that the client does not know, or of a wrong type
         raise BrokerUnavailable(
-            f"{hide_secrets(url)}: {exc}: check what follows the ? in BRIDGE_BROKER_URL, and "
+            f"{hide_in_url(url)}: {exc}: check what follows the ? in BRIDGE_BROKER_URL, and "
             "BRIDGE_BROKER_TRANSPORT_OPTIONS"
         ) from exc
     except AccessRefused as exc:
-        raise LoginRefused(f"{hide_secrets(url)}: login refused: check user and password in BRIDGE_BROKER_URL") from exc
+        raise LoginRefused(f"{hide_in_url(url)}: login refused: check user and password in BRIDGE_BROKER_URL") from exc
     except NotAllowed as exc:
         raise BrokerUnavailable(
-            f"{hide_secrets(url)}: {explain(exc)}: check the vhost and the user's rights to it"
+            f"{hide_in_url(url)}: {explain(exc)}: check the vhost and the user's rights to it"
         ) from exc
     except (AMQPError, OSError, ValueError) as exc:
         raise BrokerUnavailable(
-            f"{hide_secrets(url)}: cannot connect: {explain(exc)}: is RabbitMQ there, and BRIDGE_BROKER_URL right?"
+            f"{hide_in_url(url)}: cannot connect: {explain(exc)}: is RabbitMQ there, and BRIDGE_BROKER_URL right?"
         ) from exc
     established.transport.sock.settimeout(CALL_TIMEOUT)
     return established

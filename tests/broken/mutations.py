@@ -476,4 +476,81 @@ MUTATIONS = (
         [Change(f"{REDIS}/replies.py", "buffer = self._buffer + received", "buffer = received")],
         [f"{UNIT}/test_redis_replies.py::test_however_the_bytes_are_cut"],
     ),
+    Mutation(
+        "the binding not declared again",
+        [
+            Change(
+                f"{RABBITMQ}/upkeep.py",
+                "        if self._declares:\n            self._declare(may_be_refused=True)\n",
+                "",
+            )
+        ],
+        [f"{INTEGRATION}/test_others_on_rabbitmq.py::test_a_way_that_others_have_cut_is_made_again"],
+    ),
+    Mutation(
+        "the witness not asked",
+        [Change(f"{RABBITMQ}/upkeep.py", "not self._witnessed or self._is_witness_there()", "True")],
+        [f"{INTEGRATION}/test_others_on_rabbitmq.py::test_a_way_that_others_have_cut_is_made_again"],
+    ),
+    Mutation(
+        "what cannot be parked kept in memory",
+        [Change(f"{FORWARD}/parker.py", "and parcel not in under_way:", "and False:")],
+        [f"{UNIT}/test_relay.py::test_any_number_that_cannot_be_parked_holds_up_nobody"],
+    ),
+    Mutation(
+        "a cumulative acknowledgement past one that is set aside",
+        [Change(f"{FORWARD}/ledger.py", "            if lane.aside:\n", "            if False:\n")],
+        [
+            f"{UNIT}/test_ledger.py::test_what_is_set_aside_takes_no_memory_and_holds_nothing_up",
+            f"{UNIT}/test_ledger.py::test_against_a_naive_model_with_those_that_cannot_be_parked",
+        ],
+    ),
+    Mutation(
+        "what cannot be parked held in the live queue",
+        [Change(f"{FORWARD}/parker.py", "queue_ttl + TTL_MARGIN if queue_ttl else None", "None")],
+        [f"{UNIT}/test_relay.py::test_what_cannot_be_parked_leaves_the_live_queue"],
+    ),
+    Mutation(
+        "what was set aside not given back before the last acknowledgement",
+        [Change(f"{FORWARD}/relay.py", "if back := self._parker.give_back_all():", "if back := ():")],
+        [f"{UNIT}/test_relay.py::test_a_stop_gives_back_what_was_set_aside_first"],
+    ),
+    Mutation(
+        "parked before the probe is answered",
+        [
+            Change(
+                f"{RABBITMQ}/parking.py", "if not self._blocked and None not in self._unconfirmed.values():", "if True:"
+            )
+        ],
+        [f"{INTEGRATION}/test_unparkable.py::test_an_alarm_parks_no_copies"],
+    ),
+    Mutation(
+        "confirms counted, and not told by their tags",
+        [Change(f"{RABBITMQ}/confirms.py", "waiting > tag}", "waiting > tag + 1}")],
+        [f"{UNIT}/test_confirms.py::test_against_a_naive_model"],
+    ),
+    Mutation(
+        "more moved than fits",
+        [Change(f"{RABBITMQ}/moving.py", "if waiting * mean + _size(batch) > self._bound:", "if False:")],
+        [f"{INTEGRATION}/test_queues.py::test_no_more_is_moved_than_fits"],
+    ),
+    Mutation(
+        "queues removed while messages wait for their dead-letter route",
+        [Change(f"{RABBITMQ}/operations.py", "if not _may_hold_back(topology):", "if True:")],
+        [
+            f"{INTEGRATION}/test_queues.py::test_what_waits_for_its_dead_letter_route_is_not_removed",
+            f"{INTEGRATION}/test_queues.py::test_what_waits_for_its_dead_letter_route_is_migrated_too",
+        ],
+    ),
+    Mutation(
+        "a read without the deadline of its call",
+        [
+            Change(
+                f"{RABBITMQ}/bounded.py",
+                "            transport.sock.settimeout(self._deadline.timeout())\n",
+                "            pass\n",
+            )
+        ],
+        [f"{INTEGRATION}/test_deadlines.py::test_a_broker_that_trickles_is_an_outage"],
+    ),
 )

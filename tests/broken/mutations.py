@@ -525,7 +525,7 @@ MUTATIONS = (
         [f"{INTEGRATION}/test_unparkable.py::test_an_alarm_parks_no_copies"],
     ),
     Mutation(
-        "confirms counted, and not told by their tags",
+        "a confirm taken for more than it names",
         [Change(f"{RABBITMQ}/confirms.py", "waiting > tag}", "waiting > tag + 1}")],
         [f"{UNIT}/test_confirms.py::test_against_a_naive_model"],
     ),

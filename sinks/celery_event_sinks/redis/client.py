@@ -26,7 +26,7 @@ from redis.retry import Retry
 from celery_event_bridge.contract import SinkUnavailable, secret_files
 from celery_event_bridge.contract.deadline import Deadline
 from celery_event_sinks.redis.entries import QuickParser
-from celery_event_sinks.redis.errors import ends_the_connection, is_of_the_login
+from celery_event_sinks.redis.errors import code_of, ends_the_connection, is_of_the_login
 from celery_event_sinks.redis.replies import NoReply
 from celery_event_sinks.redis.timed import CONNECT_TIMEOUT, REPLY_TIMEOUT, is_name, resolve, timed
 
@@ -181,8 +181,9 @@ class RedisClient:
 
     def explain(self, error: Exception) -> str:
         """One line about an error that the server or the way to it gave; no secret is in it."""
-        code = getattr(error, "status_code", None)
-        text = f"{code} {error}" if code else str(error) or type(error).__name__
+        code, text = code_of(error), str(error) or type(error).__name__
+        if code and not text.startswith(code):
+            text = f"{code} {text}"
         if is_of_the_login(error) and code != "NOPERM":
             text += ": check user and password in BRIDGE_REDIS_URL"
         elif isinstance(error, (RedisTimeoutError, TimeoutError)):

@@ -47,7 +47,7 @@ def code_of(error: BaseException) -> str:
     if code:
         return str(code)
     if isinstance(error, AuthenticationError):
-        return "WRONGPASS"
+        return "NOAUTH" if "required" in str(error) else "WRONGPASS" if "username-password" in str(error) else ""
     for kind, name in _OF_CLASS.items():
         if isinstance(error, kind):
             return name

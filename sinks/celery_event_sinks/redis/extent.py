@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 from redis.exceptions import ResponseError
 
+from celery_event_sinks.redis.errors import code_of
+
 Place = tuple[int, int]
 NOWHERE: Place = (0, 0)
 
@@ -30,7 +32,7 @@ def extent(reply: Any) -> Extent | None:
     if isinstance(reply, ResponseError):
         if "no such key" in str(reply):
             return Extent(added=0)
-        if "NOPERM" in str(reply) or "permission" in str(reply).lower():
+        if code_of(reply) == "NOPERM":
             return None
         raise reply
     fields = fields_of(reply)

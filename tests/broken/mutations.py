@@ -104,7 +104,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a lost connection counted as success: Redis",
-        [Change(f"{REDIS}/sink.py", "self._fail(unanswered, str(lost))", "stored += unanswered")],
+        [Change(f"{REDIS}/sink.py", "self._lose(unanswered, str(lost))", "stored += unanswered")],
         [
             f"{INTEGRATION}/test_redis_pipeline.py::test_replies_that_never_come",
             f"{INTEGRATION}/test_redis_sink.py::test_a_restart_with_its_file",
@@ -118,7 +118,10 @@ MUTATIONS = (
     ),
     Mutation(
         "Redis asked while replies are owed",
-        [Change(f"{REDIS}/sink.py", "while self._written:  # a question", "while False:  # a question")],
+        [
+            Change(f"{REDIS}/sink.py", "while self._written and not deadline.passed:", "while False:"),
+            Change(f"{REDIS}/sink.py", "if self._written:  # a question", "if False:  # a question"),
+        ],
         [f"{INTEGRATION}/test_redis_pipeline.py::test_what_is_on_its_way_is_answered_before_a_question"],
     ),
     Mutation(

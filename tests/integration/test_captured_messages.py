@@ -129,7 +129,8 @@ def test_into_kafka(start_bridge: Callable[..., Bridge], broker_url: str, kafka_
     expected = expected_records()
     store = KafkaStore(kafka_server)
     before = time.time()
-    forward(start_bridge, broker_url, len(expected), **store.settings)
+    # These happened long ago: a topic that keeps a week would have them with the time of now.
+    forward(start_bridge, broker_url, len(expected), **store.settings, BRIDGE_KAFKA_RETENTION="never")
     wanted = Counter()
     for data, event_id, event_type, source, subject, key, at, content_type in expected:
         headers = {"ce_specversion": "1.0", "ce_id": event_id, "ce_type": f"celery.{event_type}", "ce_source": source}

@@ -65,7 +65,7 @@ def _of_age(name: str, config: Mapping[str, str]) -> Iterator[Finding]:
         if limit < min(least, FOR_EVER):
             yield _warn(
                 f"topic {name!r} has {setting}={limit}: it refuses records whose time differs by more than "
-                f"{_span(limit)}; events beyond half of that get the time of now, with their own in ce_time; "
+                f"{_span(limit)}; events of such times get the time of now, with their own in ce_time; "
                 "none is stored while this machine's clock differs by more"
             )
 

@@ -15,6 +15,8 @@ AHEAD = 5 * 60 * 1000
 """Milliseconds that an event's time may be ahead of ours at most; Kafka 4 refuses more than an hour."""
 UNKNOWN = 60 * 60 * 1000
 """Milliseconds that it may be behind where we may not see the topic's properties."""
+SPARE = 6 * 60 * 60 * 1000
+"""Milliseconds of a long limit that are left to spare; of a short one it is half."""
 FOR_EVER = 2**63 - 1
 BEFORE, AFTER = "message.timestamp.before.max.ms", "message.timestamp.after.max.ms"
 DIFFERENCE = "message.timestamp.difference.max.ms"
@@ -30,7 +32,9 @@ class Times(msgspec.Struct, frozen=True):
 
 
 def times(configs: Iterable[Mapping[str, str] | None]) -> Times:
-    """Return what all of these topics take and keep, with half of it to spare: records wait, and clocks differ."""
+    """Return what all of these topics take and keep, with something to spare: records wait for Kafka and for readers,
+    and clocks differ.
+    """
     behind, ahead = FOR_EVER, AHEAD
     for config in configs:
         if config is None:
@@ -38,7 +42,8 @@ def times(configs: Iterable[Mapping[str, str] | None]) -> Times:
         elif config.get(TYPE) != "LogAppendTime":  # which replaces whatever we choose
             difference = number(config, DIFFERENCE)
             kept = number(config, RETENTION) if removes(config) else FOR_EVER
-            behind = min(behind, number(config, BEFORE) // 2, difference // 2, kept // 2)
+            limit = min(number(config, BEFORE), difference, kept)
+            behind = min(behind, limit - min(limit // 2, SPARE))
             ahead = min(ahead, number(config, AFTER) // 2, difference // 2)
     return Times(behind, ahead)
 

@@ -292,6 +292,19 @@ def test_a_file_that_goes_away_at_any_moment(path: Path, moment: int, monkeypatc
     assert set(ids([*some(300), *some(300, 1000)])) == found(*(file for file in (path, archive) if file.exists()))
 
 
+@pytest.mark.parametrize("name", [b"a b?c#d%41.db", b"not-utf-8-\xff.db", "f\u00fcr.db".encode()])
+def test_any_name_is_a_files(tmp_path: Path, name: bytes) -> None:
+    """Whatever a URI would take it for, it is the file of that name, and moved it is finished."""
+    path = tmp_path / os.fsdecode(name)
+    subject = opened(path)
+    store(subject, some(30))
+    archive = path.rename(tmp_path / "archive.db")
+    store(subject, some(30, 100))
+    subject.close()
+    assert {os.fsdecode(name), "archive.db"} == set(os.listdir(tmp_path))  # noqa: PTH208 - names
+    assert set(ids(some(30))) == found(archive)
+
+
 # Nobody has it open -------------------------------------------------------------------------------------------------
 
 

@@ -127,7 +127,7 @@ def address(value: Any) -> Any:
         return None
     host, _, port = value.strip().rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+    if not host or re.search(r"[\s/@?#\[\];,]", host) or not (port.isascii() and port.isdigit()) or int(port) > 65535:
         raise ValueError("expected HOST:PORT, such as 127.0.0.1:9810, or off")
     return host, int(port)
 

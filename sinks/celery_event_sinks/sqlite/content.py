@@ -77,7 +77,7 @@ def prepare(connection: sqlite3.Connection) -> None:
 def content(path: Path) -> Content | None:
     """What the file holds without its log. None where it cannot be read: torn by a checkpoint, damaged, no database."""
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)) as connection:
+        with closing(sqlite3.connect(f"file:{quote(os.fsencode(path))}?mode=ro&immutable=1", uri=True)) as connection:
             (cookie,) = connection.execute("PRAGMA schema_version").fetchone()
             tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             row = seq = None
@@ -100,7 +100,7 @@ def sound(path: Path, more: str = "") -> bool | None:
     """
     deadline = Deadline(QUICK_CHECK)
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro{more}", uri=True)) as connection:
+        with closing(sqlite3.connect(f"file:{quote(os.fsencode(path))}?mode=ro{more}", uri=True)) as connection:
             connection.set_progress_handler(lambda: deadline.passed, 10_000)
             return bool(connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
     except sqlite3.Error:
@@ -144,6 +144,8 @@ class Examiner:
         good = good and bool(state[1])  # the first page is in the file from the beginning
         if state[1] < self._examined[1]:
             good = good and sound(self._path) is not False  # a VACUUM makes it smaller
+        # What the file held when its log began anew, as whoever was there has marked: so all of us judge alike.
+        good = good and not holds.seq < mark_after.seq <= seq_after
         if holds.seq < self._highest[0]:
             # Numbers never go back, but where somebody has removed the table, or their counter, through SQLite.
             good = good and seq < self._highest[1] and sound(self._path) is not False

@@ -206,7 +206,7 @@ class EventFile:
         self._close(finish=False)
 
     def _connect(self, mode: str) -> sqlite3.Connection:
-        name = f"file:{quote(str(self._real))}?mode={mode}"
+        name = f"file:{quote(os.fsencode(self._real))}?mode={mode}"
         return sqlite3.connect(name, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None)
 
     def _close(self, *, finish: bool) -> None:

@@ -54,6 +54,13 @@ class SqliteSettings(BaseModel):
     """Absolute once it is read, so that what is shown says where it is."""
     retention: OptionalRetention = Field(None, gt=0, description="never, or 30d: older events are removed")
 
+    @field_validator("path", mode="before")
+    @classmethod
+    def _no_url(cls, value: object) -> object:
+        if isinstance(value, str) and "://" in value:
+            raise ValueError("expected a path, not a URL")
+        return value
+
     @field_validator("path")
     @classmethod
     def _absolute(cls, path: Path) -> Path:

@@ -118,6 +118,11 @@ class Examiner:
         """The highest number of an event, in the file without its log and with it, at that time."""
         self._cookie = -1
 
+    @property
+    def written(self) -> int:
+        """The highest number of an event in the file without its log, as last seen."""
+        return self._highest[0]
+
     def good(self, connection: sqlite3.Connection, found: os.stat_result) -> bool:
         """Whether the content is that of the connection's file. Raises SinkUnavailable where it is damaged."""
         state = found.st_mtime_ns, found.st_size
@@ -144,7 +149,7 @@ class Examiner:
         good = good and bool(state[1])  # the first page is in the file from the beginning
         if state[1] < self._examined[1]:
             good = good and sound(self._path) is not False  # a VACUUM makes it smaller
-        # What the file held when its log began anew, as whoever was there has marked: so all of us judge alike.
+        # What is known to be in it, as whoever wrote the log into it has marked: so all of us judge alike.
         good = good and not holds.seq < mark_after.seq <= seq_after
         if holds.seq < self._highest[0]:
             # Numbers never go back, but where somebody has removed the table, or their counter, through SQLite.

@@ -75,6 +75,8 @@ class EventFile:
         self._beside = Beside(path, readonly=mode == "ro", logger=logger)
         self._marked = ""
         """The salt of the log that is known to be marked."""
+        self._recorded = -1
+        """The number that all who have the file open know to be in it without the log."""
         self._known = False
         """Whether the file was open before, so that one that is made anew is worth a line."""
 
@@ -100,6 +102,7 @@ class EventFile:
                     self._guard.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
                 self._places = self._on_disk()
                 self.connection, self._examiner, self._marked = connection, Examiner(self._real), ""
+                self._recorded = -1
                 self.mark()
             except BaseException:
                 self.connection = None
@@ -118,13 +121,16 @@ class EventFile:
             raise Left(change, self.leave(change))
 
     def mark(self) -> None:
-        """Mark the log where it has begun anew since. Called after a commit; raises sqlite3.Error."""
+        """Mark the log where it has begun anew, or was written into the file. Before a commit counts as one.
+
+        So that all who have the file open know what has to be in it. Raises sqlite3.Error.
+        """
         connection = self.connection
         if connection is None or self._mode == "ro":
             return
         for _ in range(3):  # the marking itself may begin the log anew
             salt = log.salt_of(self._name)
-            if salt in ("", self._marked):
+            if not salt or (salt == self._marked and self._examiner.written <= self._recorded):
                 return
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -250,10 +256,13 @@ class EventFile:
         assert self._places.file is not None
         row = connection.execute("SELECT device, inode, mark FROM bridge_file").fetchone()
         mark = Mark.parse(row[2] if row else None)
-        if mark.salt == salt and row[:2] == self._places.file:
-            self._marked = salt
+        written = self._examiner.written
+        if mark.salt == salt and row[:2] == self._places.file and mark.seq >= written:
+            self._marked, self._recorded = salt, mark.seq
             return
-        if mark.salt != salt:
+        if mark.salt == salt:
+            mark = mark._replace(seq=max(mark.seq, written))
+        else:
             holds = content(self._real)
             # What the log holds already may be in the file at any moment; it began with what the file holds now.
             before = dict.fromkeys([mark.salt, *([] if holds is None else [holds.salt])])

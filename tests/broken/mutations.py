@@ -218,11 +218,11 @@ MUTATIONS = (
         [
             Change(
                 f"{SQLITE}/sink.py",
-                """except sqlite3.Error as exc:
+                """except (sqlite3.Error, OSError) as exc:
             self._roll_back(connection)
             raise self._unavailable(exc) from exc
         # Once""",
-                """except sqlite3.Error:
+                """except (sqlite3.Error, OSError):
             self._roll_back(connection)
         # Once""",
             )

@@ -6,6 +6,7 @@ A batch is one transaction and one fsync. The id is unique, so an event that is 
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from celery_event_sinks.sqlite import content
 from celery_event_sinks.sqlite.file import EventFile, Left
 from celery_event_sinks.sqlite.retention import Retention
 
+_URL = re.compile(r"://|^\s*(?:amqps?|rediss?|kafka|sqlite|https?):?/", re.IGNORECASE)
 WAL_PAGES = 1000
 """Pages in the write-ahead log before it is folded into the file (SQLite's own default, about 4 MB)."""
 LOG_TOO_LARGE = 32 * 2**20
@@ -57,7 +59,7 @@ class SqliteSettings(BaseModel):
     @field_validator("path", mode="before")
     @classmethod
     def _no_url(cls, value: object) -> object:
-        if isinstance(value, str) and "://" in value:
+        if isinstance(value, str) and _URL.search(value):
             raise ValueError("expected a path, not a URL")
         return value
 

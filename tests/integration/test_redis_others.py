@@ -415,7 +415,7 @@ def test_no_right_to_trim_is_told_of(own_redis: Redis, client: Client, caplog: p
     client.acl_setuser("writer", enabled=True, passwords=["+secret"], commands=["+ping", "+xadd", "+time"], keys=["*"])
     subject = opened(own_redis.url.replace("redis://", "redis://writer:secret@"), trim="age=7d")
     store_all(subject, sample_events(5))
-    assert "BRIDGE_REDIS_TRIM=age=604800: nothing is removed: " in caplog.text
+    assert "BRIDGE_REDIS_TRIM=age=604800s: nothing is removed: " in caplog.text
     assert "NOPERM" in caplog.text
 
 

@@ -5,6 +5,7 @@ In the same file, so that a commit is one statement, and so one transaction, tha
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import sqlite3
@@ -89,7 +90,7 @@ class Lease:
         notices.tell(
             "waiting",
             f"group {self._group!r} is read by {whose or 'another reader'}; waiting for its lease, which ends after "
-            f"{left:.0f} s at most if it is not renewed",
+            f"{math.ceil(left)} s at most if it is not renewed",
             subject=f"lease {self._group}",
             every=WAITING_SAID_EVERY,
             logger="celery_event_bridge.reader",

@@ -28,8 +28,8 @@ SAY = 10.0
 """Seconds between two lines that say what is waited for."""
 HELD_BACK_FOR = 190.0
 """Seconds after which a message that waits for its dead-letter route has certainly left: RabbitMQ tries each 180."""
-SAMPLED_WITHIN = 6.0
-"""Seconds after which the management API certainly knows what is so now: it samples each five."""
+SAMPLED_WITHIN = 15.0
+"""Seconds for which the management API has to say that nothing is held back: it samples each five, later under load."""
 NOT_FOUND = 404
 Tell = Callable[[str], None]
 
@@ -173,15 +173,18 @@ class Broker:
             return True
         if self._management is None:
             return unseen.passed
-        first = self._held_back(topology)
-        if first == 0:
-            time.sleep(SAMPLED_WITHIN)
-        return first == 0 == self._held_back(topology)
+        sampled = Deadline(SAMPLED_WITHIN)
+        while not sampled.passed:
+            if (count := self._held_back(topology)) != 0:
+                return count is None and unseen.passed
+            time.sleep(LOOK)
+        return True
 
     def _await_held_back(self, topology: Topology, found: Sequence[QueueState], unseen: Deadline, tell: Tell) -> None:
         if not any(state.name == topology.live.name for state in found):
             return
         says = _Says(tell)
+        says.waiting(_HELD_BACK)
         while not self._nothing_held_back(topology, unseen):
             if self._management is not None and (count := self._held_back(topology)):
                 raise QueuesInUse(
@@ -192,12 +195,18 @@ class Broker:
             self._refuse_what_is_in_use(self._present(topology))
             time.sleep(LOOK)
 
-    def _held_back(self, topology: Topology) -> int:
-        """How many messages of the live queue are neither ready nor in anybody's hand."""
+    def _held_back(self, topology: Topology) -> int | None:
+        """Return how many messages of the live queue are neither ready nor in anybody's hand; None: not known yet.
+
+        The API knows a queue before it has counted what is in it.
+        """
         assert self._management is not None
         found = self._management.queue(topology.live.name) or {}
-        known = found.get("messages_ready", 0) + found.get("messages_unacknowledged", 0)
-        return max(0, int(found.get("messages", 0)) - int(known))
+        counts = [found.get(name) for name in ("messages", "messages_ready", "messages_unacknowledged")]
+        if any(count is None for count in counts):
+            return None
+        messages, ready, unacknowledged = map(int, counts)  # type: ignore[arg-type]
+        return max(0, messages - ready - unacknowledged)
 
     def _present(self, topology: Topology) -> list[QueueState]:
         return [state for state in self.states(topology) if state.messages is not None]
@@ -238,8 +247,8 @@ class Broker:
 
 
 _HELD_BACK = (
-    "waiting for messages that RabbitMQ may hold back for their dead-letter route, up to three minutes; "
-    "BRIDGE_MANAGEMENT_URL would tell at once"
+    "looking for messages that RabbitMQ may hold back for their dead-letter route: 15 s with BRIDGE_MANAGEMENT_URL, "
+    "up to three minutes without"
 )
 
 

@@ -70,8 +70,8 @@ def test_a_policy_that_makes_a_queue_lose_is_seen(
         )
 
     # The API has a policy a moment after it was set.
-    until(lambda: seen("check"), 20, "check fails")
-    assert seen("queues", "show")
+    until(lambda: seen("queues", "show"), 20, "it is shown")
+    assert seen("check")
     bridge = start_bridge(**given).await_ready()
     bridge.await_log(expected)
     assert 1 == len(bridge.logged(expected))

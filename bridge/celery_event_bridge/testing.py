@@ -30,6 +30,7 @@ class FakeSource:
         self.acks: list[Ack] = []
         self.calls: list[str] = []
         self.fail: str | None = None
+        self.held_bytes = 0
         self.roomier = 0
         """How many more than the prefetch may be in hand."""
         self._lane: Hashable = None
@@ -63,6 +64,7 @@ class FakeSource:
 
     def steer(self, held_bytes: int, largest: Callable[[], int]) -> None:
         self._check()
+        self.held_bytes = held_bytes
 
     def acknowledge(self, acks: Sequence[Ack]) -> None:
         self._check()

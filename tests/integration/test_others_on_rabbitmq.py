@@ -14,7 +14,7 @@ from celery_event_bridge.brokers.rabbitmq.upkeep import Upkeep
 from celery_event_bridge.config.settings import Settings
 from celery_event_bridge.contract import notices
 from tests import oracle
-from tests.bridges import Bridge
+from tests.bridges import Bridge, run_to_end
 from tests.load import Load
 from tests.servers.debian import until
 from tests.stores import SqliteStore
@@ -123,6 +123,32 @@ def test_bridges_that_store_elsewhere_are_told_of_each_other(
     again = start_bridge(BRIDGE_BROKER_URL=broker_url, **first.settings).await_ready()
     until(lambda: again.metric("queue_messages", queue=LIVE) == 0, 10, "it has looked")
     assert [] == again.logged("as well")
+
+
+def test_standard_output_takes_nothing_away_from_others(
+    start_bridge: Callable[..., Bridge], broker_url: str, tmp_path: Path
+) -> None:
+    """`run` refuses it where bridges store elsewhere, and not beside its like."""
+    start_bridge(BRIDGE_BROKER_URL=broker_url, **SqliteStore(tmp_path).settings).await_ready()
+    refused = run_to_end("celery_event_bridge", "run", "--sink", "stdout", BRIDGE_BROKER_URL=broker_url)
+    assert 2 == refused.returncode
+    assert "BRIDGE_SINK=stdout would take events away from bridges that store in sqlite" in refused.stderr
+    alike = {"BRIDGE_BROKER_URL": broker_url, "BRIDGE_QUEUE": "a-look", "BRIDGE_SINK": "stdout"}
+    for _ in range(2):
+        start_bridge(**alike).await_ready()
+
+
+def test_a_mark_that_cannot_be_had_costs_no_connection(
+    start_bridge: Callable[..., Bridge], broker_url: str, tmp_path: Path
+) -> None:
+    """Somebody's queue of another kind has its name: the bridge goes on without."""
+    connection = oracle.broker(broker_url)
+    for name in ("stores-in", "stores-in.other"):
+        connection.channel().queue_declare(f"{LIVE}.{name}", exclusive=True)
+    bridge = start_bridge(BRIDGE_BROKER_URL=broker_url, **SqliteStore(tmp_path).settings).await_ready()
+    until(lambda: bridge.metric("queue_messages", queue=LIVE) == 0, 10, "it has looked")
+    assert [] == bridge.logged("broker unavailable")
+    connection.close()
 
 
 def test_a_standstill_is_said_once(broker_url: str, caplog: pytest.LogCaptureFixture) -> None:

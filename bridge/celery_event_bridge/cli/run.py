@@ -9,12 +9,14 @@ from functools import partial
 import click
 import structlog
 
+from celery_event_bridge.brokers.rabbitmq.mark import who_shares
 from celery_event_bridge.brokers.rabbitmq.parking import AmqpParking
 from celery_event_bridge.brokers.rabbitmq.source import AmqpSource
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
 from celery_event_bridge.cli.options import SettingsCommand, loaded
 from celery_event_bridge.config.event_types import unmatched
-from celery_event_bridge.config.loading import Loaded
+from celery_event_bridge.config.loading import Loaded, SettingsError
+from celery_event_bridge.config.settings import Settings
 from celery_event_bridge.contract import Located, Sink, notices
 from celery_event_bridge.contract.secrets import hide_secrets
 from celery_event_bridge.forward.relay import Relay
@@ -54,6 +56,16 @@ def location(sinks: Sequence[Sink]) -> str:
     return " + ".join(sink.location() if isinstance(sink, Located) else sink.name for sink in sinks)
 
 
+def refuse_to_share(settings: Settings, topology: Topology) -> None:
+    """Raise SettingsError where others consume the queue: what is printed here would be missing there."""
+    others = who_shares(settings, topology.live.name, "stdout")
+    if others is not None:
+        raise SettingsError(
+            f"BRIDGE_SINK=stdout would take events away from {others} on queue {topology.live.name}: each event would "
+            "reach one of the two only. To look at events give this one a queue of its own: BRIDGE_QUEUE=a-look"
+        )
+
+
 def say_cut_off(status: Status, metrics: Metrics) -> None:
     """Log that a stop did not end by itself."""
     log.warning(
@@ -72,6 +84,8 @@ def forward(chosen: Loaded) -> int:
     topology = Topology.from_settings(settings)
     status = Status()
     metrics = Metrics(status)
+    if settings.sink == ("stdout",) and settings.declare:
+        refuse_to_share(settings, topology)
     made = [plugin(sink_settings) for plugin, sink_settings in chosen.sinks.values()]
     sinks: list[Sink] = [ObservedSink(sink, metrics, status) for sink in made]
     sink = sinks[0] if len(sinks) == 1 else Tee(sinks)

@@ -89,7 +89,9 @@ class Relay:
             self._forward()
             if self._connected:
                 arrived = sum([len(message.body) for message in self._arrived])
-                self._source.steer(self._ledger.size + arrived, self._ledger.largest)
+                held = self._ledger.size + arrived
+                # What is set aside weighs nothing, and is in hand all the same.
+                self._source.steer(held or bool(self._ledger.messages), self._ledger.largest)
         except BrokerUnavailable as exc:
             self._lose_broker(str(exc))
         self._report()

@@ -10,20 +10,27 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed
+from amqp.exceptions import AMQPError, ChannelError, NotFound, PreconditionFailed
 
+from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect
 from celery_event_bridge.contract import notices
+from celery_event_bridge.contract.broker import BrokerUnavailable
 
 if TYPE_CHECKING:
     import amqp
+
+    from celery_event_bridge.config.settings import Settings
 
 NAMES = ("stores-in", "stores-in.other")
 """Endings of the marks' names. The second is for who finds the first one taken: so each side can see the other."""
 SHOWN = 31
 """Characters of a stream's name in its mark: a refusal has 255 for two of them, and what is around."""
+OFF_AFTER_SILENCE = 600.0
+"""Seconds for which no mark is asked for after one that got no answer, which costs the connection."""
 _CURRENT = re.compile(r"but current is '(?P<current>[^']*)")
 
 
@@ -41,6 +48,8 @@ class SinkMark:
         """Name of the mark that we hold."""
         self._stands_for = ""
         self._refused = False
+        """Whether nothing more is asked on this connection."""
+        self._off_until = 0.0
 
     def open(self, connection: amqp.Connection) -> None:
         """Begin on a connection just made."""
@@ -49,7 +58,7 @@ class SinkMark:
     def look(self) -> None:
         """Hold a mark, and tell of another deployment's. Raises what the client raises."""
         location = self._location()
-        if self._refused:
+        if self._refused or time.monotonic() < self._off_until:
             return
         if location != self._stands_for:
             self._let_go()
@@ -58,8 +67,11 @@ class SinkMark:
             for name in self._names:
                 if name != self._held:
                     self._look_at(name)
-        except AccessRefused:  # to declare is not permitted: the management API may show the other one
+        except ChannelError:  # no right to declare, or its node is down: no reason to lose the connection
             self._refused = True
+        except TimeoutError:
+            self._off_until = time.monotonic() + OFF_AFTER_SILENCE
+            raise
 
     def _look_at(self, name: str) -> None:
         """Take the mark if it is free, and tell of it if it is another's."""
@@ -117,6 +129,35 @@ class SinkMark:
             "it a queue of its own with BRIDGE_QUEUE; if the two are names of one stream, use one of them everywhere",
             subject=other,
         )
+
+
+def who_shares(settings: Settings, queue: str, location: str) -> str | None:
+    """Return who consumes the queue already and stores elsewhere; None if nobody does, or nobody can tell now."""
+    try:
+        connection = connect(settings, settings.broker_urls[0], role="look")
+    except BrokerUnavailable:
+        return None
+    try:
+        channel = connection.channel()
+        consumers = channel.queue_declare(queue, passive=True).consumer_count
+        if other := other_stream(connection, queue, location):
+            return f"bridges that store in {other}"
+        held = any(_is_there(connection, f"{queue}.{ending}") for ending in NAMES)
+        return f"{consumers} consumers that say nothing of themselves" if consumers and not held else None
+    except (AMQPError, OSError):
+        return None
+    finally:
+        abandon(connection)
+
+
+def _is_there(connection: amqp.Connection, name: str) -> bool:
+    channel = connection.channel()
+    try:
+        channel.queue_declare(name, passive=True)
+    except NotFound:
+        return False
+    channel.close()
+    return True
 
 
 def other_stream(connection: amqp.Connection, queue: str, location: str) -> str | None:

@@ -31,6 +31,12 @@ def test_the_same_matter_is_logged_once_a_minute_and_counted_each_time(
     assert 10 == notices.counts()["removed"]
 
 
+def test_a_name_that_is_no_utf_8_can_be_written(caplog: pytest.LogCaptureFixture) -> None:
+    """As a file's may be: it is escaped."""
+    Notices().tell("stream-replaced", "events\udcff.db is another file")
+    assert [r"events\udcff.db is another file"] == [record.getMessage() for record in caplog.records]
+
+
 def test_two_subjects_do_not_silence_each_other(clock: list[float], caplog: pytest.LogCaptureFixture) -> None:
     """One topic made anew says nothing of another."""
     notices = Notices()

@@ -89,6 +89,8 @@ class Notices:
             if len(self._matters) > MOST_SUBJECTS:
                 del self._matters[next(iter(self._matters))]
         more = f" ({total} since the last line on it)" if total > count else ""
+        # A file's name need not be UTF-8, and a handler of somebody else's may be able to write nothing but.
+        text = text.encode(errors="backslashreplace").decode()
         logging.getLogger(logger).log(level, "%s%s", text, more, extra={"kind": kind, "count": total})
         return True
 

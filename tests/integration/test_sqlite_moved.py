@@ -386,7 +386,7 @@ def write_on(folder: Path, first: int, stop: Any, confirmed: Any) -> None:
                 subject = opened(folder / "events.db")
             events = some(20, number)
             if {Outcome.STORED} == {one.outcome for one in deliver(subject, events, 20)}:
-                confirmed.put((time.time(), ids(events)))
+                confirmed.send((time.time(), ids(events)))
                 number += 20
             else:
                 subject.available()
@@ -394,7 +394,7 @@ def write_on(folder: Path, first: int, stop: Any, confirmed: Any) -> None:
             time.sleep(0.05)
     if subject is not None:
         subject.close()
-    confirmed.put(None)
+    confirmed.send(None)
 
 
 def moved(path: Path) -> list[Path]:
@@ -415,15 +415,24 @@ def robbed_of_the_index(path: Path) -> list[Path]:
 @pytest.mark.parametrize("with_kill", [False, True], ids=["all live", "one is killed"])
 def test_several_bridges_on_one_file(path: Path, fault: Callable[[Path], list[Path]], with_kill: bool) -> None:
     """Three write, somebody moves the file or deletes its log, one is killed: all that was confirmed is there."""
-    stop, confirmed = spawn.Event(), spawn.SimpleQueue()
-    writers = [spawn.Process(target=write_on, args=(path.parent, n * 1_000_000, stop, confirmed)) for n in range(3)]
-    for writer in writers:
+    stop = spawn.Event()
+    # A pipe each: who is killed while it holds a lock that the others share would stop them.
+    pipes = [spawn.Pipe(duplex=False) for _ in range(3)]
+    writers = [
+        spawn.Process(target=write_on, args=(path.parent, n * 1_000_000, stop, pipe[1])) for n, pipe in enumerate(pipes)
+    ]
+    for writer, pipe in zip(writers, pipes, strict=True):
         writer.start()
-    told: list[tuple[float, list[str]]] = []
+        pipe[1].close()
+    told: list[tuple[float, list[str]] | None] = []
 
     def heard(count: int) -> bool:
-        while not confirmed.empty():
-            told.append(confirmed.get())
+        for ours, _ in pipes:
+            try:
+                while not ours.closed and ours.poll():
+                    told.append(ours.recv())
+            except (EOFError, OSError):  # it was killed
+                ours.close()
         return len(told) >= count
 
     until(lambda: heard(150), 30, "they write")
@@ -441,6 +450,8 @@ def test_several_bridges_on_one_file(path: Path, fault: Callable[[Path], list[Pa
         writer.join(20)
     expected = {one for batch in told if batch is not None for one in batch[1]}
     assert not expected - found(path, *others)
+    for ours, _ in pipes:
+        ours.close()
 
 
 # A reader has it open -----------------------------------------------------------------------------------------------

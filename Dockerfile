@@ -23,6 +23,8 @@ ENV PATH=/opt/demo/bin:$PATH PYTHONUNBUFFERED=1
 USER 65534:65534
 
 FROM python:3.13-slim-trixie
+# An init: until Python has run our first line, process 1 would ignore a signal.
+RUN apt-get update -q && apt-get install -qy --no-install-recommends tini && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/bridge /opt/bridge
 # The SQLite file's place, the only one that is written: mount a volume here. It takes over the owner.
 RUN mkdir /data && chown 10001:10001 /data
@@ -33,5 +35,5 @@ ENV PATH=/opt/bridge/bin:$PATH PYTHONUNBUFFERED=1 BRIDGE_HTTP=0.0.0.0:9810
 EXPOSE 9810
 # Liveness and not readiness: an outage of the broker or the stream is no reason to replace a replica.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=15s --retries=3 CMD ["python", "-ISc", "import os, urllib.request as web; web.urlopen('http://127.0.0.1:' + os.environ['BRIDGE_HTTP'].rpartition(':')[2] + '/livez', timeout=4)"]
-ENTRYPOINT ["celery-event-bridge"]
+ENTRYPOINT ["tini", "--", "celery-event-bridge"]
 CMD ["run"]

@@ -35,5 +35,5 @@ ENV PATH=/opt/bridge/bin:$PATH PYTHONUNBUFFERED=1 BRIDGE_HTTP=0.0.0.0:9810
 EXPOSE 9810
 # Liveness and not readiness: an outage of the broker or the stream is no reason to replace a replica.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=15s --retries=3 CMD ["python", "-ISc", "import os, urllib.request as web; web.urlopen('http://127.0.0.1:' + os.environ['BRIDGE_HTTP'].rpartition(':')[2] + '/livez', timeout=4)"]
-ENTRYPOINT ["tini", "--", "celery-event-bridge"]
+ENTRYPOINT ["tini", "-s", "--", "celery-event-bridge"]
 CMD ["run"]

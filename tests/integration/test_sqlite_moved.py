@@ -379,11 +379,9 @@ def test_a_log_is_replayed_after_a_kill(path: Path, monkeypatch: pytest.MonkeyPa
 
 def write_on(folder: Path, first: int, stop: Any, confirmed: Any) -> None:
     """In a process of its own: store batches until told to stop, and tell of each that is confirmed."""
-    subject, number = None, first
+    subject, number = SqliteSink(SqliteSettings(path=folder / "events.db")), first
     while not stop.is_set():
         try:
-            if subject is None:
-                subject = opened(folder / "events.db")
             events = some(20, number)
             if {Outcome.STORED} == {one.outcome for one in deliver(subject, events, 20)}:
                 confirmed.send((time.time(), ids(events)))
@@ -392,8 +390,7 @@ def write_on(folder: Path, first: int, stop: Any, confirmed: Any) -> None:
                 subject.available()
         except SinkUnavailable:
             time.sleep(0.05)
-    if subject is not None:
-        subject.close()
+    subject.close()
     confirmed.send(None)
 
 
@@ -425,17 +422,20 @@ def test_several_bridges_on_one_file(path: Path, fault: Callable[[Path], list[Pa
         writer.start()
         pipe[1].close()
     told: list[tuple[float, list[str]] | None] = []
+    writing: set[int] = set()
 
     def heard(count: int) -> bool:
-        for ours, _ in pipes:
+        for number, (ours, _) in enumerate(pipes):
             try:
                 while not ours.closed and ours.poll():
                     told.append(ours.recv())
+                    writing.add(number)
             except (EOFError, OSError):  # it was killed
                 ours.close()
         return len(told) >= count
 
-    until(lambda: heard(150), 30, "they write")
+    # All three have it open: what lay in a log whose last handle was the killed one's is in no file any more.
+    until(lambda: heard(150) and len(writing) == 3, 30, "they write")
     others = fault(path)
     if with_kill:
         os.kill(writers[0].pid or 0, signal.SIGKILL)

@@ -40,6 +40,7 @@ POLICIES = [
     ("set_policy", {"message-ttl": 1000}, f"{LIVE}.overflow"),
     ("set_policy", {"max-length": 10}, LIVE),
     ("set_policy", {"expires": 600_000}, LIVE),
+    ("set_policy", {"max-length-bytes": 20_000}, f"{LIVE}.rejected"),
     ("set_operator_policy", {"message-ttl": 1000}, LIVE),
     ("set_operator_policy", {"max-length-bytes": 1000}, f"{LIVE}.rejected"),
 ]

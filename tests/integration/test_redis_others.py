@@ -419,6 +419,23 @@ def test_no_right_to_trim_is_told_of(own_redis: Redis, client: Client, caplog: p
     assert "NOPERM" in caplog.text
 
 
+def test_no_right_to_ask_the_time_removes_nothing(
+    own_redis: Redis, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Age is not known then: not even what every group has acknowledged goes, and the missing right is told of."""
+    events = sample_events(300)
+    store_all(opened(own_redis.url), events)
+    client.xgroup_create("celery-events", "billing", "0")
+    for _, entries in client.xreadgroup("billing", "me", {"celery-events": ">"}, 1000) or ():
+        client.xack("celery-events", "billing", *(entry for entry, _ in entries))
+    rights = {"categories": ["+@all"], "commands": ["-time"], "keys": ["*"]}
+    client.acl_setuser("timeless", enabled=True, passwords=["+secret"], **rights)
+    subject = opened(own_redis.url.replace("redis://", "redis://timeless:secret@"), trim="age=7d")
+    store_all(subject, sample_events(305)[300:])
+    assert 305 == client.xlen("celery-events")
+    assert "the user needs +time" in caplog.text
+
+
 # The login ----------------------------------------------------------------------------------------------------------
 
 

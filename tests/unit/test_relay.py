@@ -240,7 +240,7 @@ def test_a_stop_gives_back_what_was_set_aside_first(clock: Clock) -> None:
     house.sink.at_once = True
     house.sink.decide(Outcome.STORED)
     house.relay.stop()
-    house.relay.run()
+    assert 1 == house.relay.run(), "it is told how many go back"
     assert [EVENTS[0]] == bodies(house)
     assert [BAD] == [each.body for each in house.source.queue]
 

@@ -82,7 +82,9 @@ def migrate(ctx: click.Context, old: str, wait: float) -> int:
     if old == topology.live.name:
         raise click.UsageError(f"--from {old}: BRIDGE_QUEUE has to name another queue, the new one", ctx)
     with connected(chosen.settings) as broker:
-        before = Topology.from_settings(chosen.settings.model_copy(update={"queue": old, "queue_ttl": 5.0}))
+        # Of whatever type it is: that of the most that can be held back.
+        was = {"queue": old, "queue_ttl": 5.0, "queue_type": "quorum"}
+        before = Topology.from_settings(chosen.settings.model_copy(update=was))
         try:
             broker.migrate(before, topology, wait, click.echo)
         except QueuesInUse as exc:

@@ -244,20 +244,22 @@ class Relay:
         """Finish what is in hand, within BRIDGE_SHUTDOWN_TIMEOUT, unless an end is away: what is left goes back."""
         deadline = time.monotonic() + self._settings.shutdown_timeout
         self._status.stopping = True
+        back: Sequence[Delivery[Message]] = ()
         try:
             if not self._connected:
                 return 0
             self._source.cancel()
-            if back := self._parker.give_back_all():
+            back = self._parker.give_back_all()
+            if back:
                 self._source.give_back([self._ledger.give_back(delivery) for delivery in back])
             while self._unfinished() and time.monotonic() < deadline:
                 self._forward()
                 self._source.poll(OWED_WAIT)  # for the heartbeat; what still arrives goes back unread
-            returned = self._ledger.messages
+            returned = self._ledger.messages + len(back)
             self._source.close()
         except BrokerUnavailable as exc:
             self._broker.failed(str(exc))
-            return self._ledger.messages
+            return self._ledger.messages + len(back)
         return returned
 
     def _unfinished(self) -> bool:

@@ -38,7 +38,8 @@ class Figures(msgspec.Struct, frozen=True):
 def figures(topic: TopicDescription, config: Config | None) -> Figures:
     """Return what this topic has now."""
     replicas = min((len(partition.replicas) for partition in topic.partitions), default=0)
-    return Figures(len(topic.partitions), replicas, int(config[MIN_REPLICAS].value or 1) if config else 1)
+    min_insync = config.get(MIN_REPLICAS) if config else None  # not every broker lists it
+    return Figures(len(topic.partitions), replicas, int(min_insync.value or 1) if min_insync is not None else 1)
 
 
 class Seen(msgspec.Struct):

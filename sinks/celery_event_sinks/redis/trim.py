@@ -90,13 +90,14 @@ class Trimmer:
         self._turn.extend(sorted(names.difference(self._turn)))
         try:
             with self._client.within(TIME_FOR_ALL) as deadline:
-                keep_from = self._by_age() if self._trim.rule == "age" else None
+                by_age = self._trim.rule == "age"
+                keep_from = self._by_age() if by_age else None
                 for _ in range(len(self._turn)):
                     if deadline.left() < TIME_FOR_ALL / 2:
                         break
                     stream = self._turn.popleft()
                     if stream in names:
-                        self._trim_one(stream, keep_from or self._first_unacknowledged(stream))
+                        self._trim_one(stream, keep_from if by_age else self._first_unacknowledged(stream))
         except SinkUnavailable:
             return
 
@@ -117,6 +118,9 @@ class Trimmer:
 
     def _by_age(self) -> bytes | None:
         now = self._clock.ask(self._client)
+        if now is None:
+            text = f"BRIDGE_REDIS_TRIM={self._trim}: nothing is removed, its time is unknown: the user needs +time"
+            notices.tell("stream-advice", text, subject=text)
         return None if now is None else b"%d" % max(0, now - round(self._trim.bound * 1000))
 
     def _first_unacknowledged(self, stream: bytes) -> bytes | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import threading
 import time
@@ -36,7 +37,7 @@ HARMFUL: Mapping[str, str] = {
     "max-length-bytes": DROPS,
     "delivery-limit": "what was returned so often, as by crashing bridges, is dropped",
 }
-"""Keys of a policy that make a queue lose, and how. The numbers of an operator policy win where they are smaller."""
+"""Keys of a policy that make a queue lose, and how."""
 
 
 class Management:
@@ -79,7 +80,7 @@ class Management:
             login = "check user and password in it, and the user's tag `monitoring`"
             remedy = login if exc.code in (401, 403) else exc.reason
             raise BrokerUnavailable(f"BRIDGE_MANAGEMENT_URL={self._base}: it answers {exc.code}: {remedy}") from exc
-        except (OSError, ValueError) as exc:
+        except (OSError, ValueError, http.client.HTTPException) as exc:  # the last one of what does not speak HTTP
             reason = hide_secrets(str(getattr(exc, "reason", exc)))
             raise BrokerUnavailable(f"BRIDGE_MANAGEMENT_URL={self._base}: no answer: {reason}") from exc
 
@@ -91,8 +92,8 @@ def harm(queue: QueueSpec, found: Mapping[str, Any]) -> Iterator[str]:
     for key, how in HARMFUL.items():
         value = effective.get(key)
         own = queue.arguments.get(f"x-{key}")
-        # A policy gives way to the queue's own argument; an operator policy's number wins where it is smaller.
-        wins = own is None or (bool(found.get("operator_policy")) and isinstance(value, int) and value < int(own))
+        # Of two numbers, the queue's own argument and a policy's, RabbitMQ goes by the smaller one.
+        wins = own is None or (isinstance(value, int) and value < int(own))
         if value is not None and wins:
             yield (
                 f"queue {queue.name!r} has {key}={value} by {' and '.join(names) or 'a policy'}: {how}; keep our "

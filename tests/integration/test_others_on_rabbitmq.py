@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import amqp
 import pytest
 
+from celery_event_bridge.brokers.rabbitmq.source import AmqpSource
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
 from celery_event_bridge.brokers.rabbitmq.upkeep import Upkeep
 from celery_event_bridge.config.settings import Settings
 from celery_event_bridge.contract import notices
 from tests import oracle
 from tests.bridges import Bridge, run_to_end
+from tests.faults.proxy import Mode, Proxy
 from tests.load import Load
 from tests.servers.debian import until
 from tests.stores import SqliteStore
@@ -87,6 +91,49 @@ def test_nothing_is_taken_for_a_gap_that_is_none(
     until(lambda: store.count() > 20 * 25, 60, "two looks have gone by")
     load.finish()
     assert 0 == bridges[0].metric("gaps_total")
+
+
+def test_a_way_that_was_cut_while_nobody_was_connected_is_told_of(
+    start_bridge: Callable[..., Bridge], broker_url: str, tmp_path: Path
+) -> None:
+    """The first look of a new connection comes before anything is declared again."""
+    store = SqliteStore(tmp_path)
+    port = urlsplit(broker_url).port or 5672
+    proxy = Proxy(port)
+    try:
+        mine = broker_url.replace(f":{port}/", f":{proxy.port}/")
+        bridge = start_bridge(BRIDGE_BROKER_URL=mine, **store.settings).await_ready()
+        until(lambda: bridge.metric("queue_messages", queue=LIVE) == 0, 10, "it has looked")
+        proxy.mode = Mode.REFUSE
+        proxy.cut()
+        bridge.await_log("broker unavailable")
+        connection = oracle.broker(broker_url)
+        delete_and_declare_exchange(connection.channel())
+        connection.close()
+        proxy.heal()
+        until(lambda: bridge.metric("gaps_total") == 1, 30, "the gap is counted")
+    finally:
+        proxy.close()
+
+
+def test_an_outage_of_the_stream_is_taken_for_no_gap(broker_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """While messages are in hand, or no consumer is on, that nothing comes says nothing of the binding."""
+    settings = Settings(broker_url=broker_url)
+    topology = Topology.from_settings(settings)
+    source = AmqpSource(settings, topology)
+    source._upkeep = Upkeep(topology, declares=True, quiet_after=0.2)
+    source.open()
+    begin = time.monotonic()
+    while time.monotonic() - begin < 0.6:  # nothing is consumed: the sink is away
+        source.steer(0, lambda: 0)
+        source._upkeep.look()
+    source.consume()
+    begin = time.monotonic()
+    while time.monotonic() - begin < 0.6:  # and now some are in hand
+        source.steer(1, lambda: 1)
+        source._upkeep.look()
+    assert 0 == notices.NOTICES.counts()["no-events"] == notices.NOTICES.counts()["gap"]
+    source.close()
 
 
 def test_a_queue_that_was_deleted_is_made_anew_and_told_of(

@@ -100,7 +100,10 @@ class SinkMark:
         if self._consumers(name) != 0:
             return False
         channel = self._connection.channel()
-        channel.queue_delete(name, if_unused=True)
+        try:
+            channel.queue_delete(name, if_unused=True)
+        except PreconditionFailed:  # another replica has just taken it
+            return True
         channel.close()
         return True
 

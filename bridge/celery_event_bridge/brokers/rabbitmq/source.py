@@ -108,6 +108,7 @@ class AmqpSource:
 
     def steer(self, held_bytes: int, largest: Callable[[], int]) -> None:
         """Cancel the consumers at the byte bound, consume again below half of it, follow the windows."""
+        self._upkeep.steered(receiving=bool(self._lanes) and not held_bytes)
         if not self._lanes:
             return
         held_bytes += sum(len(message.body) for message in self._inbox)

@@ -61,7 +61,10 @@ class Upkeep:
         self._connection, self._channel = connection, None
         missing = [queue.name for queue in self._topology.queues if self._depth(queue.name) is None]
         if self._declares:
-            self._declare(may_be_refused=self._topology.live.name not in missing)
+            if self._seen and self._topology.live.name not in missing:
+                self._look_at_exchange()  # it may have been deleted while nobody was connected
+            else:
+                self._declare(may_be_refused=self._topology.live.name not in missing)
             self._bound_at = 0.0  # what a lost connection has held up proves nothing
         for name in missing:
             self._tell_of_queue(name)
@@ -93,6 +96,11 @@ class Upkeep:
         self._usual_pause += (min(pause, self._quiet_after) - self._usual_pause) / 20
         if pause >= self._quiet_after:
             notices.over("no-events", f"events come again, after {pause:.0f} s", subject=self._topology.live.name)
+
+    def steered(self, *, receiving: bool) -> None:
+        """Take note whether anything can be expected now: not while messages are in hand, or no consumer is on."""
+        if not receiving:
+            self._heard_at, self._bound_at = time.monotonic(), 0.0
 
     def drop(self) -> None:
         """Forget the connection, which is gone."""

@@ -177,7 +177,7 @@ def test_a_password_that_was_rotated_is_read_again(
         own_rabbitmq.ctl("set_permissions", "-p", vhost, "rotating", ".*", ".*", ".*")
         secret.write_text(url.replace("guest:guest", "rotating:first") + "\n")
         bridge = start_bridge(**store.settings, BRIDGE_BROKER_URL_FILE=str(secret)).await_ready()
-        for password in ("second", "third"):
+        for password in ("second", "third", "first"):  # and rolled back
             secret.write_text(url.replace("guest:guest", f"rotating:{password}") + "\n")
             own_rabbitmq.ctl("change_password", "rotating", password)
             own_rabbitmq.ctl("close_all_connections", "--vhost", vhost, "the password is another one")

@@ -20,7 +20,7 @@ from celery_event_sinks.sqlite import content
 from celery_event_sinks.sqlite.file import EventFile, Left
 from celery_event_sinks.sqlite.retention import Retention
 
-_URL = re.compile(r"://|^\s*(?:amqps?|rediss?|kafka|sqlite|https?):?/", re.IGNORECASE)
+_URL = re.compile(r"://|^\s*(?:amqps?|rediss?|kafka|sqlite|https?)(?::/|//)", re.IGNORECASE)
 WAL_PAGES = 1000
 """Pages in the write-ahead log before it is folded into the file (SQLite's own default, about 4 MB)."""
 LOG_TOO_LARGE = 32 * 2**20

@@ -32,8 +32,8 @@ TCP_USER_TIMEOUT = 18
 """Linux's number of the socket option. py-amqp sets it to a second, too little for a broker under load."""
 
 
-_REPLACED: dict[str, str] = {}
-"""URLs of the settings, and what has replaced them in their file since."""
+_IN_USE: dict[str, str] = {}
+"""Texts of BRIDGE_BROKER_URL as they were loaded, and what has replaced each in its file since."""
 
 
 class LoginRefused(BrokerUnavailable):
@@ -46,26 +46,27 @@ def connect(settings: Settings, url: str, *, role: str, heartbeat: int = HEARTBE
     A login that is refused is tried once more where the URL comes from a file whose content is another one by now: the
     password was rotated. Raises BrokerUnavailable with a reason that contains no password.
     """
-    current = _REPLACED.get(url, url)
+    text = _IN_USE.get(settings.broker_url, settings.broker_url)
+    position = settings.broker_urls.index(url) if url in settings.broker_urls else 0
     try:
-        return _connect(settings, current, role, heartbeat)
+        return _connect(settings, _url_at(text, position), role, heartbeat)
     except LoginRefused:
-        fresh = _fresh(settings, url)
-        if fresh is None or fresh == current:
+        fresh = secret_files.fresh(text)
+        if fresh == text or not fresh.strip(" ;"):
             raise
-    connection = _connect(settings, fresh, role, heartbeat)
-    _REPLACED[url] = fresh
+    connection = _connect(settings, _url_at(fresh, position), role, heartbeat)
+    _IN_USE[settings.broker_url] = fresh
     return connection
 
 
-def _fresh(settings: Settings, url: str) -> str | None:
-    """Return what stands in the place of this URL in BRIDGE_BROKER_URL_FILE now; None if there is no such file."""
-    text = secret_files.fresh(settings.broker_url)
-    if text == settings.broker_url:
-        return None
+def url_in_use(settings: Settings) -> str:
+    """Return the first URL, with the password that the last login has worked with."""
+    return _url_at(_IN_USE.get(settings.broker_url, settings.broker_url), 0)
+
+
+def _url_at(text: str, position: int) -> str:
     urls = [each.strip() for each in text.split(";") if each.strip()]
-    position = settings.broker_urls.index(url) if url in settings.broker_urls else 0
-    return urls[min(position, len(urls) - 1)] if urls else None
+    return urls[min(position, len(urls) - 1)]
 
 
 def _connect(settings: Settings, url: str, role: str, heartbeat: int) -> amqp.Connection:

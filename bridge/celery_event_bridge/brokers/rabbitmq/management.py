@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
-from celery_event_bridge.contract import Finding, notices
+from celery_event_bridge.brokers.rabbitmq.connection import url_in_use
+from celery_event_bridge.contract import Finding, notices, secret_files
 from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.deadline import Deadline
 from celery_event_bridge.contract.secrets import hide_secrets
@@ -46,7 +47,8 @@ class Management:
     def __init__(self, settings: Settings) -> None:
         """Users and passwords that BRIDGE_MANAGEMENT_URL does not have are the broker URL's."""
         assert settings.management_url is not None
-        parts, broker = urlsplit(settings.management_url), urlsplit(settings.broker_urls[0])
+        # Made for each look: a rotated password is in the file, and in the URL that the last login worked with.
+        parts, broker = urlsplit(secret_files.fresh(settings.management_url)), urlsplit(url_in_use(settings))
         user = unquote(parts.username or broker.username or "guest")
         password = unquote(parts.password or broker.password or "guest")
         self._base = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"

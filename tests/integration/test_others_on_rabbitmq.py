@@ -159,13 +159,15 @@ def test_bridges_that_store_elsewhere_are_told_of_each_other(
     start_bridge: Callable[..., Bridge], broker_url: str, tmp_path: Path
 ) -> None:
     """On both sides; and replicas that store in one stream are not told of anything."""
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    first, second = (SqliteStore(tmp_path / name) for name in "ab")
+    # With names that are not ASCII, since a refusal is cut in the midst of a character.
+    folders = [tmp_path / f"{'日本語' * 12}{name}" for name in "ab"]
+    for folder in folders:
+        folder.mkdir()
+    first, second = map(SqliteStore, folders)
     ours = [start_bridge(BRIDGE_BROKER_URL=broker_url, **first.settings).await_ready() for _ in range(2)]
     theirs = start_bridge(BRIDGE_BROKER_URL=broker_url, **second.settings).await_ready()
     for bridge in (theirs, *ours):
-        bridge.await_log("take events off queue 'celeryev.bridge' as well", timeout=SOON)
+        bridge.await_log("take events off queue 'celeryev.bridge' as well", timeout=2 * SOON)
     theirs.stop()
     again = start_bridge(BRIDGE_BROKER_URL=broker_url, **first.settings).await_ready()
     until(lambda: again.metric("queue_messages", queue=LIVE) == 0, 10, "it has looked")

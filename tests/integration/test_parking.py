@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import amqp
 import pytest
 
 from celery_event_bridge.brokers.rabbitmq.parking import AmqpParking
@@ -101,3 +103,37 @@ def test_what_can_never_be_parked_holds_nothing_up(
         assert 0 == bridge.stop()
     finally:
         own_rabbitmq.ctl("delete_user", "parker")
+
+
+class Nested(amqp.Message):  # type: ignore[misc]
+    """A message whose headers are tables in one another, so many that no client can write them field by field."""
+
+    def __init__(self, body: bytes, depth: int) -> None:
+        super().__init__(body)
+        table = struct.pack(">I", 0)
+        for _ in range(depth):
+            inner = b"\x01aF" + table
+            table = struct.pack(">I", len(inner)) + inner
+        kind = b"text/plain"
+        self._raw = struct.pack(">H", 1 << 15 | 1 << 13) + bytes([len(kind)]) + kind + table
+
+    def _serialize_properties(self) -> bytes:
+        return self._raw
+
+
+@pytest.mark.parametrize("depth", [60, 500, 700])
+def test_headers_that_cannot_be_written_again_end_no_bridge(
+    start_bridge: Callable[..., Bridge], broker_url: str, tmp_path: Path, depth: int
+) -> None:
+    """They are left off and named; the message is parked, and what comes after it is stored."""
+    store = SqliteStore(tmp_path)
+    bridge = start_bridge(**store.settings, BRIDGE_BROKER_URL=broker_url).await_ready()
+    connection = oracle.broker(broker_url)
+    connection.channel().basic_publish(Nested(b"no event", depth), "celeryev", "task.sent")
+    connection.close()
+    oracle.publish(broker_url, oracle.numbered(0, 20))
+    until(lambda: store.count() == 20, 20, "the others are stored")
+    until(lambda: bridge.metric("messages_rejected_total") == 1, 20, "it is parked")
+    assert 0 == bridge.stop()
+    (parked,) = oracle.drain(broker_url, QUEUE)
+    assert ["a"] == parked.properties["application_headers"]["x-bridge-headers-left-off"]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import amqp
 import pytest
 
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
@@ -154,6 +155,16 @@ def test_a_wrong_migration_changes_nothing(broker_url: str) -> None:
     assert 1 == missing.returncode
     assert "there is no queue nothing" in missing.stderr
     assert not exists(broker_url, "celeryev.other")
+    # Somebody's queue of tasks is none of a bridge's.
+    connection = oracle.broker(broker_url)
+    channel = connection.channel()
+    channel.queue_declare("celery", durable=True, auto_delete=False)
+    channel.basic_publish(amqp.Message(b"a task"), "", "celery")
+    tasks = queues(broker_url, "migrate", "--from", "celery", BRIDGE_QUEUE="celeryev.other")
+    assert 1 == tasks.returncode
+    assert "queue celery is none of a bridge's" in tasks.stderr
+    until(lambda: oracle.depth(broker_url, "celery") == 1, 10, "the task is there still")
+    connection.close()
 
 
 def expire_without_a_target(url: str, count: int) -> list[bytes]:

@@ -104,6 +104,8 @@ def translated(action: str = "") -> Iterator[None]:
     """Turn what py-amqp raises when a connection or channel ends into BrokerUnavailable."""
     try:
         yield
+    except UnicodeDecodeError as exc:  # RabbitMQ cuts its reasons at 255 bytes, also within a character
+        raise BrokerUnavailable(f"{action}: the broker's reason cannot be read".removeprefix(": ")) from exc
     except (AMQPError, OSError) as exc:
         code = exc.reply_code if isinstance(exc, AMQPError) else 0
         raise BrokerUnavailable(f"{action}: {explain(exc)}".removeprefix(": "), code or 0) from exc

@@ -31,6 +31,7 @@ SHOWN = 31
 """Characters of a stream's name in its mark: a refusal has 255 for two of them, and what is around."""
 OFF_AFTER_SILENCE = 600.0
 """Seconds for which no mark is asked for after one that got no answer, which costs the connection."""
+_OTHER = "inequivalent arg 'x-dead-letter-routing-key'"
 _CURRENT = re.compile(r"but current is '(?P<current>[^']*)")
 
 
@@ -50,6 +51,9 @@ class SinkMark:
         self._refused = False
         """Whether nothing more is asked on this connection."""
         self._off_until = 0.0
+        self._sighted: set[str] = set()
+        """Other streams of which a mark was seen at the last look; told of when it is there at two in a row."""
+        self._sighting: set[str] = set()
 
     def open(self, connection: amqp.Connection) -> None:
         """Begin on a connection just made."""
@@ -64,10 +68,12 @@ class SinkMark:
             self._let_go()
         self._stands_for = location
         try:
+            self._sighting = set()
             for name in self._names:
                 if name != self._held:
                     self._look_at(name)
-        except ChannelError:  # no right to declare, or its node is down: no reason to lose the connection
+            self._sighted = self._sighting
+        except (ChannelError, UnicodeDecodeError):  # no right to it, or its node is down: no reason to reconnect
             self._refused = True
         except TimeoutError:
             self._off_until = time.monotonic() + OFF_AFTER_SILENCE
@@ -82,6 +88,8 @@ class SinkMark:
         try:
             _declare(channel, name, _short(self._stands_for))
         except PreconditionFailed as exc:
+            if _OTHER not in str(exc.reply_text):
+                raise  # a limit of the vhost, or somebody else's queue of that name: it says nothing of another stream
             if not self._is_stale(name):
                 self._tell(str(exc.reply_text))
             return
@@ -101,7 +109,7 @@ class SinkMark:
             return False
         channel = self._connection.channel()
         try:
-            channel.queue_delete(name, if_unused=True)
+            channel.queue_delete(name, if_unused=True, if_empty=True)
         except PreconditionFailed:  # another replica has just taken it
             return True
         channel.close()
@@ -125,6 +133,11 @@ class SinkMark:
     def _tell(self, refusal: str) -> None:
         current = _CURRENT.search(refusal)
         other = current["current"].rpartition(" ")[0] if current else ""
+        if other not in self._sighted:
+            # A file that was moved has another name for a moment: replicas renew their marks one after the other.
+            self._sighting.add(other)
+            return
+        self._sighting.add(other)
         notices.tell(
             "competitor",
             f"bridges that store in {other or 'another stream'} take events off queue {self._queue!r} as well, and "
@@ -176,6 +189,8 @@ def other_stream(connection: amqp.Connection, queue: str, location: str) -> str 
         except NotFound:
             continue
         except PreconditionFailed as exc:
+            if _OTHER not in str(exc.reply_text):
+                continue
             current = _CURRENT.search(str(exc.reply_text))
             return current["current"].rpartition(" ")[0] if current else "another stream"
         channel.close()
@@ -190,4 +205,6 @@ def _declare(channel: amqp.Channel, name: str, stands_for: str) -> None:
 def _short(location: str) -> str:
     """Return a location's beginning, and a hash of all of it."""
     digest = hashlib.blake2b(location.encode(), digest_size=4).hexdigest()
-    return f"{location[:SHOWN]} {digest}".replace("'", "_")
+    # In ASCII: the refusal is cut at 255 bytes, and half a character cannot be read.
+    shown = location.encode("ascii", "backslashreplace").decode()[:SHOWN]
+    return f"{shown} {digest}".replace("'", "_")

@@ -9,6 +9,7 @@ from amqp.exceptions import NotFound
 
 from celery_event_bridge.brokers.rabbitmq.confirms import Confirms
 from celery_event_bridge.brokers.rabbitmq.connection import translated
+from celery_event_bridge.brokers.rabbitmq.headers import again
 from celery_event_bridge.brokers.rabbitmq.topology import QueueSpec
 from celery_event_bridge.contract.broker import BrokerUnavailable
 
@@ -102,4 +103,4 @@ def _again(message: Any) -> AmqpMessage:
     for name in ("x-death", "CC"):
         headers.pop(name, None)
     properties.pop("user_id", None)
-    return AmqpMessage(message.body, application_headers=headers, **properties)
+    return AmqpMessage(message.body, application_headers=again(headers), **properties)

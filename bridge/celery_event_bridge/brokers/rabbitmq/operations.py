@@ -119,6 +119,11 @@ class Broker:
         """
         if self._state(old.live).messages is None:
             raise QueuesInUse(f"there is no queue {old.live.name}: nothing is changed")
+        if self._state(old.rejected).messages is None:
+            raise QueuesInUse(
+                f"queue {old.live.name} is none of a bridge's, no queue {old.rejected.name} is beside it: nothing "
+                "is changed. If it is one, declare them with `queues declare` and BRIDGE_QUEUE first"
+            )
         self.declare(new)
         tell(f"queue {new.live.name}: declared and bound to {new.exchange}")
         self._ask(lambda channel: channel.queue_unbind(old.live.name, old.exchange, routing_key="#"))

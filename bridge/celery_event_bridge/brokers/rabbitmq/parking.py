@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import select
+import struct
 import time
 from collections.abc import Collection, Sequence
 from itertools import cycle
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from amqp.basic_message import Message as AmqpMessage
 
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, translated
+from celery_event_bridge.brokers.rabbitmq.headers import LEFT_OFF, writable
 from celery_event_bridge.contract.broker import BrokerUnavailable, Message, Parcel
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
     from celery_event_bridge.config.settings import Settings
 
+CANNOT_BE = 406
+"""AMQP's code for a message that can never be published."""
 CONFIRM_TIMEOUT = 10.0
 """Seconds without any confirm after which the connection counts as lost; under an alarm it is waited on for ever."""
 REST_TIMEOUT = 0.05
@@ -32,7 +36,6 @@ MAX_HEADER = 1000
 """Characters kept of an error; the headers of a message must fit into one frame."""
 FRAME_ROOM = 64
 """Bytes of a frame that are not the content header's: the frame's own 8, and what a broker may count otherwise."""
-LEFT_OFF = "x-bridge-headers-left-off"
 BROKERS_OWN = frozenset({"x-death", "x-delivery-count", "x-acquired-count"})
 """Headers that RabbitMQ added on the way; with `x-death` in it, a message requeued later would be taken for a cycle."""
 RENAMED = {"CC": "x-bridge-cc", "BCC": "x-bridge-bcc"}
@@ -81,6 +84,10 @@ class AmqpParking:
                         if id(parcel) not in known:
                             self._publish(channel, parcel)
                 self._hear()
+        except (ValueError, TypeError, RecursionError, struct.error) as exc:
+            # What the client cannot write is refused for good, as what the broker refuses: it must not end the process.
+            self.close()
+            raise BrokerUnavailable(f"parking in {self._queue}: {type(exc).__name__}: {exc}"[:300], CANNOT_BE) from exc
         except BrokerUnavailable:
             self.close()
             raise
@@ -204,8 +211,9 @@ def fitting(properties: dict[str, Any], frame_max: int) -> dict[str, Any]:
     They filled it, or nearly, and why and whence it was parked come on top. Those left off are named in a header. A
     message that cannot be parked would come again and again.
     """
-    headers = dict(properties["application_headers"])
-    left: list[str] = []
+    headers, left = writable(properties["application_headers"])
+    if left:
+        headers[LEFT_OFF] = left[:100]
     while _size(properties | {"application_headers": headers}) > frame_max - FRAME_ROOM:
         theirs = [name for name in headers if not str(name).startswith("x-bridge-")]
         if not theirs:

@@ -7,7 +7,8 @@ there. What had been missing is a gap, and told of. How it is known, since AMQP 
 - A queue, or the exchange itself, is missing: a passive declare says so.
 - The exchange was deleted and declared anew: our witness is gone, an exchange that deletes itself with its last
   binding, which is the one to the event exchange (seen with RabbitMQ 3.10.8).
-- The binding alone was removed: events stop, and come again right after it was declared. A guess, and worded as one.
+- The binding alone was removed: events stop for longer than they did
+  lately, and come again right after it was declared. A guess, and worded as one.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from amqp.exceptions import AccessRefused, NotFound
+from amqp.exceptions import AccessRefused, ChannelError, NotFound
 
 from celery_event_bridge.brokers.rabbitmq.topology import Topology, declare_witness, explain
 from celery_event_bridge.contract import notices
@@ -30,6 +31,8 @@ QUIET_AFTER = 60.0
 """Seconds without an event after which it is said: a worker with events switched on sends a heartbeat every two."""
 SUSPICIOUS_SILENCE = 2.0
 """Seconds, at least, of a silence that a removed binding may explain."""
+FORGOTTEN_AFTER = 300.0
+"""Seconds."""
 A_DAY = 86_400.0
 
 
@@ -52,7 +55,9 @@ class Upkeep:
         self._heard_at = self._opened_at = time.monotonic()
         self._has_heard = False
         self._usual_pause = SUSPICIOUS_SILENCE
-        """Seconds between two arrivals, lately."""
+        """Seconds between two arrivals, lately: the mean."""
+        self._longest_pause = SUSPICIOUS_SILENCE
+        """The longest of them; half of it counts after FORGOTTEN_AFTER."""
         self.depths: Mapping[str, int] = {}
         """Ready messages by queue, as last seen."""
 
@@ -89,10 +94,12 @@ class Upkeep:
         bound_at, self._bound_at = self._bound_at, 0.0
         came_at_once = self._has_heard and now - bound_at <= max(0.5, self._usual_pause)
         self._has_heard = True
-        silent = pause >= max(SUSPICIOUS_SILENCE, 2 * self._usual_pause)
+        silent = pause >= 1.5 * self._longest_pause
         # A worker that has just started ends a silence as well.
         if bound_at and came_at_once and silent and not any(b"worker-online" in each.body for each in messages):
             self._gap(f"no event for {pause:.1f} s, until its binding was declared again: it had probably been removed")
+        fading = 0.5 ** (pause / FORGOTTEN_AFTER)
+        self._longest_pause = max(SUSPICIOUS_SILENCE, min(pause, self._quiet_after), self._longest_pause * fading)
         self._usual_pause += (min(pause, self._quiet_after) - self._usual_pause) / 20
         if pause >= self._quiet_after:
             notices.over("no-events", f"events come again, after {pause:.0f} s", subject=self._topology.live.name)
@@ -141,7 +148,7 @@ class Upkeep:
     def _witness(self) -> None:
         try:
             self._on_a_channel(lambda channel: declare_witness(channel, self._topology))
-        except AccessRefused:  # to bind to an exchange takes a right that consuming does not
+        except ChannelError:  # to bind to an exchange takes a right that consuming does not; or its name is somebody's
             self._witnessed = False
             return
         self._witnessed = True

@@ -1,0 +1,37 @@
+"""Headers that RabbitMQ has delivered and that the client cannot write again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+LEFT_OFF = "x-bridge-headers-left-off"
+DEEPEST = 50
+"""Tables and arrays in one another that are written again. py-amqp reads some 900, and fails to write 500."""
+
+
+def writable(headers: Mapping[Any, Any]) -> tuple[dict[Any, Any], list[str]]:
+    """Return the headers that can be written again, and the names of the others, cut to 100 characters."""
+    kept = {name: value for name, value in headers.items() if not _too_deep(value)}
+    return kept, [str(name)[:100] for name in headers if name not in kept]
+
+
+def again(headers: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return the headers to publish a message with once more; those that cannot be written are named in one of ours."""
+    kept, left = writable(headers)
+    return kept | {LEFT_OFF: left[:100]} if left else kept
+
+
+def _too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [inner for each in level for inner in _inside(each)]
+        if not level:
+            return False
+    return True
+
+
+def _inside(value: Any) -> list[Any]:
+    if isinstance(value, Mapping):
+        return list(value.values())
+    return list(value) if isinstance(value, (list, tuple)) else []

@@ -1,6 +1,6 @@
 """`celery-event-bridge`, and `python -m celery_event_bridge`."""
 
-from celery_event_bridge.process.early import end_at_once, ending
+from celery_event_bridge.process.early import end_at_once
 
 
 def main() -> None:
@@ -8,10 +8,7 @@ def main() -> None:
     end_at_once()
     from celery_event_bridge.cli import main as command_line
 
-    try:
-        command_line()
-    finally:
-        ending()
+    command_line()
 
 
 if __name__ == "__main__":

@@ -32,8 +32,10 @@ from tests.servers.debian import until
 
 SENDING = 20.0
 """Seconds for which tasks are sent."""
-PAUSE_AT, KILL_AT, RESUME_AT = 4.5, 11.0, 13.0
-"""Seconds into that. The kill falls into the pause, when the bridges have noticed it and taken more in hand: what a
+PAUSE_AT = 4.5
+"""Seconds into that after which the sink stands still."""
+KILL_AFTER, RESUME_AFTER = 6.5, 8.5
+"""Seconds into the pause. The kill falls into it when the bridges have noticed it and taken more in hand: what a
 paused Redis has in its socket it still stores, so that an earlier kill would take nothing with it."""
 QUIET = 6.0
 """Seconds with nothing new, in a queue or in a bridge's hands, after which the rest counts as missing: what RabbitMQ
@@ -107,18 +109,19 @@ class Demo:
         start, paused_at, victim = time.monotonic(), 0.0, self._bridges[0]
         while sender.is_alive():
             elapsed = time.monotonic() - start
+            paused_for = time.monotonic() - paused_at if paused_at else 0.0
             if not paused_at and elapsed >= PAUSE_AT:
                 self._say("the sink stands still")
                 self._stream.pause()
                 paused_at = time.monotonic()
-            if not self._report.killed and elapsed >= KILL_AT:
+            if not self._report.killed and paused_for >= KILL_AFTER:
                 self._count()
                 self._say(f"SIGKILL to bridge 1, process {victim.process.pid}; bridge 4 takes its place")
                 victim.kill()
                 self._report.killed = victim.process.returncode == -signal.SIGKILL
                 self._start_bridge(stack)
-            if paused_at and not self._report.paused_seconds and elapsed >= RESUME_AT:
-                self._report.paused_seconds = time.monotonic() - paused_at
+            if not self._report.paused_seconds and paused_for >= RESUME_AFTER:
+                self._report.paused_seconds = paused_for
                 self._stream.resume()
                 self._say(f"the sink goes on after {self._report.paused_seconds:.1f} s")
             self._report.overflow_depth = max(self._report.overflow_depth, witness.overflowing())

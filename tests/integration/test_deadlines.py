@@ -124,7 +124,7 @@ def test_ctrl_c_in_the_first_moments_shows_nothing(tmp_path: Path, arguments: st
     finally:
         bridge.end()
     assert "Traceback" not in bridge.log_file.read_text()
-    assert bridge.process.returncode in (0, 1, 2, 130)
+    assert bridge.process.returncode in (0, 1, 2, 130), bridge.log_file.read_text()
 
 
 def has(pid: int, mask: str, number: signal.Signals) -> bool:

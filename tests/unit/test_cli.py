@@ -144,9 +144,32 @@ def test_an_interrupt_at_any_moment_is_no_traceback(moment: str, monkeypatch: py
         raise KeyboardInterrupt
 
     monkeypatch.setattr(moment, interrupted)
+    monkeypatch.setattr(cli, "ending", lambda: None)  # which would be the end of Ctrl-C for these tests
     with CliRunner().isolation() as (out, err, _), pytest.raises(SystemExit) as ended:
         cli.main(["tail"])
     assert (130, b"", b"") == (ended.value.code, out.getvalue(), err.getvalue().strip())
+
+
+def test_an_interrupt_in_a_destructor_is_not_lost() -> None:
+    """Nor shown: Python can do no more than report it, so it is sent again."""
+    program = """
+import os, select, signal
+from celery_event_bridge.process import early
+
+class Unlucky:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+early.end_at_once()
+early.as_usual()
+try:
+    Unlucky()
+    select.select([], [], [], 10)
+except KeyboardInterrupt:
+    os._exit(130)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False)
+    assert (130, "", "") == (done.returncode, done.stdout, done.stderr)
 
 
 def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import click
 
-from celery_event_bridge.process.early import as_usual
+from celery_event_bridge.process.early import as_usual, ending
 from celery_event_bridge.version import __version__
 
 COMMANDS = {
@@ -67,7 +67,9 @@ def main(arguments: list[str] | None = None) -> None:
 
         make_safe()
         code = _main(arguments)
+        ending()  # in here, so that no Ctrl-C falls between the two
     except KeyboardInterrupt:  # at any other moment, an import of a command's included
+        ending()
         code = 130
     sys.exit(code)
 

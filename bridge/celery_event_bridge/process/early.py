@@ -9,7 +9,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from threading import Timer
 from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 NUMBERS = (signal.SIGTERM, signal.SIGINT)
 
@@ -21,15 +26,30 @@ def end_at_once() -> None:
 
 
 def as_usual() -> None:
-    """Let SIGTERM and SIGINT do what they do in any Python program, where they were ours until now."""
+    """Let SIGTERM and SIGINT do what they do in any Python program, where they were ours until now.
+
+    A Ctrl-C that falls into a destructor or a weak reference's callback, as each import has one, would be shown with a
+    traceback and lost: it is sent again.
+    """
     for number, usual in ((signal.SIGTERM, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
         if signal.getsignal(number) is _end:
             signal.signal(number, usual)
+            sys.unraisablehook = _interrupt_again
 
 
 def ending() -> None:
-    """Let Ctrl-C show nothing while the interpreter takes itself down."""
+    """Let Ctrl-C do nothing from here on: not between a command and its exit, nor while the interpreter ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _interrupt_again(unraisable: UnraisableHookArgs) -> None:
+    if not isinstance(unraisable.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(unraisable)
+        return
+    # From here it would be raised in here.
+    again = Timer(0.01, os.kill, (os.getpid(), signal.SIGINT))
+    again.daemon = True
+    again.start()
 
 
 def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001

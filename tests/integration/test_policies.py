@@ -48,6 +48,37 @@ POLICIES = [
 
 @pytest.mark.parametrize(("command", "policy", "queue"), POLICIES, ids=str)
 def test_a_policy_that_makes_a_queue_lose_is_seen(
+    managed_rabbitmq: NativeRabbitMQ,
+    vhost: tuple[str, str],
+    tmp_path: Path,
+    command: str,
+    policy: dict[str, int],
+    queue: str,
+) -> None:
+    """`queues show` fails and says it; no password is in any of it."""
+    url, name = vhost
+    managed_rabbitmq.ctl(command, "-p", name, "everything", ".*", json.dumps(policy), "--apply-to", "queues")
+    # The API has a policy a moment after it was set.
+    until(lambda: shown(settings(managed_rabbitmq, url, tmp_path), policy, queue, "queues", "show"), 20, "it is shown")
+
+
+def shown(given: dict[str, str], policy: dict[str, int], queue: str, *arguments: str) -> bool:
+    """Whether the command fails, and names the policy in one of its lines."""
+    done = run_to_end("celery_event_bridge", *arguments, **given)
+    assert "guest:guest" not in done.stdout + done.stderr
+    return done.returncode == 1 and any(
+        line.startswith("FAIL") and of(policy, queue) in line and "'everything'" in line
+        for line in done.stdout.splitlines()
+    )
+
+
+def of(policy: dict[str, int], queue: str) -> str:
+    ((key, value),) = policy.items()
+    return f"queue '{queue}' has {key}={value} by "
+
+
+@pytest.mark.parametrize(("command", "policy", "queue"), [POLICIES[0], POLICIES[4]], ids=str)
+def test_a_policy_fails_check_and_is_told_by_a_bridge(
     start_bridge: Callable[..., Bridge],
     managed_rabbitmq: NativeRabbitMQ,
     vhost: tuple[str, str],
@@ -56,33 +87,21 @@ def test_a_policy_that_makes_a_queue_lose_is_seen(
     policy: dict[str, int],
     queue: str,
 ) -> None:
-    """`check` fails, `queues show` says it, and so does `run`, once; no password is in any of it."""
+    """By `run` once, from its start on."""
     url, name = vhost
     managed_rabbitmq.ctl(command, "-p", name, "everything", ".*", json.dumps(policy), "--apply-to", "queues")
     given = settings(managed_rabbitmq, url, tmp_path)
-    ((key, value),) = policy.items()
-    expected = f"queue '{queue}' has {key}={value} by "
-
-    def seen(*arguments: str) -> bool:
-        done = run_to_end("celery_event_bridge", *arguments, **given)
-        assert "guest:guest" not in done.stdout + done.stderr
-        return done.returncode == 1 and any(
-            line.startswith("FAIL") and expected in line and "'everything'" in line for line in done.stdout.splitlines()
-        )
-
-    # The API has a policy a moment after it was set.
-    until(lambda: seen("queues", "show"), 20, "it is shown")
-    assert seen("check")
+    until(lambda: shown(given, policy, queue, "check"), 30, "check fails")
     bridge = start_bridge(**given).await_ready()
-    bridge.await_log(expected)
-    assert 1 == len(bridge.logged(expected))
+    bridge.await_log(of(policy, queue))
+    assert 1 == len(bridge.logged(of(policy, queue)))
     assert bridge.metric("notices_total", kind="policy") >= 1
 
 
 def test_a_policy_of_a_higher_priority_keeps_our_queues_out(
     managed_rabbitmq: NativeRabbitMQ, vhost: tuple[str, str], tmp_path: Path
 ) -> None:
-    """As docs/how-to/queues.md has it; and without any policy there is nothing to say."""
+    """As docs/how-to/queues.md has it; and listening for events ends, although the broker's heartbeats come."""
     url, name = vhost
     managed_rabbitmq.ctl("set_policy", "-p", name, "everything", ".*", '{"max-length":10}', "--apply-to", "queues")
     ours = ["set_policy", "-p", name, "--priority", "999", "--apply-to", "queues"]
@@ -90,6 +109,7 @@ def test_a_policy_of_a_higher_priority_keeps_our_queues_out(
 
     def content() -> bool:
         done = run_to_end("celery_event_bridge", "check", **settings(managed_rabbitmq, url, tmp_path))
+        assert "exchange celeryev: no event in 5 s: do workers run with -E" in done.stdout
         return done.returncode == 0 and "policies: none that changes what our queues keep" in done.stdout
 
     until(content, 20, "check is content")

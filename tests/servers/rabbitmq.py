@@ -23,6 +23,9 @@ SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 CONTROL = "/usr/lib/rabbitmq/bin/rabbitmqctl"
 PACKAGE = "rabbitmq-server"
 QUEUES = ("celeryev.bridge", "celeryev.bridge.overflow", "celeryev.bridge.rejected")
+TICKING = "[{rabbit, [{quorum_tick_interval, 500}]}].\n"
+"""Milliseconds after which a quorum queue tells of itself again: five seconds else, and the management API a second
+look later."""
 AT_ONCE = 10
 """Vhosts that are made with one command: `rabbitmqctl` takes a second for each, and a vhost some milliseconds."""
 
@@ -100,10 +103,12 @@ class NativeRabbitMQ:
         self.management_url = f"http://guest:guest@127.0.0.1:{management_port}"
         if managed:
             config += f"\nmanagement.tcp.port = {management_port}\nmanagement.tcp.ip = 127.0.0.1\n"
+            config += "collect_statistics_interval = 1000\n"  # five seconds else, in which its answers are old
         self._inside = inside(release, PACKAGE) if release else ()
         self._server = SERVER if release else program(SERVER, PACKAGE)
         self._folder = Path(tempfile.mkdtemp(prefix="rabbitmq-"))
         (self._folder / "rabbitmq.conf").write_text(config)
+        (self._folder / "advanced.config").write_text(TICKING if managed else "[].\n")
         (self._folder / "plugins").write_text("[rabbitmq_management]." if managed else "[].")
         self.port = free_port()
         self._first = first
@@ -124,6 +129,7 @@ class NativeRabbitMQ:
             "RABBITMQ_PID_FILE": str(self._folder / "pid"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self._folder / "plugins"),
             "RABBITMQ_CONFIG_FILE": str(self._folder / "rabbitmq.conf"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(self._folder / "advanced.config"),
             "LC_ALL": "C.UTF-8",
             "ERL_CRASH_DUMP_SECONDS": "0",  # else of a tool that fails, in the current directory
         }

@@ -81,8 +81,16 @@ class BoundedConnection(pyamqp.Connection):
             server_heartbeat = 0
         super()._on_tune(channel_max, frame_max, server_heartbeat, argsig)
 
+    def drain_events(self, timeout: float | None = None) -> None:
+        """Wait for a frame that is no heartbeat, and act on it. Raises TimeoutError after `timeout` seconds in all."""
+        if timeout is None:
+            super().drain_events()
+            return
+        with self.call(timeout):
+            super().drain_events()
+
     def blocking_read(self, timeout: float | None = None) -> Any:
-        """Read a frame and act on it. Not `drain_events`, which calls this until a frame is no heartbeat."""
+        """Read a frame and act on it, also a heartbeat."""
         if self._deadline is not None:
             timeout = self._deadline.timeout()
         return super().blocking_read(timeout)

@@ -4,7 +4,7 @@ SINK ?= sqlite
 TESTS ?= tests/unit tests/integration
 SECONDS ?= 60
 RUNS ?= 5
-JOBS ?= 2
+JOBS ?= 3
 # A test's time-out is a signal; what no signal reaches shows where it stands. A process that dies ends the run: what
 # pytest-xdist hands out after that can leave the others waiting for ever.
 SIDE_BY_SIDE := -n $(JOBS) --dist loadfile --max-worker-restart 0 -o faulthandler_timeout=150
@@ -61,7 +61,7 @@ containers: $(READY)  ## the image, the compose file and the servers in containe
 	@CI=true CONTAINERS=1 $(BIN)/python -m pytest -s tests/compose tests/integration/test_servers.py
 
 unit: $(READY)  ## the tests that need no server, in seconds
-	@$(BIN)/python -m pytest -q tests/unit
+	@$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) tests/unit
 
 lint: $(READY)  ## ruff, mypy, import-linter
 	@$(BIN)/ruff check .

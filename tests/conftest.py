@@ -14,6 +14,7 @@ from typing import TypeVar
 import amqp
 import hypothesis
 import pytest
+import structlog
 
 from celery_event_bridge.contract import notices
 from tests.bridges import Bridge
@@ -54,10 +55,20 @@ SHARED = pytest.StashKey[Ahead]()
 
 
 @pytest.fixture(autouse=True)
-def _nothing_was_told_before() -> None:
-    """Notices are one for the process, and rate-limited: each test begins without."""
+def _nothing_was_told_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Notices are one for the process, and rate-limited: each test begins without, and with the log as it comes."""
     notices.NOTICES.clear()
-    logging.getLogger("celery_event_bridge").setLevel(logging.NOTSET)  # a command that was run here has set it
+    configure = structlog.configure
+    # Each module's logger would keep the first configuration it meets, for all tests that come after.
+    uncached = {"cache_logger_on_first_use": False}
+    monkeypatch.setattr(structlog, "configure", lambda **given: configure(**given | uncached))
+    level, handlers = logging.root.level, logging.root.handlers[:]
+    yield
+    # What a command that was run here has configured.
+    structlog.reset_defaults()
+    logging.getLogger("celery_event_bridge").setLevel(logging.NOTSET)
+    logging.root.setLevel(level)
+    logging.root.handlers[:] = handlers
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -12,7 +12,6 @@ import urllib.error
 import urllib.request
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
 
 import prometheus_client
 import pytest
@@ -196,29 +195,30 @@ def test_an_observed_sink_counts(metrics: Metrics, status: Status) -> None:
     assert 1 == value(metrics, "reconnects_total", end="memory")
 
 
-@pytest.fixture
-def configured() -> Any:
-    """Undo what `configure` has done."""
-    handlers, level = logging.root.handlers[:], logging.root.level
-    yield
-    logging.root.handlers[:] = handlers
-    logging.root.setLevel(level)
-    structlog.reset_defaults()
-
-
-def test_a_log_that_cannot_be_written_ends_nothing(monkeypatch: pytest.MonkeyPatch, configured: None) -> None:
+def test_a_log_that_cannot_be_written_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its disk is full: the line is gone, and the caller does not notice."""
     full = Path("/dev/full").open("w")  # noqa: SIM115 - what it could not write fails its end too
-    monkeypatch.setattr(sys, "stderr", full)
-    logs.configure("json", "info")
-    structlog.get_logger().info("x" * 100_000)
-    logging.getLogger("library").error("x" * 100_000)
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stderr", full)
+        logs.configure("json", "info")
+        structlog.get_logger().info("x " * 100_000)
+        logging.getLogger("library").error("x " * 100_000)
     with suppress(OSError):
         full.close()
 
 
-def test_a_log_line_is_json_without_secrets(capsys: pytest.CaptureFixture[str], configured: None) -> None:
+@pytest.mark.parametrize("text", ["x" * 100_000, "a " * 50_000, "redis://:open-sesame@h/" * 5000])
+def test_a_log_line_has_an_end(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever others have put into it; and no half of a password is left at that end."""
+    logs.configure("json", "info")
+    structlog.get_logger("test").info("away", reason=text)
+    reason = json.loads(capsys.readouterr().err)["reason"]
+    assert len(reason) <= logs.LONGEST + 30
+    assert reason.endswith(f"... ({len(text):,} characters)")
+    assert "sesame" not in reason
+
+
+def test_a_log_line_is_json_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:
     """Also what a library says through the standard library."""
     logs.configure("json", "info")
     structlog.get_logger("test").warning("away", reason="amqp://u:secret@h/", messages=3)
@@ -235,7 +235,7 @@ def test_a_log_line_is_json_without_secrets(capsys: pytest.CaptureFixture[str], 
     assert ("lost redis://:**@h", "warning") == (second["event"], second["level"])
 
 
-def test_the_console_is_for_people(capsys: pytest.CaptureFixture[str], configured: None) -> None:
+def test_the_console_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     """No JSON, and no colours where there is no terminal."""
     logs.configure("console", "info")
     structlog.get_logger("test").info("started", queue="q")
@@ -566,9 +566,7 @@ def failed(text: str) -> Exception:
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
-def test_no_traceback_in_the_log_has_a_secret(
-    capsys: pytest.CaptureFixture[str], configured: None, log_format: str
-) -> None:
+def test_no_traceback_in_the_log_has_a_secret(capsys: pytest.CaptureFixture[str], log_format: str) -> None:
     """Neither ours nor a library's, in either format."""
     logs.configure(log_format, "info")
     error = failed("lost amqp://u:sesame@h/ and redis://h?password=sesame")
@@ -580,9 +578,7 @@ def test_no_traceback_in_the_log_has_a_secret(
 
 
 @pytest.mark.parametrize("log_format", ["json", None])
-def test_json_where_nobody_watches(
-    capsys: pytest.CaptureFixture[str], configured: None, log_format: str | None
-) -> None:
+def test_json_where_nobody_watches(capsys: pytest.CaptureFixture[str], log_format: str | None) -> None:
     """By default, and always one line an event, with its time in UTC."""
     logs.configure(log_format, "info")
     structlog.get_logger("test").info("two\nlines", number=1)
@@ -602,9 +598,7 @@ def test_json_where_nobody_watches(
         ("error", ["error"], ["error"]),
     ],
 )
-def test_levels(
-    capsys: pytest.CaptureFixture[str], configured: None, level: str, ours: list[str], theirs: list[str]
-) -> None:
+def test_levels(capsys: pytest.CaptureFixture[str], level: str, ours: list[str], theirs: list[str]) -> None:
     """Ours as asked for; a library's from warnings on, and py-amqp's errors alone."""
     logs.configure("json", level)
     for name in ("debug", "info", "warning", "error"):

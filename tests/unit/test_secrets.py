@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import socket
@@ -13,7 +12,6 @@ from random import Random
 from typing import Any, NamedTuple
 
 import pytest
-import structlog
 from click.testing import CliRunner
 
 from celery_event_bridge import cli
@@ -139,7 +137,7 @@ def told(case: Case, text: str) -> list[str]:
 
 
 @pytest.fixture
-def invoke(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[Case], tuple[int, str]]]:
+def invoke(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Case], tuple[int, str]]:
     """Calls a command in this process, where nothing can be reached."""
 
     def refused(*_: Any, **__: Any) -> Any:
@@ -148,11 +146,6 @@ def invoke(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable
     def away(*_: Any) -> Any:
         raise SinkUnavailable("nobody is there")
 
-    configure = structlog.configure
-    # Each module's logger keeps the first configuration it meets, for all tests that come after.
-    uncached = {"cache_logger_on_first_use": False}
-    monkeypatch.setattr(structlog, "configure", lambda **given: configure(**given | uncached))
-    level, handlers = logging.root.level, list(logging.root.handlers)
     monkeypatch.chdir(tmp_path)
     for name in list(os.environ):
         if name.startswith(("BRIDGE_", "CELERY_")):
@@ -175,10 +168,7 @@ def invoke(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable
                 code = cli._main(case.arguments)
                 return code, out.getvalue().decode() + err.getvalue().decode()
 
-    yield call
-    structlog.reset_defaults()
-    logging.root.setLevel(level)
-    logging.root.handlers[:] = handlers
+    return call
 
 
 def cases(count: int, folder: Path) -> Iterator[Case]:

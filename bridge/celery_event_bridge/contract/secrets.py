@@ -40,7 +40,7 @@ _PASSWORD_IN_URL = re.compile(r"(:///*[^:/@\s;]*):(?:(?!;\s*[a-zA-Z][\w+.-]*://)
 _BLANK_IN_PASSWORD = re.compile(r"(://[^:/@\s;]*):(?!\*\*@)[^\n/]*@")
 # A port that is none: the @ was forgotten, or encoded.
 _PORT = re.compile(r"(:///*[^\s:/@?#;,\[\]]*):(?!\*\*@)(?!\d{1,5}(?![\w%]))[^\s/?#,;'\")]+")
-_TOKEN = re.compile(r"[a-zA-Z][\w+.-]*://[^\s'\"<>]*[^\s'\"<>.,;:)\]]")
+_TOKEN = re.compile(r"[a-zA-Z][\w+.-]{0,30}://[^\s'\"<>]*[^\s'\"<>.,;:)\]]")
 _NO_LOGIN = re.compile(r"[?{}\[\]\"'\x00-\x1f\x7f]")
 """What is before the last @ of something else than a URL, or of its parameters, one of which may hold that @."""
 _WORD = re.compile(r"[^\W_]{4,}")

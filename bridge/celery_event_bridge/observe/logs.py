@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 NOTICE_FIELDS = ("kind", "count")
 """What `contract.notices` says beside its text."""
+LONGEST = 10_000
+"""Characters of a log line's text, of whatever others have put into it."""
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -78,5 +80,12 @@ def _without_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]
     """A last net: whatever a library's error text carries, a URL's password does not get into a log."""
     for name, value in event.items():
         if isinstance(value, str):
-            event[name] = hide_secrets(value)
+            event[name] = hide_secrets(_shortened(value))
     return event
+
+
+def _shortened(text: str) -> str:
+    """Up to a blank, since what hides secrets has to see the whole of one; and it may take a second for a megabyte."""
+    if len(text) <= LONGEST:
+        return text
+    return f"{text[:LONGEST].rpartition(' ')[0]} ... ({len(text):,} characters)".lstrip()

@@ -59,11 +59,12 @@ class Cluster:
 
     def state(self, names: Sequence[str]) -> State:
         """Ask for these topics, their properties and the brokers."""
-        admin = self._client()
         topics = self._asked_for(names)
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
-        configs = admin.describe_configs(resources, request_timeout=ANSWER)
-        cluster = admin.describe_cluster(request_timeout=ANSWER)
+        # No frame may have the client: with a traceback it would outlive its last question, and be collected by
+        # whatever thread runs the garbage collector then. In librdkafka's own that ends the process.
+        configs = self._client().describe_configs(resources, request_timeout=ANSWER)
+        cluster = self._client().describe_cluster(request_timeout=ANSWER)
         found = self._found(topics)
         known = {resource.name: config for resource, future in configs.items() if (config := self._config(future))}
         described: DescribeClusterResult = self._answer(cluster)

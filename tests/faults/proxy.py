@@ -8,9 +8,12 @@ import struct
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 
 CHUNK = 65536
+ENDING = 5.0
+"""Seconds for a thread to notice that it is over."""
 LOOK = 0.02
 """Seconds between two looks at the mode while nothing may move."""
 
@@ -49,7 +52,8 @@ class Proxy:
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         """Client's end and server's end of each connection."""
         self._orphans: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._threads: list[threading.Thread] = []
+        self._start(self._accept)
 
     def lead_to(self, *targets: int) -> None:
         """New connections go to these ports, as when a name leads elsewhere; those that are open stay."""
@@ -80,10 +84,22 @@ class Proxy:
             self.cut()
 
     def close(self) -> None:
-        """End it."""
+        """End it, and what its threads have open."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # or `accept` goes on
         self._listener.close()
         self.heal()
+        for thread in self._threads[:1]:
+            thread.join(ENDING)
         self.cut()
+        for thread in self._threads:
+            thread.join(ENDING)
+
+    def _start(self, target: Callable[..., None], *arguments: object) -> None:
+        self._threads = [one for one in self._threads if one.is_alive()]
+        thread = threading.Thread(target=target, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def _accept(self) -> None:
         while True:
@@ -102,8 +118,8 @@ class Proxy:
             for end in (client, server):
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._pairs.append((client, server))
-            threading.Thread(target=self._pump, args=(client, server, False), daemon=True).start()
-            threading.Thread(target=self._pump, args=(server, client, True), daemon=True).start()
+            self._start(self._pump, client, server, False)
+            self._start(self._pump, server, client, True)
 
     def _reach(self) -> socket.socket | None:
         for _ in range(len(self._targets)):

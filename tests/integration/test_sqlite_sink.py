@@ -16,8 +16,9 @@ import pytest
 from celery_event_bridge.contract import Event, Outcome, Sink, SinkUnavailable
 from celery_event_bridge.testing import SinkContract, await_verdicts, deliver, sample_events
 from celery_event_sinks.sqlite import retention
-from celery_event_sinks.sqlite.file import BUSY_TIMEOUT, Change
+from celery_event_sinks.sqlite.file import BUSY_TIMEOUT
 from celery_event_sinks.sqlite.sink import SqliteSettings, SqliteSink
+from celery_event_sinks.sqlite.whereabouts import Change
 from tests import oracle
 from tests.servers.debian import until
 

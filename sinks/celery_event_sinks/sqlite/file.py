@@ -1,25 +1,24 @@
 """The file as sink and reader share it: a connection that is known to lead to the file, and the log, of that name.
 
 Whatever others do to the three files of that name is found out by their inodes and by what the file holds without its
-log: asked before and after each commit, with two calls of the system each while nothing has changed. A handle that no
+log: asked before and after each commit, with two calls of the system while nothing has changed. A handle that no
 longer leads there is left in the way that loses nothing: see `leave`.
 """
 
 from __future__ import annotations
 
-import enum
 import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import quote
 
 from celery_event_bridge.contract import SinkUnavailable, notices
 from celery_event_sinks.sqlite import log
-from celery_event_sinks.sqlite.beside import Beside, Place, name_of, place
+from celery_event_sinks.sqlite.beside import Beside, Place, name_of
 from celery_event_sinks.sqlite.content import Examiner, Mark, content
+from celery_event_sinks.sqlite.whereabouts import Change, Places, Whereabouts
 
 BUSY_TIMEOUT = 2.0
 """Seconds to wait for another writer's lock; the loop stands still meanwhile. With three writers that each sync,
@@ -27,23 +26,6 @@ waits of 2 s were seen."""
 
 LOG_LIMIT = 16 * 2**20
 """Bytes that the log is cut to once it is folded into the file, after it had to grow."""
-
-
-class Places(NamedTuple):
-    """The three files of that name; None where there is none."""
-
-    file: Place | None
-    log: Place | None
-    shm: Place | None
-    """The log's index, which those who have it open share."""
-
-
-class Change(enum.Enum):
-    """What somebody else has done."""
-
-    FILE = "removed or replaced"
-    CONTENT = "overwritten by another one"
-    LOG = "without its log, which was removed or replaced"
 
 
 class Left(Exception):
@@ -61,8 +43,6 @@ class EventFile:
         self.path = path
         self._real = path
         """Without symbolic links: where SQLite keeps the log."""
-        self._asked, self._name = str(path), str(path)
-        """Both, as text: they are asked for several times a batch."""
         self._mode = mode
         """`rwc`, `rw` or `ro`, as SQLite has it."""
         self._logger = logger
@@ -70,7 +50,7 @@ class EventFile:
         self._guard: sqlite3.Connection | None = None
         """Reads only. The last connection to be closed writes the log into the file, whatever file that is now, unless
         another one is open and cannot write itself."""
-        self._places = Places(None, None, None)
+        self._at = Whereabouts(path, path, Places(None, None, None))
         self._examiner = Examiner(path)
         self._beside = Beside(path, readonly=mode == "ro", logger=logger)
         self._marked = ""
@@ -83,13 +63,12 @@ class EventFile:
     @property
     def place(self) -> Place | None:
         """Device and inode of the file that is open."""
-        return self._places.file
+        return self._at.places.file
 
     def open(self, prepare: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
         """Open and prepare it, no log of another file beside it. Raises sqlite3.Error, OSError, SinkUnavailable."""
         self.close()
-        self._name = os.path.realpath(self.path)
-        self._real = Path(self._name)
+        self._real = Path(os.path.realpath(self.path))
         with log.directory_lock(self._real.parent, 2 * BUSY_TIMEOUT):
             made = not self._real.exists()
             self._beside.settle(self._real)
@@ -100,12 +79,13 @@ class EventFile:
                 if self._mode != "ro":
                     self._guard = self._connect("ro")
                     self._guard.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
-                self._places = self._on_disk()
+                self._at = Whereabouts(self.path, self._real)
                 self.connection, self._examiner, self._marked = connection, Examiner(self._real), ""
                 self._recorded = -1
                 self.mark()
             except BaseException:
                 self.connection = None
+                self._at.close()
                 connection.close()
                 self._close_guard()
                 raise
@@ -129,12 +109,12 @@ class EventFile:
         if connection is None or self._mode == "ro":
             return
         for _ in range(3):  # the marking itself may begin the log anew
-            salt = log.salt_of(self._name)
+            salt = self._at.salt()
             if not salt or (salt == self._marked and self._examiner.written <= self._recorded):
                 return
             connection.execute("BEGIN IMMEDIATE")
             try:
-                self._mark(connection, log.salt_of(self._name))
+                self._mark(connection, self._at.salt())
                 connection.execute("COMMIT")
             finally:
                 if connection.in_transaction:
@@ -165,12 +145,11 @@ class EventFile:
         moved_to = ""
         aside: list[Path] = []
         with log.directory_lock(self._real.parent, 2 * BUSY_TIMEOUT):
-            now = self._on_disk(self._real)
-            ours = self._places
+            now, ours = self._at.now(self._real), self._at.places
             if change is Change.FILE and now.file == ours.file:
                 pass  # a symbolic link leads to another file: this one and its log stay together
             elif self._mode != "ro":
-                moved_to = name_of(self._places.file)
+                moved_to = name_of(self._at.places.file)
                 if change is Change.FILE and moved_to:
                     self._drain()
                 elif change is Change.LOG and now.shm in (None, ours.shm) and not self._drain():
@@ -217,6 +196,7 @@ class EventFile:
 
     def _close(self, *, finish: bool) -> None:
         connection, self.connection = self.connection, None
+        self._at.close()
         if finish:
             self._close_guard()
         if connection is not None:
@@ -230,34 +210,18 @@ class EventFile:
             with suppress(sqlite3.Error):
                 guard.close()
 
-    def _on_disk(self, path: Path | None = None) -> Places:
-        return Places(place(path or self.path), place(f"{self._real}-wal"), place(f"{self._real}-shm"))
-
     def _change(self) -> Change | None:
         """What has changed, if anything. Raises SinkUnavailable where the content is damaged, sqlite3.Error."""
-        ours = self._places
-        try:
-            found = os.stat(self._asked)  # noqa: PTH116 - twice a batch, and pathlib's is slower
-            if (found.st_dev, found.st_ino) != ours.file:
-                return Change.FILE
-            if self.connection is not None and not self._examiner.good(self.connection, found):
-                return Change.CONTENT
-        except OSError:  # at any moment
-            return Change.FILE
-        own_log, shm = place(f"{self._name}-wal"), place(f"{self._name}-shm")
-        if ours.log is None:  # there was none yet: no such journal, or nothing was read
-            self._places = Places(ours.file, own_log, shm)
-        elif own_log != ours.log or shm != ours.shm:
-            return Change.LOG
-        return None
+        connection = self.connection
+        return self._at.change(lambda found: connection is None or self._examiner.good(connection, found))
 
     def _mark(self, connection: sqlite3.Connection, salt: str) -> None:
         """In a transaction: nobody else can begin the log anew."""
-        assert self._places.file is not None
+        assert self._at.places.file is not None
         row = connection.execute("SELECT device, inode, mark FROM bridge_file").fetchone()
         mark = Mark.parse(row[2] if row else None)
         written = self._examiner.written
-        if mark.salt == salt and row[:2] == self._places.file and mark.seq >= written:
+        if mark.salt == salt and row[:2] == self._at.places.file and mark.seq >= written:
             self._marked, self._recorded = salt, mark.seq
             return
         if mark.salt == salt:
@@ -268,7 +232,7 @@ class EventFile:
             before = dict.fromkeys([mark.salt, *([] if holds is None else [holds.salt])])
             (cookie,) = connection.execute("PRAGMA schema_version").fetchone()
             mark = Mark(salt, tuple(before), int(cookie) & 0xFFFFFFFF, holds.seq if holds else 0)
-        values = (*self._places.file, str(mark))
+        values = (*self._at.places.file, str(mark))
         connection.execute("UPDATE bridge_file SET device = ?, inode = ?, mark = ?", values)
 
     def _put_aside(self, files: list[Path]) -> list[Path]:

@@ -51,22 +51,40 @@ def index_of(path: Path) -> Path:
 
 
 def salt_of(path: Path | str) -> str:
-    """The salt of the log beside the file, in hex; empty where there is no log, or nothing in it.
+    """The salt of the log beside the file, in hex; empty where there is no log, or nothing in it."""
+    header = Header(path)
+    try:
+        return header.salt()
+    finally:
+        header.close()
+
+
+class Header:
+    """The header of one log, by a descriptor that is kept: to open a file costs more than all else of a look at it.
 
     The log itself is never locked, so it may be opened and closed here; of the file and the index that would end all
     locks that this process has on them.
     """
-    try:
-        descriptor = os.open(f"{path}-wal", os.O_RDONLY)
-    except OSError:
-        return ""
-    try:
-        header = os.read(descriptor, HEADER)
-    except OSError:
-        header = b""
-    finally:
-        os.close(descriptor)
-    return header[16:24].hex() if len(header) == HEADER else ""
+
+    def __init__(self, path: Path | str) -> None:
+        self._name = f"{path}-wal"
+        self._descriptor = -1
+
+    def salt(self) -> str:
+        """Return the salt, in hex; empty where there is no log, or nothing in it."""
+        try:
+            if self._descriptor < 0:
+                self._descriptor = os.open(self._name, os.O_RDONLY)
+            salt = os.pread(self._descriptor, 8, 16)
+        except OSError:
+            return ""
+        return salt.hex() if len(salt) == 8 else ""
+
+    def close(self) -> None:
+        """Close it; it is opened anew when it is asked for."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = -1
 
 
 def verdict(path: Path) -> Verdict:

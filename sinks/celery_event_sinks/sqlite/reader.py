@@ -11,11 +11,12 @@ from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
 from celery_event_bridge.contract import Batch, Reading, SinkUnavailable
-from celery_event_sinks.sqlite.file import Change, EventFile, Left
+from celery_event_sinks.sqlite.file import EventFile, Left
 from celery_event_sinks.sqlite.lease import Lease
 from celery_event_sinks.sqlite.positions import beginning
 from celery_event_sinks.sqlite.sink import SqliteSettings
 from celery_event_sinks.sqlite.stored import lenient, record
+from celery_event_sinks.sqlite.whereabouts import Change
 
 POLL = 0.05
 """Seconds between two looks for new rows, or for a lease that has run out."""

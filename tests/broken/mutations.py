@@ -416,13 +416,17 @@ MUTATIONS = (
     ),
     Mutation(
         "a deleted log of SQLite's not saved",
-        [Change(f"{SQLITE}/file.py", "            return Change.LOG\n", "            return None\n")],
+        [Change(f"{SQLITE}/whereabouts.py", "            return Change.LOG\n", "            return None\n")],
         [f"{MOVED}::test_a_log_that_is_deleted_is_saved_from_its_handle"],
         ("sqlite", "SQLite's log deleted", "SQLite's file moved"),
     ),
     Mutation(
         "a file of SQLite's that was copied over not noticed",
-        [Change(f"{SQLITE}/file.py", "            return Change.CONTENT\n", "            return None\n")],
+        [
+            Change(
+                f"{SQLITE}/whereabouts.py", "                return Change.CONTENT\n", "                return None\n"
+            )
+        ],
         [f"{MOVED}::test_a_backup_that_is_restored_over_the_open_file"],
     ),
     Mutation(

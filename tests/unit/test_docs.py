@@ -15,7 +15,7 @@ from celery_event_bridge.config.plugins import installed, load
 from celery_event_bridge.config.settings import Settings
 from celery_event_bridge.observe.metrics import Metrics
 from celery_event_bridge.observe.status import Status
-from tests.broken.mutations import MUTATIONS
+from tests.broken.mutations import MUTATIONS, Mutation
 from tests.faults.campaign import deck
 
 ROOT = Path(__file__).parents[2]
@@ -86,6 +86,12 @@ def test_every_broken_guard_is_documented() -> None:
     documented = [(row[0].removeprefix("| "), set(re.findall(r"`(\w+)(?:\.py)?`", row[1]))) for row in rows]
     tests = [{re.findall(r"\w+", test.removesuffix(".py"))[-1] for test in mutation.tests} for mutation in MUTATIONS]
     assert list(zip([mutation.name for mutation in MUTATIONS], tests, strict=True)) == documented
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
+def test_a_guard_is_still_where_it_is_broken(mutation: Mutation) -> None:
+    """A text that has moved would break nothing, and a build that is whole would be called noticed."""
+    assert [] == [change for change in mutation.changes if change.old not in (ROOT / change.file).read_text()]
 
 
 def test_every_test_that_is_named_is_there() -> None:

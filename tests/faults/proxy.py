@@ -41,6 +41,8 @@ class Proxy:
         self.mode = Mode.PASS
         self.pace = 0.001
         """Seconds for a byte that trickles."""
+        self.delay = 0.0
+        """Seconds that each chunk is on its way, as over a long distance."""
         self.accepted: list[float] = []
         """When each connection came, by the monotonic clock."""
         self.replies_only = False
@@ -132,6 +134,7 @@ class Proxy:
         """Pass on what one end sends until it ends; then the other is told, unless it is an orphan now."""
         try:
             while data := source.recv(CHUNK):
+                time.sleep(self.delay)
                 while self.mode is Mode.STALL:
                     time.sleep(LOOK)
                 if self.mode is Mode.DROP_REPLIES and is_reply:

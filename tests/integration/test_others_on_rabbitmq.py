@@ -5,12 +5,15 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import amqp
 import pytest
 
+from celery_event_bridge.brokers.rabbitmq.connection import connect
+from celery_event_bridge.brokers.rabbitmq.mark import SinkMark
 from celery_event_bridge.brokers.rabbitmq.source import AmqpSource
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
 from celery_event_bridge.brokers.rabbitmq.upkeep import Upkeep
@@ -198,6 +201,44 @@ def test_a_mark_that_cannot_be_had_costs_no_connection(
     until(lambda: bridge.metric("queue_messages", queue=LIVE) == 0, 10, "it has looked")
     assert [] == bridge.logged("broker unavailable")
     connection.close()
+
+
+def test_a_look_leaves_no_channel_behind(broker_url: str) -> None:
+    """However often a question is refused: 2,047 channels are a connection's end."""
+    topology = Topology.from_settings(Settings(broker_url=broker_url))
+    with closing(connect(Settings(broker_url=broker_url), broker_url, role="test")) as connection:
+        upkeep, mark = Upkeep(topology, declares=True), SinkMark(LIVE, lambda: "a stream")
+        upkeep.open(connection)
+        mark.open(connection)
+        mark.look()
+        connection.channel().exchange_delete(topology.witness)
+        before = len(connection.channels)
+        for _ in range(50):
+            upkeep.look()
+            mark.look()
+            with pytest.raises(amqp.NotFound):
+                connection.channel().queue_declare("nowhere", passive=True)
+        assert len(connection.channels) <= before + 1
+
+
+@pytest.mark.parametrize("change", [delete_and_declare_exchange, delete_exchange])
+def test_a_way_that_was_cut_while_no_bridge_ran_is_told_of(
+    start_bridge: Callable[..., Bridge], broker_url: str, tmp_path: Path, change: Callable[[amqp.Channel], None]
+) -> None:
+    """With the first look of the next one, before anything is declared again; another start tells of nothing."""
+    settings = SqliteStore(tmp_path).settings | {"BRIDGE_BROKER_URL": broker_url}
+    assert 0 == run_to_end("celery_event_bridge", "queues", "declare", **settings).returncode
+    bridge = start_bridge(**settings).await_ready()
+    assert 0 == bridge.metric("gaps_total")
+    bridge.stop()
+    with oracle.broker(broker_url) as connection:
+        change(connection.channel())
+    bridge = start_bridge(**settings).await_ready()
+    until(lambda: bridge.metric("gaps_total") == 1, 10, "the gap is counted")
+    bridge.stop()
+    bridge = start_bridge(**settings).await_ready()
+    until(lambda: bridge.metric("queue_messages", queue=LIVE) == 0, 10, "it has looked")
+    assert 0 == bridge.metric("gaps_total")
 
 
 def test_a_standstill_is_said_once(broker_url: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -18,6 +18,7 @@ from celery_event_bridge.contract import JSON, Rejection
 from celery_event_bridge.contract.broker import BrokerUnavailable, Message, Parcel
 from tests import oracle
 from tests.bridges import Bridge
+from tests.faults.proxy import Proxy
 from tests.oracle import Published
 from tests.servers import RabbitMQ
 from tests.servers.debian import until
@@ -137,3 +138,46 @@ def test_headers_that_cannot_be_written_again_end_no_bridge(
     assert 0 == bridge.stop()
     (parked,) = oracle.drain(broker_url, QUEUE)
     assert ["a"] == parked.properties["application_headers"]["x-bridge-headers-left-off"]
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.1])
+def test_a_refusal_from_far_away_is_heard(own_rabbitmq: RabbitMQ, delay: float) -> None:
+    """However long an answer takes to come, the right that is missing is named."""
+    url = own_rabbitmq.new_vhost()
+    with oracle.broker(url) as connection:
+        declare_queue(connection.channel(), Topology.from_settings(Settings(broker_url=url)).rejected)
+    own_rabbitmq.ctl("add_user", "reader", "open-sesame")
+    proxy = Proxy(urlsplit(url).port or 5672)
+    proxy.delay = delay
+    try:
+        own_rabbitmq.ctl("set_permissions", "-p", urlsplit(url).path[1:], "reader", ".*", "^$", ".*")
+        mine = url.replace("guest:guest", "reader:open-sesame").replace(f":{urlsplit(url).port}/", f":{proxy.port}/")
+        subject = AmqpParking(Settings(broker_url=mine), QUEUE)
+        message = Message("lane", 1, b"no event", JSON, {}, {}, "celeryev", "task.multi", False, False)
+        with pytest.raises(BrokerUnavailable) as failure:
+            park_all(subject, [Parcel(message, Rejection("undecodable", "it is no JSON"))])
+        assert 403 == failure.value.code
+    finally:
+        proxy.close()
+        own_rabbitmq.ctl("delete_user", "reader")
+
+
+def test_what_was_confirmed_before_a_refusal_is_parked_once(own_rabbitmq: RabbitMQ) -> None:
+    """The confirm comes first, and the refusal is raised next time."""
+    url = own_rabbitmq.new_vhost()
+    with oracle.broker(url) as connection:
+        declare_queue(connection.channel(), Topology.from_settings(Settings(broker_url=url)).rejected)
+    subject = AmqpParking(Settings(broker_url=url), QUEUE)
+    message = Message("lane", 1, b"no event", JSON, {}, {}, "celeryev", "task.multi", False, False)
+    why = Rejection("undecodable", "it is no JSON")
+    first = Parcel(message, why)
+    subject.park([])
+    until(lambda: subject.park([]) == [] and not subject._unconfirmed, 10, "the probe is confirmed")
+    until(lambda: subject.park([first]) == [first], 10, "it is parked")
+    subject._confirmed.append(first)  # as if the two had come together
+    subject._failure = "refused"
+    subject._count(first)
+    assert [first] == list(subject.park([first]))
+    with pytest.raises(BrokerUnavailable, match="refused"):
+        subject.park([first])
+    subject.close()

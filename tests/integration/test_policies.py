@@ -150,3 +150,17 @@ def test_an_api_that_cannot_be_asked_is_said(
     assert not {"wrong-one", "open-sesame"} & set(
         (done.stdout + done.stderr).replace(":", " ").replace("@", " ").split()
     )
+
+
+def test_a_binding_that_was_removed_while_no_bridge_ran_is_told_of(
+    start_bridge: Callable[..., Bridge], managed_rabbitmq: NativeRabbitMQ, vhost: tuple[str, str], tmp_path: Path
+) -> None:
+    """The management API shows it, before it is declared again."""
+    url, _ = vhost
+    given = settings(managed_rabbitmq, url, tmp_path)
+    assert 0 == run_to_end("celery_event_bridge", "queues", "declare", **given).returncode
+    with oracle.broker(url) as connection:
+        connection.channel().queue_unbind(LIVE, "celeryev", "#")
+    bridge = start_bridge(**given).await_ready()
+    until(lambda: bridge.metric("gaps_total") == 1, 10, "the gap is counted")
+    assert "the binding had been removed" in bridge.logged("gap on the way")[0]["event"]

@@ -10,6 +10,7 @@ import pytest
 from amqp.basic_message import Message as AmqpMessage
 from hypothesis import given, strategies as st
 
+from celery_event_bridge.brokers.rabbitmq import parking
 from celery_event_bridge.brokers.rabbitmq.parking import LEFT_OFF, MAX_HEADER, fitting, origin, parked_properties
 from celery_event_bridge.contract import JSON, Rejection
 from celery_event_bridge.contract.broker import Message, Parcel
@@ -228,3 +229,21 @@ def test_headers_that_fill_a_frame(sizes: Mapping[str, int]) -> None:
     taken = {name: len(name.encode()) + size for name, size in sizes.items()}  # its name takes room as well
     kept = max((taken[name] for name in headers if name not in left), default=0)
     assert all(taken[name] >= kept for name in left)
+
+
+def test_any_number_of_headers_is_fitted_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is measured once: a frame has room for thousands, and a loop that stands still loses its connection."""
+    measured = 0
+
+    def counted(properties: dict[str, Any]) -> int:
+        nonlocal measured
+        measured += len(properties["application_headers"])
+        return size(properties)
+
+    size = parking._size
+    monkeypatch.setattr(parking, "_size", counted)
+    many = {f"{number:x}": None for number in range(27_000)}
+    properties = fitting(parked(message(many)), 131_072)
+    assert size(properties) <= 131_072 - parking.FRAME_ROOM
+    assert len(properties["application_headers"]) > 20_000
+    assert measured < 10 * len(many)

@@ -83,7 +83,9 @@ class Driver(Generic[OwnerT]):
         return now - self._progress_at if self.busy else 0.0
 
     def hand_over(self, now: float) -> None:
-        """Hand over what is pending, unless an outage says when."""
+        """Hand over what is pending, unless an outage says when. To be called in each turn, also with nothing."""
+        if not self.busy:
+            self._progress_at = now  # it could decide nothing
         if not self.pending or now < self.outage.due:
             return
         if not self.handed and self.outage.reason is None:

@@ -62,7 +62,7 @@ class Parker:
         self._just_refused: list[Waiting] = []
         self._singly = False
         """Whether one is tried at a time, to find out which one is refused."""
-        self._try_due = 0.0
+        self._try_due = self._heard_due = 0.0
         self._told = 0
         """How many were stranded when it was last told of."""
 
@@ -86,7 +86,7 @@ class Parker:
         """Return the seconds after which `park` may have something to do."""
         if self._parking.under_way:
             return BLOCKED_WAIT if self._parking.obstacle else CONFIRM_WAIT
-        return max(0.0, self._outage.due - now)
+        return max(0.0, self._outage.due - now, self._heard_due - now)
 
     def add(self, delivery: Waiting) -> None:
         """To be parked once it owes nothing else."""
@@ -103,6 +103,7 @@ class Parker:
         except BrokerUnavailable as exc:
             self._failed(exc, batch, now)
             return ()
+        self._heard_due = now + CONFIRM_WAIT  # though nothing is under way yet, its connection may be asked first
         if confirmed:
             self._outage.over()
             notices.over("unparkable", "parking works again", subject="parking")
@@ -169,6 +170,10 @@ class Parker:
         self._waiting.clear()
         self._aside.clear()
         self._refused.clear()
+        self._just_refused.clear()
+        self._singly, self._told, self._try_due = False, 0, 0.0
+        # A late refusal of what is under way would be taken for one of what is handed over next.
+        self._parking.close()
 
     def close(self) -> None:
         """Disconnect. Never raises."""

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -26,19 +26,25 @@ def stopping(
     another thread, and the process ends with 0. Every call has a deadline of its own; this is for the one that hangs
     all the same, in a library or in the kernel. A replica may be killed at any instant, so nothing is lost by it.
     """
-    asked = threading.Event()
+    asked = False
+    # Not an Event: a second signal within its `set` would wait for the lock that the first one holds.
+    go = threading.Lock()
+    go.acquire()
 
     def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        if asked.is_set():
+        nonlocal asked
+        if asked:
             if os.isatty(2):
                 os.write(2, SHOW_CURSOR)
             # Not the default action: process 1 of a container ignores signals that have no handler.
             os._exit(128 + number)
-        asked.set()
+        asked = True
+        with suppress(RuntimeError):  # released by a signal within this one
+            go.release()
         stop()
 
     def watch(seconds: float) -> None:
-        asked.wait()
+        go.acquire()
         if not over.wait(seconds + GRACE):
             try:
                 cut_off()
@@ -52,7 +58,7 @@ def stopping(
     try:
         yield
     finally:
-        if not asked.is_set():  # else it is on until the process has ended: what ends with it may hang as well
+        if not asked:  # else it is on until the process has ended: what ends with it may hang as well
             over.set()
         for number, handler in before.items():
             signal.signal(number, handler)

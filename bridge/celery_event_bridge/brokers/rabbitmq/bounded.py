@@ -30,6 +30,14 @@ class BoundedChannel(pyamqp.Channel):
         with self.connection.call():
             return super().wait(*args, **kwargs)
 
+    def _do_revive(self) -> None:
+        """Let go of a channel that the broker has closed, and of its number.
+
+        py-amqp opens it again, which waits for an answer in the midst of whatever was read; and who does not expect it
+        leaves an open channel behind for each refusal.
+        """
+        self.collect()
+
     def dispatch_method(self, method_sig: tuple[int, int], payload: Any, content: Any) -> Any:
         """Act on a method; a delivery whose names are no text is a delivery all the same."""
         return super().dispatch_method(method_sig, legible_names(method_sig, payload), content)
@@ -82,12 +90,22 @@ class BoundedConnection(pyamqp.Connection):
         super()._on_tune(channel_max, frame_max, server_heartbeat, argsig)
 
     def drain_events(self, timeout: float | None = None) -> None:
-        """Wait for a frame that is no heartbeat, and act on it. Raises TimeoutError after `timeout` seconds in all."""
+        """Wait for a frame that is no heartbeat, and act on it. Raises TimeoutError after `timeout` seconds in all.
+
+        Within a call, after what is left of that at the latest. With 0, as py-amqp asks before each publish, only what
+        is there already is read.
+        """
         if timeout is None:
             super().drain_events()
             return
-        with self.call(timeout):
-            super().drain_events()
+        outer = self._deadline
+        self._deadline = None
+        if timeout > 0:
+            self._deadline = Deadline(timeout if outer is None else min(timeout, outer.timeout()))
+        try:
+            super().drain_events(timeout)
+        finally:
+            self._deadline = outer
 
     def blocking_read(self, timeout: float | None = None) -> Any:
         """Read a frame and act on it, also a heartbeat."""

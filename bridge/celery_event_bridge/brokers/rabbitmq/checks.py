@@ -57,7 +57,7 @@ def _on_the_broker(
 ) -> Iterator[Finding]:
     exchange = _exchange(topology, connection, declare=settings.declare)
     yield exchange
-    missing = []
+    absent: set[str] = set()
     for queue in topology.queues:
         try:
             found = _look(connection, queue.name)
@@ -65,14 +65,17 @@ def _on_the_broker(
             if settings.declare:
                 _on_a_channel(connection, lambda channel, spec=queue: declare_queue(channel, spec))
         except BrokerUnavailable as exc:
+            if exc.code == NOT_FOUND:
+                absent.add(queue.name)
             if exc.code == NOT_FOUND and settings.declare:
-                missing.append(queue.name)
                 yield Finding("ok", f"queue {queue.name}: not there yet, run will declare it")
             else:
                 yield Finding("FAIL", str(exc))
         else:
             yield _ready(queue.name, found.message_count, parked=queue is topology.rejected)
-    yield from _parking(settings, topology, connection, there=topology.rejected.name not in missing)
+    there = topology.rejected.name not in absent
+    if there or settings.declare:
+        yield from _parking(settings, topology, connection, there=there)
     yield from _other_stream(topology, connection, location)
     if exchange.verdict == "ok":
         yield from _events(topology, connection)
@@ -125,15 +128,14 @@ def _try_to_park(connection: amqp.Connection, queue: str, size: int) -> None:
     """Raises BrokerUnavailable if the broker does not take a message of that size for the queue."""
     blocked: list[str] = []
     connection.on_blocked = blocked.append
-    deadline = Deadline(ALARM_WAIT)
-    with translated():
+    with translated(), connection.call(ALARM_WAIT):
         channel = connection.channel()
         channel.tx_select()
         channel.basic_publish(Message(b"x" * size), exchange="", routing_key=queue)
         try:
             channel.tx_rollback()
         except TimeoutError:
-            if blocked or deadline.passed:
+            if blocked:
                 raise BrokerUnavailable("the broker blocks publishers (a memory or disk alarm)") from None
             raise
         channel.close()

@@ -16,7 +16,6 @@ from urllib.parse import quote, unquote, urlsplit
 from celery_event_bridge.brokers.rabbitmq.connection import url_in_use
 from celery_event_bridge.contract import Finding, notices, secret_files
 from celery_event_bridge.contract.broker import BrokerUnavailable
-from celery_event_bridge.contract.deadline import Deadline
 from celery_event_bridge.contract.secrets import hide_secrets
 
 if TYPE_CHECKING:
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
 
 ANSWER = 5.0
 """Seconds for one answer."""
+PROMPT = 1.0
+"""Seconds for one where the loop waits for it."""
 LARGEST = 4 * 2**20
 """Bytes of an answer that are read."""
 WATCH_INTERVAL = 60.0
@@ -44,9 +45,10 @@ HARMFUL: Mapping[str, str] = {
 class Management:
     """One API, as one vhost's monitor."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, timeout: float = ANSWER) -> None:
         """Users and passwords that BRIDGE_MANAGEMENT_URL does not have are the broker URL's."""
         assert settings.management_url is not None
+        self._timeout = timeout
         # Made for each look: a rotated password is in the file, and in the URL that the last login worked with.
         parts, broker = urlsplit(secret_files.fresh(settings.management_url)), urlsplit(url_in_use(settings))
         user = unquote(parts.username or broker.username or "guest")
@@ -60,6 +62,10 @@ class Management:
         found = self._get(f"queues/{self._vhost}/{quote(name, safe='')}")
         return found if isinstance(found, dict) else None
 
+    def exists(self, exchange: str) -> bool:
+        """Return whether there is such an exchange. Raises BrokerUnavailable."""
+        return isinstance(self._get(f"exchanges/{self._vhost}/{quote(exchange, safe='')}"), dict)
+
     def is_bound(self, queue: str, exchange: str) -> bool:
         """Whether everything that is published to the exchange reaches the queue. Raises BrokerUnavailable."""
         found = self._get(f"bindings/{self._vhost}/e/{quote(exchange, safe='')}/q/{quote(queue, safe='')}")
@@ -68,23 +74,32 @@ class Management:
     def _get(self, path: str) -> Any:
         headers = {"Authorization": self._authorization}
         request = urllib.request.Request(f"{self._base}/api/{path}", headers=headers)  # noqa: S310 - the same
+        answers: list[Any] = []
+        # A time-out of a socket's is none for an answer whose lines trickle in.
+        asking = threading.Thread(target=lambda: answers.append(self._answer(request)), name="management", daemon=True)
+        asking.start()
+        asking.join(self._timeout)
+        if not answers:
+            raise BrokerUnavailable(f"BRIDGE_MANAGEMENT_URL={self._base}: no answer within {self._timeout:g} s")
+        if isinstance(answers[0], BrokerUnavailable):
+            raise answers[0]
+        return answers[0]
+
+    def _answer(self, request: urllib.request.Request) -> Any:
+        """Return what it answers, None if there is no such thing, or the error to raise."""
         try:
-            with urllib.request.urlopen(request, timeout=ANSWER) as answer:  # noqa: S310 - the setting has to be http
-                deadline, content = Deadline(ANSWER), b""
-                while (chunk := answer.read1(65536)) and len(content) < LARGEST:
-                    content += chunk
-                    deadline.timeout()
-            return json.loads(content)
+            with urllib.request.urlopen(request, timeout=self._timeout) as answer:  # noqa: S310 - has to be http
+                return json.loads(answer.read(LARGEST))
         except urllib.error.HTTPError as exc:
             exc.close()
             if exc.code == 404:
                 return None
             login = "check user and password in it, and the user's tag `monitoring`"
             remedy = login if exc.code in (401, 403) else exc.reason
-            raise BrokerUnavailable(f"BRIDGE_MANAGEMENT_URL={self._base}: it answers {exc.code}: {remedy}") from exc
+            return BrokerUnavailable(f"BRIDGE_MANAGEMENT_URL={self._base}: it answers {exc.code}: {remedy}")
         except (OSError, ValueError, http.client.HTTPException) as exc:  # the last one of what does not speak HTTP
             reason = hide_secrets(str(getattr(exc, "reason", exc)))
-            raise BrokerUnavailable(f"BRIDGE_MANAGEMENT_URL={self._base}: no answer: {reason}") from exc
+            return BrokerUnavailable(f"BRIDGE_MANAGEMENT_URL={self._base}: no answer: {reason}")
 
 
 def harm(queue: QueueSpec, found: Mapping[str, Any]) -> Iterator[str]:
@@ -130,6 +145,15 @@ def findings(settings: Settings, topology: Topology) -> Iterator[Finding]:
             )
     except BrokerUnavailable as exc:
         yield Finding("FAIL", str(exc))
+
+
+def is_unbound(settings: Settings, topology: Topology) -> bool:
+    """Return whether the API shows that nothing reaches the live queue; False where it cannot be asked."""
+    try:
+        management = Management(settings, timeout=PROMPT)
+        return management.exists(topology.exchange) and not management.is_bound(topology.live.name, topology.exchange)
+    except BrokerUnavailable:
+        return False  # the look at the policies tells
 
 
 class PolicyWatch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ import msgspec
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, translated
 from celery_event_bridge.brokers.rabbitmq.management import Management
 from celery_event_bridge.brokers.rabbitmq.moving import Mover, QueueFull
-from celery_event_bridge.brokers.rabbitmq.topology import QueueSpec, Topology, declare_queue
+from celery_event_bridge.brokers.rabbitmq.topology import QueueSpec, Topology, declare_queue, declare_witness
 from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.deadline import Deadline
 
@@ -82,6 +82,8 @@ class Broker:
     def declare(self, topology: Topology) -> None:
         """Declare the exchange and the queues and bind them. Raises BrokerUnavailable."""
         self._ask(topology.declare)
+        with suppress(BrokerUnavailable):  # without the right to it, or its name is somebody's: see `Upkeep`
+            self._ask(lambda channel: declare_witness(channel, topology))
 
     def states(self, topology: Topology) -> Iterator[QueueState]:
         """Each queue as it is."""

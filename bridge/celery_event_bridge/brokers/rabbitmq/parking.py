@@ -36,6 +36,8 @@ MAX_HEADER = 1000
 """Characters kept of an error; the headers of a message must fit into one frame."""
 FRAME_ROOM = 64
 """Bytes of a frame that are not the content header's: the frame's own 8, and what a broker may count otherwise."""
+EMPTY_TABLE = 4
+"""Bytes of a table of headers without any."""
 BROKERS_OWN = frozenset({"x-death", "x-delivery-count", "x-acquired-count"})
 """Headers that RabbitMQ added on the way; with `x-death` in it, a message requeued later would be taken for a cycle."""
 RENAMED = {"CC": "x-bridge-cc", "BCC": "x-bridge-bcc"}
@@ -58,6 +60,8 @@ class AmqpParking:
         """By publishing tag; None is the probe."""
         self._confirmed: list[Parcel] = []
         self._failure: str | None = None
+        self._owed: BrokerUnavailable | None = None
+        """To be raised next time: what had been confirmed before it came first."""
         self._heard_at = 0.0
 
     @property
@@ -72,6 +76,9 @@ class AmqpParking:
 
     def park(self, parcels: Sequence[Parcel]) -> Sequence[Parcel]:
         """Publish those that are not under way yet; return those confirmed since."""
+        if self._owed is not None:
+            owed, self._owed = self._owed, None
+            raise owed
         try:
             channel = self._ready_channel()
             with translated(f"parking in {self._queue}"):
@@ -88,9 +95,13 @@ class AmqpParking:
             # What the client cannot write is refused for good, as what the broker refuses: it must not end the process.
             self.close()
             raise BrokerUnavailable(f"parking in {self._queue}: {type(exc).__name__}: {exc}"[:300], CANNOT_BE) from exc
-        except BrokerUnavailable:
+        except BrokerUnavailable as exc:
+            confirmed = list(self._confirmed)
             self.close()
-            raise
+            if not confirmed:
+                raise
+            self._owed = exc
+            return confirmed
         confirmed, self._confirmed = self._confirmed, []
         return confirmed
 
@@ -214,13 +225,20 @@ def fitting(properties: dict[str, Any], frame_max: int) -> dict[str, Any]:
     headers, left = writable(properties["application_headers"])
     if left:
         headers[LEFT_OFF] = left[:100]
-    while _size(properties | {"application_headers": headers}) > frame_max - FRAME_ROOM:
-        theirs = [name for name in headers if not str(name).startswith("x-bridge-")]
+    theirs: list[Any] | None = None
+    while (excess := _size(properties | {"application_headers": headers}) - frame_max + FRAME_ROOM) > 0:
+        if theirs is None:
+            theirs = [name for name in headers if not str(name).startswith("x-bridge-")]
+            # Each is measured once: there may be as many as a frame has room for.
+            sizes = {name: _size({"application_headers": {name: headers[name]}}) - EMPTY_TABLE for name in theirs}
+            theirs.sort(key=sizes.__getitem__)
         if not theirs:
             break
-        largest = max(theirs, key=lambda name: _size({"application_headers": {name: headers[name]}}))
-        del headers[largest]
-        left.append(str(largest)[:100])
+        while excess > 0 and theirs:
+            largest = theirs.pop()
+            excess -= sizes[largest]
+            del headers[largest]
+            left.append(str(largest)[:100])
         headers[LEFT_OFF] = left[:100]
     return properties | {"application_headers": headers}
 

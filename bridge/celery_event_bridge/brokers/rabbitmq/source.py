@@ -58,7 +58,7 @@ class AmqpSource:
         self._overflow_window = Window(min(settings.prefetch, OVERFLOW_PREFETCH), self._max_bytes // 4)
         overflow = topology.overflow
         self._watch = OverflowWatch(overflow.name, settings.overflow_max_bytes) if overflow else None
-        self._upkeep = Upkeep(topology, declares=settings.declare)
+        self._upkeep = Upkeep(topology, declares=settings.declare, is_unbound=self._is_unbound)
         self._mark = SinkMark(topology.live.name, location) if location and settings.declare else None
         self._policies = self._policy_watch()
         self._look_due = self._quiet_due = 0.0
@@ -193,6 +193,13 @@ class AmqpSource:
         self._lanes.append(lane)
         lane.consume()
         self._scanner.lanes[lane.channel_number] = lane
+
+    def _is_unbound(self) -> bool:
+        if self._settings.management_url is None:
+            return False
+        from celery_event_bridge.brokers.rabbitmq.management import is_unbound
+
+        return is_unbound(self._settings, self._topology)
 
     def _policy_watch(self) -> PolicyWatch | None:
         if self._settings.management_url is None:

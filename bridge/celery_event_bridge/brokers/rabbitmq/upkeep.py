@@ -7,8 +7,8 @@ there. What had been missing is a gap, and told of. How it is known, since AMQP 
 - A queue, or the exchange itself, is missing: a passive declare says so.
 - The exchange was deleted and declared anew: our witness is gone, an exchange that deletes itself with its last
   binding, which is the one to the event exchange (seen with RabbitMQ 3.10.8).
-- The binding alone was removed: events stop for longer than they did
-  lately, and come again right after it was declared. A guess, and worded as one.
+- The binding alone was removed: the management API says so, which is asked with each new connection. Without it: events
+  stop for longer than they did lately, and come again right after it was declared. A guess, and worded as one.
 """
 
 from __future__ import annotations
@@ -39,8 +39,19 @@ A_DAY = 86_400.0
 class Upkeep:
     """Declares, looks, declares again. All calls come from the thread that owns the connection."""
 
-    def __init__(self, topology: Topology, *, declares: bool, quiet_after: float = QUIET_AFTER) -> None:
-        """Without `declares` nothing is put right: the queues are somebody else's to declare."""
+    def __init__(
+        self,
+        topology: Topology,
+        *,
+        declares: bool,
+        is_unbound: Callable[[], bool] = lambda: False,
+        quiet_after: float = QUIET_AFTER,
+    ) -> None:
+        """Without `declares` nothing is put right: the queues are somebody else's to declare.
+
+        `is_unbound` says whether the binding is known not to be there, and is asked with each new connection.
+        """
+        self._is_unbound = is_unbound
         self._quiet_after = quiet_after
         self._topology = topology
         self._declares = declares
@@ -66,10 +77,10 @@ class Upkeep:
         self._connection, self._channel = connection, None
         missing = [queue.name for queue in self._topology.queues if self._depth(queue.name) is None]
         if self._declares:
-            if self._seen and self._topology.live.name not in missing:
-                self._look_at_exchange()  # it may have been deleted while nobody was connected
+            if self._topology.live.name in missing:
+                self._declare(may_be_refused=False)
             else:
-                self._declare(may_be_refused=self._topology.live.name not in missing)
+                self._look_for_what_nobody_saw()
             self._bound_at = 0.0  # what a lost connection has held up proves nothing
         for name in missing:
             self._tell_of_queue(name)
@@ -128,22 +139,33 @@ class Upkeep:
         self._bound_at = time.monotonic()
         self._witness()
 
-    def _look_at_exchange(self) -> None:
+    def _look_for_what_nobody_saw(self) -> None:
+        """Look, before anything is declared again, for what was done while nobody was connected."""
+        unbound, first = self._is_unbound(), not self._seen
+        known = self._look_at_exchange(first=first)
+        if unbound and not known:
+            self._gap("the binding had been removed, and what was published without it is gone")
+
+    def _look_at_exchange(self, *, first: bool = False) -> bool:
+        """See to the exchange and the binding; return whether a gap was told of. `first` of a process."""
         topology = self._topology
         present = self._is_exchange_there(topology.exchange, "topic")
-        witnessed = not self._witnessed or self._is_witness_there()
+        witnessed = not (self._witnessed or first) or self._is_witness_there()
+        if self._declares:
+            self._declare(may_be_refused=True)
         if not present:
             remedy = "" if self._declares else ": BRIDGE_DECLARE=false expects it to be there"
             self._gap(f"exchange {topology.exchange!r} is not there, and events published meanwhile are gone{remedy}")
-        elif not witnessed:
+        elif not witnessed and (self._witnessed or not first):  # who may not declare it never had one
+            other = ", unless another program than this has declared that queue" if first else ""
             self._gap(
                 f"exchange {topology.exchange!r} was deleted and declared anew, which has removed the binding of queue "
-                f"{topology.live.name!r}: events published until now may be gone"
+                f"{topology.live.name!r}: events published until now may be gone{other}"
             )
-        if self._declares:
-            self._declare(may_be_refused=True)
-        if not present or not witnessed:
-            self._bound_at = 0.0  # that gap is told of
+        else:
+            return False
+        self._bound_at = 0.0  # that gap is told of
+        return True
 
     def _witness(self) -> None:
         try:

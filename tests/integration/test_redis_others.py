@@ -280,6 +280,16 @@ def test_entries_that_somebody_removes(
     assert told("stream-shrunk") == gone
 
 
+@pytest.mark.parametrize("trim", ["acked", "maxlen=1000000"])
+def test_what_no_rule_of_ours_removes_is_somebodys(own_redis: Redis, client: Client, trim: str) -> None:
+    """Where no group reads nothing is acknowledged, and a bound that is far away removes nothing."""
+    subject = looked_at(own_redis.url, trim=trim)
+    assert 15 == client.xdel(STREAM, *[entry for entry, _ in client.xrange(STREAM)[:15]])
+    store_all(subject, sample_events(25))
+    subject.look()
+    assert (15, 0) == (told("stream-shrunk"), told("removed"))
+
+
 def test_redis_comes_back_empty(own_redis: Redis, client: Client, caplog: pytest.LogCaptureFixture) -> None:
     """What was there is said to be gone, and that it is another process."""
     subject = looked_at(own_redis.url)

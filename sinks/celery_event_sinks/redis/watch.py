@@ -119,7 +119,7 @@ class StreamWatch:
         if another:
             self._newest.pop(stream, None)
             self._sought.pop(stream, None)
-        if another or not self._by_our_rule(before, now):
+        if another or not self._by_our_rule(stream, before, now):
             self._tell_shrunk(stream, gone, now)
         elif self._trim.rule == "maxlen":
             # Each write of every bridge removes some: this one's share by what it has written.
@@ -127,13 +127,16 @@ class StreamWatch:
             tell_removed(stream, round(gone * min(1.0, own / max(1, written))), self._trim)
         return another
 
-    def _by_our_rule(self, before: Extent, now: Extent) -> bool:
+    def _by_our_rule(self, stream: bytes, before: Extent, now: Extent) -> bool:
         """Whether BRIDGE_REDIS_TRIM may have removed them: of this bridge, or of another that shares the stream."""
         rule, bound = self._trim
         if rule == "maxlen":
-            return now.length >= min(bound, before.length)
+            if now.length < min(bound, before.length):
+                return False
+            # Before Redis 7 nobody can tell how many came in between.
+            return now.added is None or before.added is None or before.length + now.added - before.added > bound
         if rule == "acked":
-            return now.exists
+            return now.exists and bool(self._client.ask("XINFO", "GROUPS", stream))  # without a group it removes none
         if rule == "age" and now.exists and (clock := self._clock.milliseconds()) is not None:
             oldest = (clock - round(bound * 1000), 0)
             if before.first is not None and before.first > oldest:
@@ -155,8 +158,8 @@ class StreamWatch:
         what = "removed from it by somebody (XTRIM, XDEL)"
         if not now.exists:
             what = "gone with it: it was deleted, renamed or evicted, or Redis was emptied (FLUSHALL, SWAPDB)"
-        elif now.length == 0 or gone > now.length:
-            what = "gone: it was emptied or made anew, or Redis came back without its data"
+        elif now.length == 0:
+            what = "gone: it was emptied (XTRIM, XDEL) or made anew, or Redis came back without its data"
         if self._restarted:
             what += "; Redis is another process than before: has it restarted without its file, or failed over?"
         where = f"Redis at {self._client.where}: {gone} entries of the stream {self._name(stream)}"

@@ -128,7 +128,11 @@ class Broker:
             )
         self.declare(new)
         tell(f"queue {new.live.name}: declared and bound to {new.exchange}")
-        self._ask(lambda channel: channel.queue_unbind(old.live.name, old.exchange, routing_key="#"))
+
+        def unbind(channel: amqp.Channel) -> None:
+            channel.queue_unbind(old.live.name, old.exchange, routing_key="#")
+
+        self._ask(unbind)
         tell(f"queue {old.live.name}: no longer bound")
         targets = {old.live.name: new.live, old.rejected.name: new.rejected}
         if old.overflow:
@@ -138,6 +142,7 @@ class Broker:
         says = _Says(tell)
         try:
             while (busy := self._move_all(old, movers)) or not self._nothing_held_back(old, held_back):
+                self._ask(unbind)  # a bridge of the old settings binds it again with each look
                 if deadline.passed:
                     raise QueuesInUse(self._why_not(busy, held_back_for))
                 says.waiting(f"waiting for {busy}" if busy else _HELD_BACK)

@@ -242,12 +242,13 @@ class AmqpSource:
                 return
 
     def _look_at_consumers(self) -> None:
-        """With nothing in hand: a channel on which nothing arrives is replaced."""
+        """With nothing in hand: a channel on which nothing arrives is replaced, and told of if it had no consumer."""
         now = time.monotonic()
         if now < self._quiet_due:
             return
         self._quiet_due = now + QUIET_INTERVAL
         for lane in [lane for lane in self._lanes if lane.was_quiet()]:
+            self._upkeep.look_for_consumer(lane.queue)
             self._lanes.remove(lane)
             self._scanner.lanes.pop(lane.channel_number, None)
             lane.close()

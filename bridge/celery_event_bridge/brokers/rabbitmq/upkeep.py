@@ -7,6 +7,7 @@ there. What had been missing is a gap, and told of. How it is known, since AMQP 
 - A queue, or the exchange itself, is missing: a passive declare says so.
 - The exchange was deleted and declared anew: our witness is gone, an exchange that deletes itself with its last
   binding, which is the one to the event exchange (seen with RabbitMQ 3.10.8).
+- The queue was deleted and declared anew: a consumer that gets nothing is gone from it.
 - The binding alone was removed: the management API says so, which is asked with each new connection. Without it: events
   stop for longer than they did lately, and come again right after it was declared. A guess, and worded as one.
 """
@@ -95,6 +96,18 @@ class Upkeep:
             raise BrokerUnavailable(f"queue {missing[0]} was deleted while it was in use: declaring it again")
         self._look_at_exchange()
         self._listen()
+
+    def look_for_consumer(self, queue: str) -> None:
+        """Tell if the broker has no consumer of this queue, which is being consumed. Raises what the client raises."""
+        found = self._ask(lambda channel: channel.queue_declare(queue, passive=True))
+        if found is not None and not found.consumer_count:
+            notices.tell(
+                "queue-made",
+                f"queue {queue!r} had no consumer any more, though this bridge consumes it: somebody has deleted it "
+                "and declared it anew, and what it held, and what was published before it was bound again, is gone; or "
+                "RabbitMQ had forgotten the consumer, and nothing is",
+                subject=queue,
+            )
 
     def arrived(self, messages: Sequence[Message]) -> None:
         """Take note that messages have arrived; those from overflow say nothing of the binding."""

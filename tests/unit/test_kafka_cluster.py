@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
 
 import pytest
+from confluent_kafka.admin import NewTopic
 
 from celery_event_bridge.contract import SinkUnavailable
 from celery_event_sinks.kafka import cluster
@@ -20,3 +24,45 @@ def test_a_client_is_gone_with_the_question_that_failed(monkeypatch: pytest.Monk
         subject.state(["events"])
     assert failure.value.__traceback__ is not None
     assert client() is None
+
+
+class Silent:
+    """A client whose questions come to no end, as where the process was stopped while they were under way."""
+
+    def __getattr__(self, _: str) -> Callable[..., Any]:
+        return self._asked
+
+    def _asked(self, about: Any = None, **_: Any) -> Any:
+        if about is None:
+            return Future()
+        return {one: Future() for one in about} if isinstance(about, list) else {"events": Future()}
+
+
+QUESTIONS: dict[str, Callable[[cluster.Cluster], object]] = {
+    "state": lambda subject: subject.state(["events"]),
+    "topics": lambda subject: subject.topics(["events"]),
+    "id": lambda subject: subject.id(),
+    "make": lambda subject: subject.make(NewTopic("events")),
+}
+
+
+@pytest.fixture
+def silent(monkeypatch: pytest.MonkeyPatch) -> cluster.Cluster:
+    """A cluster whose client is one."""
+    monkeypatch.setattr(cluster, "ANSWER", 0.01)
+    subject = cluster.Cluster(KafkaSettings(bootstrap_servers="127.0.0.1:1"))
+    monkeypatch.setattr(subject, "_admin", Silent())
+    return subject
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_a_question_without_an_end_is_an_outage(silent: cluster.Cluster, question: str) -> None:
+    """It is no error of its own, which would end the bridge, and the next question is asked by another client."""
+    with pytest.raises(SinkUnavailable, match="no Kafka broker answers"):
+        QUESTIONS[question](silent)
+    assert silent._admin is None
+
+
+def test_properties_without_an_answer_are_unknown(silent: cluster.Cluster) -> None:
+    """As where we may not ask for them."""
+    assert silent.default_replicas(1) is None

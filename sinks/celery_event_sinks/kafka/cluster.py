@@ -96,6 +96,8 @@ class Cluster:
                 return False
             error = about(topic.topic, exc.args[0])
             raise SinkUnavailable(f"{error}; it does not exist, and could not be made") from exc
+        except TimeoutError as exc:
+            raise self._unanswered() from exc
         return True
 
     def _asked_for(self, names: Sequence[str]) -> Mapping[str, Any]:
@@ -116,8 +118,8 @@ class Cluster:
     def _config(self, future: Any) -> Config | None:
         try:
             config: Config = future.result(2 * ANSWER)
-        except KafkaException:
-            return None
+        except (KafkaException, TimeoutError):
+            return None  # the client stays: what else it was asked may be answered yet
         return config
 
     def _answer(self, future: Any, name: str = "") -> Any:
@@ -132,6 +134,13 @@ class Cluster:
             if error.code() in AWAY:
                 raise SinkUnavailable(no_answer(self._settings)) from exc
             raise SinkUnavailable(about(name, error) if name else f"{error.name()}: {error.str()}") from exc
+        except TimeoutError as exc:
+            raise self._unanswered() from exc
+
+    def _unanswered(self) -> SinkUnavailable:
+        """Give the client up, which has not even said that nothing came: this process was stopped meanwhile, say."""
+        self._admin = None
+        return SinkUnavailable(no_answer(self._settings))
 
     def _client(self) -> AdminClient:
         if self._admin is None:

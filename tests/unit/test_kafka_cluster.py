@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -10,20 +11,53 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import NewTopic
 
-from celery_event_bridge.contract import SinkUnavailable
+from celery_event_bridge.contract import Reading, SinkUnavailable
 from celery_event_sinks.kafka import cluster
+from celery_event_sinks.kafka.reader import KafkaReader
 from celery_event_sinks.kafka.settings import KafkaSettings
+from celery_event_sinks.kafka.sink import KafkaSink
+
+NOWHERE = KafkaSettings(bootstrap_servers="127.0.0.1:1")
 
 
 def test_a_client_is_gone_with_the_question_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Though the traceback is kept: collected by librdkafka's own thread, as garbage, it would end the process."""
     monkeypatch.setattr(cluster, "ANSWER", 0.1)
-    subject = cluster.Cluster(KafkaSettings(bootstrap_servers="127.0.0.1:1"))
+    subject = cluster.Cluster(NOWHERE)
     client = weakref.ref(subject._client())
     with pytest.raises(SinkUnavailable, match="no Kafka broker answers") as failure:
         subject.state(["events"])
     assert failure.value.__traceback__ is not None
     assert client() is None
+
+
+OWNERS: dict[str, Callable[[], KafkaSink | KafkaReader]] = {
+    "sink": lambda: KafkaSink(NOWHERE),
+    "reader": lambda: KafkaReader(NOWHERE, Reading()),
+    "reader of a group": lambda: KafkaReader(NOWHERE, Reading(group="billing")),
+}
+
+
+@pytest.mark.parametrize("owner", OWNERS)
+def test_a_client_is_gone_once_its_owner_is_closed(monkeypatch: pytest.MonkeyPatch, owner: str) -> None:
+    """Though the owner is kept, as a cycle keeps a reader until some thread or other collects garbage."""
+    clients = []
+
+    class Client(cluster.AdminClient):
+        def __init__(self, *properties: Any) -> None:
+            super().__init__(*properties)
+            clients.append(weakref.ref(self))
+
+    monkeypatch.setattr(cluster, "AdminClient", Client)
+    subject = OWNERS[owner]()
+    topics = subject._topics if isinstance(subject, KafkaSink) else subject._watched
+    gc.disable()
+    try:
+        topics._cluster._client()
+        subject.close()
+        assert [client() for client in clients] == [None]
+    finally:
+        gc.enable()
 
 
 class Silent:
@@ -50,7 +84,7 @@ QUESTIONS: dict[str, Callable[[cluster.Cluster], object]] = {
 def silent(monkeypatch: pytest.MonkeyPatch) -> cluster.Cluster:
     """A cluster whose client is one."""
     monkeypatch.setattr(cluster, "ANSWER", 0.01)
-    subject = cluster.Cluster(KafkaSettings(bootstrap_servers="127.0.0.1:1"))
+    subject = cluster.Cluster(NOWHERE)
     monkeypatch.setattr(subject, "_admin", Silent())
     return subject
 

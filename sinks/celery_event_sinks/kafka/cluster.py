@@ -1,4 +1,9 @@
-"""Questions to the cluster, and the making of a topic: a client that is kept until a question fails."""
+"""Questions to the cluster, and the making of a topic: a client that is kept until a question fails.
+
+A client that is collected as garbage is so in whatever thread the collector runs; where that is librdkafka's own, the
+process is ended. So no frame may keep one, as a traceback keeps its frames; and whoever has one closes it, for a cycle
+may keep its owner.
+"""
 
 from __future__ import annotations
 
@@ -57,12 +62,15 @@ class Cluster:
         self._settings = settings or self._settings
         self._admin = None
 
+    def close(self) -> None:
+        """Let go of the client, in this thread; one that asks afterwards gets another."""
+        self._admin = None
+
     def state(self, names: Sequence[str]) -> State:
         """Ask for these topics, their properties and the brokers."""
         topics = self._asked_for(names)
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
-        # No frame may have the client: with a traceback it would outlive its last question, and be collected by
-        # whatever thread runs the garbage collector then. In librdkafka's own that ends the process.
+        # No frame may have the client: with a traceback it would outlive its last question.
         configs = self._client().describe_configs(resources, request_timeout=ANSWER)
         cluster = self._client().describe_cluster(request_timeout=ANSWER)
         found = self._found(topics)

@@ -77,7 +77,10 @@ class KafkaReader:
     def identity(settings: KafkaSettings) -> Set[Hashable]:
         """The cluster's id and the topics. Raises SinkUnavailable."""
         topics = Topics(settings)
-        return {("kafka", topics.cluster(), name) for name in settings.topics.values()}
+        try:
+            return {("kafka", topics.cluster(), name) for name in settings.topics.values()}
+        finally:
+            topics.close()
 
     def open(self) -> None:
         """Make the consumer, which connects by itself; without a group, find out where to begin."""
@@ -149,6 +152,7 @@ class KafkaReader:
     def close(self) -> None:
         """Leave the group."""
         self._discard()
+        self._watched.close()
 
     def _is_another(self) -> bool:
         """Look at the topics' ids; whether one was made anew, which is then read from its beginning."""

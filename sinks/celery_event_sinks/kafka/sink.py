@@ -150,12 +150,10 @@ class KafkaSink:
     def close(self) -> None:
         """Throw out what is undecided and disconnect."""
         self._discard()
-        self._unsent.clear()
-        self._suspects.clear()
-        self._again.clear()
-        self._late.clear()
-        self._dated_now.clear()
+        for events in (self._unsent, self._suspects, self._again, self._late, self._dated_now):
+            events.clear()
         self._stored, self._undone = [], {}
+        self._topics.close()
 
     def _produce(self) -> None:
         if self._suspects or self._alone is not None:

@@ -40,6 +40,10 @@ class Topics:
         self._settings = settings or self._settings
         self._cluster.renew(settings)
 
+    def close(self) -> None:
+        """Let go of the client that asks, in this thread."""
+        self._cluster.close()
+
     def check(self) -> None:
         """Make those that are missing. Raises SinkUnavailable where a record would not be stored now."""
         for troubles in self._look():

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 
 import msgspec
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -65,8 +65,10 @@ class Assignment:
         self._look_due = 0.0
 
     def subscribe(self, consumer: Consumer) -> None:
-        """Take what the group gives, in calls from within the consumer's `consume`."""
-        consumer.subscribe(self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
+        """Take what the group gives, in calls from within the consumer's `consume`. Raises SinkUnavailable."""
+        given, gone = self._on_assign, self._on_revoke
+        with self._or_made_anew():
+            consumer.subscribe(self._topics, on_assign=given, on_revoke=gone, on_lost=gone)
 
     def assign_all(self, consumer: Consumer) -> None:
         """Without a group: all there are, and once a minute those that were added. Raises SinkUnavailable."""
@@ -88,7 +90,8 @@ class Assignment:
             end = self._ends.setdefault(partition, last) if self._reading.ends else None
             self._own(partition, self.next[partition], end)
         self._known = True
-        consumer.assign([TopicPartition(*one, self.next[one]) for one in self.owned])
+        with self._or_made_anew():
+            consumer.assign([TopicPartition(*one, self.next[one]) for one in self.owned])
 
     def is_another(self) -> bool:
         """Look at the topics' ids; whether one is another topic now, which is then read from its beginning.
@@ -149,14 +152,12 @@ class Assignment:
         if at != expected and self._reading.group is not None:
             with suppress(SinkUnavailable):
                 self._commit(consumer, [self.marked(partition, at)])
-        try:
+        with self._or_made_anew():
             if self._reading.group is None:
                 consumer.assign([TopicPartition(*one, self.next[one]) for one in self.owned])
             else:
                 consumer.incremental_unassign([TopicPartition(*partition)])
                 consumer.incremental_assign([TopicPartition(*partition, at)])
-        except KafkaException as exc:
-            raise SinkUnavailable(reason(exc.args[0])) from exc
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         try:
@@ -178,7 +179,17 @@ class Assignment:
             self._skipped += its.skipped
             self.next[one] = its.at
             self._own(one, its.at, places.bounds(one)[1] if self._reading.ends else None)
-        consumer.incremental_assign([TopicPartition(*one, its.at - its.back) for one, its in found.items()])
+        with self._or_made_anew():
+            consumer.incremental_assign([TopicPartition(*one, its.at - its.back) for one, its in found.items()])
+
+    @contextmanager
+    def _or_made_anew(self) -> Iterator[None]:
+        """What librdkafka does not take is a failed assignment. Raises SinkUnavailable."""
+        try:
+            yield
+        except KafkaException as exc:
+            self.failed = SinkUnavailable(reason(exc.args[0]))
+            raise self.failed from exc
 
     def _own(self, partition: Partition, begin: int, end: int | None) -> None:
         ended = end is not None and begin >= end

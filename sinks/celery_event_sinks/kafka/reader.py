@@ -110,10 +110,9 @@ class KafkaReader:
         if time.monotonic() >= self._look_due and self._is_another():
             return Batch(revoked=assignment.take_revoked())
         if self._reading.group is None:
-            assignment.assign_all(consumer)
+            self._assign_all(consumer)
         messages = self._consumed(consumer, limit, timeout)
-        if assignment.failed is not None:
-            failed, assignment.failed = assignment.failed, None
+        if (failed := assignment.failed) is not None:
             self._discard()
             raise failed
         records, seen = self._sorted(consumer, messages)
@@ -170,6 +169,14 @@ class KafkaReader:
         self._settings = self._settings.fresh()
         self._watched.renew(self._settings)
         self._discard()
+
+    def _assign_all(self, consumer: Consumer) -> None:
+        try:
+            self._assignment.assign_all(consumer)
+        except SinkUnavailable:
+            if self._assignment.failed is not None:
+                self._discard()
+            raise
 
     def _consumed(self, consumer: Consumer, limit: int, timeout: float) -> Sequence[Any]:
         try:
@@ -253,6 +260,7 @@ class KafkaReader:
 
     def _discard(self) -> None:
         consumer, self._consumer = self._consumer, None
+        self._assignment.failed = None
         self._assignment.give_up([*self._assignment.owned])
         if consumer is not None:
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -98,3 +99,24 @@ def test_partitions_that_librdkafka_refuses_are_assigned_by_another_consumer(kaf
     kafka.refused.clear()
     subject.fetch(10, 0.0)
     assert [(consumer.closed, consumer.assigned) for consumer in kafka.consumers] == [(True, [0]), (False, [0, 1])]
+
+
+def message(partition: int, offset: int, error: int | None = None) -> Any:
+    given = {"topic": "celery-events", "partition": partition, "offset": offset, "key": b"", "value": b"{}"}
+    given |= {"headers": [], "timestamp": (1, 0), "error": None if error is None else KafkaError(error)}
+    return SimpleNamespace(**{name: partial(dict.get, given, name) for name in given})
+
+
+def test_records_beside_a_partition_that_cannot_be_asked_for_are_handed_out(kafka: FakeKafka) -> None:
+    """They are fetched already, and nobody would fetch them again; the outage comes after them."""
+    kafka.partitions = 2
+    subject = opened()
+    subject.fetch(10, 0.0)
+    kafka.messages = [message(0, 0), message(1, 0, KafkaError._AUTO_OFFSET_RESET), message(0, 1)]
+    kafka.refused.add("bounds")
+    assert [record.position for record in subject.fetch(10, 0.0).records] == [0, 1]
+    with pytest.raises(SinkUnavailable, match="no bounds"):
+        subject.fetch(10, 0.0)
+    kafka.refused.clear()
+    subject.fetch(10, 0.0)
+    assert [(consumer.closed, consumer.assigned) for consumer in kafka.consumers] == [(True, [0, 1]), (False, [0, 1])]

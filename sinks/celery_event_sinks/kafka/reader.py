@@ -223,7 +223,10 @@ class KafkaReader:
             if error is not None:
                 if error.code() == KafkaError._AUTO_OFFSET_RESET:
                     self._look_due = 0.0  # it may be another topic
-                    self._assignment.out_of_range(consumer, partition)
+                    try:
+                        self._assignment.out_of_range(consumer, partition)
+                    except SinkUnavailable as exc:  # for the next fetch, as this one has records of others
+                        self._assignment.failed = exc
                     continue
                 self._note(error)
                 if owned is not None and owned.end is not None and error.code() == KafkaError._PARTITION_EOF:

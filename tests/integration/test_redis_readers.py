@@ -16,8 +16,10 @@ from redis import Redis as Client
 
 from celery_event_bridge.contract import Reading, SinkUnavailable
 from celery_event_bridge.reader import Events, open_reader
+from celery_event_sinks.redis.extent import Place, place
+from celery_event_sinks.redis.group import Found, RedisGroup
 from celery_event_sinks.redis.reader import RedisReader
-from celery_event_sinks.redis.settings import RedisSettings
+from celery_event_sinks.redis.settings import RedisSettings, streams
 from tests.faults.proxy import Mode, Proxy
 from tests.integration.test_redis_others import replicate, told
 from tests.integration.test_redis_pipeline import port, through
@@ -171,6 +173,39 @@ def test_a_group_that_somebody_destroys(
     (line,) = lines(caplog, "group-made")
     assert "the group 'billing' of the stream 'celery-events' was destroyed, and is made again" in line
     assert [] == stream.all(GROUP)
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_what_was_taken_over_when_the_group_of_another_stream_is_destroyed(
+    own_redis: Redis, client: Client, monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    """It is handed out by the reader that holds it, from which nobody else could take it while that one lives."""
+    settings = RedisSettings(url=own_redis.url, stream=STREAM, shards=2)
+    first, second = streams(settings)
+    wanted = [place(client.xadd(first, {"id": f"{number}"})) for number in range(5)]
+    client.xgroup_create(first, GROUP, "0")
+    client.xreadgroup(GROUP, "dead", {first: ">"})
+    take_over = RedisGroup.take_over
+
+    def destroyed_meanwhile(group: RedisGroup, stream: bytes, limit: int) -> Found:
+        found = take_over(group, stream, limit)
+        if found and stream == first:
+            client.xgroup_destroy(second, GROUP)
+        return found
+
+    monkeypatch.setattr(RedisGroup, "take_over", destroyed_meanwhile)
+    time.sleep(1.1)  # its lease
+    reader = RedisReader(settings, Reading(GROUP, ends=ends, lease=1.0))
+    reader.open()
+    found: list[Place] = []
+
+    def fetched() -> bool:
+        found.extend(record.position for record in reader.fetch(100, 0.1).records)
+        return len(found) >= len(wanted)
+
+    until(fetched, 10, "they are handed out")
+    assert found == wanted
+    reader.close()
 
 
 def test_a_stream_that_is_emptied_under_a_group(stream: Stream, client: Client) -> None:

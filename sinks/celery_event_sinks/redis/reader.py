@@ -209,6 +209,7 @@ class RedisReader:
         try:
             return self._from_the_group(group, limit, timeout)
         except GroupGone:
+            self._missed = True  # what came from another stream before
             self._join_again(group)
             self._claim_due = 0.0
             return []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery_event_bridge.brokers.rabbitmq.bulk import described
 from celery_event_bridge.brokers.rabbitmq.window import Window
-from celery_event_bridge.contract.broker import Message
+from celery_event_bridge.contract.broker import BrokerUnavailable, Message
 
 if TYPE_CHECKING:
     import amqp
@@ -17,8 +17,17 @@ class Lane:
     """A channel that consumes one queue."""
 
     def __init__(
-        self, channel: amqp.Channel, queue: str, window: Window, deliver: Callable[[Message], None], *, expired: bool
+        self,
+        channel: amqp.Channel,
+        queue: str,
+        window: Window,
+        deliver: Callable[[Message], None],
+        *,
+        expired: bool,
+        cancelled: Callable[[str], None] = lambda _: None,
     ) -> None:
+        """`cancelled` is told where the broker cancels the consumer."""
+        self._cancelled = cancelled
         channel.auto_decode = False
         self._channel = channel
         self.channel_number: int = channel.channel_id
@@ -43,7 +52,7 @@ class Lane:
         """Start to receive, with the window's prefetch. What was received before does not count against it."""
         self.aside = 0
         self._channel.basic_qos(0, self.window.prefetch, False)  # noqa: FBT003 - AMQP's own positional flag
-        self._consumer = self._channel.basic_consume(self.queue, callback=self._arrived)
+        self._consumer = self._channel.basic_consume(self.queue, callback=self._arrived, on_cancel=self._ended)
         self.consumer_tag = self._consumer.encode()
 
     def cancel(self) -> None:
@@ -81,6 +90,13 @@ class Lane:
     def close(self) -> None:
         """Close the channel: what is not acknowledged goes back to the queue."""
         self._channel.close()
+
+    def _ended(self, consumer: str) -> None:  # noqa: ARG002 - its tag says nothing
+        self._consumer = None
+        self._cancelled(self.queue)
+        raise BrokerUnavailable(
+            f"queue {self.queue!r}: RabbitMQ has cancelled its consumer: the queue was deleted, or its node is down"
+        )
 
     def _arrived(self, received: Any) -> None:
         info = received.delivery_info

@@ -189,7 +189,8 @@ class AmqpSource:
         return self._connection
 
     def _open_lane(self, queue: str, window: Window, *, expired: bool) -> None:
-        lane = Lane(self._connected().channel(), queue, window, self._deliver, expired=expired)
+        channel = self._connected().channel()
+        lane = Lane(channel, queue, window, self._deliver, expired=expired, cancelled=self._upkeep.cancelled)
         self._lanes.append(lane)
         lane.consume()
         self._scanner.lanes[lane.channel_number] = lane
@@ -242,13 +243,12 @@ class AmqpSource:
                 return
 
     def _look_at_consumers(self) -> None:
-        """With nothing in hand: a channel on which nothing arrives is replaced, and told of if it had no consumer."""
+        """With nothing in hand: a channel on which nothing arrives is replaced."""
         now = time.monotonic()
         if now < self._quiet_due:
             return
         self._quiet_due = now + QUIET_INTERVAL
         for lane in [lane for lane in self._lanes if lane.was_quiet()]:
-            self._upkeep.look_for_consumer(lane.queue)
             self._lanes.remove(lane)
             self._scanner.lanes.pop(lane.channel_number, None)
             lane.close()

@@ -74,6 +74,11 @@ class Topology(msgspec.Struct, frozen=True):
         """Name of the exchange that is gone once the event exchange has been deleted: see `declare_witness`."""
         return f"{self.live.name}.witness"
 
+    @property
+    def queue_witness(self) -> str:
+        """Name of the exchange that is gone once the live queue has been deleted: see `declare_witness`."""
+        return f"{self.live.name}.witness.queue"
+
     def declare(self, channel: amqp.Channel) -> None:
         """Declare the exchange and the queues and bind them. Raises what the client raises: see `explain`."""
         declare_exchange(channel, self.exchange)
@@ -88,13 +93,15 @@ def declare_exchange(channel: amqp.Channel, name: str) -> None:
 
 
 def declare_witness(channel: amqp.Channel, topology: Topology) -> None:
-    """Declare an exchange that deletes itself with its only binding, which leads to the event exchange.
+    """Declare two exchanges that delete themselves with their only binding, to the event exchange and the live queue.
 
-    Nothing is ever published there. When the event exchange is deleted the binding goes, and the witness with it, also
-    if the event exchange is declared anew at once. Raises what the client raises.
+    Nothing is ever published there. When the event exchange, or the queue, is deleted the binding goes, and the witness
+    with it, also if that is declared anew at once. Raises what the client raises.
     """
     channel.exchange_declare(topology.witness, "fanout", durable=True, auto_delete=True)
     channel.exchange_bind(topology.exchange, topology.witness)
+    channel.exchange_declare(topology.queue_witness, "fanout", durable=True, auto_delete=True)
+    channel.queue_bind(topology.live.name, topology.queue_witness)
 
 
 def declare_queue(channel: amqp.Channel, queue: QueueSpec) -> None:

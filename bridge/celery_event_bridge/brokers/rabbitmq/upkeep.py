@@ -7,7 +7,8 @@ there. What had been missing is a gap, and told of. How it is known, since AMQP 
 - A queue, or the exchange itself, is missing: a passive declare says so.
 - The exchange was deleted and declared anew: our witness is gone, an exchange that deletes itself with its last
   binding, which is the one to the event exchange (seen with RabbitMQ 3.10.8).
-- The queue was deleted and declared anew: a consumer that gets nothing is gone from it.
+- The queue was deleted and declared anew: a witness of the same kind, bound to it, is gone; or RabbitMQ has cancelled
+  our consumer, which it does not always (seen with 3.10.8).
 - The binding alone was removed: the management API says so, which is asked with each new connection. Without it: events
   stop for longer than they did lately, and come again right after it was declared. A guess, and worded as one.
 """
@@ -60,6 +61,8 @@ class Upkeep:
         self._channel: amqp.Channel | None = None
         self._seen: set[str] = set()
         """Queues that were there before, by name."""
+        self._cancelled: set[str] = set()
+        """Queues whose consumer the broker has cancelled since the last connection was made."""
         self._witnessed = False
         """Whether our witness was there at the last look."""
         self._bound_at = 0.0
@@ -85,6 +88,9 @@ class Upkeep:
             self._bound_at = 0.0  # what a lost connection has held up proves nothing
         for name in missing:
             self._tell_of_queue(name)
+        for name in self._cancelled.difference(missing):
+            self._tell_of_another(name)
+        self._cancelled.clear()
         self._seen.update(queue.name for queue in self._topology.queues)
         self._opened_at = time.monotonic()
 
@@ -97,17 +103,9 @@ class Upkeep:
         self._look_at_exchange()
         self._listen()
 
-    def look_for_consumer(self, queue: str) -> None:
-        """Tell if the broker has no consumer of this queue, which is being consumed. Raises what the client raises."""
-        found = self._ask(lambda channel: channel.queue_declare(queue, passive=True))
-        if found is not None and not found.consumer_count:
-            notices.tell(
-                "queue-made",
-                f"queue {queue!r} had no consumer any more, though this bridge consumes it: somebody has deleted it "
-                "and declared it anew, and what it held, and what was published before it was bound again, is gone; or "
-                "RabbitMQ had forgotten the consumer, and nothing is",
-                subject=queue,
-            )
+    def cancelled(self, queue: str) -> None:
+        """Take note that the broker has cancelled the consumer of this queue."""
+        self._cancelled.add(queue)
 
     def arrived(self, messages: Sequence[Message]) -> None:
         """Take note that messages have arrived; those from overflow say nothing of the binding."""
@@ -164,6 +162,7 @@ class Upkeep:
         topology = self._topology
         present = self._is_exchange_there(topology.exchange, "topic")
         witnessed = not (self._witnessed or first) or self._is_witness_there()
+        same_queue = not (self._witnessed or first) or self._is_exchange_there(topology.queue_witness, "fanout")
         if self._declares:
             self._declare(may_be_refused=True)
         if not present:
@@ -175,6 +174,8 @@ class Upkeep:
                 f"exchange {topology.exchange!r} was deleted and declared anew, which has removed the binding of queue "
                 f"{topology.live.name!r}: events published until now may be gone{other}"
             )
+        elif not same_queue and (self._witnessed or not first):
+            self._tell_of_another(topology.live.name)
         else:
             return False
         self._bound_at = 0.0  # that gap is told of
@@ -233,6 +234,12 @@ class Upkeep:
         )
         if name == self._topology.live.name:
             self._gap("the queue itself was gone, and events published meanwhile too")
+
+    def _tell_of_another(self, name: str) -> None:
+        text = f"queue {name!r} was deleted and declared anew by somebody: what it held is gone"
+        notices.tell("queue-made", text, subject=name)
+        if name == self._topology.live.name:
+            self._gap("the queue was deleted and declared anew, and what was published before it was bound is gone")
 
     def _gap(self, why: str) -> None:
         topology = self._topology

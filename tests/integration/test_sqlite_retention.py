@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -11,13 +12,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from celery_event_bridge.contract import Event, Outcome
+from celery_event_bridge.contract import Event, Outcome, Reading
 from celery_event_bridge.contract.notices import NOTICES
+from celery_event_bridge.reader import open_reader
 from celery_event_bridge.testing import deliver
 from celery_event_sinks.sqlite.file import LOG_LIMIT
+from celery_event_sinks.sqlite.overtaken import Removed
+from celery_event_sinks.sqlite.reader import SqliteReader
 from celery_event_sinks.sqlite.sink import SqliteSettings, SqliteSink
 from tests import oracle
-from tests.streams import ids, some
+from tests.streams import handle, ids, some
 
 DAY = 86_400_000_000
 """Microseconds."""
@@ -197,3 +201,76 @@ def test_a_log_that_grows_is_told_of_and_cut(tmp_path: Path, caplog: pytest.LogC
     subject.look()
     assert 1 == NOTICES.counts()["log-growing"]
     subject.close()
+
+
+# Readers that a retention overtakes -----------------------------------------------------------------------------------
+
+
+def overtaken(folder: Path, subject: SqliteSink, last: int, later: Sequence[Event]) -> None:
+    """All up to this number are removed when these events are stored."""
+    aged(folder, 8, f"seq <= {last}")
+    store(subject, later)
+    with sqlite3.connect(folder / "events.db") as connection:
+        assert connection.execute("SELECT min(seq) FROM events").fetchone()[0] > last
+    connection.close()
+
+
+def url(folder: Path) -> str:
+    return f"sqlite:///{folder / 'events.db'}"
+
+
+def test_a_retention_that_overtakes_a_group_is_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """With the number of events that were gone before the group came to them; the rest comes."""
+    subject = opened(tmp_path, retention="7d")
+    store(subject, some(10))
+    with open_reader(url(tmp_path), "billing", lease=1.0) as events:
+        assert events.commit(list(itertools.islice(events, 3))[-1])
+    overtaken(tmp_path, subject, 8, some(2, 10))
+    with open_reader(url(tmp_path), follow=False) as of_all:
+        assert of_all.missed() == 5
+    with open_reader(url(tmp_path), "billing", lease=1.0, follow=False) as events:
+        assert handle(events) == ids(some(12)[8:])
+        assert events.skipped == 5
+    assert [line for line in caplog.messages if line.startswith("5 records were gone from the stream before the group")]
+    with open_reader(url(tmp_path), "billing", lease=1.0, follow=False) as events:
+        assert (handle(events), events.skipped, events.missed()) == ([], 0, 0)
+    subject.close()
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_retention_that_overtakes_a_reader_is_told_of(tmp_path: Path, ends: bool) -> None:
+    """Also where nothing is left up to the end; and not again to the next one, which begins with what is there."""
+    subject = opened(tmp_path, retention="7d")
+    store(subject, some(10))
+    reader = SqliteReader(SqliteSettings(path=tmp_path / "events.db"), Reading(ends=ends))
+    reader.open()
+    assert len(reader.fetch(3, 1.0).records) == 3
+    overtaken(tmp_path, subject, 10, some(2, 10))
+    batch = reader.fetch(100, 1.0)
+    assert ([record.id for record in batch.records], batch.skipped) == ([] if ends else ids(some(2, 10)), 7)
+    assert reader.fetch(100, 0.0).skipped == 0
+    reader.close()
+    for group in (None, "new"):
+        with open_reader(url(tmp_path), group, lease=1.0, follow=False) as events:
+            assert (handle(events), events.skipped) == (ids(some(2, 10)), 0)
+    subject.close()
+
+
+def test_events_that_were_stored_again_are_none_that_were_gone(tmp_path: Path) -> None:
+    """They leave holes in the numbers, among those of the file and before them."""
+    subject = opened(tmp_path, retention="7d")
+    store(subject, some(10))
+    with open_reader(url(tmp_path), "billing", lease=1.0, follow=False) as events:
+        assert handle(events) == ids(some(10))
+    store(subject, some(10))
+    overtaken(tmp_path, subject, 10, some(15))
+    with open_reader(url(tmp_path), "billing", lease=1.0, follow=False) as events:
+        handle(events)
+        assert (events.skipped, events.missed()) == (0, 0)
+    subject.close()
+
+
+@pytest.mark.parametrize(("position", "missed"), [(0, 12), (3, 9), (11, 1), (21, 1), (22, 0), (30, 0)])
+def test_with_holes_it_is_at_least_so_many(position: int, missed: int) -> None:
+    """Of the numbers 1 to 22 twelve were removed: those up to the position may all have been among them."""
+    assert Removed(1, 22, 12).after(position, 23) == missed

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 
+from celery_event_sinks.sqlite.overtaken import removed
+
 LATE = 10_000_000
 """Microseconds by which `stored_at` may be out of order: a writer takes the time before it waits for the lock."""
 # A row that somebody else has written may have anything there.
 NEXT = "SELECT stored_at FROM events WHERE seq > ? AND typeof(stored_at) = 'integer' ORDER BY seq LIMIT 1"
+# Each by itself, for SQLite would look for both in all rows.
+BOUNDS = "SELECT (SELECT min(seq) FROM events), (SELECT max(seq) FROM events)"
 FIRST = """
 SELECT seq FROM events WHERE seq > ? AND stored_at >= ? AND typeof(stored_at) = 'integer' ORDER BY seq LIMIT 1
 """
@@ -15,9 +19,11 @@ SELECT seq FROM events WHERE seq > ? AND stored_at >= ? AND typeof(stored_at) = 
 
 def beginning(connection: sqlite3.Connection, since: str | int) -> int:
     """The `seq` after which to begin where there is no position. Raises sqlite3.Error."""
+    first, last = connection.execute(BOUNDS).fetchone()
+    if last is None:
+        return removed(connection).last  # none of that was to be read
     if since == "earliest":
-        return 0
-    (last,) = connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
+        return int(first) - 1
     return int(last) if since == "latest" else _before(connection, int(since), int(last))
 
 

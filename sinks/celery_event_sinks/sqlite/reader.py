@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from celery_event_bridge.contract import Batch, Reading, SinkUnavailable
 from celery_event_sinks.sqlite.file import EventFile, Left
 from celery_event_sinks.sqlite.lease import Lease
+from celery_event_sinks.sqlite.overtaken import missed_by_groups, removed
 from celery_event_sinks.sqlite.positions import beginning
 from celery_event_sinks.sqlite.sink import SqliteSettings
 from celery_event_sinks.sqlite.stored import lenient, record
@@ -48,6 +49,8 @@ class SqliteReader:
         """The last `seq` that was fetched."""
         self._end = LAST
         self._ended = False
+        self._skipped = 0
+        """Events that were gone before they were read, and that no batch has told of."""
 
     @staticmethod
     def from_url(url: str, settings: SqliteSettings) -> Mapping[str, str]:  # noqa: ARG004 - a path is all there is
@@ -91,7 +94,8 @@ class SqliteReader:
                 break
             time.sleep(min(POLL, timeout))
         revoked, self._revoked = self._revoked, []
-        return Batch([record(self._partition, row) for row in rows], revoked=revoked)
+        skipped, self._skipped = self._skipped, 0
+        return Batch([record(self._partition, row) for row in rows], revoked=revoked, skipped=skipped)
 
     def ended(self) -> bool:
         """Whether all is fetched that was there when it was opened."""
@@ -107,6 +111,13 @@ class SqliteReader:
             return False
         held = self._renewed(self._lease, positions[self._partition][-1])
         return held and len(positions) == 1
+
+    def missed_by_groups(self) -> Mapping[str, int]:
+        """By what the file knows of removals, at least so many."""
+        try:
+            return missed_by_groups(self._current(), self._reading.since)
+        except (sqlite3.Error, OSError) as exc:
+            raise self._unavailable(exc) from exc
 
     def close(self) -> None:
         """Hand the lease on."""
@@ -164,6 +175,21 @@ class SqliteReader:
         self._partition = ""
 
     def _rows(self, connection: sqlite3.Connection, limit: int) -> list[Any]:
+        rows = self._selected(connection, limit)
+        if (rows and rows[0][0] > self._fetched + 1) or (not rows and self._reading.ends and not self._ended):
+            connection.execute("BEGIN")  # what was removed since is none of the rows' and no news either
+            try:
+                rows, gone = self._selected(connection, limit), removed(connection)
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+            self._skipped += gone.after(self._fetched, rows[0][0] if rows else min(gone.last, self._end) + 1)
+        if rows:
+            self._fetched = rows[-1][0]
+        self._ended = self._reading.ends and len(rows) < limit
+        return rows
+
+    def _selected(self, connection: sqlite3.Connection, limit: int) -> list[Any]:
         asked = (self._fetched, self._end, limit)
         try:
             rows = connection.execute(ROWS, asked).fetchall()
@@ -174,9 +200,6 @@ class SqliteReader:
             connection.text_factory = lenient
             rows = connection.execute(ROWS, asked).fetchall()
             connection.text_factory = str
-        if rows:
-            self._fetched = rows[-1][0]
-        self._ended = self._reading.ends and len(rows) < limit
         return rows
 
     def _current(self) -> sqlite3.Connection:

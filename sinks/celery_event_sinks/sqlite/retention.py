@@ -10,10 +10,13 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 
 from celery_event_bridge.contract import notices
+from celery_event_sinks.sqlite import overtaken
+from celery_event_sinks.sqlite.overtaken import Removed
 
 INTERVAL = 60.0
 """Seconds between two removals."""
@@ -30,8 +33,8 @@ NEWEST = "SELECT stored_at FROM events WHERE typeof(stored_at) = 'integer' ORDER
 TIMES = "SELECT time FROM (SELECT time FROM events ORDER BY seq DESC LIMIT ?) WHERE typeof(time) = 'integer'"
 # Only what is before the first row that is to stay: one that was stored just now is, whatever its replica's clock says.
 # A time of the future is no reason for others to stay.
-EXPIRE = """
-DELETE FROM events WHERE stored_at < :before AND seq IN (SELECT seq FROM events ORDER BY seq LIMIT :chunk)
+EXPIRED = """
+FROM events WHERE stored_at < :before AND seq IN (SELECT seq FROM events ORDER BY seq LIMIT :chunk)
 AND seq < coalesce(
     (
         SELECT min(seq) FROM (SELECT seq, stored_at FROM events ORDER BY seq LIMIT :chunk)
@@ -54,6 +57,7 @@ class Retention:
 
     def begin(self, connection: sqlite3.Connection) -> None:
         """Set the file's clock when it is opened, before anything is stored or removed. In a transaction."""
+        overtaken.prepare(connection)
         self._last = None
         self._now(connection)
 
@@ -70,7 +74,7 @@ class Retention:
             if newest is not None:
                 before = min(clock, int(newest[0])) - round(self._seconds * 1e6)
                 bounds = {"before": before, "ahead": clock + TOLERANCE, "chunk": CHUNK}
-                removed = connection.execute(EXPIRE, bounds).rowcount
+                removed = self._removed(connection, bounds)
             connection.execute("COMMIT")
         finally:
             if connection.in_transaction:
@@ -80,6 +84,14 @@ class Retention:
         if removed:
             text = f"SQLite file {self._path}: events stored longer ago than the retention were removed ({removed} now)"
             notices.tell("removed", text, subject=str(self._path), count=removed, level=logging.INFO)
+
+    @staticmethod
+    def _removed(connection: sqlite3.Connection, bounds: Mapping[str, int]) -> int:
+        what = Removed(*connection.execute(f"SELECT min(seq), max(seq), count(*) {EXPIRED}", bounds).fetchone())
+        if what.number:
+            connection.execute(f"DELETE {EXPIRED}", bounds)
+            overtaken.add(connection, what)
+        return what.number
 
     def _now(self, connection: sqlite3.Connection) -> int:
         """The file's clock, moved on."""

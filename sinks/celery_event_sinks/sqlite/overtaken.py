@@ -1,0 +1,76 @@
+"""Events that a retention has removed before a reader came to them: at least how many.
+
+A hole in `seq` proves nothing: an event that is stored again takes a number and leaves it unused. So the removal keeps
+a row of its own on what it has removed, and what cannot have been before a position was after it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import NamedTuple
+
+TABLE = """
+CREATE TABLE IF NOT EXISTS bridge_removed (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    number INTEGER NOT NULL
+)
+"""
+ADD = """
+INSERT INTO bridge_removed (one, first, last, number) VALUES (1, ?, ?, ?)
+ON CONFLICT (one) DO UPDATE SET last = max(last, excluded.last), number = number + excluded.number
+"""
+
+
+class Removed(NamedTuple):
+    """What was removed since the file knows of it."""
+
+    first: int = 0
+    """The lowest number among them."""
+    last: int = 0
+    """The highest one; 0 where nothing was."""
+    number: int = 0
+
+    def after(self, position: int, before: int) -> int:
+        """Return how many there were, at least, after this position and before the event that comes next."""
+        if self.last <= position:
+            return 0
+        unread = max(1, self.number - max(0, position + 1 - self.first))
+        return max(0, min(unread, before - position - 1))
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """Make the table. Raises sqlite3.Error."""
+    connection.execute(TABLE)
+
+
+def add(connection: sqlite3.Connection, what: Removed) -> None:
+    """Take note of it, in the transaction of the removal. Raises sqlite3.Error."""
+    connection.execute(ADD, what)
+
+
+def removed(connection: sqlite3.Connection) -> Removed:
+    """Return what was removed, as far as the file knows. Raises sqlite3.Error."""
+    asked = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'bridge_removed'"
+    if not connection.execute(asked).fetchone()[0]:
+        return Removed()  # no bridge with a retention has written to it
+    row = connection.execute("SELECT first, last, number FROM bridge_removed").fetchone()
+    return Removed() if row is None else Removed(*row)
+
+
+def missed_by_groups(connection: sqlite3.Connection, since: str | int) -> dict[str, int]:
+    """Return how many events each group has missed, or will miss, by its position. Raises sqlite3.Error.
+
+    None where the file reaches back beyond `since`, in microseconds since 1970: what is gone is older.
+    """
+    gone = removed(connection)
+    oldest = connection.execute("SELECT seq, stored_at FROM events ORDER BY seq LIMIT 1").fetchone()
+    if isinstance(since, int) and oldest is not None and isinstance(oldest[1], int) and oldest[1] < since:
+        return {}
+    asked = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'bridge_readers'"
+    if not connection.execute(asked).fetchone()[0]:
+        return {}
+    before = gone.last + 1 if oldest is None else int(oldest[0])
+    groups = connection.execute("SELECT name, position FROM bridge_readers").fetchall()
+    return {name: missed for name, position in groups if (missed := gone.after(position, before)) > 0}

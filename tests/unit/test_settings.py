@@ -15,7 +15,9 @@ from celery_event_bridge.config import loading as settings_source, plugins
 from celery_event_bridge.config.loading import Loaded, SettingsError, load
 from celery_event_bridge.config.settings import NO_EVENTS, Settings
 from celery_event_bridge.contract import secret_files, values as settings_values
+from celery_event_bridge.contract.secret_files import SecretFiles
 from celery_event_bridge.contract.secrets import hide_in_url, hide_secrets, is_secret
+from celery_event_sinks.kafka.settings import KafkaSettings
 
 
 def settings(**variables: str) -> Settings:
@@ -676,3 +678,40 @@ def test_a_secret_that_came_from_a_file_is_read_again(tmp_path: Path) -> None:
     file.unlink()
     assert secret_files.fresh(old) == old
     assert secret_files.fresh("amqp://u:typed@host//") == "amqp://u:typed@host//"
+
+
+def test_of_two_secrets_that_were_the_same_each_has_its_own_file(tmp_path: Path) -> None:
+    """The one whose file has changed is another, and the other one stays, whichever it is."""
+    files = {name: tmp_path / name for name in ("sasl_password", "ssl_key_password")}
+    for rotated, its_file in files.items():
+        for file in files.values():
+            file.write_text("same\n")
+        given = {f"BRIDGE_KAFKA_{name.upper()}_FILE": str(file) for name, file in files.items()}
+        (loaded,) = [made for _, made in load({"BRIDGE_SINK": "kafka", **given}).sinks.values()]
+        assert isinstance(loaded, KafkaSettings)
+        its_file.write_text("rotated\n")
+        assert loaded.fresh().model_extra == dict.fromkeys(files, "same") | {rotated: "rotated"}
+
+
+def test_a_secret_that_came_from_no_file_stays(tmp_path: Path) -> None:
+    """Though another one from a file was the same."""
+    file = tmp_path / "sasl_password"
+    file.write_text("alike\n")
+    given = {"BRIDGE_KAFKA_SASL_PASSWORD_FILE": str(file), "BRIDGE_KAFKA_SSL_KEY_PASSWORD": "alike"}
+    (loaded,) = [made for _, made in load({"BRIDGE_SINK": "kafka", **given}).sinks.values()]
+    assert isinstance(loaded, KafkaSettings)
+    file.write_text("rotated\n")
+    assert loaded.fresh().model_extra == {"sasl_password": "rotated", "ssl_key_password": "alike"}
+
+
+def test_a_secret_that_one_of_its_files_still_holds_stays(tmp_path: Path) -> None:
+    """Nobody can tell which of them was meant; once all have changed it is another one."""
+    secrets = SecretFiles()
+    first, second = tmp_path / "first", tmp_path / "second"
+    for file in (first, second):
+        file.write_text("same\n")
+        secrets.remember("same", file)
+    first.write_text("rotated\n")
+    assert secrets.fresh("same") == "same"
+    second.write_text("rotated\n")
+    assert secrets.fresh("same") == "rotated"

@@ -150,7 +150,7 @@ def _content(name: str, path: str) -> str:
         raise SettingsError(f"{name}={_path(name, path)}: cannot read the file: {exc.strerror}") from exc
     except UnicodeDecodeError as exc:
         raise SettingsError(f"{name}={_path(name, path)}: the file is not UTF-8 text") from exc
-    secret_files.remember(text, path)
+    secret_files.remember(text, path, name.removesuffix(FILE))
     return text
 
 

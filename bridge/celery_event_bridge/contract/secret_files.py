@@ -8,10 +8,12 @@ apart and put together.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from pathlib import Path
 
 Read = Callable[[], str]
+Origin = tuple[str, ...]
+"""The variable and the path of a file, or the value that it was made of."""
 MOST = 1000
 """Values remembered; past it the oldest is forgotten."""
 
@@ -25,12 +27,12 @@ class SecretFiles:
     """Remembers how each value was come by. Safe to use from several threads; no value is ever shown."""
 
     def __init__(self) -> None:
-        self._reads: dict[str, dict[Hashable, Read]] = {}
+        self._reads: dict[str, dict[Origin, Read]] = {}
         self._lock = threading.Lock()
 
-    def remember(self, value: str, path: str | Path) -> None:
-        """Remember that the value is the content of this file."""
-        self._remember(value, str(path), lambda: content(path))
+    def remember(self, value: str, path: str | Path, variable: str = "") -> None:
+        """Remember that the value is the content of this file, and of which variable: two may have the same value."""
+        self._remember(value, (variable, str(path)), lambda: content(path))
 
     def derive(self, value: str, origin: str, how: Callable[[str], str]) -> None:
         """Remember that the value was made of another one; `how` makes it again of a fresh one. Ignored if that one
@@ -44,23 +46,30 @@ class SecretFiles:
         with self._lock:
             return value in self._reads
 
-    def fresh(self, value: str) -> str:
+    def fresh(self, value: str, variable: str = "") -> str:
         """Return what the value's file holds now, or the value where it came from none, or where the file cannot be
         read or is empty, as in the midst of a rotation.
+
+        For a variable its own file counts, or one of nobody's; of several, as long as one holds the value it stays.
         """
         with self._lock:
             reads = dict(self._reads.get(value, {}))
+        news: list[str] = []
         for origin, read in reads.items():
+            if variable and origin[0] not in (variable, ""):
+                continue
             try:
                 found = read()
             except (OSError, ValueError):
                 continue
-            if found.strip() and found != value:
+            if found == value:
+                return value
+            if found.strip():
                 self._remember(found, origin, read)
-                return found
-        return value
+                news.append(found)
+        return news[0] if news else value
 
-    def _remember(self, value: str, origin: Hashable, read: Read) -> None:
+    def _remember(self, value: str, origin: Origin, read: Read) -> None:
         with self._lock:
             reads = self._reads.pop(value, {})
             self._reads[value] = {**reads, origin: read}

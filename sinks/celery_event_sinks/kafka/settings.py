@@ -99,7 +99,8 @@ class KafkaSettings(BaseModel):
     def fresh(self) -> KafkaSettings:
         """The same, with what came from a file read again."""
         given = {"bootstrap_servers": self.bootstrap_servers, **(self.model_extra or {})}
-        found = {name: text for name, value in given.items() if (text := secret_files.fresh(str(value))) != value}
+        fresh = {name: secret_files.fresh(str(value), f"BRIDGE_KAFKA_{name.upper()}") for name, value in given.items()}
+        found = {name: text for name, text in fresh.items() if text != given[name]}
         return self.model_copy(update=found) if found else self
 
     def credentials(self) -> Hashable:

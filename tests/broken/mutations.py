@@ -204,6 +204,11 @@ MUTATIONS = (
         [f"{INTEGRATION}/test_redis_readers.py::test_a_group_that_somebody_destroys"],
     ),
     Mutation(
+        "what was taken over when another stream's group was destroyed kept from everybody",
+        [Change(f"{REDIS}/reader.py", "self._missed = True  # what came from another stream before", "pass")],
+        [f"{INTEGRATION}/test_redis_readers.py::test_what_was_taken_over_when_another_streams_group_is_destroyed"],
+    ),
+    Mutation(
         "an error report counted as success: Kafka",
         [
             Change(
@@ -365,6 +370,11 @@ MUTATIONS = (
             f"{INTEGRATION}/test_kafka_readers.py::test_a_retention_that_overtakes_a_group_is_told_of",
             f"{INTEGRATION}/test_kafka_readers.py::test_a_retention_that_overtakes_a_reader_is_told_of",
         ],
+    ),
+    Mutation(
+        "records of Kafka's beside one that cannot be read dropped",
+        [Change(f"{KAFKA}/reader.py", "self._assignment.failed = exc", "raise")],
+        ["tests/unit/test_kafka_reader.py::test_records_beside_a_partition_that_cannot_be_asked_for_are_handed_out"],
     ),
     Mutation(
         "a removed file of SQLite's not noticed",

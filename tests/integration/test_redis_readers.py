@@ -176,7 +176,7 @@ def test_a_group_that_somebody_destroys(
 
 
 @pytest.mark.parametrize("ends", [False, True])
-def test_what_was_taken_over_when_the_group_of_another_stream_is_destroyed(
+def test_what_was_taken_over_when_another_streams_group_is_destroyed(
     own_redis: Redis, client: Client, monkeypatch: pytest.MonkeyPatch, ends: bool
 ) -> None:
     """It is handed out by the reader that holds it, from which nobody else could take it while that one lives."""

@@ -521,6 +521,16 @@ MUTATIONS = (
         [f"{INTEGRATION}/test_others_on_rabbitmq.py::test_a_way_that_others_have_cut_is_made_again"],
     ),
     Mutation(
+        "the witness of the queue not asked",
+        [Change(f"{RABBITMQ}/upkeep.py", 'self._is_exchange_there(topology.queue_witness, "fanout")', "True")],
+        [f"{INTEGRATION}/test_others_on_rabbitmq.py::test_a_queue_that_was_deleted_and_declared_at_once_is_told_of"],
+    ),
+    Mutation(
+        "a refused channel kept",
+        [Change(f"{RABBITMQ}/bounded.py", "        self.collect()\n", "        super()._do_revive()\n")],
+        [f"{INTEGRATION}/test_others_on_rabbitmq.py::test_a_look_leaves_no_channel_behind"],
+    ),
+    Mutation(
         "what cannot be parked kept in memory",
         [Change(f"{FORWARD}/parker.py", "and parcel not in under_way:", "and False:")],
         [f"{UNIT}/test_relay.py::test_any_number_that_cannot_be_parked_holds_up_nobody"],

@@ -704,6 +704,20 @@ def test_a_secret_that_came_from_no_file_stays(tmp_path: Path) -> None:
     assert loaded.fresh().model_extra == {"sasl_password": "rotated", "ssl_key_password": "alike"}
 
 
+def test_a_password_that_is_rolled_back_is_not_asked_for_without_end(tmp_path: Path) -> None:
+    """A URL that was made of another one may come to be the origin of that one."""
+    secrets = SecretFiles()
+    file = tmp_path / "url"
+    file.write_text("old\n")
+    secrets.remember("old", file)
+    secrets.derive("old", "old", lambda origin: origin)
+    secrets.derive("old/", "old", lambda origin: f"{origin}/")
+    secrets.derive("old", "old/", lambda origin: origin.removesuffix("/"))
+    assert ("old", "old/") == (secrets.fresh("old"), secrets.fresh("old/"))
+    file.write_text("new\n")
+    assert ("new", "new/") == (secrets.fresh("old"), secrets.fresh("old/"))
+
+
 def test_a_secret_that_one_of_its_files_still_holds_stays(tmp_path: Path) -> None:
     """Nobody can tell which of them was meant; once all have changed it is another one."""
     secrets = SecretFiles()

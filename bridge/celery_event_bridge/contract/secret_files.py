@@ -8,7 +8,7 @@ apart and put together.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 Read = Callable[[], str]
@@ -23,12 +23,18 @@ def content(path: str | Path) -> str:
     return Path(path).read_text(encoding="utf-8").removesuffix("\n")
 
 
+class _MadeOfItself(Exception):
+    """A value whose origin was made of it, as after a password was rolled back: that origin says nothing of it."""
+
+
 class SecretFiles:
     """Remembers how each value was come by. Safe to use from several threads; no value is ever shown."""
 
     def __init__(self) -> None:
         self._reads: dict[str, dict[Origin, Read]] = {}
         self._lock = threading.Lock()
+        self._asked = threading.local()
+        """Values that this thread asks for now: a password that was rolled back may be made of itself."""
 
     def remember(self, value: str, path: str | Path, variable: str = "") -> None:
         """Remember that the value is the content of this file, and of which variable: two may have the same value."""
@@ -38,7 +44,7 @@ class SecretFiles:
         """Remember that the value was made of another one; `how` makes it again of a fresh one. Ignored if that one
         came from no file.
         """
-        if self.knows(origin):
+        if value != origin and self.knows(origin):
             self._remember(value, (origin,), lambda: how(self.fresh(origin)))
 
     def knows(self, value: str) -> bool:
@@ -52,14 +58,32 @@ class SecretFiles:
 
         For a variable its own file counts, or one of nobody's; of several, as long as one holds the value it stays.
         """
+        asked = self._asked.__dict__.setdefault("values", set())
+        if value in asked:
+            raise _MadeOfItself
         with self._lock:
             reads = dict(self._reads.get(value, {}))
+        asked.add(value)
+        try:
+            return self._found(value, variable, reads)
+        except _MadeOfItself:
+            if len(asked) > 1:
+                raise
+            return value
+        finally:
+            asked.discard(value)
+
+    def _found(self, value: str, variable: str, reads: Mapping[Origin, Read]) -> str:
         news: list[str] = []
+        of_itself = False
         for origin, read in reads.items():
             if variable and origin[0] not in (variable, ""):
                 continue
             try:
                 found = read()
+            except _MadeOfItself:
+                of_itself = True
+                continue
             except (OSError, ValueError):
                 continue
             if found == value:
@@ -67,6 +91,8 @@ class SecretFiles:
             if found.strip():
                 self._remember(found, origin, read)
                 news.append(found)
+        if of_itself and not news:
+            raise _MadeOfItself
         return news[0] if news else value
 
     def _remember(self, value: str, origin: Origin, read: Read) -> None:

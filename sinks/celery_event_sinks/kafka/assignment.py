@@ -184,7 +184,7 @@ class Assignment:
 
     @contextmanager
     def _or_made_anew(self) -> Iterator[None]:
-        """What librdkafka does not take is a failed assignment. Raises SinkUnavailable."""
+        """Turn what librdkafka does not take into a failed assignment. Raises SinkUnavailable."""
         try:
             yield
         except KafkaException as exc:

@@ -24,7 +24,7 @@ ON CONFLICT (one) DO UPDATE SET last = max(last, excluded.last), number = number
 
 
 class Removed(NamedTuple):
-    """What was removed since the file knows of it."""
+    """Events removed since the file knows of it."""
 
     first: int = 0
     """The lowest number among them."""

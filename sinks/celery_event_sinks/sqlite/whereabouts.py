@@ -1,4 +1,4 @@
-"""Where the file of that name, its log and the log's index are, and whether they are still those that were opened."""
+"""Places of the file of that name, its log and the log's index, and whether they are still those that were opened."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Places(NamedTuple):
 
 
 class Change(enum.Enum):
-    """What somebody else has done."""
+    """Change that somebody else has made."""
 
     FILE = "removed or replaced"
     CONTENT = "overwritten by another one"
@@ -41,7 +41,7 @@ class Whereabouts:
     """
 
     def __init__(self, asked: Path, real: Path, places: Places | None = None) -> None:
-        """Of the name that was asked for, and of the one that it leads to without symbolic links; as they are now."""
+        """Begin with the name that was asked for, and the one it leads to without symbolic links; as they are now."""
         self._asked, self._real = str(asked), str(real)
         """As text: they are asked for several times a batch."""
         self._folder = str(real.parent)

@@ -9,6 +9,7 @@ UNIT, INTEGRATION = "tests/unit", "tests/integration"
 FORWARD = "bridge/celery_event_bridge/forward"
 RABBITMQ = "bridge/celery_event_bridge/brokers/rabbitmq"
 MOVED = f"{INTEGRATION}/test_sqlite_moved.py"
+CHANGED = f"{INTEGRATION}/test_sqlite_changed.py"
 KAFKA, REDIS, SQLITE = (f"sinks/celery_event_sinks/{sink}" for sink in ("kafka", "redis", "sqlite"))
 
 
@@ -224,11 +225,11 @@ MUTATIONS = (
             Change(
                 f"{SQLITE}/sink.py",
                 """except (sqlite3.Error, OSError) as exc:
-            self._roll_back(connection)
+            self._roll_back()
             raise self._unavailable(exc) from exc
         # Once""",
                 """except (sqlite3.Error, OSError):
-            self._roll_back(connection)
+            self._roll_back()
         # Once""",
             )
         ],
@@ -429,6 +430,36 @@ MUTATIONS = (
         [Change(f"{SQLITE}/whereabouts.py", "            return Change.LOG\n", "            return None\n")],
         [f"{MOVED}::test_a_log_that_is_deleted_is_saved_from_its_handle"],
         ("sqlite", "SQLite's log deleted", "SQLite's file moved"),
+    ),
+    Mutation(
+        "a log of SQLite's that was emptied or written over not noticed",
+        [Change(f"{SQLITE}/frames.py", "                    return False\n", "                    return True\n")],
+        [
+            f"{CHANGED}::test_a_log_that_is_written_over",
+            f"{CHANGED}::test_a_log_that_is_written_over_before_another_bridge_opens_it",
+            f"{CHANGED}::test_a_moved_file_gets_nothing_of_a_log_that_was_emptied",
+        ],
+    ),
+    Mutation(
+        "the last frame of SQLite's log alone looked at",
+        [Change(f"{SQLITE}/frames.py", "before is None or before.salt != salt or self._holds(before)", "True")],
+        [f"{CHANGED}::test_a_log_that_is_written_over_between_check_and_commit"],
+    ),
+    Mutation(
+        "another bridge's log of SQLite's put aside",
+        [
+            Change(
+                f"{SQLITE}/file.py",
+                "alone = now.shm is None and now.log == ours.log",
+                "alone = now.log == ours.log",
+            )
+        ],
+        [f"{CHANGED}::test_a_log_that_is_written_over_before_another_bridge_opens_it"],
+    ),
+    Mutation(
+        "what a trigger keeps out of SQLite's table confirmed",
+        [Change(f"{SQLITE}/sink.py", "changed != len(rows) and not kept(connection, events)", "changed < 0")],
+        [f"{CHANGED}::test_a_trigger_that_keeps_events_out"],
     ),
     Mutation(
         "a file of SQLite's that was copied over not noticed",

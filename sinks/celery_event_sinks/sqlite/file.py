@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from celery_event_bridge.contract import SinkUnavailable, notices
-from celery_event_sinks.sqlite import log
+from celery_event_sinks.sqlite import checkpoint, log
 from celery_event_sinks.sqlite.beside import Beside, Place, name_of
 from celery_event_sinks.sqlite.content import Examiner, Mark, content
 from celery_event_sinks.sqlite.whereabouts import Change, Places, Whereabouts
@@ -24,6 +24,7 @@ BUSY_TIMEOUT = 2.0
 """Seconds to wait for another writer's lock; the loop stands still meanwhile. With three writers that each sync,
 waits of 2 s were seen."""
 
+READ = "SELECT 1 FROM sqlite_master LIMIT 1"
 LOG_LIMIT = 16 * 2**20
 """Bytes that the log is cut to once it is folded into the file, after it had to grow."""
 
@@ -57,6 +58,8 @@ class EventFile:
         """The salt of the log that is known to be marked."""
         self._recorded = -1
         """The number that all who have the file open know to be in it without the log."""
+        self._stored = self._undone = 0
+        """Number of the last event that was stored through connections before, and of the last one rolled back."""
         self._known = False
         """Whether the file was open before, so that one that is made anew is worth a line."""
 
@@ -65,6 +68,15 @@ class EventFile:
         """Device and inode of the file that is open."""
         return self._at.places.file
 
+    @property
+    def stored(self) -> int:
+        """Number of the last event stored here; 0 where none was, or that is not known. Raises sqlite3.Error."""
+        if self.connection is not None:
+            (last,) = self.connection.execute("SELECT last_insert_rowid()").fetchone()
+            # 1 may be the number of the only row of a table of ours.
+            self._stored = self._stored if last <= 1 or last == self._undone else last
+        return self._stored
+
     def open(self, prepare: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
         """Open and prepare it, no log of another file beside it. Raises sqlite3.Error, OSError, SinkUnavailable."""
         self.close()
@@ -72,14 +84,15 @@ class EventFile:
         with log.directory_lock(self._real.parent, 2 * BUSY_TIMEOUT):
             made = not self._real.exists()
             self._beside.settle(self._real)
-            connection = self._connect(self._mode)
+            connection = self._with_whole_log()
             try:
                 connection.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT}")
                 prepare(connection)
                 if self._mode != "ro":
                     self._guard = self._connect("ro")
-                    self._guard.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
-                self._at = Whereabouts(self.path, self._real)
+                    self._guard.execute(READ).fetchone()
+                before, self._at = self._at.places.file, Whereabouts(self.path, self._real)
+                self._stored = self._stored if before == self._at.places.file else 0
                 self.connection, self._examiner, self._marked = connection, Examiner(self._real), ""
                 self._recorded = -1
                 self.mark()
@@ -122,12 +135,7 @@ class EventFile:
 
     def backlog(self) -> int:
         """Return the bytes of the log that could not be written into the file. Raises sqlite3.Error."""
-        connection = self.connection
-        if connection is None:
-            return 0
-        _, pages, written = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        (size,) = connection.execute("PRAGMA page_size").fetchone()
-        return int(max(0, pages - written) * size)
+        return 0 if self.connection is None else checkpoint.fold(self.connection)
 
     def log_size(self) -> int:
         """Return the bytes of the log."""
@@ -152,18 +160,21 @@ class EventFile:
                 moved_to = name_of(self._at.places.file)
                 if change is Change.FILE and moved_to:
                     self._drain()
-                elif change is Change.LOG and now.shm in (None, ours.shm) and not self._drain():
+                elif change is Change.LOG and now.shm in (None, ours.shm) and self._at.whole() and not self._drain():
                     raise SinkUnavailable(
                         f"SQLite file {self.path}: its log was removed, and cannot be saved into the file while "
                         "another program reads in one long transaction; end that one"
                     )
-                stale = [log.log_of(self._real)] if now.log == ours.log or now.shm == ours.shm else []
+                # With another index, the log is of those who have begun that one.
+                alone = now.shm is None and now.log == ours.log
+                stale = [log.log_of(self._real)] if now.shm == ours.shm or alone else []
+                if change is Change.FRAMES:
+                    stale = []  # what is left in it is found again when it is opened
                 stale += [log.index_of(self._real)] if now.shm == ours.shm else []
                 aside = self._put_aside(stale)
             self._close(finish=change is Change.FILE and now.file == ours.file)
-        text = f"SQLite file {self.path}: the file was {change.value}; opening it anew"
-        if change is Change.LOG:
-            text = f"SQLite file {self.path}: the file was found {change.value}; opening it anew"
+        found = "found " if change in (Change.LOG, Change.FRAMES) else ""
+        text = f"SQLite file {self.path}: the file was {found}{change.value}; opening it anew"
         if moved_to and change is Change.FILE:
             text += f"; the old one is {moved_to} now, and complete unless a log is named here"
         if aside:
@@ -186,16 +197,46 @@ class EventFile:
             finish = False
         self._close(finish=finish)
 
+    def roll_back(self) -> None:
+        """Take back what the transaction has stored, if there is one. Raises sqlite3.Error."""
+        connection = self.connection
+        if connection is not None and connection.in_transaction:
+            (self._undone,) = connection.execute("SELECT last_insert_rowid()").fetchone()
+            connection.execute("ROLLBACK")
+
     def abandon(self) -> None:
         """Close it as it is, and write nothing of the log into it. Never raises."""
         self._close(finish=False)
+
+    def _with_whole_log(self) -> sqlite3.Connection:
+        """Connect, with an index that counts on no more than the log holds. Raises sqlite3.Error, SinkUnavailable."""
+        for _ in range(2):
+            connection = self._connect(self._mode)
+            with suppress(sqlite3.Error):  # whatever it says of the content, index and log are open then
+                connection.execute(READ).fetchone()
+            if Whereabouts.whole_now(self.path, self._real):
+                return connection
+            guard = self._connect("ro")
+            with suppress(sqlite3.Error):
+                guard.execute(READ).fetchone()
+            connection.close()
+            guard.close()
+            text = f"SQLite file {self.path}: the file was found {Change.FRAMES.value}"
+            if self._mode == "ro":
+                raise SinkUnavailable(f"{text}; a bridge, or a reader of a group, sees to it")
+            self._put_aside([log.index_of(self._real)])
+            self._tell("stream-replaced", f"{text}; opening it with what is left there")
+        raise SinkUnavailable(f"{text}; another program goes on with it: end that one")
 
     def _connect(self, mode: str) -> sqlite3.Connection:
         name = f"file:{quote(os.fsencode(self._real))}?mode={mode}"
         return sqlite3.connect(name, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None)
 
     def _close(self, *, finish: bool) -> None:
+        with suppress(sqlite3.Error):
+            self._stored = self.stored
         connection, self.connection = self.connection, None
+        self._undone = 0
         self._at.close()
         if finish:
             self._close_guard()
@@ -247,15 +288,9 @@ class EventFile:
 
     def _drain(self) -> bool:
         """Write all of the log into the file that the handle leads to; whether that was possible."""
-        connection = self.connection
-        assert connection is not None
-        try:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            busy, pages, written = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        except sqlite3.Error:
-            return False
-        return bool(not busy and pages == written)
+        if self.connection is None or not self._at.whole():
+            return False  # what is there instead would be written into the file
+        return checkpoint.drain(self.connection)
 
     def _tell(self, kind: str, text: str) -> None:
         notices.tell(kind, text, subject=str(self.path), logger=self._logger)

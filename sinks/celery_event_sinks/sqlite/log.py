@@ -72,13 +72,22 @@ class Header:
 
     def salt(self) -> str:
         """Return the salt, in hex; empty where there is no log, or nothing in it."""
+        salt = self.read(16, 8)
+        return salt.hex() if len(salt) == 8 else ""
+
+    @property
+    def opened(self) -> bool:
+        """Whether there is a log to be read, or was when it was opened."""
+        return self._descriptor >= 0
+
+    def read(self, at: int, size: int) -> bytes:
+        """Return these bytes of the log, or those of them that there are."""
         try:
             if self._descriptor < 0:
                 self._descriptor = os.open(self._name, os.O_RDONLY)
-            salt = os.pread(self._descriptor, 8, 16)
+            return os.pread(self._descriptor, size, at)
         except OSError:
-            return ""
-        return salt.hex() if len(salt) == 8 else ""
+            return b""
 
     def close(self) -> None:
         """Close it; it is opened anew when it is asked for."""

@@ -10,6 +10,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -19,6 +20,7 @@ from celery_event_bridge.contract.values import OptionalRetention, too_short
 from celery_event_sinks.sqlite import content
 from celery_event_sinks.sqlite.file import EventFile, Left
 from celery_event_sinks.sqlite.retention import Retention
+from celery_event_sinks.sqlite.watch import TableWatch, keeps_out, kept, takes_one
 
 _URL = re.compile(r"://|^\s*(?:amqps?|rediss?|kafka|sqlite|https?)(?::/|//)", re.IGNORECASE)
 WAL_PAGES = 1000
@@ -81,18 +83,22 @@ class SqliteSink(BlockingSink):
         self._settings = settings
         self._file = EventFile(settings.path, "rwc")
         self._retention = Retention(settings.path, settings.retention) if settings.retention else None
+        self._watch = TableWatch(settings.path)
+        self._kept_out = False
+        """Whether somebody keeps events out of the table."""
         self._suspect = False
         """Whether SQLite has found the file to be damaged; then it is checked before it counts as available."""
 
     def open(self) -> None:
         """Open the file and see to its schema."""
         try:
-            self._file.open(self._prepare)
+            connection = self._file.open(self._prepare)
             if self._suspect and content.sound(self._path) is False:
                 self._file.abandon()
                 raise SinkUnavailable(
                     f"BRIDGE_SQLITE_PATH={self._path}: the file is damaged: {_ADVICE[sqlite3.SQLITE_CORRUPT]}"
                 )
+            self._watch.look(connection, self._file.place, self._file.stored)
         except (sqlite3.Error, OSError) as exc:
             raise self._unavailable(exc) from exc
         self._suspect = False
@@ -120,18 +126,23 @@ class SqliteSink(BlockingSink):
             connection.execute("BEGIN IMMEDIATE")
             # With the write lock: whoever leaves the file for another one does so with it, or after this.
             self._file.check()
+            changed = connection.total_changes
             connection.executemany(INSERT, rows)
+            # All are new nearly always: to ask costs nothing then.
+            if connection.total_changes - changed != len(rows) and not kept(connection, events):
+                self._kept_out = True
+                raise keeps_out(connection, self._path)
             connection.execute("COMMIT")
-        except (sqlite3.DataError, OverflowError) as exc:
-            self._roll_back(connection)
+        except (sqlite3.DataError, OverflowError, UnicodeEncodeError) as exc:
+            self._roll_back()
             raise EventRefused(f"SQLite cannot hold it: {exc}") from exc
         except Left as exc:
             raise SinkUnavailable(str(exc)) from exc
         except SinkUnavailable:
-            self._roll_back(connection)
+            self._roll_back()
             raise
         except (sqlite3.Error, OSError) as exc:
-            self._roll_back(connection)
+            self._roll_back()
             raise self._unavailable(exc) from exc
         # Once more after the commit: had the file been removed meanwhile, the rows went with it.
         self._current()
@@ -143,8 +154,11 @@ class SqliteSink(BlockingSink):
         try:
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             self._file.mark()
+            if self._kept_out and not takes_one(connection, INSERT):
+                raise keeps_out(connection, self._path)
         except (sqlite3.Error, OSError) as exc:
             raise self._unavailable(exc) from exc
+        self._kept_out = False
 
     def look(self) -> None:
         """Look again at the file, its log and its clock; go on in another file of that name at once."""
@@ -155,6 +169,7 @@ class SqliteSink(BlockingSink):
         self._tidy(connection)
         size = self._file.log_size()
         try:
+            self._watch.look(connection, self._file.place, self._file.stored)
             backlog = self._file.backlog() if size > LOG_TOO_LARGE else 0
         except (sqlite3.Error, OSError) as exc:
             raise self._unavailable(exc) from exc
@@ -231,18 +246,18 @@ class SqliteSink(BlockingSink):
         return self._file.connection
 
     def _tidy(self, connection: sqlite3.Connection) -> None:
-        """Mark the log, remove what is old: no failure of what was stored; the next time will do."""
+        """Mark the log, without which no commit counts; remove what is old, which the next time will do as well."""
         try:
             self._file.mark()
-            if self._retention is not None:
+        except (sqlite3.Error, OSError) as exc:
+            raise self._unavailable(exc) from exc
+        if self._retention is not None:
+            with suppress(sqlite3.Error):
                 self._retention.remove(connection)
-        except sqlite3.Error:
-            pass
 
-    def _roll_back(self, connection: sqlite3.Connection) -> None:
+    def _roll_back(self) -> None:
         try:
-            if self._file.connection is not None and connection.in_transaction:
-                connection.execute("ROLLBACK")
+            self._file.roll_back()
         except sqlite3.Error:
             self._file.abandon()
 

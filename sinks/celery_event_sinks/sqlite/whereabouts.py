@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from celery_event_sinks.sqlite import log
 from celery_event_sinks.sqlite.beside import Place, place
+from celery_event_sinks.sqlite.frames import Frames
 
 SETTLED = 10**9
 """Nanoseconds after which another change to a folder surely has another modification time than the last one."""
@@ -31,12 +32,13 @@ class Change(enum.Enum):
     FILE = "removed or replaced"
     CONTENT = "overwritten by another one"
     LOG = "without its log, which was removed or replaced"
+    FRAMES = "with a log that somebody has emptied or written over"
 
 
 class Whereabouts:
     """Places of the three when they were opened.
 
-    A look costs two calls of the system. To ask for the log itself would cost more than its call: Linux gives a file a
+    A look costs five calls of the system. To ask for the log itself would cost more than its call: Linux gives a file a
     finer modification time, and writes it down, for the first write after each such question.
     """
 
@@ -49,6 +51,7 @@ class Whereabouts:
         """Device, inode and modification time of the folder when log and index were known to be ours."""
         self._header = log.Header(real)
         self.places = places or self.now(asked)
+        self._frames = Frames(self.places.shm, self._header)
 
     def now(self, path: Path) -> Places:
         """Return what there is now, the file by this name."""
@@ -71,17 +74,31 @@ class Whereabouts:
         except OSError:  # at any moment
             return Change.FILE
         state = (folder.st_dev, folder.st_ino, folder.st_mtime_ns)
-        if state == self._settled:
-            return None  # no file of that folder was made, removed or renamed
+        if state == self._settled:  # no file of that folder was made, removed or renamed
+            return None if self._frames.there() else Change.FRAMES
         own_log, shm = place(f"{self._real}-wal"), place(f"{self._real}-shm")
         if ours.log is None:  # there was none yet: no such journal, or nothing was read
             self.places = Places(ours.file, own_log, shm)
             self._header.close()
+            self._frames = Frames(shm, self._header)
         elif own_log != ours.log or shm != ours.shm:
             return Change.LOG
         elif abs(time.time_ns() - folder.st_mtime_ns) > SETTLED:
             self._settled = state
-        return None
+        return None if self._frames.there() else Change.FRAMES
+
+    def whole(self) -> bool:
+        """Tell whether the log holds all that SQLite counts on."""
+        return self._frames.there()
+
+    @classmethod
+    def whole_now(cls, asked: Path, real: Path) -> bool:
+        """Tell the same of a file that was just opened."""
+        at = cls(asked, real)
+        try:
+            return at.whole()
+        finally:
+            at.close()
 
     def close(self) -> None:
         """Close the log's header."""

@@ -1,0 +1,118 @@
+"""A look at the table again: what was in it and is gone, by whom, and what somebody has hung on it.
+
+Nothing of this can be found by an event of its own: SQLite tells nobody of what others do.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from celery_event_bridge.contract import Event, SinkUnavailable, notices
+from celery_event_sinks.sqlite.beside import Place
+from celery_event_sinks.sqlite.overtaken import removed
+
+ASKED = """
+SELECT coalesce((SELECT max(CAST(seq AS INTEGER)) FROM sqlite_sequence WHERE name = 'events'), 0),
+    coalesce((SELECT min(seq) FROM events), 0), EXISTS (SELECT 1 FROM events WHERE seq = ?)
+"""
+TRIGGERS = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'events' ORDER BY name"
+
+
+class Table(NamedTuple):
+    """Table `events` at one moment."""
+
+    counter: int = 0
+    """The highest number ever given."""
+    lowest: int = 0
+    """The lowest number there is; 0 where there is none."""
+    own: bool = False
+    """Whether the last event that this bridge has stored is there."""
+
+
+class TableWatch:
+    """One file's. Tells of what is gone as `stream-shrunk`, and of triggers as `stream-advice`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._place: Place | None = None
+        self._before = Table()
+        self._own = 0
+        """Number of the last event that this bridge has stored, and has looked for."""
+        self._gone = 0
+        """The same, where that it is gone was told."""
+
+    def look(self, connection: sqlite3.Connection, place: Place | None, stored: int) -> None:
+        """Compare with the look before; `stored` is the last number stored by this bridge. Raises sqlite3.Error."""
+        if place != self._place:
+            self._place, self._before, self._own = place, Table(), 0  # of another file others have told
+        own = stored or self._own
+        own = 0 if own == self._gone else own
+        connection.execute("BEGIN")
+        try:
+            now = Table(*connection.execute(ASKED, (own,)).fetchone())
+            gone_by_rule = removed(connection).last
+            triggers = [row[0] for row in connection.execute(TRIGGERS)]
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        highest = max(self._before.counter, own)
+        where = f"SQLite file {self._path}"
+        if now.counter < highest:
+            self._tell(
+                f"{where}: the table `events` was emptied or put back by somebody: its numbers had come to {highest} "
+                f"and are at {now.counter}; what was confirmed with a number above is gone",
+                highest - now.counter,
+            )
+            self._gone = own
+        elif own and not now.own and gone_by_rule < own:
+            self._tell(f"{where}: somebody has removed events, the last one that was stored here among them", 1)
+            self._gone = own
+        elif self._before.lowest and now.lowest != self._before.lowest and gone_by_rule < self._before.lowest:
+            up_to = now.lowest or now.counter + 1
+            self._tell(
+                f"{where}: somebody has removed events: all from number {self._before.lowest} to {up_to - 1}",
+                up_to - self._before.lowest,
+            )
+        if triggers:
+            text = (
+                f"{where}: somebody has hung a trigger on the table `events` ({', '.join(triggers)}): it can change or "
+                "remove what is stored; DROP TRIGGER, unless it is yours and does neither"
+            )
+            notices.tell("stream-advice", text, subject=f"{self._path} triggers", every=3600.0)
+        self._before, self._own = now, own
+
+    def _tell(self, text: str, count: int) -> None:
+        notices.tell("stream-shrunk", text, subject=str(self._path), count=count)
+
+
+def kept(connection: sqlite3.Connection, events: Sequence[Event]) -> bool:
+    """Tell whether the table has all of these, in the transaction that has inserted them. Raises sqlite3.Error."""
+    asked = "SELECT 1 FROM events WHERE id = ?"
+    return all(connection.execute(asked, (event.id,)).fetchone() for event in events)
+
+
+def keeps_out(connection: sqlite3.Connection, path: Path) -> SinkUnavailable:
+    """Say who keeps events out of the table. Raises sqlite3.Error."""
+    names = ", ".join(row[0] for row in connection.execute(TRIGGERS)) or "none is listed"
+    return SinkUnavailable(
+        f"BRIDGE_SQLITE_PATH={path}: SQLite has taken events and does not have them: a trigger on the table `events` "
+        f"keeps them out ({names}); DROP TRIGGER"
+    )
+
+
+def takes_one(connection: sqlite3.Connection, insert: str) -> bool:
+    """Try it with an event that is taken back at once. Raises sqlite3.Error."""
+    event = Event(f"trial-{uuid.uuid4()}", "", "", None, "", None, b"", "")
+    row = (event.id, event.type, event.source, None, event.key, None, event.data, event.content_type, 0)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.execute(insert, row)
+        return kept(connection, [event])
+    finally:
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")

@@ -7,7 +7,7 @@ RUNS ?= 5
 JOBS ?= 3
 # A test's time-out is a signal; what no signal reaches shows where it stands. A process that dies ends the run: what
 # pytest-xdist hands out after that can leave the others waiting for ever.
-SIDE_BY_SIDE := -n $(JOBS) --dist loadfile --max-worker-restart 0 -o faulthandler_timeout=150
+SIDE_BY_SIDE := -n $(JOBS) --dist loadfile --max-worker-restart 0 -o faulthandler_timeout=450
 STREAMS := redis,kafka,sqlite
 READY := .venv/.ready
 BIN := .venv/bin

@@ -99,7 +99,7 @@ class Worker:
     def await_end(self) -> None:
         """After SIGTERM, a warm shutdown: it finishes its tasks and says good-bye. One that hangs is killed."""
         try:
-            self.process.wait(10)
+            self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.kill()
 
@@ -107,7 +107,7 @@ class Worker:
         """SIGKILL, its pool's processes too."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(10)
+            self.process.wait(60)
 
 
 class Tap:

@@ -128,14 +128,14 @@ class Bridge:
         return total
 
     def rss_bytes(self) -> int:
-        """Its resident memory now."""
+        """Its resident memory now; 0 once it has ended."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return 1024 * int(re.findall(r"VmRSS:\s+(\d+)", status)[0])
+        return 1024 * int((re.findall(r"VmRSS:\s+(\d+)", status) or ["0"])[0])
 
     def kill(self) -> None:
         """SIGKILL."""
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
 
     def stop(self, timeout: float = 40) -> int:
         """SIGTERM; returns the exit code."""

@@ -230,7 +230,7 @@ def by_kcat(bootstrap: str, topic: str) -> list[Record]:
     """The same as kcat reads it, a client in C. Raises ServerMissing where there is none."""
     # A line of numbers and headers, then key and value by their lengths.
     command = [program("kcat", "kcat"), "-C", "-b", bootstrap, "-t", topic, "-o", "beginning", "-e", "-q"]
-    done = subprocess.run([*command, "-f", r"%p %o %T %K %S %h\n%k%s"], capture_output=True, timeout=60, check=True)
+    done = subprocess.run([*command, "-f", r"%p %o %T %K %S %h\n%k%s"], capture_output=True, timeout=180, check=True)
     records, rest = [], done.stdout
     while rest:
         line, _, rest = rest.partition(b"\n")

@@ -17,7 +17,7 @@ import pytest
 
 from tests import oracle
 from tests.servers import Kafka, Redis
-from tests.servers.debian import until
+from tests.servers.debian import PATIENCE, until
 
 FULL = bool(os.environ.get("FULL"))
 at_full_length = pytest.mark.skipif(not FULL, reason="a long one: make endurance runs it")
@@ -44,7 +44,7 @@ class Store(Protocol):
 
 def await_stored(store: Store, published: Collection[bytes], timeout: float) -> None:
     """Until each of these is there. The count alone would be reached too early by what is there twice."""
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + timeout * PATIENCE
     until(lambda: store.count() >= len(published), timeout, "as many are stored as were published")
     wanted = set(published)
     until(lambda: wanted <= set(store.bodies()), max(1.0, deadline - time.monotonic()), "all is stored")

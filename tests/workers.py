@@ -53,12 +53,12 @@ class Listener(threading.Thread):
         on_ready = self._receiver.on_consume_ready
         self._receiver.on_consume_ready = lambda *args, **kwargs: (on_ready(*args, **kwargs), self.ready.set())
         super().start()
-        assert self.ready.wait(20)
+        assert self.ready.wait(60)
 
     def stop(self) -> None:
         """It hears nothing more."""
         self._receiver.should_stop = True
-        self.join(20)
+        self.join(60)
 
     def _hear(self, fields: dict[str, Any]) -> None:
         self.state.event(fields)

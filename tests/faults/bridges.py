@@ -38,7 +38,7 @@ def stop_one(stage: Stage, dice: Random) -> None:
 def stop_all(stage: Stage, dice: Random) -> None:
     stage.signal(signal.SIGTERM, *EVERY)
     for bridge in stage.replicas:
-        assert 0 == bridge.process.wait(15), bridge.log()[-3:]
+        assert 0 == bridge.process.wait(60), bridge.log()[-3:]
     hold(dice, 0, 2)
     for slot in EVERY:
         stage.start(slot)

@@ -100,7 +100,7 @@ class Campaign:
         said = ""
         while True:
             try:
-                until(self._stage.all_is_done, 20, "all is stored")
+                until(self._stage.all_is_done, 20, "all is stored", patience=1)
             except TimeoutError as exc:
                 print(exc, flush=True)
             verdict = self._compare()

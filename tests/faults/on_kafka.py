@@ -115,7 +115,7 @@ def limit(stage: Stage, longest: str | None) -> None:
     resource = ConfigResource(ResourceType.TOPIC, topic_of(stage), incremental_configs=[entry])
     client = client_of(stage)
     for future in client.incremental_alter_configs([resource]).values():
-        future.result(10)
+        future.result(60)
 
 
 @card("topic deleted", sinks=SINKS, weight=0.5)
@@ -133,7 +133,7 @@ def topic_made_again(stage: Stage, dice: Random) -> None:
         config = {"min.insync.replicas": "2"}
         made = client.create_topics([NewTopic(topic, dice.randint(1, 6), 3, config=config)])[topic]
         with suppress(KafkaException):  # a bridge was faster
-            made.result(10)
+            made.result(60)
         ports = kafka_of(stage).bootstrap.split(",")
         until(lambda: all(topic_id(port, topic) for port in ports), 20, "every node knows the new topic")
     hold(dice)
@@ -146,7 +146,7 @@ def delete(stage: Stage) -> None:
     old = topic_id(ports[0], topic)
     stage.destroyed.update(map(event_key, stage.store.bodies()))
     client = client_of(stage)
-    client.delete_topics([topic])[topic].result(10)
+    client.delete_topics([topic])[topic].result(60)
     until(lambda: not any(topic_id(port, topic) == old for port in ports), 20, "no node knows the old topic any more")
     assert stage.witness is not None
     stage.witness.begin_anew()

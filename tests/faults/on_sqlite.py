@@ -45,7 +45,7 @@ def moved_away(stage: Stage, dice: Random) -> None:
 
 def await_new_file(stage: Stage) -> None:
     with suppress(TimeoutError):  # one that does not notice is left to the oracle
-        until(store_of(stage).path.exists, 20, "a bridge has made a new file")
+        until(store_of(stage).path.exists, 20, "a bridge has made a new file", patience=1)
 
 
 def set_aside(stage: Stage, file: Path, moved_at: int) -> None:

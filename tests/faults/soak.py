@@ -77,7 +77,7 @@ class Memory(threading.Thread):
     def finish(self) -> None:
         """Stop looking."""
         self._stopping.set()
-        self.join(10)
+        self.join(60)
 
     def around(self, seconds: float) -> list[float]:
         """The median of each bridge, in MiB, over the time up to then."""

@@ -43,7 +43,7 @@ class Witness(threading.Thread):
     def finish(self) -> None:
         """Stop reading."""
         self._stopping.set()
-        self.join(20)
+        self.join(60)
 
     def _follow(self) -> None:
         consumer = Consumer(

@@ -129,7 +129,7 @@ class Workload(threading.Thread):
     def finish(self) -> None:
         """Stop once all that was published is confirmed, or cannot be."""
         self._stopping.set()
-        self.join(60)
+        self.join(180)
 
     def pause(self) -> None:
         """Publish nothing more until `resume`; returns when all that was published is confirmed."""
@@ -158,7 +158,7 @@ class Workload(threading.Thread):
                 self._drain(connection, 0.005)
                 if self._paused or (due <= 0 and self._waiting):
                     begin = time.monotonic() - sent / self._rate  # a pause is not caught up with
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             while self._waiting and time.monotonic() < deadline:
                 self._drain(connection, 0.1)
         finally:

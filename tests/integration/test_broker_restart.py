@@ -14,7 +14,7 @@ from tests.stores import FULL, Store, await_stored
 
 MESSAGES = 5000
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(600)]
 
 
 def stop_and_start_app(server: RabbitMQ) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.bridges import run_to_end
 from tests.stores import FULL
 
-pytestmark = pytest.mark.timeout(200)
+pytestmark = pytest.mark.timeout(600)
 
 
 def demo(sink: str, **environment: str) -> subprocess.CompletedProcess[str]:

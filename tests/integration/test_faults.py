@@ -20,7 +20,7 @@ ONE_OF_EACH = {
 NODES = {"sqlite": 3, "redis": 1, "kafka": 1}
 """Of RabbitMQ at most: what a cluster's faults do is the same to every stream."""
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(1200)]
 
 
 @pytest.mark.parametrize("sink", list(ONE_OF_EACH))

@@ -19,7 +19,7 @@ BACKLOG = 20_000
 FRESH_SECONDS = 5.0
 FRESH_RATE = 200
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(120), at_full_length]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(600), at_full_length]
 
 
 def test_fresh_events_pass_a_backlog_in_overflow(

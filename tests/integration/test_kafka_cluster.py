@@ -23,7 +23,7 @@ LET_GO_AFTER = "30" if FULL else "4"
 RECOVERY = 15.0
 """Seconds within which every partition takes events again."""
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(240), at_full_length]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(600), at_full_length]
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def topic(kafka_cluster: Kafka) -> KafkaStore:
 def make(store: KafkaStore, min_insync: int) -> None:
     config = {"min.insync.replicas": str(min_insync)}
     client = admin(store.server.bootstrap)
-    client.create_topics([NewTopic(store.topic, 3, 3, config=config)])[store.topic].result(10)
+    client.create_topics([NewTopic(store.topic, 3, 3, config=config)])[store.topic].result(60)
 
 
 def leader(store: KafkaStore) -> int:

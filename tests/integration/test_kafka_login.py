@@ -21,7 +21,7 @@ from tests.servers.debian import until
 from tests.servers.kafka import NativeKafka, admin
 from tests.servers.kafka_acl import allow
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 USER = "bridge"
 OLD, NEW = "open-sesame", "open-barley"
@@ -31,7 +31,7 @@ def make(server: NativeKafka) -> str:
     """A topic that the user may write and read."""
     name = f"login-{uuid.uuid4().hex[:8]}"
     client = admin(server.bootstrap)
-    client.create_topics([NewTopic(name, 1, 1)])[name].result(10)
+    client.create_topics([NewTopic(name, 1, 1)])[name].result(60)
     return name
 
 

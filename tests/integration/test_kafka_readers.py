@@ -16,11 +16,11 @@ from celery_event_bridge.forward.decode import decode
 from celery_event_bridge.reader import Events, StoredEvent
 from tests import oracle
 from tests.servers import Kafka
-from tests.servers.debian import until
+from tests.servers.debian import PATIENCE, until
 from tests.servers.kafka import admin
 from tests.streams import Stream, ids, in_kafka, some
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 LOGGER = "celery_event_bridge.reader"
 
 
@@ -47,7 +47,7 @@ def topic_of(stream: Stream) -> str:
 
 def make(server: Kafka, name: str, partitions: int = 1) -> None:
     client = admin(server.bootstrap)
-    client.create_topics([NewTopic(name, partitions, 1)])[name].result(10)
+    client.create_topics([NewTopic(name, partitions, 1)])[name].result(60)
     until(lambda: len(oracle.kafka_counts(server.bootstrap, name)) == partitions, 20, "the topic is there")
 
 
@@ -55,7 +55,7 @@ def make_anew(server: Kafka, stream: Stream) -> None:
     """Delete the topic and make it again, as somebody may who does not know of readers."""
     name = topic_of(stream)
     client = admin(server.bootstrap)
-    client.delete_topics([name])[name].result(10)
+    client.delete_topics([name])[name].result(60)
     until(lambda: name not in client.list_topics(timeout=5).topics, 20, "the topic is gone")
     until(lambda: make(server, name) is None, 20, "the topic is made anew")
 
@@ -64,12 +64,12 @@ def remove_before(server: Kafka, stream: Stream, offset: int) -> None:
     """Remove the records before this offset, as a retention does."""
     client = admin(server.bootstrap)
     (future,) = client.delete_records([TopicPartition(topic_of(stream), 0, offset)]).values()
-    assert offset == future.result(10).low_watermark
+    assert offset == future.result(60).low_watermark
 
 
 def take(reader: Events, done: Callable[[list[StoredEvent]], bool], timeout: float = 40) -> list[StoredEvent]:
     """Read until `done`, for so long at most."""
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + timeout * PATIENCE
     found: list[StoredEvent] = []
 
     def late() -> None:
@@ -269,7 +269,7 @@ def test_a_position_that_somebody_deletes_is_this_readers_own(
         assert reader.commit(found[9])
         reader._reader._discard()  # as after an outage, or when it has stood still for too long
         client = admin(kafka_server.bootstrap)
-        until(lambda: client.delete_consumer_groups(["billing"])["billing"].result(10) is None, 20, "it is deleted")
+        until(lambda: client.delete_consumer_groups(["billing"])["billing"].result(60) is None, 20, "it is deleted")
         more = some(5, 1000)
         stream.write(more)
         again = take(reader, all_of(more))
@@ -284,7 +284,7 @@ def test_a_position_that_somebody_sets_is_gone_by(kafka_server: Kafka, stream: S
     assert ids(events) == stream.all("billing")
     client = admin(kafka_server.bootstrap)
     asked = ConsumerGroupTopicPartitions("billing", [TopicPartition(topic_of(stream), 0, 30)])
-    client.alter_consumer_group_offsets([asked])["billing"].result(10)
+    client.alter_consumer_group_offsets([asked])["billing"].result(60)
     assert ids(events[30:]) == stream.all("billing", window=0)
 
 
@@ -296,7 +296,7 @@ def test_partitions_that_are_added_are_read_from_their_beginning(kafka_server: K
         stream.write(events)
         assert reader.commit(take(reader, all_of(events))[-1])
     client = admin(kafka_server.bootstrap)
-    client.create_partitions([NewPartitions(topic_of(stream), 4)])[topic_of(stream)].result(10)
+    client.create_partitions([NewPartitions(topic_of(stream), 4)])[topic_of(stream)].result(60)
     more = some(100, 1000)
 
     def spread() -> bool:

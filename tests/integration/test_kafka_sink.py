@@ -21,7 +21,7 @@ from celery_event_sinks.kafka.sink import KafkaSink
 from tests import oracle
 from tests.faults.proxy import Mode, Proxy
 from tests.servers import Kafka
-from tests.servers.debian import until
+from tests.servers.debian import PATIENCE, until
 from tests.servers.kafka import NativeKafka, admin
 from tests.servers.kafka_acl import allow, deny_all
 
@@ -60,7 +60,7 @@ def records(server: Kafka, subject: KafkaSink) -> list[oracle.Record]:
 def make_topic(server: Kafka, name: str, **config: str) -> None:
     topic = NewTopic(name, 1, 1, config={key.replace("_", "."): text for key, text in config.items()})
     client = admin(server.bootstrap)  # it has to live until it has answered
-    client.create_topics([topic])[name].result(10)
+    client.create_topics([topic])[name].result(60)
     until(lambda: oracle.kafka_counts(server.bootstrap, name) == {0: 0}, 10, "the topic is there")
 
 
@@ -131,7 +131,7 @@ def test_a_missing_topic_is_made_as_the_settings_say(kafka_server: Kafka, opened
     client = admin(kafka_server.bootstrap)
     assert 5 == len(client.list_topics(topic_of(subject), timeout=10).topics[topic_of(subject)].partitions)
     resource = ConfigResource(ResourceType.TOPIC, topic_of(subject))
-    assert "-1" == client.describe_configs([resource])[resource].result(10)["retention.ms"].value
+    assert "-1" == client.describe_configs([resource])[resource].result(60)["retention.ms"].value
 
 
 def test_a_topic_that_exists_is_left_alone(kafka_server: Kafka, opened: Callable[..., KafkaSink]) -> None:
@@ -310,7 +310,7 @@ def test_closing_while_kafka_is_away(own_kafka: Kafka, opened: Callable[..., Kaf
     subject.send(sample_events(20))
     begin = time.monotonic()
     subject.close()
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 5 * PATIENCE
     own_kafka.start()
     assert [] == records(own_kafka, subject)
 
@@ -320,7 +320,7 @@ def test_a_deleted_topic_is_made_again(own_kafka: Kafka, opened: Callable[..., K
     subject = opened(own_kafka, topic_metadata_propagation_max_ms="1000", topic_metadata_refresh_interval_ms="1000")
     deliver(subject, sample_events(5), DEADLINE)
     client = admin(own_kafka.bootstrap)
-    client.delete_topics([topic_of(subject)])[topic_of(subject)].result(10)
+    client.delete_topics([topic_of(subject)])[topic_of(subject)].result(60)
     waiting = sample_events(8)
 
     def all_stored() -> bool:

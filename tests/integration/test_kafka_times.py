@@ -56,7 +56,7 @@ def alter(server: Kafka, name: str, **config: str) -> None:
     ]
     client = admin(server.bootstrap)
     resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries)
-    client.incremental_alter_configs([resource])[resource].result(10)
+    client.incremental_alter_configs([resource])[resource].result(60)
 
 
 def happened(*ages: float) -> list[Event]:

@@ -23,7 +23,7 @@ from tests.servers.debian import until
 from tests.servers.kafka import NativeKafka, admin
 from tests.servers.kafka_acl import allow, deny_all
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 USER, PASSWORD = "bridge", "open-sesame"
 
@@ -65,7 +65,7 @@ def make(server: NativeKafka, name: str, partitions: int, replicas: int, **confi
     """Make it as an operator does; returns its id, once every node knows it."""
     client = admin(server.bootstrap)
     own = {key.replace("_", "."): text for key, text in config.items()}
-    client.create_topics([NewTopic(name, partitions, replicas, config=own)])[name].result(10)
+    client.create_topics([NewTopic(name, partitions, replicas, config=own)])[name].result(60)
     until(lambda: all(described(port, name) for port in server.bootstrap.split(",")), 20, "every node knows the topic")
     found = described(server.bootstrap, name)
     assert found is not None
@@ -77,7 +77,7 @@ def delete(server: NativeKafka, name: str) -> None:
     client = admin(server.bootstrap)
     ports = server.bootstrap.split(",")
     old = topic_id(ports[0], name)
-    client.delete_topics([name])[name].result(10)
+    client.delete_topics([name])[name].result(60)
     until(lambda: not any(topic_id(port, name) == old for port in ports), 20, "no node knows the old topic")
 
 
@@ -85,7 +85,7 @@ def described(bootstrap: str, name: str) -> TopicDescription | None:
     """What is known of a topic; None if it is not there, or not everywhere yet."""
     client = admin(bootstrap)
     try:
-        found: TopicDescription = client.describe_topics(TopicCollection([name]))[name].result(10)
+        found: TopicDescription = client.describe_topics(TopicCollection([name]))[name].result(60)
     except Exception:  # noqa: BLE001 - it is not there
         return None
     return found if all(partition.leader for partition in found.partitions) else None
@@ -102,7 +102,7 @@ def shape(server: NativeKafka, name: str) -> tuple[int, int, str]:
 def config_of(server: NativeKafka, name: str) -> dict[str, str]:
     client = admin(server.bootstrap)
     resource = ConfigResource(ResourceType.TOPIC, name)
-    found = client.describe_configs([resource])[resource].result(10)
+    found = client.describe_configs([resource])[resource].result(60)
     return {key: str(entry.value) for key, entry in found.items()}
 
 
@@ -219,7 +219,7 @@ def test_a_topic_that_somebody_else_made_anew_is_told_of(
     until(lambda: sum(oracle.kafka_counts(cluster.bootstrap, topic).values()) == 20, 20, "all are stored")
     until(lambda: bridge.metric("queue_messages") == 0, 20, "it looks")
     client = admin(cluster.bootstrap)
-    client.delete_topics([topic])[topic].result(10)
+    client.delete_topics([topic])[topic].result(60)
     new: list[str] = []
 
     def made() -> bool:
@@ -274,7 +274,7 @@ def test_partitions_that_are_added_take_events(
     subject = sink(cluster, topic, topic_metadata_refresh_interval_ms="1000")
     await_available(subject, DEADLINE)
     client = admin(cluster.bootstrap)
-    client.create_partitions([NewPartitions(topic, 8)])[topic].result(10)
+    client.create_partitions([NewPartitions(topic, 8)])[topic].result(60)
     stored: list[int] = []
 
     def spread() -> bool:

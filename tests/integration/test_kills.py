@@ -18,7 +18,7 @@ MESSAGES = 100_000 if FULL else 30_000
 RATE = 5000
 KILL_EVERY = 2.0
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(600)]
 
 
 @pytest.mark.parametrize("store", ["sqlite", "redis", "kafka"] if FULL else ["redis"], indirect=True)

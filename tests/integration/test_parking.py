@@ -21,7 +21,7 @@ from tests.bridges import Bridge
 from tests.faults.proxy import Proxy
 from tests.oracle import Published
 from tests.servers import RabbitMQ
-from tests.servers.debian import until
+from tests.servers.debian import PATIENCE, until
 from tests.stores import SqliteStore
 
 QUEUE = "celeryev.bridge.rejected"
@@ -30,7 +30,7 @@ QUEUE = "celeryev.bridge.rejected"
 def park_all(subject: AmqpParking, parcels: list[Parcel]) -> None:
     """Ask again and again, as the relay does, until all are confirmed."""
     waiting = list(parcels)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 20 * PATIENCE
     while waiting:
         assert time.monotonic() < deadline
         for parcel in subject.park(waiting):

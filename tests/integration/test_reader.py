@@ -26,7 +26,7 @@ from celery_event_bridge.reader import Forked, open_reader
 from celery_event_bridge.testing import sample_events
 from tests.reading import notes
 from tests.servers import Kafka, Redis
-from tests.servers.debian import ROOT, until
+from tests.servers.debian import PATIENCE, ROOT, until
 from tests.streams import Stream, ids, in_kafka, in_redis, in_sqlite, of_kind, some
 
 
@@ -247,7 +247,7 @@ def start_reader(tmp_path: Path) -> Iterator[Callable[..., tuple[subprocess.Pope
     yield start
     for process in started:
         process.kill()
-        process.wait(10)
+        process.wait(60)
 
 
 def test_one_of_two_readers_is_killed(
@@ -280,7 +280,7 @@ def test_one_of_two_readers_is_killed(
     assert dead.committed
     assert again & set(dead.left), "nothing was in hand when it was killed: it proves little"
     readers[1 - killed][0].send_signal(signal.SIGTERM)
-    assert 0 == readers[1 - killed][0].wait(20)
+    assert 0 == readers[1 - killed][0].wait(60)
 
 
 def test_a_reader_that_waits_or_is_busy_is_alive(redis_url: str) -> None:
@@ -356,7 +356,7 @@ def test_in_kafka_a_revoked_partition_is_passed_over(kafka_server: Kafka) -> Non
     stream.write(extra)
     until(lambda: set(ids(extra)) <= {event.id for event in theirs}, 30, "the second one has all partitions")
     second.stop()
-    thread.join(20)
+    thread.join(60)
     second._stopping.clear()
     assert second.commit(theirs[-1])
     second.close()
@@ -367,14 +367,14 @@ def test_in_kafka_a_revoked_partition_is_passed_over(kafka_server: Kafka) -> Non
 
 def test_a_share_is_handed_on_at_once_by_a_close(stream: Stream) -> None:
     """The next reader does not wait for the lease."""
-    stream.lease = 25.0
+    stream.lease = 200.0
     events = some(20)
     stream.write(events)
     with stream.reader("billing") as reader:
         first = [next(reader).id for _ in range(10)]
     began = time.monotonic()
     assert sorted(ids(events)) == sorted(stream.all("billing"))
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 10 * PATIENCE
     assert len(first) == 10
 
 
@@ -396,7 +396,7 @@ def test_redis_is_killed_and_comes_back(own_redis: Redis) -> None:
         )
         late.start()
         found += [next(reader) for _ in range(1500)]
-        late.join(30)
+        late.join(90)
         assert reader.commit(found[-1])
     assert ids(events) == [event.id for event in found]
     assert [] == stream.all("billing")
@@ -414,7 +414,7 @@ def test_kafka_is_killed_and_comes_back(own_kafka: Kafka) -> None:
         restart = threading.Thread(target=own_kafka.start, daemon=True)
         restart.start()
         assert reader.commit(found[1499])
-        restart.join(60)
+        restart.join(180)
         stream.write(events[1500:])
         found += [next(reader) for _ in range(1500)]
         assert reader.commit(found[-1])

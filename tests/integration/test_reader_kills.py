@@ -30,7 +30,7 @@ KILL_EVERY = 2.5
 """Seconds between two kills of a reader; a bridge dies half-way between."""
 KINDS = ["sqlite", "redis", "kafka"]
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(600), at_full_length]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(1200), at_full_length]
 
 
 class Group:
@@ -56,7 +56,7 @@ class Group:
         """And put another one in its place."""
         oldest = self.running.pop(0)
         oldest.kill()
-        oldest.wait(10)
+        oldest.wait(60)
         self.kills += 1
         self.start()
 
@@ -64,13 +64,13 @@ class Group:
         for process in self.running:
             process.send_signal(signal.SIGTERM)
         # One that was started a moment ago may be ended by the signal before it listens to it: it has read nothing.
-        assert {process.wait(40) for process in self.running} <= {0, -signal.SIGTERM}
+        assert {process.wait(120) for process in self.running} <= {0, -signal.SIGTERM}
         self.running = []
 
     def end(self) -> None:
         for process in self.running:
             process.kill()
-            process.wait(10)
+            process.wait(60)
 
     def notes(self) -> list[Notes]:
         return [notes(file) for file in self.files]

@@ -24,7 +24,7 @@ from tests.faults.proxy import Mode, Proxy
 from tests.integration.test_redis_others import replicate, told
 from tests.integration.test_redis_pipeline import port, through
 from tests.servers import Redis, redis
-from tests.servers.debian import until
+from tests.servers.debian import PATIENCE, until
 from tests.streams import Stream, ids, in_redis, some
 
 STREAM, GROUP = "celery-events", "billing"
@@ -57,7 +57,7 @@ def take(events: Events, count: int) -> list[Any]:
 def rest(events: Events, wanted: set[str], seconds: float = 30) -> list[str]:
     """The ids that come until all that is wanted has come; what comes is committed."""
     found: list[str] = []
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * PATIENCE
     events.idle = lambda: events.stop() if time.monotonic() > deadline else None
     while not wanted <= set(found):
         event = next(events, None)
@@ -137,7 +137,7 @@ def test_a_trickle_ends_every_call_of_a_reader(stream: Stream, proxy: Proxy, cal
                 "alive": reader.alive,
                 "commit": lambda: reader.commit({records[0].partition: [one.position for one in records]}),
             }[call]()
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 15 * PATIENCE
     proxy.heal()
     proxy.cut()
     reader.close()
@@ -265,7 +265,7 @@ def test_a_trim_that_overtakes_a_group(
     stream.write(all_of_it[10:100])
     client.xtrim(STREAM, maxlen=20, approximate=False)
     command = [sys.executable, "-m", "celery_event_bridge", "audit", "--from", own_redis.url, "--format", "json"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
     report = json.loads(result.stdout)
     assert (1, True, 70) == (result.returncode, report["missing"], report["events"]["gone_before_read"])
     with stream.reader(GROUP) as events:

@@ -144,7 +144,7 @@ def test_the_pace(broker_url: str, stream: Stream) -> None:
     began = time.monotonic()
     process = start_replay("--from", stream.url, "--to", broker_url, "--speed", "1800")
     until(lambda: receiver.depth() >= 1, 20, "the first has come", pause=0.02)
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     assert 0 == process.returncode
     assert time.monotonic() - began >= 2.0, "four pauses of half a second"
     assert 5 == len(receiver.messages())
@@ -165,7 +165,7 @@ def test_a_second_run_goes_on(broker_url: str, stream: Stream, number: int) -> N
     process = start_replay(*arguments, "--speed", "1")
     until(lambda: receiver.depth() >= 500, 30, "some have come", pause=0.02)
     process.send_signal(number)
-    said, complaint = process.communicate(timeout=30)
+    said, complaint = process.communicate(timeout=120)
     assert (INTERRUPTED, "") == (process.returncode, complaint)
     assert "stopped: --group night goes on there" in said
     before = receiver.depth()
@@ -187,7 +187,7 @@ def test_killed_and_run_again(broker_url: str, stream: Stream) -> None:
     process = start_replay(*arguments, "--speed", "1", module="tests.impatient")
     until(lambda: committed(stream) > 0, 30, "something is committed", pause=0.02)
     process.kill()
-    process.communicate(timeout=10)
+    process.communicate(timeout=120)
     place = committed(stream)
     assert 0 < place < COUNT
     # In its own time the first one's lease runs out.
@@ -212,7 +212,7 @@ def test_a_second_run_goes_on_with_a_shared_stream(broker_url: str, request: pyt
     process = start_replay(*arguments, "--speed", "1")
     until(lambda: receiver.depth() >= 500, 30, "some have come", pause=0.02)
     process.send_signal(signal.SIGTERM)
-    _, complaint = process.communicate(timeout=30)
+    _, complaint = process.communicate(timeout=120)
     assert (INTERRUPTED, "") == (process.returncode, complaint)
     before = receiver.depth()
     assert before < COUNT
@@ -306,7 +306,7 @@ def test_the_broker_goes_away(rabbitmq_server: RabbitMQ, stream: Stream) -> None
     process = start_replay(*arguments, "--speed", "1")
     until(lambda: committed(stream) > 0, 30, "something is committed", pause=0.02)
     rabbitmq_server.ctl("close_all_connections", "--vhost", unquote(urlsplit(url).path[1:]), "for the test")
-    said, complaint = process.communicate(timeout=60)
+    said, complaint = process.communicate(timeout=180)
     assert (1, "", 1) == (process.returncode, said, len(complaint.splitlines())), complaint
     assert "for the test" in complaint
     assert 0 == replay(*arguments).returncode
@@ -326,7 +326,7 @@ def test_the_broker_is_killed(own_rabbitmq: RabbitMQ, stream: Stream) -> None:
     process = start_replay(*arguments, "--speed", "1")
     until(lambda: committed(stream) > 0, 30, "something is committed", pause=0.02)
     own_rabbitmq.kill()
-    said, complaint = process.communicate(timeout=60)
+    said, complaint = process.communicate(timeout=180)
     assert (1, "", 1) == (process.returncode, said, len(complaint.splitlines())), complaint
     assert "the connection is lost" in complaint
     away = replay(*arguments)
@@ -407,7 +407,7 @@ def test_a_pipe_that_nobody_reads(broker_url: str, stream: Stream) -> None:
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.close()
-    assert (0, "") == (process.wait(30), process.stderr.read())
+    assert (0, "") == (process.wait(90), process.stderr.read())
     process.stderr.close()
     assert 200 == len(receiver.messages())
 
@@ -442,7 +442,7 @@ def test_a_bar_on_a_terminal(broker_url: str, stream: Stream) -> None:
     while not re.search(rb"%.* [1-9]\d* events, ", shown):
         shown += os.read(master, 1000)
     process.send_signal(signal.SIGINT)
-    assert INTERRUPTED == process.wait(20)
+    assert INTERRUPTED == process.wait(60)
     while chunk := read(master):
         shown += chunk
     assert shown.rfind(b"\x1b[?25h") > shown.rfind(b"\x1b[?25l")

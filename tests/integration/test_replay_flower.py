@@ -68,7 +68,7 @@ def flower(server: RabbitMQ, url: str, log: Path) -> Iterator[Flower]:
         raise
     finally:
         running.process.kill()
-        running.process.wait(10)
+        running.process.wait(60)
 
 
 def listens(server: RabbitMQ, url: str) -> bool:

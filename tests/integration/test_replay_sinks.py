@@ -73,7 +73,7 @@ def test_a_copy_goes_on(tmp_path: Path, redis_url: str) -> None:
     with Client.from_url(redis_url) as client:
         until(lambda: client.xlen("celery-events") > 300, 30, "some are copied", pause=0.02)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     assert 130 == process.returncode
     assert 300 < len(stored(redis_url)) < COUNT
     assert 0 == replay(*arguments).returncode
@@ -95,7 +95,7 @@ def test_an_outage_of_the_sink(tmp_path: Path, own_redis: Redis) -> None:
     assert process.stderr is not None
     assert "unavailable, trying again" in process.stderr.readline()
     own_redis.start()
-    _, complaint = process.communicate(timeout=60)
+    _, complaint = process.communicate(timeout=180)
     assert 0 == process.returncode, complaint
     found = list(dict.fromkeys(event[0] for event in stored(own_redis.url)))
     assert ids(events) == found

@@ -130,7 +130,7 @@ def test_a_log_that_is_written_over_before_another_bridge_opens_it(path: Path, s
     # Two connections of one process would share the index in memory.
     other = spawn.Process(target=store_elsewhere, args=(path,))
     other.start()
-    other.join(60)
+    other.join(180)
     assert 0 == other.exitcode
     store(subject, some(50, 9000))
     subject.close()

@@ -20,7 +20,7 @@ from celery_event_sinks.sqlite.file import BUSY_TIMEOUT
 from celery_event_sinks.sqlite.sink import SqliteSettings, SqliteSink
 from celery_event_sinks.sqlite.whereabouts import Change
 from tests import oracle
-from tests.servers.debian import until
+from tests.servers.debian import PATIENCE, until
 
 COLUMNS = ("id", "type", "source", "subject", "key", "time", "data", "content_type")
 spawn = multiprocessing.get_context("spawn")
@@ -78,7 +78,7 @@ def write(folder: Path, first: int, ready: Any, go: Any) -> None:
     events = sample_events(first + 2000)[first:]
     subject = sink(folder)
     ready.release()
-    go.wait(20)
+    go.wait(60)
     while True:
         try:
             subject.open()
@@ -103,7 +103,7 @@ def test_several_processes_create_and_write_at_once(tmp_path: Path) -> None:
         assert ready.acquire(timeout=20)
     go.set()
     for writer in writers:
-        writer.join(60)
+        writer.join(180)
         assert 0 == writer.exitcode
     expected = {event.id for event in sample_events(3000)}
     ids = [row[0] for row in rows(tmp_path / "events.db")]
@@ -132,7 +132,7 @@ def test_a_kill_in_the_middle_of_a_commit(tmp_path: Path) -> None:
         until(lambda count=count: count.value > 20, 30, "batches are being stored")
         assert writer.pid is not None
         os.kill(writer.pid, signal.SIGKILL)
-        writer.join(10)
+        writer.join(60)
         said = count.value
         found = oracle.in_sqlite(tmp_path / "events.db")
         assert len(found) >= said * 50
@@ -176,7 +176,7 @@ def test_another_writers_lock_is_waited_for_not_for_long(tmp_path: Path) -> None
     other.execute("BEGIN IMMEDIATE")
     begin = time.monotonic()
     (verdict,) = deliver(subject, sample_events(3), 20)
-    assert time.monotonic() - begin < 2 * BUSY_TIMEOUT
+    assert time.monotonic() - begin < 2 * BUSY_TIMEOUT * PATIENCE
     assert Outcome.RETRY is verdict.outcome
     assert "another process holds its write lock" in verdict.reason
     with pytest.raises(SinkUnavailable, match="write lock"):

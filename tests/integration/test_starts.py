@@ -71,7 +71,7 @@ def test_a_broker_that_is_not_there_yet(start_bridge: Callable[..., Bridge], tmp
     bridge = start_bridge(BRIDGE_BROKER_URL=url, **SqliteStore(tmp_path).settings)
     line = bridge.await_log("broker unavailable")
     assert "Connection refused" in line["reason"]
-    assert 0 == bridge.stop(10)
+    assert 0 == bridge.stop()
     assert "sesame" not in bridge.log_file.read_text()
 
 
@@ -101,7 +101,7 @@ def test_a_wrong_password_of_the_broker(start_bridge: Callable[..., Bridge], bro
     bridge = start_bridge(**settings)
     assert "login refused" in bridge.await_log("broker unavailable")["reason"]
     assert bridge.process.poll() is None
-    assert 0 == bridge.stop(10)
+    assert 0 == bridge.stop()
     assert "sesame" not in done.stdout + done.stderr + bridge.log_file.read_text()
 
 
@@ -139,7 +139,7 @@ def test_a_queue_with_other_arguments(start_bridge: Callable[..., Bridge], broke
     assert [] == [text for text in wanted if text not in f"{line} "]
     bridge = start_bridge(**settings)
     assert "x-message-ttl" in bridge.await_log("broker unavailable")["reason"]
-    assert 0 == bridge.stop(10)
+    assert 0 == bridge.stop()
     again = start_bridge(BRIDGE_BROKER_URL=broker_url, **SqliteStore(tmp_path).settings)
     until(lambda: SqliteStore(tmp_path).count() == 10, 30, "all is stored")
     assert 0 == again.stop()

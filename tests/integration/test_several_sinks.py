@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests import oracle
-from tests.bridges import Bridge
+from tests.bridges import Bridge, run_to_end
+from tests.load import Load
 from tests.servers import Redis
 from tests.servers.debian import until
 from tests.stores import RedisStore, SqliteStore
@@ -36,3 +37,26 @@ def test_one_of_two_sinks_goes_away(
     assert expected == Counter(store.bodies())
     assert expected == Counter(other.bodies())
     assert 400 == bridge.logged("stopped")[0]["forwarded"]
+
+
+def test_check_knows_bridges_of_several_sinks(
+    start_bridge: Callable[..., Bridge], broker_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    """Those that store in the same streams belong together, in whatever order; who stores in one of them does not."""
+    settings = {
+        "BRIDGE_BROKER_URL": broker_url,
+        "BRIDGE_REDIS_URL": redis_url,
+        "BRIDGE_REDIS_STREAM": tmp_path.name,
+        "BRIDGE_SQLITE_PATH": str(tmp_path / "events.db"),
+    }
+    bridge = start_bridge(**settings, BRIDGE_SINK="redis,sqlite").await_ready()
+    until(lambda: bridge.metric("queue_messages", queue="celeryev.bridge") == 0, 10, "it has looked")
+    load = Load(broker_url, 20)  # `check` waits for an event
+    load.start()
+    same = run_to_end("celery_event_bridge", "check", **settings, BRIDGE_SINK="sqlite,redis")
+    other = run_to_end("celery_event_bridge", "check", **settings, BRIDGE_SINK="redis")
+    load.finish()
+    assert 0 == same.returncode, same.stdout
+    assert 1 == other.returncode
+    (line,) = [line for line in other.stdout.splitlines() if line.startswith("FAIL")]
+    assert "each event would reach one of the two only" in line

@@ -52,8 +52,8 @@ def run(ctx: click.Context) -> int:
 
 
 def location(sinks: Sequence[Sink]) -> str:
-    """Return where all of these store. Raises SinkUnavailable."""
-    return " + ".join(sink.location() if isinstance(sink, Located) else sink.name for sink in sinks)
+    """Return where all of these store, the same in whatever order they are given. Raises SinkUnavailable."""
+    return " + ".join(sorted(sink.location() if isinstance(sink, Located) else sink.name for sink in sinks))
 
 
 def refuse_to_share(settings: Settings, topology: Topology) -> None:

@@ -49,6 +49,22 @@ def test_check_is_content_with_a_sound_setup(broker_url: str, tmp_path: Path) ->
     assert [] == oracle.in_sqlite(tmp_path / "events.db")
 
 
+def test_event_types_that_match_nothing(start_bridge: Callable[..., Bridge], broker_url: str, tmp_path: Path) -> None:
+    """`check` fails, and `run` says at once what was meant, and how many events it has dropped; each is counted."""
+    settings = SqliteStore(tmp_path).settings | {"BRIDGE_BROKER_URL": broker_url, "BRIDGE_EVENT_TYPES": "task_failed"}
+    bridge = start_bridge(**settings).await_ready()
+    assert 2 == len(bridge.logged("did you mean task-failed?"))
+    publish(broker_url, 5)
+    line = bridge.await_log("acknowledged and dropped, and none was forwarded")
+    assert ("warning", "all-filtered") == (line["level"], line["kind"])
+    assert "did you mean task-failed?" in line["event"]
+    until(lambda: bridge.metric("notices_total", kind="all-filtered") == 5, 10, "each is counted")
+    assert 5 == bridge.metric("events_filtered_total")
+    done = command("check", **settings)
+    assert 1 == done.returncode
+    assert 2 == done.stdout.count("did you mean task-failed?")
+
+
 def test_a_sink_that_is_not_there_yet(start_bridge: Callable[..., Bridge], broker_url: str, own_redis: Redis) -> None:
     """The bridge waits and says so, takes nothing meanwhile, and forwards when the sink comes."""
     own_redis.kill()

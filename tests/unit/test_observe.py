@@ -19,10 +19,11 @@ import structlog
 from hypothesis import given, strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from celery_event_bridge.config.event_types import CELERYS
 from celery_event_bridge.contract import Finding, Outcome, SinkUnavailable
 from celery_event_bridge.observe import http as pages, logs, status as status_module
 from celery_event_bridge.observe.histogram import SECONDS, Histogram
-from celery_event_bridge.observe.metrics import CELERYS_OWN, Metrics
+from celery_event_bridge.observe.metrics import Metrics
 from celery_event_bridge.observe.sink import ObservedSink
 from celery_event_bridge.observe.status import Status
 from celery_event_bridge.testing import MemorySink, sample_events
@@ -321,10 +322,10 @@ def test_the_page_is_what_prometheus_reads(metrics: Metrics, status: Status) -> 
 
 
 def test_every_type_of_celerys_has_a_label_of_its_own(metrics: Metrics) -> None:
-    """Each of the eleven that its documentation names, received and forwarded."""
-    tasks = ("sent", "received", "started", "succeeded", "failed", "rejected", "revoked", "retried")
+    """Each of the eleven that its documentation names, and `task-cancelled`, received and forwarded."""
+    tasks = ("sent", "received", "started", "succeeded", "failed", "rejected", "revoked", "retried", "cancelled")
     named = {*(f"task-{name}" for name in tasks), "worker-online", "worker-heartbeat", "worker-offline"}
-    assert named == CELERYS_OWN
+    assert named == set(CELERYS)
     metrics.events_received(dict.fromkeys(named, 1))
     assert {1} == {value(metrics, "events_received_total", type=name) for name in named}
     assert value(metrics, "events_received_total", type="other") is None
@@ -336,7 +337,7 @@ def test_whatever_a_publisher_invents_is_other(types: list[str]) -> None:
     metrics = Metrics(Status())
     metrics.events_received(dict.fromkeys(types, 2))
     (family,) = [family for family in metrics.registry.collect() if family.name == "celery_bridge_events_received"]
-    assert {"other"} >= {sample.labels["type"] for sample in family.samples} - CELERYS_OWN
+    assert {"other"} >= {sample.labels["type"] for sample in family.samples} - set(CELERYS)
     assert 2 * len(types) == sum(sample.value for sample in family.samples)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import structlog
 
-from celery_event_bridge.contract import Outcome, SinkUnavailable
+from celery_event_bridge.contract import Outcome, SinkUnavailable, notices
 from celery_event_bridge.forward import driver, outage, relay as relay_module
 from celery_event_bridge.forward.intake import event_filter
 from celery_event_bridge.forward.relay import Relay
@@ -301,6 +301,17 @@ def test_events_that_are_not_wanted_are_acknowledged_without_a_sink(clock: Clock
     house.turn(2)
     assert ["task-started"] == [event.type for event in house.sink.undecided]
     assert [b'{"type":"worker-heartbeat"}'] == bodies(house)
+
+
+def test_a_filter_that_leaves_out_everything_is_told_of(clock: Clock) -> None:
+    """While nothing but drops happens, and not once something was forwarded."""
+    house = House(clock, event_types=("task_started",))
+    house.source.publish(LIST, EVENTS[0])
+    house.turn(2)
+    assert 6 == notices.NOTICES.counts()["all-filtered"]
+    house.source.publish(b'[{"type":"task_started"},{"type":"task-started"}]', EVENTS[0])
+    house.turn(2)
+    assert 6 == notices.NOTICES.counts()["all-filtered"]
 
 
 def test_a_lost_connection_forgets_what_was_in_hand(house: House, clock: Clock) -> None:

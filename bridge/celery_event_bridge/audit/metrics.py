@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from celery_event_bridge.observe.metrics import CELERYS_OWN
+from celery_event_bridge.observe.metrics import type_label
 
 if TYPE_CHECKING:
     from celery_event_bridge.audit.report import Report
@@ -81,7 +81,7 @@ def _tasks(report: Report) -> Iterable[Metric]:
 def _by_type(report: Report) -> dict[str, int]:
     found: dict[str, int] = {}
     for kind, count in report.types().items():
-        label = kind if kind in CELERYS_OWN else "other"
+        label = type_label(kind)
         found[label] = found.get(label, 0) + count
     return found
 

@@ -11,10 +11,10 @@ import click
 from celery_event_bridge.brokers.rabbitmq.checks import findings as rabbitmq
 from celery_event_bridge.cli.options import SettingsCommand, loaded
 from celery_event_bridge.cli.run import location
-from celery_event_bridge.config.event_types import unmatched
 from celery_event_bridge.config.loading import Loaded
 from celery_event_bridge.contract import Advisor, Finding, SinkUnavailable
 from celery_event_bridge.contract.secrets import hide_secrets
+from celery_event_bridge.forward.leftout import doubts
 from celery_event_bridge.observe import logs
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def findings(chosen: Loaded) -> Iterator[Finding]:
             "BRIDGE_QUEUE_TYPE=classic: events waiting in a queue are lost when RabbitMQ restarts, and on the way "
             "to overflow in a crash; quorum queues keep them",
         )
-    for text in unmatched(chosen.settings.event_types):
+    for text in doubts(chosen.settings.event_types):
         yield Finding("FAIL", text)
     made = [plugin(settings) for plugin, settings in chosen.sinks.values()]
     try:

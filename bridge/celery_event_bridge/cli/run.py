@@ -14,11 +14,11 @@ from celery_event_bridge.brokers.rabbitmq.parking import AmqpParking
 from celery_event_bridge.brokers.rabbitmq.source import AmqpSource
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
 from celery_event_bridge.cli.options import SettingsCommand, loaded
-from celery_event_bridge.config.event_types import unmatched
 from celery_event_bridge.config.loading import Loaded, SettingsError
 from celery_event_bridge.config.settings import Settings
 from celery_event_bridge.contract import Located, Sink, notices
 from celery_event_bridge.contract.secrets import hide_secrets
+from celery_event_bridge.forward.leftout import doubts
 from celery_event_bridge.forward.relay import Relay
 from celery_event_bridge.forward.tee import Tee
 from celery_event_bridge.observe import logs
@@ -46,7 +46,7 @@ def run(ctx: click.Context) -> int:
     logs.configure(chosen.settings.log_format, chosen.settings.log_level)
     for line in chosen.unknown.values():
         log.warning(line)
-    for text in unmatched(chosen.settings.event_types):
+    for text in doubts(chosen.settings.event_types):
         notices.tell("filter", text, subject=text)
     return forward(chosen)
 

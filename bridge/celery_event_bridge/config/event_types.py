@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
@@ -10,7 +11,7 @@ CELERYS = (
     *("task-sent", "task-received", "task-started", "task-succeeded", "task-failed", "task-rejected", "task-revoked"),
     *("task-retried", "task-cancelled", "worker-online", "worker-heartbeat", "worker-offline"),
 )
-"""All that Celery 5 publishes; `task-cancelled` is in no document of its."""
+"""All that Celery 5 publishes; `task-cancelled` is in no document of its. A publisher can invent any others."""
 CUSTOM = "+"
 """Begins a pattern that is meant for custom events: it need not match a type of Celery's."""
 
@@ -20,12 +21,24 @@ def unmatched(patterns: Sequence[str]) -> list[str]:
     lines = []
     for pattern in patterns:
         bare = pattern.removeprefix("!")
-        if bare.startswith(CUSTOM) or any(fnmatchcase(each, bare) for each in CELERYS):
+        if bare.startswith(CUSTOM) or _matches(bare):
             continue
-        near = difflib.get_close_matches(bare.replace("_", "-").lower(), CELERYS, n=1, cutoff=0.6)
-        hint = f"did you mean {near[0]}? " if near else ""
+        near = nearest(bare)
+        hint = f"did you mean {near}? " if near else ""
         lines.append(
             f"BRIDGE_EVENT_TYPES: {pattern!r} matches no event of Celery's: {hint}"
             f"If it is a custom event of yours, say so with {CUSTOM}{bare}"
         )
     return lines
+
+
+def nearest(pattern: str) -> str:
+    """Return what may have been meant by a pattern that matches no type of Celery's, or an empty text."""
+    corrected = re.sub(r"[._\s]", "-", pattern).lower()
+    if _matches(corrected):
+        return corrected
+    return next(iter(difflib.get_close_matches(corrected, CELERYS, n=1, cutoff=0.6)), "")
+
+
+def _matches(pattern: str) -> bool:
+    return any(fnmatchcase(each, pattern) for each in CELERYS)

@@ -25,6 +25,7 @@ KINDS: Mapping[str, str] = {
     "competitor": "another deployment with another sink takes events off the same queue",
     "no-events": "no event has come for a minute",
     "filter": "a pattern of BRIDGE_EVENT_TYPES matches no type of Celery's",
+    "all-filtered": "BRIDGE_EVENT_TYPES has left out every event since the start",
     "parked": "messages were parked",
     "unparkable": "messages wait that can be neither forwarded nor parked",
     "dropped": "the broker dropped messages at a queue's bound",

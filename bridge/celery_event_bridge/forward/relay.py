@@ -19,6 +19,7 @@ from celery_event_bridge.contract.broker import BrokerUnavailable, Message, Park
 from celery_event_bridge.forward.driver import Driver
 from celery_event_bridge.forward.intake import Intake
 from celery_event_bridge.forward.ledger import Delivery, Ledger
+from celery_event_bridge.forward.leftout import LeftOut
 from celery_event_bridge.forward.outage import Outage
 from celery_event_bridge.forward.parker import Parker
 
@@ -51,6 +52,7 @@ class Relay:
         self._metrics = metrics
         self._status = status
         self._intake = Intake(settings.event_types, settings.max_message_bytes)
+        self._left_out = LeftOut(settings.event_types)
         self._ledger: Ledger[Message] = Ledger()
         self._arrived: Sequence[Message] = ()
         """Come, and not looked at while there is enough in hand: a compressed one may be large."""
@@ -215,6 +217,7 @@ class Relay:
         self._metrics.events_received(Counter(types))
         if filtered:
             self._metrics.events_filtered(Counter(filtered))
+        self._left_out.count(len(filtered), len(types) - len(filtered))
 
     def _collect(self) -> bool:
         """Act on what the sink has decided; whether it has said anything."""

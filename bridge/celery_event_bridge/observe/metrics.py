@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Info, ProcessCo
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from celery_event_bridge.config.event_types import CELERYS
 from celery_event_bridge.contract import notices
 from celery_event_bridge.observe.histogram import Histogram
 from celery_event_bridge.version import __version__
@@ -21,13 +22,8 @@ if TYPE_CHECKING:
     from celery_event_bridge.observe.status import Status
 
 P = "celery_bridge_"
-CELERYS_OWN = frozenset(
-    {
-        *("task-sent", "task-received", "task-started", "task-succeeded", "task-failed", "task-rejected"),
-        *("task-revoked", "task-retried", "worker-online", "worker-heartbeat", "worker-offline"),
-    }
-)
-"""Event types that get a label of their own; a publisher can invent any number of others."""
+OTHER = "other"
+"""The label of event types that are not Celery's."""
 
 
 class Metrics:
@@ -44,7 +40,7 @@ class Metrics:
         self._filtered = Counter(
             P + "events_filtered", "Events that BRIDGE_EVENT_TYPES leaves out", ["type"], registry=registry
         )
-        for name in (*CELERYS_OWN, "other"):
+        for name in (*CELERYS, OTHER):
             self._filtered.labels(name)
         self._forwarded = Counter(
             P + "events_forwarded", "Events confirmed by a sink", ["sink", "type"], registry=registry
@@ -79,12 +75,12 @@ class Metrics:
     def events_received(self, types: Mapping[str, int]) -> None:
         """Events that were in them, by type."""
         for name, count in types.items():
-            self._events.labels(_label(name)).inc(count)
+            self._events.labels(type_label(name)).inc(count)
 
     def events_filtered(self, types: Mapping[str, int]) -> None:
         """Events that were left out, by type."""
         for name, count in types.items():
-            self._filtered.labels(_label(name)).inc(count)
+            self._filtered.labels(type_label(name)).inc(count)
 
     def rejected(self, reason: str) -> None:
         """A message was parked."""
@@ -107,7 +103,7 @@ class Metrics:
     def forwarded(self, sink: str, events: Sequence[Event]) -> None:
         """A sink has confirmed these."""
         for name, count in Tally([event.type for event in events]).items():
-            self._forwarded.labels(sink, _label(name)).inc(count)
+            self._forwarded.labels(sink, type_label(name)).inc(count)
 
     def retried(self, sink: str, events: int) -> None:
         """A sink has given so many back."""
@@ -118,8 +114,9 @@ class Metrics:
         self._send.observe((seconds,), sink, times=events)
 
 
-def _label(event_type: str) -> str:
-    return event_type if event_type in CELERYS_OWN else "other"
+def type_label(event_type: str) -> str:
+    """Return the label of an event's type: a publisher can invent any number of them."""
+    return event_type if event_type in CELERYS else OTHER
 
 
 class _StatusCollector(Collector):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 import logging
+import multiprocessing
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import TypeVar
 
@@ -212,6 +214,22 @@ def start_bridge(tmp_path: Path) -> Iterator[Callable[..., Bridge]]:
     for bridge in bridges:
         bridge.end()
         print(f"{bridge.log_file.name}:\n{bridge.log_file.read_text()[-3000:]}")  # shown where the test has failed
+
+
+@pytest.fixture
+def spawned() -> Iterator[Callable[..., SpawnProcess]]:
+    """Starts functions in processes of their own: `spawned(write, folder)`. They end with the test, however it went."""
+    processes: list[SpawnProcess] = []
+
+    def start(target: Callable[..., None], *arguments: object) -> SpawnProcess:
+        processes.append(multiprocessing.get_context("spawn").Process(target=target, args=arguments, daemon=True))
+        processes[-1].start()
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.join(10)
 
 
 @pytest.fixture(params=["sqlite", "redis", "kafka"])

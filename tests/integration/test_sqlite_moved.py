@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Callable
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
@@ -320,13 +321,18 @@ def killed(folder: Path, count: int, again: bool) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def left_by_a_kill(folder: Path, count: int, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOW", how)
-    writer = spawn.Process(target=killed, args=(folder, count, True))
-    writer.start()
-    writer.join(180)
-    assert -signal.SIGKILL == writer.exitcode
-    assert (folder / "events.db-wal").stat().st_size
+@pytest.fixture
+def left_by_a_kill(spawned: Callable[..., SpawnProcess], monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Makes a file, a backup of it, and a log that holds what is not in the file."""
+
+    def leave(folder: Path, count: int, how: str) -> None:
+        monkeypatch.setenv("HOW", how)
+        writer = spawned(killed, folder, count, True)
+        writer.join(180)
+        assert -signal.SIGKILL == writer.exitcode
+        assert (folder / "events.db-wal").stat().st_size
+
+    return leave
 
 
 @pytest.mark.parametrize("how", ["backup", "vacuum", "copy", "half"])
@@ -334,10 +340,10 @@ def left_by_a_kill(folder: Path, count: int, how: str, monkeypatch: pytest.Monke
 @pytest.mark.parametrize("over", ["moved", "copied"])
 @pytest.mark.parametrize("group", [False, True], ids=["a bridge", "a group's reader"])
 def test_a_restore_between_a_kill_and_a_start(
-    path: Path, how: str, count: int, over: str, group: bool, monkeypatch: pytest.MonkeyPatch
+    path: Path, how: str, count: int, over: str, group: bool, left_by_a_kill: Callable[..., None]
 ) -> None:
     """The log that the kill has left is not replayed into the backup; whoever opens it first."""
-    left_by_a_kill(path.parent, count, how, monkeypatch)
+    left_by_a_kill(path.parent, count, how)
     saved = path.with_name("backup.db")
     if over == "moved":
         saved.rename(path)
@@ -351,9 +357,9 @@ def test_a_restore_between_a_kill_and_a_start(
     assert set(ids(some(300, 10_000))) <= found(path)
 
 
-def test_a_log_without_its_file_is_put_aside(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_without_its_file_is_put_aside(path: Path, left_by_a_kill: Callable[..., None]) -> None:
     """SQLite deletes a log beside a file that is not there, with all that was confirmed and lay in it alone."""
-    left_by_a_kill(path.parent, 600, "backup", monkeypatch)
+    left_by_a_kill(path.parent, 600, "backup")
     archive = path.rename(path.with_name("archive.db"))
     subject = opened(path)
     store(subject, some(10, 10_000))
@@ -363,10 +369,10 @@ def test_a_log_without_its_file_is_put_aside(path: Path, monkeypatch: pytest.Mon
     assert set(ids([*some(600), *some(1, 50_000)])) == found(archive)
 
 
-def test_a_log_is_replayed_after_a_kill(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_is_replayed_after_a_kill(path: Path, left_by_a_kill: Callable[..., None]) -> None:
     """The file's own is not put aside, whatever of it was in the file already."""
     for count in (600, 3000):
-        left_by_a_kill(path.parent, count, "backup", monkeypatch)
+        left_by_a_kill(path.parent, count, "backup")
         subject = opened(path)
         assert set(ids(some(count))) <= found(path)
         subject.close()
@@ -410,17 +416,16 @@ def robbed_of_the_index(path: Path) -> list[Path]:
 
 @pytest.mark.parametrize("fault", [moved, robbed, robbed_of_the_index])
 @pytest.mark.parametrize("with_kill", [False, True], ids=["all live", "one is killed"])
-def test_several_bridges_on_one_file(path: Path, fault: Callable[[Path], list[Path]], with_kill: bool) -> None:
+def test_several_bridges_on_one_file(
+    path: Path, fault: Callable[[Path], list[Path]], with_kill: bool, spawned: Callable[..., SpawnProcess]
+) -> None:
     """Three write, somebody moves the file or deletes its log, one is killed: all that was confirmed is there."""
     stop = spawn.Event()
     # A pipe each: who is killed while it holds a lock that the others share would stop them.
     pipes = [spawn.Pipe(duplex=False) for _ in range(3)]
-    writers = [
-        spawn.Process(target=write_on, args=(path.parent, n * 1_000_000, stop, pipe[1])) for n, pipe in enumerate(pipes)
-    ]
-    for writer, pipe in zip(writers, pipes, strict=True):
-        writer.start()
-        pipe[1].close()
+    writers = [spawned(write_on, path.parent, n * 1_000_000, stop, pipe[1]) for n, pipe in enumerate(pipes)]
+    for _, theirs in pipes:
+        theirs.close()
     told: list[tuple[float, list[str]] | None] = []
     writing: set[int] = set()
 
@@ -447,7 +452,7 @@ def test_several_bridges_on_one_file(path: Path, fault: Callable[[Path], list[Pa
     ended = 3 - with_kill
     until(lambda: heard(0) and sum(one is None for one in told) >= ended, 30, "they end", pause=0.1)
     for writer in writers:
-        writer.join(60)
+        writer.join(180)
     expected = {one for batch in told if batch is not None for one in batch[1]}
     assert not expected - found(path, *others)
     for ours, _ in pipes:
@@ -495,9 +500,9 @@ def test_a_log_is_saved_by_a_groups_reader(path: Path) -> None:
     assert set(ids(some(60))) == found(path)
 
 
-def test_who_only_looks_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_only_looks_changes_nothing(path: Path, left_by_a_kill: Callable[..., None]) -> None:
     """A reader without a group that finds the log of another file says so, and leaves it where it is."""
-    left_by_a_kill(path.parent, 6000, "backup", monkeypatch)
+    left_by_a_kill(path.parent, 6000, "backup")
     path.with_name("backup.db").rename(path)
     before = {file.name for file in path.parent.iterdir()}
     with pytest.raises(SinkUnavailable, match="is the log of another file"):

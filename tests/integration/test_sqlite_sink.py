@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import time
 from collections.abc import Callable
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
@@ -93,12 +94,10 @@ def write(folder: Path, first: int, ready: Any, go: Any) -> None:
     subject.close()
 
 
-def test_several_processes_create_and_write_at_once(tmp_path: Path) -> None:
+def test_several_processes_create_and_write_at_once(tmp_path: Path, spawned: Callable[..., SpawnProcess]) -> None:
     """Three processes make the same file at the same moment and write events that overlap: each id is there once."""
     ready, go = spawn.Semaphore(0), spawn.Event()
-    writers = [spawn.Process(target=write, args=(tmp_path, first, ready, go)) for first in (0, 500, 1000)]
-    for writer in writers:
-        writer.start()
+    writers = [spawned(write, tmp_path, first, ready, go) for first in (0, 500, 1000)]
     for _ in writers:
         assert ready.acquire(timeout=20)
     go.set()
@@ -121,14 +120,13 @@ def store_for_ever(folder: Path, count: Any) -> None:
         count.value = number + 1
 
 
-def test_a_kill_in_the_middle_of_a_commit(tmp_path: Path) -> None:
+def test_a_kill_in_the_middle_of_a_commit(tmp_path: Path, spawned: Callable[..., SpawnProcess]) -> None:
     """Whatever was said to be stored before SIGKILL is there afterwards; batches are there whole or not at all."""
     for _ in range(5):
         for file in tmp_path.glob("events.db*"):
             file.unlink()
         count = spawn.Value("i", 0, lock=False)  # a lock that the writer holds when it is killed is never let go
-        writer = spawn.Process(target=store_for_ever, args=(tmp_path, count))
-        writer.start()
+        writer = spawned(store_for_ever, tmp_path, count)
         until(lambda count=count: count.value > 20, 30, "batches are being stored")
         assert writer.pid is not None
         os.kill(writer.pid, signal.SIGKILL)

@@ -13,6 +13,7 @@ from celery_event_bridge.cli import COMMANDS
 from celery_event_bridge.config.loading import all_variables, sink_prefix
 from celery_event_bridge.config.plugins import installed, load
 from celery_event_bridge.config.settings import Settings
+from celery_event_bridge.contract.notices import KINDS
 from celery_event_bridge.observe.metrics import Metrics
 from celery_event_bridge.observe.status import Status
 from tests.broken.mutations import MUTATIONS, Mutation
@@ -33,6 +34,21 @@ def test_nothing_but_settings_is_documented_as_one() -> None:
     """Each row of the reference is a variable that exists."""
     page = (ROOT / "docs/reference/settings.md").read_text()
     assert set(re.findall(r"^\| `(BRIDGE_\w+)` \|", page, re.MULTILINE)) == set(all_variables())
+
+
+def test_nothing_is_installed_by_a_name_that_is_not_ours() -> None:
+    """The distribution is in no index, where anybody may take its name: pages and messages name a clone or a wheel."""
+    product = [file for folder in ("bridge", "sinks") for file in (ROOT / folder).rglob("*.py")]
+    named = re.compile(r"install[^\n]*['\" ]celery-event-bridge\b")
+    assert [] == [file.name for file in [*PAGES, *product] if named.search(file.read_text())]
+
+
+def test_every_notice_is_documented() -> None:
+    """Each kind has its row, with what it means, and none is there that is never told of."""
+    page = (ROOT / "docs/reference/metrics.md").read_text()
+    assert [] == [kind for kind, meaning in KINDS.items() if f"| `{kind}` | {meaning} |" not in page]
+    product = "".join(file.read_text() for folder in ("bridge", "sinks") for file in (ROOT / folder).rglob("*.py"))
+    assert [] == [kind for kind in KINDS if product.count(f'"{kind}"') < 2]
 
 
 def test_every_metric_is_documented() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 from hypothesis import given, strategies as st
 
 from celery_event_bridge.contract import Rejection
-from celery_event_bridge.forward.ledger import PARKING_PINNED_AFTER, PINNED_AFTER, Ack, Delivery, Ledger
+from celery_event_bridge.forward.ledger import MANY_LANES, PARKING_PINNED_AFTER, PINNED_AFTER, Ack, Delivery, Ledger
 
 BAD = Rejection("undecodable", "not JSON")
 
@@ -128,6 +130,31 @@ def test_lanes_do_not_hold_each_other_up() -> None:
     enter(ledger, "overflow", 1)
     ledger.stored([enter(ledger, "live", 1)])
     assert [Ack("live", 1, multiple=True)] == ledger.take_acks(0.0)
+
+
+class Channel:
+    """What a lane is to the ledger: an object of its own."""
+
+
+def test_channels_that_were_replaced_are_not_kept() -> None:
+    """A quiet one is replaced without a word to the ledger; those with something in hand stay, also set aside."""
+    ledger: Ledger[str] = Ledger()
+    owing, aside = Channel(), Channel()
+    slow, stuck = enter(ledger, owing, 1), enter(ledger, aside, 1, owes=0, refusal=BAD)
+    ledger.set_aside(stuck)
+    seen: list[weakref.ref[Channel]] = []
+    for number in range(1000):
+        channel = Channel()
+        seen.append(weakref.ref(channel))
+        enter(ledger, channel, 1, owes=0)
+        assert Ack(channel, 1, multiple=True) in ledger.take_acks(float(number))
+        del channel
+    assert len([one for one in seen if one() is not None]) <= MANY_LANES
+    assert 2 == ledger.messages
+    ledger.stored([slow])
+    assert [Ack(owing, 1, multiple=True)] == ledger.take_acks(1000.0)
+    assert Ack(aside, 1, multiple=False) == ledger.give_back(stuck)
+    assert 0 == ledger.messages
 
 
 def test_two_verdicts_on_one_event_are_a_bug() -> None:

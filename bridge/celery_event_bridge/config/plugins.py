@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
+from contextlib import suppress
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, requires
 from typing import cast
 
 from celery_event_bridge.contract import ReaderPlugin, SinkPlugin
@@ -51,5 +52,16 @@ def load_reader(scheme: str) -> ReaderPlugin:
 
 
 def _missing(exc: ModuleNotFoundError, name: str) -> str:
-    way = f"pip install 'celery-event-bridge[{name}]', in a clone '.[{name}]'" if name in OURS else "install it"
-    return f"the package {exc.name!r} is not installed: {way}"
+    if name not in OURS:
+        return f"the package {exc.name!r} is not installed: install it"
+    return f"the package {exc.name!r} is not installed: pip install '{_requirement(name) or exc.name}'"
+
+
+def _requirement(extra: str) -> str:
+    """Return what our extra of that name asks for. Not the extra itself: this distribution may be in no index."""
+    with suppress(PackageNotFoundError):
+        for line in requires("celery-event-bridge") or ():
+            requirement, _, marker = line.partition(";")
+            if marker.replace('"', "'").strip() == f"extra == '{extra}'":
+                return requirement.strip()
+    return ""

@@ -28,7 +28,6 @@ KINDS: Mapping[str, str] = {
     "all-filtered": "BRIDGE_EVENT_TYPES has left out every event since the start",
     "parked": "messages were parked",
     "unparkable": "messages wait that can be neither forwarded nor parked",
-    "dropped": "the broker dropped messages at a queue's bound",
     "stream-made": "the stream was not there and was made",
     "stream-replaced": "the stream, or the file, is another one than before",
     "stream-shrunk": "events are gone from the stream that were there before",

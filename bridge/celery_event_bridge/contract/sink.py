@@ -105,12 +105,13 @@ class Advisor(Protocol):
 
 @runtime_checkable
 class Located(Protocol):
-    """An optional part of a sink: it can say which stream it stores in."""
+    """An optional part of a sink: it can name its stream, so that bridges of one queue know who stores elsewhere."""
 
     def location(self) -> str:
         """Return a few words for the stream, without a secret: the same from every replica that stores in it.
 
-        Called after `open`, every LOOK_INTERVAL seconds. Raises SinkUnavailable where nobody can tell now.
+        Called every LOOK_INTERVAL seconds after `open`, and by `check` on a sink that was not opened. Raises
+        SinkUnavailable where nobody can tell now.
         """
 
 

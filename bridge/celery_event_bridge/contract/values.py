@@ -49,16 +49,6 @@ def duration(value: Any) -> Any:
     return float(match[1]) * _SECONDS[match[2].lower()]
 
 
-def duration_or_never(value: Any) -> Any:
-    """As `duration`; `never` is None."""
-    if isinstance(value, str) and value.strip().lower() == "never":
-        return None
-    try:
-        return duration(value)
-    except ValueError as exc:
-        raise ValueError(f"{exc}, or never") from None
-
-
 def retention(value: Any) -> Any:
     """As `duration`, but always with a unit: 30 that was meant as days removes nearly everything."""
     number = value.strip() if isinstance(value, str) else ""
@@ -145,7 +135,5 @@ Size = Annotated[int, BeforeValidator(size)]
 """Bytes."""
 ShortName = Annotated[str, AfterValidator(short_name)]
 Seconds = Annotated[float, BeforeValidator(duration), AfterValidator(in_a_lifetime)]
-OptionalSeconds = Annotated[float | None, BeforeValidator(duration_or_never), AfterValidator(in_a_lifetime)]
-"""Seconds, or None for never."""
 OptionalRetention = Annotated[float | None, BeforeValidator(retention_or_never), AfterValidator(in_a_lifetime)]
 """Seconds after which events are removed, or None for never."""

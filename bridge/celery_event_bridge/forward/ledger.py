@@ -26,6 +26,9 @@ PINNED_AFTER = 1.0
 PARKING_PINNED_AFTER = 0.05
 """The same where that one waits to be parked."""
 
+MANY_LANES = 8
+"""Lanes past which those with nothing in hand are dropped, when another one begins."""
+
 
 class Ack(msgspec.Struct, frozen=True):
     """One `basic.ack`."""
@@ -84,11 +87,19 @@ class Ledger(Generic[MessageT]):
         """Take a delivery in hand that owes a verdict for each of `owes` events."""
         delivery = Delivery(lane, tag, size, owes, now, message, (refusal,) if refusal else ())
         if (entered := self._lanes.get(lane)) is None:
-            entered = self._lanes[lane] = _Lane(now)
+            entered = self._begin(lane, now)
         entered.queue.append(delivery)
         self.messages += 1
         self.size += size
         return delivery
+
+    def _begin(self, lane: Hashable, now: float) -> _Lane[MessageT]:
+        # Nobody says when one channel of several is closed, as where a quiet one is replaced. Looked for only where a
+        # channel brings its first delivery.
+        if len(self._lanes) >= MANY_LANES:
+            self._lanes = {name: each for name, each in self._lanes.items() if each.queue or each.aside}
+        entered = self._lanes[lane] = _Lane(now)
+        return entered
 
     def stored(self, deliveries: Iterable[Delivery[MessageT]]) -> list[Delivery[MessageT]]:
         """One event of each has been stored; a delivery is named once for each of its events.

@@ -173,11 +173,19 @@ class RedisClient:
             self._renew()
         return self.unavailable(exc)
 
-    def whereabouts(self) -> tuple[str, int]:
-        """The server's own id, or its address where it may not be asked, and the database. Raises SinkUnavailable."""
+    def run_id(self) -> bytes | None:
+        """Return the id that the server's process has, None where it may not be asked. Raises SinkUnavailable."""
         reply = self.ask("INFO", "server")
         found = _RUN_ID.search(reply) if isinstance(reply, bytes) else None
-        return found[1].decode() if found else self.where, self._database
+        return found[1] if found else None
+
+    def whereabouts(self) -> tuple[str, int]:
+        """Return the server's own id, or its address where it may not be asked, and the database.
+
+        Raises SinkUnavailable.
+        """
+        found = self.run_id()
+        return found.decode() if found else self.where, self._database
 
     def explain(self, error: Exception) -> str:
         """One line about an error that the server or the way to it gave; no secret is in it."""

@@ -14,6 +14,7 @@ from celery_event_bridge.contract import SinkUnavailable, notices
 from celery_event_bridge.contract.values import retention
 from celery_event_sinks.redis.client import RedisClient
 from celery_event_sinks.redis.clock import StreamClock
+from celery_event_sinks.redis.extent import entry_of, place
 
 INTERVAL = 10.0
 """Seconds between two times of trimming."""
@@ -134,17 +135,12 @@ class Trimmer:
             if isinstance(pending, ResponseError):
                 return None
             positions.append(pending[1] if pending[0] else _after(group[b"last-delivered-id"]))
-        return min(positions, key=_number)
-
-
-def _number(entry: bytes) -> tuple[int, int]:
-    milliseconds, _, sequence = entry.partition(b"-")
-    return int(milliseconds), int(sequence)
+        return min(positions, key=place)
 
 
 def _after(entry: bytes) -> bytes:
-    milliseconds, sequence = _number(entry)
-    return b"%d-%d" % (milliseconds, sequence + 1)
+    milliseconds, number = place(entry)
+    return entry_of((milliseconds, number + 1))
 
 
 def tell_removed(stream: bytes, count: int, trim: Trim) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -16,7 +15,6 @@ from celery_event_sinks.redis.trim import Trim, Trimmer, tell_removed
 
 AT_A_TIME = 64
 """Streams that are looked at in one go; where there are more, the next look goes on."""
-_RUN_ID = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
 
 
 class StreamWatch:
@@ -85,10 +83,9 @@ class StreamWatch:
         if self._client.generation == self._generation:
             return
         again = self._generation >= 0
-        reply = self._client.ask("INFO", "server")
-        found = _RUN_ID.search(reply) if isinstance(reply, bytes) else None
-        self._restarted = again and found is not None and self._run_id not in (None, found[1])
-        self._run_id = found[1] if found else None
+        found = self._client.run_id()
+        self._restarted = again and found is not None and self._run_id not in (None, found)
+        self._run_id = found
         self._generation = self._client.generation
 
     _restarted = False

@@ -207,7 +207,32 @@ def test_check_says_what_a_topic_may_lose(
     assert int(verdict == "FAIL") == done.returncode, done.stdout
 
 
-def checked(server: Kafka, broker_url: str, name: str) -> subprocess.CompletedProcess[str]:
+@pytest.mark.parametrize(
+    ("settings", "verdict", "planned"),
+    [
+        ({}, "warn", "as the cluster makes topics by itself; with one replica"),
+        (
+            {"BRIDGE_KAFKA_PARTITIONS": "3", "BRIDGE_KAFKA_RETENTION": "2d"},
+            "warn",
+            "3 partitions, retention.ms=172800000",
+        ),
+        ({"BRIDGE_KAFKA_REPLICATION_FACTOR": "3"}, "FAIL", "could not be made"),
+    ],
+)
+def test_check_makes_no_topic(
+    kafka_server: Kafka, broker_url: str, topic: str, settings: dict[str, str], verdict: str, planned: str
+) -> None:
+    """It says that `run` will make it, and how, or why Kafka would not let it."""
+    done = checked(kafka_server, broker_url, topic, **settings)
+    (line,) = [line for line in done.stdout.splitlines() if repr(topic) in line]
+    assert line.startswith(f"{verdict:<4} sink kafka: ")
+    assert planned in line
+    assert (verdict != "FAIL") == ("is not there yet, run will make it" in line)
+    assert int(verdict == "FAIL") == done.returncode
+    assert topic not in admin(kafka_server.bootstrap).list_topics(timeout=10).topics
+
+
+def checked(server: Kafka, broker_url: str, name: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """What `check` says."""
     return run_to_end(
         "celery_event_bridge",
@@ -216,4 +241,5 @@ def checked(server: Kafka, broker_url: str, name: str) -> subprocess.CompletedPr
         BRIDGE_SINK="kafka",
         BRIDGE_KAFKA_BOOTSTRAP_SERVERS=server.bootstrap,
         BRIDGE_KAFKA_TOPIC=name,
+        **settings,
     )

@@ -12,7 +12,7 @@ from celery_event_bridge.brokers.rabbitmq.checks import findings as rabbitmq
 from celery_event_bridge.cli.options import SettingsCommand, loaded
 from celery_event_bridge.cli.run import location
 from celery_event_bridge.config.loading import Loaded
-from celery_event_bridge.contract import Advisor, Finding, SinkUnavailable
+from celery_event_bridge.contract import Advisor, Finding, Previewer, SinkUnavailable
 from celery_event_bridge.contract.secrets import hide_secrets
 from celery_event_bridge.forward.leftout import doubts
 from celery_event_bridge.observe import logs
@@ -28,8 +28,8 @@ COLOURS = {"ok": "green", "warn": "yellow", "FAIL": "red"}
 def check(ctx: click.Context) -> int:
     """Validate the settings, connect to both ends, and print a verdict per line. Exits 0, or 1 if a line says FAIL.
 
-    Takes the same options as `run`. It stores no event and takes no message; a SQLite file that
-    is not there is made.
+    Takes the same options as `run`. It stores no event, takes no message and makes no topic; a SQLite file
+    that is not there is made.
     """
     chosen = loaded(ctx)
     logs.configure(chosen.settings.log_format, "error")
@@ -71,8 +71,14 @@ def _sink(name: str, plugin: SinkPlugin, settings: object) -> Iterator[Finding]:
     sink = plugin(settings)
     try:
         sink.open()
-        sink.available()
-        yield Finding("ok", f"sink {name}: stores")
+        if isinstance(sink, Previewer):
+            missing = sink.preview()
+        else:
+            missing = ()
+            sink.available()
+        yield Finding("ok", f"sink {name}: {'may store' if missing else 'stores'}")
+        for finding in missing:
+            yield Finding(finding.verdict, f"sink {name}: {finding.text}")
         if isinstance(sink, Advisor):
             for finding in sink.advice():
                 yield Finding(finding.verdict, f"sink {name}: {finding.text}")

@@ -41,6 +41,7 @@ from celery_event_bridge.contract.sink import (
     Finding as Finding,
     Located as Located,
     Outcome as Outcome,
+    Previewer as Previewer,
     Sink as Sink,
     SinkGone as SinkGone,
     SinkPlugin as SinkPlugin,

@@ -104,6 +104,17 @@ class Advisor(Protocol):
 
 
 @runtime_checkable
+class Previewer(Protocol):
+    """An optional part of a sink: it makes what is missing of its stream, and can say so without making it."""
+
+    def preview(self) -> Sequence[Finding]:
+        """Return a finding for each part that `run` would make; none where all is there. Changes nothing.
+
+        Called by `check` in place of `available`. Raises SinkUnavailable where nothing would be stored.
+        """
+
+
+@runtime_checkable
 class Located(Protocol):
     """An optional part of a sink: it can name its stream, so that bridges of one queue know who stores elsewhere."""
 

@@ -93,9 +93,9 @@ class Cluster:
         entry = (config or {}).get(DEFAULT_REPLICAS)
         return None if entry is None or not entry.value else int(entry.value)
 
-    def make(self, topic: NewTopic) -> bool:
-        """Make it; False where somebody else was faster."""
-        options = {"operation_timeout": ANSWER, "request_timeout": ANSWER}
+    def make(self, topic: NewTopic, *, only_ask: bool = False) -> bool:
+        """Make it, or ask whether it could be made; False where somebody else was faster."""
+        options = {"operation_timeout": ANSWER, "request_timeout": ANSWER, "validate_only": only_ask}
         (future,) = self._client().create_topics([topic], **options).values()
         try:
             future.result(2 * ANSWER)

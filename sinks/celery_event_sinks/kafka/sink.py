@@ -8,32 +8,22 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from celery_event_bridge.contract import Event, Finding, Outcome, SinkUnavailable, Verdict
 from celery_event_sinks.kafka.cluster import no_answer
+from celery_event_sinks.kafka.errors import CAUSES, PERMANENT, PURGED, reason_of
 from celery_event_sinks.kafka.login import REFUSED, Login
-from celery_event_sinks.kafka.offsets import AFTER
 from celery_event_sinks.kafka.records import Records
 from celery_event_sinks.kafka.settings import KafkaSettings
 from celery_event_sinks.kafka.topics import Topics
 
+Answer = TypeVar("Answer")
+
 PURGE_TIMEOUT = 3.0
 """Seconds for the reports on what is thrown out of librdkafka's queues; it takes milliseconds."""
-PERMANENT = frozenset(
-    {
-        KafkaError.MSG_SIZE_TOO_LARGE,
-        KafkaError.RECORD_LIST_TOO_LARGE,
-        KafkaError.INVALID_MSG,
-        KafkaError.INVALID_MSG_SIZE,
-        KafkaError.INVALID_RECORD,
-    }
-)
-"""Kafka will say the same again. It says so of a whole batch: see `_alone`."""
-PURGED = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
-CAUSES = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError._RESOLVE})
-"""What keeps every broker away, where it is more than that nobody listens."""
 CLOCKS = "compare the clocks of this machine and of Kafka's, and the topic's message.timestamp.* properties"
 
 
@@ -82,12 +72,19 @@ class KafkaSink:
             raise SinkUnavailable(exc.args[0].str()) from exc
 
     def available(self) -> None:
-        """Whether Kafka would take an event now: each topic is there, with a leader and enough replicas everywhere."""
+        """Ask whether Kafka would take an event now: each topic, with a leader and enough replicas everywhere."""
+        self._ask(self._topics.check)
+
+    def preview(self) -> Sequence[Finding]:
+        """As `available`, but make no topic: return how each that is missing would be made."""
+        return self._ask(self._topics.preview)
+
+    def _ask(self, question: Callable[[], Answer]) -> Answer:
         self.open()
         assert self._producer is not None
         reason = "given back after an outage"
         try:
-            self._topics.check()
+            return question()
         except SinkUnavailable as exc:
             self._poll(self._producer, 0)
             reason = self._cause or str(exc)
@@ -210,7 +207,7 @@ class KafkaSink:
             producer.poll(timeout)
         except KafkaException as exc:
             # So the client tells of a fatal error: not by the callback for errors.
-            self._fatal = _reason(exc.args[0])
+            self._fatal = reason_of(exc.args[0])
 
     # Called by librdkafka, within `poll` ---------------------------------------------------------------------------
 
@@ -227,7 +224,7 @@ class KafkaSink:
         elif error.code() in PERMANENT:
             if alone:
                 self._dated_now.discard(event)
-                self._undone.setdefault((Outcome.REFUSED, _reason(error)), []).append(event)
+                self._undone.setdefault((Outcome.REFUSED, reason_of(error)), []).append(event)
             else:
                 self._suspects.append(event)
         elif error.code() == KafkaError._INVALID_DIFFERENT_RECORD:
@@ -236,21 +233,21 @@ class KafkaSink:
             self._give_back(event, self._purged_for)
         else:
             if error.fatal():
-                self._fatal = _reason(error)
-            self._give_back(event, _reason(error))
+                self._fatal = reason_of(error)
+            self._give_back(event, reason_of(error))
 
     def _refused_for_its_time(self, event: Event, error: KafkaError) -> None:
         """The record's time is ours to choose: it is sent again with that of now, and never refused for it."""
         if event not in self._dated_now:
             self._late.append(event)
             return
-        self._give_back(event, f"{_reason(error)} It refuses the time of now too: {CLOCKS}")
+        self._give_back(event, f"{reason_of(error)} It refuses the time of now too: {CLOCKS}")
 
     def _hear(self, error: KafkaError) -> None:
         if error.fatal() or error.code() == KafkaError._FATAL:
-            self._fatal = _reason(error)
+            self._fatal = reason_of(error)
         elif error.code() in CAUSES:
-            self._cause = _reason(error)
+            self._cause = reason_of(error)
             if error.code() in REFUSED:
                 self._login.failed(self._cause)
         elif error.code() == KafkaError._ALL_BROKERS_DOWN:
@@ -292,7 +289,3 @@ class KafkaSink:
         deadline = time.monotonic() + PURGE_TIMEOUT
         while len(producer) and time.monotonic() < deadline:
             self._poll(producer, 0.05)
-
-
-def _reason(error: KafkaError) -> str:
-    return f"{error.name()}: {AFTER.sub('', error.str())}"

@@ -51,6 +51,15 @@ class Topics:
                 if trouble:
                     raise SinkUnavailable(trouble)
 
+    def preview(self) -> Sequence[Finding]:
+        """As `check`, but say how those that are missing would be made, and make none."""
+        planned: list[Finding] = []
+        for troubles in self._look(planned):
+            for trouble in troubles:
+                if trouble:
+                    raise SinkUnavailable(trouble)
+        return planned
+
     def look(self) -> None:
         """As `check`, but a partition that cannot store now is the producer's to wait for, while another one can."""
         for troubles in self._look():
@@ -82,19 +91,24 @@ class Topics:
         marks = {name: Mark(id_of(topic), len(topic.partitions)) for name, topic in found.items() if topic is not None}
         return {name: mark for name, mark in marks.items() if mark.topic != NO_ID}
 
-    def _look(self) -> list[list[str]]:
+    def _look(self, planned: list[Finding] | None = None) -> list[list[str]]:
         """Look at all, make what is missing, and tell of what has changed. Returns, by topic, each partition's trouble,
-        an empty text where it has none.
+        an empty text where it has none. With a list none is made: it gets a finding for each.
         """
         state = self._cluster.state(self._names)
         self._brokers = max(self._brokers, len(state.brokers))
         self._tell_of_cluster(state.cluster)
-        if missing := [name for name, topic in state.topics.items() if topic is None]:
+        missing = [name for name, topic in state.topics.items() if topic is None]
+        if planned is not None:
+            planned += [self._plan_of(name, state) for name in missing]
+        elif missing:
             for name in missing:
                 self._make(name, state)
             state = self._cluster.state(self._names)
         troubles = []
         for name, topic in state.topics.items():
+            if topic is None and planned is not None:
+                continue
             if topic is None:
                 raise SinkUnavailable(f"topic {name!r} was made a moment ago, and its brokers do not know it yet")
             self._tell_of_change(name, topic, state)
@@ -126,8 +140,8 @@ class Topics:
 
     # How one is made ----------------------------------------------------------------------------------------------
 
-    def _make(self, name: str, state: State) -> None:
-        """Make it as the settings say, else as it was before, else as the cluster does by itself: no worse than that.
+    def _wanted(self, name: str, state: State) -> NewTopic:
+        """Choose what the settings say, else what it was before, else what the cluster does by itself: no worse.
 
         Raises SinkUnavailable where it would be.
         """
@@ -145,18 +159,31 @@ class Topics:
         retention = settings.retention_ms()
         if retention is not None:
             config[RETENTION] = str(retention)
-        if self._cluster.make(NewTopic(name, partitions, replicas, config=config)):
-            asked = ", ".join(
-                f"{count} {what}" for count, what in ((partitions, "partitions"), (replicas, "replicas")) if count > 0
-            )
+        return NewTopic(name, partitions, replicas, config=config)
+
+    def _make(self, name: str, state: State) -> None:
+        """Make it as wanted, and tell of it. Raises SinkUnavailable."""
+        wanted = self._wanted(name, state)
+        if self._cluster.make(wanted):
             notices.tell(
                 "stream-made",
-                f"topic {name!r} did not exist and was made: {asked or 'as the cluster makes topics by itself'}"
-                + "".join(f", {key}={text}" for key, text in sorted(config.items()))
-                + ("; what it held before is gone" if seen else ""),
+                f"topic {name!r} did not exist and was made: {_described(wanted)}"
+                + ("; what it held before is gone" if name in self._seen else ""),
                 subject=name,
                 every=0.0,
             )
+
+    def _plan_of(self, name: str, state: State) -> Finding:
+        """Return how it would be made, once Kafka has said that it may be. Raises SinkUnavailable."""
+        wanted = self._wanted(name, state)
+        self._cluster.make(wanted, only_ask=True)
+        replicas = wanted.replication_factor
+        if replicas < 0 and state.brokers:
+            replicas = self._cluster.default_replicas(state.brokers[0]) or replicas
+        text = f"topic {name!r} is not there yet, run will make it: {_described(wanted)}"
+        if replicas == 1:
+            return Finding("warn", f"{text}; with one replica, what it confirms is lost with that broker's disk")
+        return Finding("ok", text)
 
     def _several_replicas(self, name: str, state: State) -> int:
         """Return how many to ask for, where nobody has said a number, in a cluster of several brokers."""
@@ -170,6 +197,13 @@ class Topics:
             f"replica ({DEFAULT_REPLICAS}=1), lost with its broker: set BRIDGE_KAFKA_REPLICATION_FACTOR to "
             f"{USUAL_REPLICAS}, or to 1 if that is meant, or make the topic yourself"
         )
+
+
+def _described(topic: NewTopic) -> str:
+    figures = ((topic.num_partitions, "partitions"), (topic.replication_factor, "replicas"))
+    asked = ", ".join(f"{count} {what}" for count, what in figures if count > 0)
+    properties = "".join(f", {key}={text}" for key, text in sorted((topic.config or {}).items()))
+    return (asked or "as the cluster makes topics by itself") + properties
 
 
 def _trouble(topic: str, partition: TopicPartitionInfo, wanted: int) -> str:

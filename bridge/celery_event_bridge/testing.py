@@ -160,7 +160,7 @@ class MemorySink:
 
 
 def sample_events(count: int, *, size: int = 100) -> list[Event]:
-    """So many events that differ, with a task's uuid, without, with and without a time, in JSON and in msgpack."""
+    """Make so many events that differ, with a task's uuid, without, with and without a time, in JSON and in msgpack."""
     bodies = []
     for number in range(count):
         event_type = "task-started" if number % 3 else "worker-heartbeat"
@@ -176,7 +176,7 @@ def sample_events(count: int, *, size: int = 100) -> list[Event]:
 
 
 class SinkContract:
-    """What every sink has to hold.
+    """Tests that every sink has to pass.
 
     Derive from it, and say how to make the sink and how to read back what it stored::
 
@@ -195,7 +195,7 @@ class SinkContract:
     """Whether the time can be read back to the microsecond; else `stored` gives None for it."""
 
     def stored(self, sink: Any) -> list[tuple[Any, ...]]:
-        """What a reader that uses nothing of the sink's finds, in order."""
+        """Return what a reader that uses nothing of the sink's finds, in order."""
         raise NotImplementedError(f"{type(self).__name__} does not say how to read back")
 
     def test_stored_means_that_a_reader_finds_it(self, make_sink: Callable[[], Sink]) -> None:
@@ -215,7 +215,7 @@ class SinkContract:
         sink.close()
 
     def test_each_event_has_one_verdict(self, make_sink: Callable[[], Sink]) -> None:
-        """Whatever the sizes of what is handed over, every event comes back exactly once."""
+        """Every event comes back exactly once, whatever the sizes of what is handed over."""
         events = sample_events(1000)
         sink = make_sink()
         sink.open()

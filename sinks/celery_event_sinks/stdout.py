@@ -44,7 +44,7 @@ class StdoutSink(BlockingSink):
 
 
 def line(event: Event) -> bytes:
-    """One event as a line: `data` is its JSON as it was sent, or `data_base64` what is not JSON on one line."""
+    """Write an event as a line: `data` is its JSON as it was sent, or `data_base64` what is not JSON on one line."""
     record = {
         "id": event.id,
         "type": event.type,

@@ -13,8 +13,10 @@ from click.testing import CliRunner
 
 from celery_event_bridge import __version__, cli
 from celery_event_bridge.cli import options
+from celery_event_bridge.cli.run import location
 from celery_event_bridge.config.loading import SettingsError
 from celery_event_bridge.config.settings import Settings
+from celery_event_bridge.testing import MemorySink
 
 IMPORTED = """
 import json, sys
@@ -404,3 +406,19 @@ def test_a_failure_in_several_lines_has_the_name_on_each() -> None:
     code, text = invoke("run", "--prefetch", "x", "--queue-type", "y")
     assert (2, 2) == (code, len(text.splitlines()))
     assert all(line.startswith("celery-event-bridge: BRIDGE_") for line in text.splitlines())
+
+
+def test_several_sinks_have_one_location_in_whatever_order() -> None:
+    """Replicas that name the same sinks in another order store in the same streams; one that has fewer does not."""
+
+    class Located(MemorySink):
+        def __init__(self, where: str) -> None:
+            super().__init__()
+            self._where = where
+
+        def location(self) -> str:
+            return self._where
+
+    sinks = [Located("redis a"), Located("kafka b"), MemorySink()]
+    assert location(sinks) == location(sinks[::-1]) == "kafka b + memory + redis a"
+    assert location(sinks[:1]) != location(sinks)

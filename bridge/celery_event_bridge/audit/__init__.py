@@ -1,1 +1,1 @@
-"""What the stream tells of itself: what is missing, doubled, out of order, late. Pure, but for `live`."""
+"""Account of a stream by itself: what is missing, doubled, out of order, late. Pure, but for `live`."""

@@ -1,4 +1,4 @@
-"""What workers say of themselves against what is there: heartbeats' `processed`, and the task-started events. Pure.
+"""Comparison of what workers say of themselves with what is there: `processed` of heartbeats, and task-started events.
 
 `processed` counts the tasks that a process has accepted since its start, and each of them has a task-started: the
 count is raised, then the event is made. Both are put in order by the process's own Lamport clock, so that neither the
@@ -22,7 +22,7 @@ BUSY = 5
 
 
 class Stretch(msgspec.Struct):
-    """So many task-started events are missing between two heartbeats of a process."""
+    """Number of task-started events that are missing between two heartbeats of a process."""
 
     worker: str
     pid: int
@@ -46,7 +46,7 @@ class Beat(msgspec.Struct, gc=False, frozen=True, order=True):
 
 
 class Life:
-    """One process from its start to its end. A process that comes back under the same id is another life."""
+    """A process from its start to its end. A process that comes back under the same id is another life."""
 
     def __init__(self, worker: str, pid: int) -> None:
         self.worker = worker
@@ -114,7 +114,7 @@ class Life:
 
     @property
     def accounted(self) -> bool:
-        """Whether it has sent a heartbeat."""
+        """Return whether it has sent a heartbeat."""
         return self.latest is not None
 
     def idle_at(self, horizon: int) -> int:
@@ -124,17 +124,17 @@ class Life:
         )
 
     def last_beat(self, horizon: int) -> Beat | None:
-        """Of those stored until then and not folded."""
+        """Return the last of those stored until then and not folded."""
         return max((beat for beat in self._beats if beat.stored <= horizon), default=None)
 
     def forget_before(self, begin: int) -> None:
-        """What is older is not whole: others of its events are not there any more."""
+        """Drop what is older: it is not whole, as others of its events are not there any more."""
         if self.began is not None and self.began < begin:
             self._beats = [beat for beat in self._beats if beat.time >= begin]
             self.anchored = self._exact = False
 
     def missing(self, horizon: int, until: int | None = None) -> list[Stretch]:
-        """Where starts are missing, by the heartbeats stored until `horizon`; late ones are taken off.
+        """Return where starts are missing, by the heartbeats stored until `horizon`; late ones are taken off.
 
         Those from after `until` have a say too, but what went missing after it is not counted.
         """
@@ -172,7 +172,7 @@ class Life:
         self._counted, self._since, self._folded_at, self._exact = last.processed, last.time, last.order, True
 
     def _forget_starts(self, until: int) -> None:
-        """Of a process without any heartbeat, which nothing will ever be compared with."""
+        """Account of a process without any heartbeat, which nothing will ever be compared with."""
         keeping = [place for place, at in enumerate(self._times) if at >= until]
         self._orders = array("q", [self._orders[place] for place in keeping])
         self._times = array("q", [self._times[place] for place in keeping])
@@ -192,7 +192,7 @@ class Life:
         return found
 
     def _base(self, values: Sequence[int]) -> int:
-        """What counts as nothing missing. Of a process that ran before, its first two heartbeats tell."""
+        """Return what counts as nothing missing. Of a process that ran before, its first two heartbeats tell."""
         if self._exact or not values:
             return 0
         return values[min(1, len(values) - 1)]
@@ -215,7 +215,7 @@ class Life:
         return raw, _lasting(raw, self._certain(raw, beats)), beats
 
     def _certain(self, raw: Sequence[int], beats: Sequence[Beat]) -> int:
-        """What is missing at the last heartbeat for certain, though some of its count be of starts right after it.
+        """Return what is missing for certain at the last heartbeat, though some of its count be of starts after it.
 
         Such a task is one of the `active` ones; and one heartbeat of a few is not in between.
         """
@@ -228,7 +228,7 @@ class Life:
 
 
 def _lasting(raw: Sequence[int], certain: int) -> list[int]:
-    """Of each value, what no later one takes back, nor what is certain; a single low one between two others is none."""
+    """Cut each value to what no later one takes back, nor what is certain; a single low one between others is none."""
     values = [*raw[:-1], min(raw[-1], certain)]
     lowest = values[-1]
     found = [lowest]

@@ -26,7 +26,7 @@ PROBLEMS = 20
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What is looked at."""
+    """Options of an audit."""
 
     since: int | None = None
     """Microseconds since 1970 UTC; None: from the beginning of the stream."""
@@ -63,7 +63,7 @@ class Auditor:
         """When the last record was stored, in microseconds since 1970 UTC."""
 
     def add(self, record: Record) -> None:
-        """One record, whatever it is."""
+        """Take in a record, whatever it is."""
         if record.stored is not None:
             self.newest = max(self.newest, record.stored)
         if record.partition not in self._partitions:
@@ -94,7 +94,7 @@ class Auditor:
         self._tasks.settle(until, self._judge(self._headings))
 
     def report(self, now: int, settle: int) -> Report:
-        """What is found so far; what was stored in the last `settle` microseconds before `now` is not judged yet."""
+        """Return what is found so far; the last `settle` microseconds of storing before `now` are not judged yet."""
         wanted, horizon = self._wanted, now - settle
         until = now
         if wanted.until is not None:
@@ -205,7 +205,7 @@ class Auditor:
         return judge
 
     def _has(self, types: frozenset[str] | set[str]) -> bool:
-        """Whether these are stored at all."""
+        """Return whether these are stored at all."""
         return all(self._wanted.type(kind) for kind in types)
 
     def _open(self, horizon: int) -> list[Open]:
@@ -220,7 +220,7 @@ class Auditor:
         return sorted(found, key=lambda one: (one.since, one.uuid))
 
     def _excess(self, tasks: Sequence[Open], horizon: int) -> list[Excess]:
-        """Of the tasks that seem to run, or to be lost, more than their process's last heartbeat has room for."""
+        """Return by how many tasks that seem to run, or be lost, their process's last heartbeat is exceeded."""
         if not self._has(ENDS):
             return []
         running: dict[tuple[str, int], list[Open]] = {}

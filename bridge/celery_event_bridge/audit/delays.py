@@ -1,4 +1,4 @@
-"""How late events were stored: a distribution in a few kilobytes, however many there are. Pure."""
+"""Delays until events were stored: a distribution in a few kilobytes, however many there are. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Delays:
         """Microseconds."""
 
     def add(self, microseconds: int) -> None:
-        """One event's."""
+        """Take in the delay of an event."""
         self.count += 1
         if microseconds < 0:
             self.ahead += 1

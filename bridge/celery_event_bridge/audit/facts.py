@@ -1,4 +1,4 @@
-"""What the audit needs of one event, whatever the event is: a field of a wrong type counts as absent."""
+"""Facts that the audit needs of one event, whatever the event is: a field of a wrong type counts as absent."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _NAMES = tuple(_Fields.__struct_fields__)
 
 
 class Fact(msgspec.Struct, gc=False):
-    """One stored event."""
+    """A stored event."""
 
     type: str
     """Empty where nothing says."""

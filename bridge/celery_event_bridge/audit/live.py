@@ -1,4 +1,4 @@
-"""What the live system says of tasks without an end: its workers, and its result backend. Celery is imported here only.
+"""Answers of the live system on tasks without an end: its workers, and its result backend. It alone imports Celery.
 
 Nothing is unpickled: workers' answers have to be JSON, and results are read as the bytes that they are stored as, which
 only key-value backends allow. What is learnt goes into the report, never into the stream.
@@ -60,7 +60,7 @@ class Live:
         return f"{said}; {also}"
 
     def _on_workers(self) -> tuple[dict[str, str], str]:
-        """Where each task is, by uuid."""
+        """Return where each task is, by uuid."""
         found: dict[str, str] = {}
         names: set[str] = set()
         try:
@@ -82,7 +82,7 @@ class Live:
         return found, f"{len(names)} workers have answered: {', '.join(sorted(names)[:20])}"
 
     def _results(self, uuids: Sequence[str]) -> tuple[dict[str, Mapping[str, Any]], str]:
-        """What the result backend has, by uuid."""
+        """Return what the result backend has, by uuid."""
         from celery.backends.base import BaseKeyValueStoreBackend, DisabledBackend
 
         found: dict[str, Mapping[str, Any]] = {}
@@ -148,7 +148,7 @@ def _decoded(payload: Any) -> Mapping[str, Any]:
 
 
 def _result(result: Mapping[str, Any], horizon: int) -> tuple[str, bool]:
-    """What a result says, and whether the task had ended by then."""
+    """Return what a result says, and whether the task had ended by then."""
     status, done = result.get("status"), result.get("date_done")
     if not isinstance(status, str):
         return "has a result that is not JSON", False

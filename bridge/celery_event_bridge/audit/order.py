@@ -15,7 +15,7 @@ SENDERS = 50_000
 
 
 class Duplicates:
-    """Which ids came before."""
+    """Memory of the ids that came before."""
 
     def __init__(self, size: int = IDS) -> None:
         self._size = size
@@ -23,7 +23,7 @@ class Duplicates:
         self._old: set[int] = set()
 
     def seen(self, event_id: str) -> bool:
-        """Whether this id was there. Takes note of it."""
+        """Return whether this id was there, and take note of it."""
         try:
             mark = int(event_id[:16], 16)
         except ValueError:
@@ -37,7 +37,7 @@ class Duplicates:
 
 
 class Inversions:
-    """Which events come after a later one of the same process, in the same partition.
+    """Search for events that come after a later one of the same process, in the same partition.
 
     By Lamport's clock, if the time says the same: neither a clock that is set nor a process that starts again inverts
     anything. A worker publishes a task's events in lists, and heartbeats, task-sent and custom events at once, so these

@@ -1,4 +1,4 @@
-"""What an audit has found, and its JSON."""
+"""Findings of an audit, and their JSON."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Report(msgspec.Struct):
 
     @property
     def missing(self) -> bool:
-        """Whether anything is missing for certain."""
+        """Return whether anything is missing for certain."""
         told = self.missing_starts or self.starts.events or self.received.events or self.missing_ends
         return bool(told or self.skipped)
 

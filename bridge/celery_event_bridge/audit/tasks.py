@@ -1,4 +1,4 @@
-"""Which of a task's events are there. A task is forgotten once it is complete, so that memory is for the others.
+"""Events that are there of each task. A task is forgotten once it is complete, so that memory is for the others.
 
 A run of a task has a task-received, a task-started and an end: succeeded, failed or retried. A task that is revoked,
 rejected or cancelled may have no start, one that is revoked or unknown to the worker no task-received either. Pure.
@@ -24,7 +24,7 @@ MOST = 1_000_000
 
 
 class Task(msgspec.Struct, gc=False):
-    """What is there of a task that is not complete."""
+    """Events that are there of a task that is not complete."""
 
     uuid: str
     name: str | None = None
@@ -70,14 +70,14 @@ class Task(msgspec.Struct, gc=False):
 
     @property
     def over(self) -> bool:
-        """Whether its last run has ended."""
+        """Return whether its last run has ended."""
         if not self.ends:
             return False
         return self.started_at is None or self.ended_at is None or self.ended_at >= self.started_at
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is missing of the runs that are known."""
+        """Return whether nothing is missing of the runs that are known."""
         return 0 < self.runs <= self.started <= min(self.ends, self.received)
 
 
@@ -115,7 +115,7 @@ class Tasks:
             self._complete = ({}, young)
 
     def _again(self, uuid: str) -> Task | None:
-        """One that was complete, and has gone on."""
+        """Take up one again that was complete, and has gone on."""
         young, old = self._complete
         return young.pop(uuid, None) or old.pop(uuid, None)
 
@@ -130,7 +130,7 @@ class Tasks:
                 self.given_up += 1
 
     def over(self, until: int) -> list[Task]:
-        """Those that are over, and of which nothing was stored since `until`."""
+        """Take out those that are over, and of which nothing was stored since `until`."""
         return [task for task in self._tasks.values() if task.last <= until and task.over]
 
 

@@ -1,4 +1,4 @@
-"""What is missing of a task that is over, and what has become of one that is not, as far as the stream tells. Pure.
+"""Verdicts on tasks: what is missing of one that is over, what has become of one that is not, by the stream. Pure.
 
 Only what is certain is called missing. An event of a task that was there before the period may be from before it; one
 that a worker never sent, because it was killed, is not missing but lost with the worker.
@@ -48,7 +48,7 @@ class Open(msgspec.Struct):
 
     @property
     def certainly_ended(self) -> bool:
-        """Whether its end is missing, by its worker or by the live system."""
+        """Return whether its end is missing, by its worker or by the live system."""
         return self.state == "ended" or self.live_ended
 
 
@@ -73,7 +73,7 @@ class Heading:
 
 
 class Headings:
-    """What is missing of tasks that are over."""
+    """Counts of what is missing of tasks that are over."""
 
     def __init__(self, workers: Workers, begin: int) -> None:
         self._workers = workers
@@ -91,7 +91,7 @@ class Headings:
                 heading.tasks.sort(key=lambda one: (one.time, one.uuid))
 
     def copy(self) -> Headings:
-        """One that can be added to."""
+        """Counts that can be added to."""
         other = Headings(self._workers, self.begin)
         for name, heading in vars(self).items():
             if isinstance(heading, Heading):
@@ -114,7 +114,7 @@ class Headings:
         self.names.add(task, int(task.name is None and (task.runs > 0 or task.started > 0)))
 
     def _is_whole(self, task: Task) -> bool:
-        """Whether the task's first event is within the period, be it there or missing."""
+        """Return whether the task's first event is within the period, be it there or missing."""
         if self._is_birth(task.first_sent) or (first := task.first) is None:
             return True
         if first.type == "task-received" and self._is_birth(first):
@@ -125,12 +125,12 @@ class Headings:
         return life is not None and life.anchored
 
     def _is_birth(self, first: Fact | None) -> bool:
-        """Whether this is of the period, and of the first run of its task."""
+        """Return whether this is of the period, and of the first run of its task."""
         return first is not None and first.retries == 0 and first.time is not None and first.time >= self.begin
 
 
 def unfinished(task: Task, workers: Workers, horizon: int) -> Open | None:
-    """What the stream tells of a task that is not over; None if nobody has received it yet.
+    """Return what the stream tells of a task that is not over; None if nobody has received it yet.
 
     `waiting`: received, not started. `running`: started, and nothing says that it does not run. `gone`: its worker's
     process is. `ended`: its worker's process says that it runs nothing, so that its end is missing.

@@ -67,16 +67,16 @@ class Workers:
         return _life_at(self._lives.get((worker, pid), ()), time)
 
     def replaced(self, worker: str, time: int) -> bool:
-        """Whether the worker of that name has a process that began after that time."""
+        """Return whether the worker of that name has a process that began after that time."""
         return self._newest.get(worker, 0) > time
 
     def missing(self, horizon: int, until: int | None = None) -> list[Stretch]:
-        """Where task-started events are missing, by the heartbeats that were stored until `horizon`."""
+        """Return where task-started events are missing, by the heartbeats that were stored until `horizon`."""
         found = self._past + [stretch for life in self for stretch in life.missing(horizon, until)]
         return sorted(found, key=lambda one: (one.start, one.worker, one.pid))
 
     def forget_before(self, begin: int) -> None:
-        """What is older is not whole."""
+        """Drop what is older, which is not whole."""
         for life in self:
             life.forget_before(begin)
 
@@ -102,5 +102,5 @@ def _life_at(lives: Sequence[Life], time: int) -> Life | None:
 
 
 def _is_another(latest: Beat, beat: Beat) -> bool:
-    """Whether it is of another life: it is later, and yet its count or its Lamport clock is lower."""
+    """Return whether it is of another life: it is later, and yet its count or its Lamport clock is lower."""
     return beat.time > latest.time and (beat.processed < latest.processed or beat.order < latest.order)

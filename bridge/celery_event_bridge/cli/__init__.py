@@ -35,7 +35,7 @@ class LazyGroup(click.Group):
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """One command, imported."""
+        """Import a command."""
         if cmd_name not in COMMANDS:
             return None
         return cast("click.Command", getattr(importlib.import_module(f"celery_event_bridge.cli.{cmd_name}"), cmd_name))

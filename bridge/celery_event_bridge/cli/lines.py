@@ -1,4 +1,4 @@
-"""One line an event: which are wanted, and how they look."""
+"""Lines for events: which are wanted, and how they look."""
 
 from __future__ import annotations
 

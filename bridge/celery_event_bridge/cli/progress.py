@@ -1,4 +1,4 @@
-"""How far a command has come: a bar on a terminal, nothing in a pipe."""
+"""Progress of a command: a bar on a terminal, nothing in a pipe."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Progress(Protocol):
 
 
 class Silence:
-    """Where there is nobody to see it."""
+    """Progress that nobody sees."""
 
     def __call__(self, at: int, count: int) -> None:
         """Nothing."""

@@ -97,7 +97,7 @@ def replay(
 
 
 class _Failed(Exception):
-    """One line: why it could not go on, and how far it has come."""
+    """Say in a line why it could not go on, and how far it has come."""
 
 
 class _Refused:
@@ -119,7 +119,7 @@ def _unheard(figures: Figures, target: BrokerTarget | SinkTarget) -> bool:
 
 
 def _result(figures: Figures, target: BrokerTarget | SinkTarget, began: float, group: str | None) -> str:
-    """How far it has come, in one line."""
+    """Say in a line how far it has come."""
     seconds = time.monotonic() - began
     parts = [f"{figures.sent} events sent to {target.where} in {seconds:.1f} s ({figures.sent / seconds:.0f}/s)"]
     if _unheard(figures, target):

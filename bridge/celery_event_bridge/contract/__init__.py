@@ -1,4 +1,4 @@
-"""What the author of a sink needs to know, all of it: events, verdicts, and the life of a sink. Readers are at the end.
+"""All that the author of a sink needs: events, verdicts, and the life of a sink. Readers are at the end.
 
 The relay calls a sink from one thread, in this order::
 

@@ -1,4 +1,4 @@
-"""Where messages come from: what the relay asks of a source, and what a source hands to it."""
+"""The broker's end: what the relay asks of a source, and what a source hands to it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class BrokerUnavailable(Exception):
 
 
 class Message(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """One message as it was delivered."""
+    """A message as it was delivered."""
 
     lane: Hashable
     """The channel that delivered it: a new object each time a channel is opened, so that it is a generation too."""
@@ -56,7 +56,7 @@ class Source(Protocol):
         """Start to receive."""
 
     def poll(self, timeout: float) -> Sequence[Message]:
-        """What has arrived; waits up to `timeout` seconds for the first. Keeps the connection alive."""
+        """Return what has arrived; waits up to `timeout` seconds for the first. Keeps the connection alive."""
 
     def steer(self, held_bytes: int, largest: Callable[[], int]) -> None:
         """Receive less, or more again, by how many bytes are held unacknowledged, and how many by one message alone."""
@@ -91,15 +91,15 @@ class Parcel(msgspec.Struct, frozen=True, eq=False):
 
 
 class Parking(Protocol):
-    """Where messages wait that can never be forwarded."""
+    """A place for messages that can never be forwarded."""
 
     @property
     def under_way(self) -> Collection[Parcel]:
-        """Those that are published and not confirmed."""
+        """Return those that are published and not confirmed."""
 
     @property
     def obstacle(self) -> str | None:
-        """Why the broker takes none now, although it is connected; None if it does."""
+        """Return why the broker takes none now, although it is connected; None if it does."""
 
     def park(self, parcels: Sequence[Parcel]) -> Sequence[Parcel]:
         """Publish those that are not under way, and return those that the broker has confirmed since the last call.

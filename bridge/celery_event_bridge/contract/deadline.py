@@ -25,7 +25,7 @@ class Deadline:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing is left."""
+        """Return whether nothing is left."""
         return self._clock() >= self._at
 
     def extend(self, seconds: float) -> None:

@@ -9,7 +9,7 @@ MSGPACK = "application/x-msgpack"
 
 
 class Event(msgspec.Struct, frozen=True, eq=False, weakref=True):
-    """One event as its publisher sent it. Compared by identity: two deliveries of one event are two of these."""
+    """An event as its publisher sent it. Compared by identity: two deliveries of one event are two of these."""
 
     id: str
     """BLAKE2b-128 of the verbatim bytes, 32 hex digits: the same on every redelivery, from every replica."""
@@ -30,7 +30,7 @@ class Event(msgspec.Struct, frozen=True, eq=False, weakref=True):
 
 
 class Rejection(msgspec.Struct, frozen=True):
-    """Why a message, or an event in it, can never be forwarded. Not for sinks, which raise EventRefused."""
+    """A reason why a message, or an event in it, can never be forwarded. Not for sinks, which raise EventRefused."""
 
     reason: str
     """A word: `content-type`, `compression`, `too-large`, `undecodable`, `empty`, `not-an-event` or `refused`."""

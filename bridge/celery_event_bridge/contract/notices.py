@@ -47,7 +47,7 @@ MOST_SUBJECTS = 1000
 
 
 class _Matter(msgspec.Struct):
-    """One kind of notice on one subject."""
+    """A kind of notice on one subject."""
 
     said_at: float
     unsaid: int = 0

@@ -1,4 +1,4 @@
-"""How a stream is read back: records, and what a reader is asked for."""
+"""Reading a stream back: records, and what a reader is asked for."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Record(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """One record as a reader finds it in its stream."""
+    """A record as a reader finds it in its stream."""
 
     partition: Hashable
     """What has an order and a reader of its own. One that is lost and had again has another value."""
@@ -35,7 +35,7 @@ class Record(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 
 class Batch(msgspec.Struct, frozen=True, eq=False):
-    """What a reader has found."""
+    """Records that a reader has found."""
 
     records: Sequence[Record] = ()
     """In the order of each partition."""
@@ -49,7 +49,7 @@ class Batch(msgspec.Struct, frozen=True, eq=False):
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """What a reader is asked for."""
+    """Request to a reader."""
 
     group: str | None = None
     """Readers of one group share the work; its position is kept in the stream. None: no position is kept."""
@@ -64,7 +64,7 @@ class Reading(msgspec.Struct, frozen=True):
 
 
 class Reader(Protocol):
-    """How a stream is read; from one thread. Each method raises SinkUnavailable and is then called again."""
+    """A stream that is read, from one thread. Each method raises SinkUnavailable and is then called again."""
 
     def open(self) -> None:
         """Connect. Called again after a failure of any method but `commit`; what was handed out stays so."""
@@ -73,7 +73,7 @@ class Reader(Protocol):
         """The next records, about `limit` at most; waits up to `timeout` seconds while there are none."""
 
     def ended(self) -> bool:
-        """Whether, with `Reading.ends`, all that was there at the start has been fetched."""
+        """Return whether, with `Reading.ends`, all that was there at the start has been fetched."""
 
     def alive(self) -> bool:
         """A sign of life, every quarter of the lease while what was fetched is handled; False: it is another's now."""
@@ -100,7 +100,7 @@ class KnowsGroups(Protocol):
 
 
 class ReaderPlugin(Protocol):
-    """What an entry point of the group `celery_event_bridge.readers` names, by the scheme of its URLs."""
+    """The object that an entry point of the group `celery_event_bridge.readers` names, by the scheme of its URLs."""
 
     sink: ClassVar[str]
     """The sink whose stream it reads: `redis`, whose settings are `BRIDGE_REDIS_*`."""

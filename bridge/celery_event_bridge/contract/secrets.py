@@ -106,7 +106,7 @@ def hide_of(text: str, given: str, of: str = "") -> str:
 
 
 def is_secret(name: str) -> bool:
-    """Whether a variable of this name holds a secret."""
+    """Return whether a variable of this name holds a secret."""
     return bool(_SECRET_NAME.search(name))
 
 
@@ -116,7 +116,7 @@ def _without_secrets(url: re.Match[str]) -> str:
 
 
 def _of_none(text: str) -> str:
-    """What is no URL: nothing before the last @, and nothing at all where there is none, or several lines."""
+    """Hide in what is no URL: nothing before the last @ stays, and nothing at all without one, or of several lines."""
     before, at, after = text.rpartition("@")
     if at and not _NO_HOST.search(after) and not _NO_LOGIN.search(before):
         beginning = _BEGINNING.match(before)

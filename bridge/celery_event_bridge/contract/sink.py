@@ -1,4 +1,4 @@
-"""Where events go: what the relay asks of a sink, and what a sink answers. The order is in the package's text."""
+"""The stream's end: what the relay asks of a sink, and what a sink answers. The order is in the package's text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOOK_INTERVAL = 10.0
 
 
 class Outcome(enum.Enum):
-    """What has become of events that were handed to a sink."""
+    """Outcome for events that were handed to a sink."""
 
     STORED = "stored"
     RETRY = "retry"
@@ -26,7 +26,7 @@ class Outcome(enum.Enum):
 
 
 class Verdict(msgspec.Struct, frozen=True, eq=False):
-    """One outcome for a group of events, with the reason where it is not *stored*."""
+    """An outcome for a group of events, with the reason where it is not *stored*."""
 
     outcome: Outcome
     events: Sequence[Event]
@@ -46,7 +46,7 @@ class SinkGone(Exception):
 
 
 class Sink(Protocol):
-    """Where events go. See the module's text for who calls what, when."""
+    """A place where events go. See the module's text for who calls what, when."""
 
     name: str
     """As in `BRIDGE_SINK`; the label of its metrics."""
@@ -58,7 +58,7 @@ class Sink(Protocol):
         """Take over events, in order. May return before anything is stored; never blocks for long."""
 
     def verdicts(self, timeout: float) -> Sequence[Verdict]:
-        """What has been decided since the last call. Waits up to `timeout` seconds while nothing has been."""
+        """Return what has been decided since the last call. Waits up to `timeout` seconds while nothing has been."""
 
     def available(self) -> None:
         """Ask, with nothing in hand, whether events would be stored now. Raises SinkUnavailable if not."""
@@ -97,7 +97,7 @@ class Advisor(Protocol):
     """An optional part of a sink: it knows how its stream could lose what it has confirmed."""
 
     def advice(self) -> Sequence[Finding]:
-        """What is to be said of a stream that stores, for `check` and, once, for the log of `run`.
+        """Return what is to be said of a stream that stores, for `check` and, once, for the log of `run`.
 
         Called after `open`, and once a minute. Raises SinkUnavailable; blocks for a few seconds at most.
         """
@@ -127,7 +127,7 @@ class Located(Protocol):
 
 
 class SinkPlugin(Protocol):
-    """What an entry point of the group `celery_event_bridge.sinks` names: in practice the sink's class."""
+    """The object that an entry point of the group `celery_event_bridge.sinks` names: in practice the sink's class."""
 
     Settings: ClassVar[type[BaseModel]]
     """Its settings: field `url` of the sink `redis` is read from `BRIDGE_REDIS_URL`. A model with

@@ -1,4 +1,4 @@
-"""How a variable's text becomes a value: sizes, durations, lists, addresses.
+"""Values out of a variable's text: sizes, durations, lists, addresses.
 
 Each parser takes what is no text as it is, so that defaults and tests can give values, and raises ValueError with
 a text that says what is allowed.
@@ -78,7 +78,7 @@ def too_short(seconds: float | None) -> str:
 
 
 def in_a_lifetime(value: float | None) -> float | None:
-    """What every wait of Python's and every server takes as a time; None is never."""
+    """Refuse what some wait of Python's or some server does not take as a time; None is never."""
     if value is not None and value > LONGEST:
         raise ValueError("expected at most 31 years")
     return value

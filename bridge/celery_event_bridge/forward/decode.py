@@ -1,4 +1,4 @@
-"""One message body to its events, verbatim. Pure functions; whatever the bytes are, they return.
+"""Decoding of a message body to its events, verbatim. Pure functions; whatever the bytes are, they return.
 
 An event is a JSON or msgpack object whose `type` is a string. A list of events, Celery's `task.multi`, becomes
 one event an element, each the exact slice of the body. msgspec decodes what it can; it refuses NaN, Infinity
@@ -40,7 +40,7 @@ class _Envelope(msgspec.Struct, gc=False):
 
 
 class _Plain(msgspec.Struct, gc=False):
-    """What nearly every event is: its fields are of the types that they should be."""
+    """An event as nearly every one is: its fields are of the types that they should be."""
 
     type: Annotated[str, msgspec.Meta(min_length=1)]
     uuid: str | None = None
@@ -77,7 +77,7 @@ def decode(body: bytes, content_type: str, headers: Mapping[str, Any]) -> Decode
         try:  # what nearly every message is that is no list
             return Decoded([_event(body, _json_plain(body), JSON, headers)])
         except (msgspec.DecodeError, RecursionError):
-            pass
+            pass  # it is read again below, with care
     if (way := _ways.get(content_type) or _way(content_type)) is None:
         kind = _kind(content_type)[:80]
         return Decoded([], Rejection("content-type", f"content type {kind!r} is neither JSON nor msgpack"))
@@ -142,7 +142,7 @@ def _event(data: bytes, envelope: _Plain, kind: str, headers: Mapping[str, Any])
 
 
 def _plain(envelope: _Envelope) -> _Plain:
-    """What is as it should be in it; what is of a wrong type counts as absent."""
+    """Return what is as it should be in it; what is of a wrong type counts as absent."""
     at = envelope.timestamp
     return _Plain(
         _text(envelope.type) or "",
@@ -181,7 +181,7 @@ def _split_json(body: bytes) -> list[bytes] | None:
 
 
 def _split_json_plainly(text: str) -> list[bytes]:
-    """What `_split_json` does, by the standard library, which knows NaN and takes lone surrogates."""
+    """Split as `_split_json` does, by the standard library, which knows NaN and takes lone surrogates."""
     scan = json.JSONDecoder().raw_decode
     blanks = _BLANKS.decode()
     parts: list[bytes] = []
@@ -216,7 +216,7 @@ def _read_json(data: bytes) -> Any:
     try:
         return _json_envelope(data)
     except (msgspec.DecodeError, RecursionError):
-        pass
+        pass  # the standard library takes more
     try:
         value = json.loads(data.decode())
     except (ValueError, RecursionError) as exc:
@@ -247,7 +247,7 @@ def _kind(content_type: str) -> str:
 
 
 def _way(content_type: str) -> _Way | None:
-    """How bodies of this content type are read; None if they are not."""
+    """Return how bodies of this content type are read; None if they are not."""
     kind = _kind(content_type)
     if kind in ("", JSON):
         return JSON, _split_json, _json_plain, _json_plains, _read_json

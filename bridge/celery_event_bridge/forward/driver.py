@@ -45,7 +45,7 @@ class Driver(Generic[OwnerT]):
 
     @property
     def busy(self) -> bool:
-        """Whether any event is undecided."""
+        """Return whether any event is undecided."""
         return bool(self.handed or self.pending)
 
     def ask(self) -> bool:
@@ -130,7 +130,7 @@ class Driver(Generic[OwnerT]):
         self._sink.close()
 
     def _is_kept(self, event: Event) -> bool:
-        """Whether its owner is in hand still; if not, the event is dropped."""
+        """Return whether its owner is in hand still; if not, the event is dropped."""
         if not self._released(self.owners[event]):
             return True
         del self.owners[event]

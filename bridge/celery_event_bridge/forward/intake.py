@@ -18,7 +18,7 @@ EVENT_MEMORY = 700
 
 
 class Taken(msgspec.Struct, frozen=True, gc=False):
-    """What is taken in hand of one message."""
+    """Events that are taken in hand of one message."""
 
     events: Sequence[Event]
     """Those to forward, in order."""
@@ -38,7 +38,7 @@ class Intake:
         self._limit = max_message_bytes
 
     def take(self, message: Message) -> Taken:
-        """What becomes of a message. Never raises: what cannot be decoded has a rejection."""
+        """Take in a message. Never raises: what cannot be decoded has a rejection."""
         body, headers = message.body, message.headers
         if len(body) <= self._limit and "compression" not in headers:
             decoded = decode(body, message.content_type, headers)
@@ -78,7 +78,7 @@ def patterns_in(given: str | Iterable[str] | None) -> list[str]:
 
 
 def event_filter(patterns: Sequence[str]) -> Callable[[str], bool]:
-    """Whether an event type is to be forwarded. `!` excludes; nothing but exclusions means all the others.
+    """Return a test of whether an event type is to be forwarded. `!` excludes; exclusions alone mean all the others.
 
     A `+` before a name says that it is a custom event's: see config/event_types.py.
     """

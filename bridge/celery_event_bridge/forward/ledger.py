@@ -1,4 +1,4 @@
-"""Which deliveries still owe confirms, and what may be acknowledged. Pure state, no I/O.
+"""Ledger of deliveries that still owe confirms, and of what may be acknowledged. Pure state, no I/O.
 
 A delivery belongs to the lane, that is the opened channel, that it came on. A lane is a new object each time a
 channel is opened, so a late verdict on a delivery of a closed channel finds its delivery forgotten and can
@@ -31,7 +31,7 @@ MANY_LANES = 8
 
 
 class Ack(msgspec.Struct, frozen=True):
-    """One `basic.ack`."""
+    """A single `basic.ack`."""
 
     lane: Hashable
     tag: int
@@ -102,7 +102,7 @@ class Ledger(Generic[MessageT]):
         return entered
 
     def stored(self, deliveries: Iterable[Delivery[MessageT]]) -> list[Delivery[MessageT]]:
-        """One event of each has been stored; a delivery is named once for each of its events.
+        """Settle an event of each, which is stored; a delivery is named once for each of its events.
 
         Returns those that owe nothing any more, and are in hand still.
         """
@@ -118,7 +118,7 @@ class Ledger(Generic[MessageT]):
         return done
 
     def refused(self, delivery: Delivery[MessageT], why: Rejection) -> list[Delivery[MessageT]]:
-        """One event of it will never be stored. Returns what `stored` does."""
+        """Settle an event that will never be stored. Returns what `stored` does."""
         delivery.refusals += (why,)
         return self.stored((delivery,))
 
@@ -148,7 +148,7 @@ class Ledger(Generic[MessageT]):
         return Ack(delivery.lane, delivery.tag, multiple=False)
 
     def take_acks(self, now: float, *, singly: bool = True) -> list[Ack]:
-        """What may be acknowledged now and was not named before.
+        """Return what may be acknowledged now and was not named before.
 
         With `singly`, those stuck behind a delivery that has held them up for PINNED_AFTER seconds are named
         one by one. Not at shutdown: RabbitMQ loses single acknowledgements that come just before a close.
@@ -188,7 +188,7 @@ class Ledger(Generic[MessageT]):
         return max((delivery.size for lane in self._lanes.values() for delivery in lane.queue), default=0)
 
     def oldest(self) -> float | None:
-        """When the oldest delivery in hand was received; None if there is none."""
+        """Return when the oldest delivery in hand was received; None if there is none."""
         heads = [lane.queue[0].received_at for lane in self._lanes.values() if lane.queue]
         return min(heads, default=None)
 

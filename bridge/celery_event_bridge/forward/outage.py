@@ -1,4 +1,4 @@
-"""One end's outage as a state: whether it is away, since when, why, and when to try again."""
+"""Outage of one end as a state: whether it is away, since when, why, and when to try again."""
 
 from __future__ import annotations
 

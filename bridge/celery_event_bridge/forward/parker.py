@@ -68,18 +68,18 @@ class Parker:
 
     @property
     def waiting(self) -> bool:
-        """Whether a whole one waits."""
+        """Return whether a whole one waits."""
         return bool(self._waiting)
 
     @property
     def stranded(self) -> int:
-        """How many can be neither forwarded nor parked now."""
+        """Return how many can be neither forwarded nor parked now."""
         waiting = len(self._waiting) if self._outage.reason is not None else 0
         return waiting + len(self._aside) + len(self._refused)
 
     @property
     def available(self) -> bool:
-        """Whether the last attempt, if any, worked."""
+        """Return whether the last attempt, if any, worked."""
         return self._outage.reason is None
 
     def patience(self, now: float) -> float:
@@ -139,7 +139,7 @@ class Parker:
         return aside + beyond
 
     def room_beside(self) -> bool:
-        """Whether others may be received in the place of those set aside."""
+        """Return whether others may be received in the place of those set aside."""
         return len(self._aside) + len(self._refused) <= MOST_ASIDE
 
     def give_back(self, now: float) -> Sequence[Waiting]:

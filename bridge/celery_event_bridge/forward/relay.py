@@ -80,7 +80,7 @@ class Relay:
             self._driver.close()
 
     def turn(self) -> None:
-        """One turn of the loop."""
+        """Turn the loop once."""
         now = time.monotonic()
         try:
             self._see_to_the_ends(now)
@@ -266,7 +266,7 @@ class Relay:
         return returned
 
     def _unfinished(self) -> bool:
-        """Whether waiting can still settle something: no end is known to be away."""
+        """Return whether waiting can still settle something: no end is known to be away."""
         if self._stream.reason and not (self._driver.handed and self._driver.stuck_for(time.monotonic()) < AWAY_WAIT):
             return False
         return self._driver.busy or (self._parker.waiting and self._parker.available)

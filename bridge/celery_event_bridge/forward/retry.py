@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt. Nothing else in the house knows tenacity."""
+"""Waits before the next attempt. Nothing else in the house knows tenacity."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Backoff:
 
 
 class _Attempt(RetryCallState):
-    """What a wait strategy of tenacity looks at: the number of the attempt."""
+    """Attempt as a wait strategy of tenacity looks at it: its number."""
 
     def __init__(self) -> None:
         super().__init__(Retrying(), fn=None, args=(), kwargs=dict[str, Any]())

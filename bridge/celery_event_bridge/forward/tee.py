@@ -12,7 +12,7 @@ from celery_event_bridge.contract import Event, Outcome, Sink, SinkUnavailable, 
 
 
 class _State(msgspec.Struct, eq=False):
-    """What is known of one event that not all sinks have stored."""
+    """State of an event that not all sinks have stored."""
 
     missing: set[int]
     """Sinks, by position, that have neither stored nor refused it."""
@@ -54,7 +54,7 @@ class Tee:
                 sink.send(share)
 
     def verdicts(self, timeout: float) -> Sequence[Verdict]:
-        """What all sinks together have decided."""
+        """Return what all sinks together have decided."""
         deadline = time.monotonic() + timeout
         decided: list[Event] = []
         while True:
@@ -67,7 +67,7 @@ class Tee:
             time.sleep(min(remaining, 0.001))
 
     def available(self) -> None:
-        """Whether all are."""
+        """Ask whether all are."""
         self._ask_each(lambda sink: sink.available())
 
     def look(self) -> None:

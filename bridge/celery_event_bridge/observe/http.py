@@ -22,7 +22,7 @@ Answer = tuple[int, str, bytes]
 
 
 class Metrics(Protocol):
-    """What is shown under /metrics."""
+    """Source of what is shown under /metrics."""
 
     registry: CollectorRegistry
 

@@ -97,7 +97,7 @@ class Metrics:
         self.events_confirmed += len(events)
 
     def held(self, seconds: Sequence[float]) -> None:
-        """How long each of some messages was in hand."""
+        """Count how long each of some messages was in hand."""
         self._hold.observe(seconds)
 
     def forwarded(self, sink: str, events: Sequence[Event]) -> None:

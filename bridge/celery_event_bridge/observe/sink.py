@@ -93,7 +93,7 @@ class ObservedSink:
 
     @staticmethod
     def _makings() -> int:
-        """How often a stream was made, or replaced, in this process."""
+        """Return how often a stream was made, or replaced, in this process."""
         counts = notices.NOTICES.counts()
         return counts["stream-made"] + counts["stream-replaced"]
 
@@ -120,7 +120,7 @@ class ObservedSink:
         self._was_available = True
 
     def _handed_at(self, decided: int, now: float) -> float:
-        """When the oldest of the undecided was handed over; takes note that so many are decided."""
+        """Return when the oldest of the undecided was handed over, and take note that so many are decided."""
         oldest = self._handed[0][0] if self._handed else now
         while decided and self._handed:
             at, count = self._handed.popleft()

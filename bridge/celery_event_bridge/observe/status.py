@@ -1,4 +1,4 @@
-"""What the relay is doing now: written by its thread, read by the one that answers HTTP."""
+"""Status of the relay now: written by its thread, read by the one that answers HTTP."""
 
 from __future__ import annotations
 

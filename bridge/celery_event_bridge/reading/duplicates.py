@@ -1,4 +1,4 @@
-"""Which ids came before: the last so many of each partition. Pure state.
+"""Memory of the ids that came before: the last so many of each partition. Pure state.
 
 A record is a duplicate only of one *before* it in the same partition. The first of several is thus handed over by
 whoever reads it, whatever else is in the window, so that dropping the others loses nothing.
@@ -22,7 +22,7 @@ class SeenIds:
         """By partition: where each id was first seen, and the ids from the oldest on."""
 
     def is_duplicate(self, record: Record) -> bool:
-        """Whether the id was at an earlier place of the partition. Takes note of it if not."""
+        """Return whether the id was at an earlier place of the partition, and take note of it if not."""
         partition, event_id, position = record.partition, record.id, record.position
         window = self._windows.get(partition)
         if window is None:

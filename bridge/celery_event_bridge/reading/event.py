@@ -27,7 +27,7 @@ class Clock:
         self.value: float = 0
 
     def stamp(self, fields: dict[str, Any]) -> None:
-        """What the receiver does to `clock`, and to its own by it."""
+        """Do to `clock` what the receiver does, and to its own by it."""
         clock = fields.get("clock")
         if fields.get("type") == "task-sent":
             clock = fields["clock"] = (self.value or 1) - _CLIENTS_SKEW
@@ -40,7 +40,7 @@ class Clock:
 
 
 class StoredEvent:
-    """One event out of a stream. Made by the reader; `commit` takes it back."""
+    """An event out of a stream. Made by the reader; `commit` takes it back."""
 
     __slots__ = ("_clock", "number", "record")
 
@@ -72,12 +72,12 @@ class StoredEvent:
 
     @property
     def time(self) -> datetime.datetime | None:
-        """When it happened, by its sender's clock, in UTC. Kafka keeps milliseconds, the others microseconds."""
+        """Time at which it happened, by its sender's clock, in UTC: in Kafka in milliseconds, else in microseconds."""
         return _datetime(self.record.time)
 
     @property
     def stored(self) -> datetime.datetime | None:
-        """When it was stored, by the bridge's clock or the stream's, in UTC."""
+        """Time at which it was stored, by the bridge's clock or the stream's, in UTC."""
         return _datetime(self.record.stored)
 
     @property
@@ -92,7 +92,7 @@ class StoredEvent:
 
     @property
     def problem(self) -> str | None:
-        """Why this is no record of the bridge's, where it is none; it was handed over whatever `types` says."""
+        """Reason why this is no record of the bridge's, where it is none; it was handed over whatever `types` says."""
         return self.record.problem
 
     def json(self) -> Any:

@@ -111,17 +111,17 @@ class Events:
 
     @property
     def stopped(self) -> bool:
-        """Whether `stop` or `close` was called."""
+        """Return whether `stop` or `close` was called."""
         return self._stopping.is_set()
 
     @property
     def reason(self) -> str | None:
-        """Why the stream is away, while it is."""
+        """Return why the stream is away, while it is."""
         return None if self._away_since is None else self._reason
 
     @property
     def in_hand(self) -> int:
-        """How many records are fetched and not handed out."""
+        """Return how many records are fetched and not handed out."""
         return len(self._records) - self._at
 
     def commit(self, event: StoredEvent | int) -> bool:
@@ -264,7 +264,7 @@ class Events:
         return clean
 
     def _attempt(self, action: Callable[[], None]) -> bool:
-        """Whether it was possible; if not, after a pause. Raises SinkUnavailable where that has lasted too long."""
+        """Try it; returns whether it was possible, if not, after a pause. Raises SinkUnavailable past the patience."""
         try:
             action()
         except SinkUnavailable as exc:

@@ -1,4 +1,4 @@
-"""Where to begin reading: an age, a time, or an end of the stream."""
+"""Start of reading: an age, a time, or an end of the stream."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def start(since: str | datetime.datetime | datetime.timedelta | None, name: str 
     try:
         return _ago(duration(text))
     except ValueError:
-        pass
+        pass  # it may be a time
     try:
         moment = datetime.datetime.fromisoformat(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Which stream is meant: by a URL, or by the settings; with the settings of its sink in either case."""
+"""Streams by a URL, or by the settings; with the settings of its sink in either case."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def find_sink(
 
 
 def identity(plugin: ReaderPlugin, settings: BaseModel) -> Set[Hashable]:
-    """What tells a stream from all others: two that have any of it in common are the same one, or share a part.
+    """Return what tells a stream from all others: two that have any of it in common are the same one, or share a part.
 
     Asks the server, if the reader knows how to: an address has many spellings. Raises SinkUnavailable.
     """
@@ -56,7 +56,7 @@ def identity(plugin: ReaderPlugin, settings: BaseModel) -> Set[Hashable]:
 
 
 def _scheme(url: str) -> str:
-    """What is before the `://`. Raises SettingsError where the text is no URL."""
+    """Return what is before the `://`. Raises SettingsError where the text is no URL."""
     try:
         scheme = urlsplit(url).scheme
     except ValueError:  # whose text may repeat the password

@@ -1,4 +1,4 @@
-"""What was fetched and is not committed yet: its places in the stream, without the events. Pure state."""
+"""Places in the stream of what was fetched and is not committed yet, without the events. Pure state."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ LONGEST_WAIT = 0.25
 
 
 class Figures(msgspec.Struct):
-    """What has come of it."""
+    """Result of a replay."""
 
     sent: int = 0
     """Confirmed by the target."""
@@ -117,7 +117,7 @@ class Replay:
             self._settled.settle(number)
 
     def _send(self, picked: Picked) -> None:
-        """When it is due, and there is room for it."""
+        """Send it on, once it is due and there is room for it."""
         target, event = self._target, picked.event
         if (due := self._pace.due(picked.time, time.monotonic())) > time.monotonic():
             self._wait_until(due)

@@ -14,7 +14,7 @@ WINDOW_BYTES = 32 * 1024 * 1024
 
 
 class Picked(NamedTuple):
-    """One event to be sent on."""
+    """An event to be sent on."""
 
     number: int
     """The reader's."""
@@ -44,11 +44,11 @@ class ByTime:
 
     @property
     def enough(self) -> bool:
-        """Whether one may be taken out while more is to come."""
+        """Return whether one may be taken out while more is to come."""
         return self._count > self._window or self._bytes > self._window_bytes
 
     def add(self, number: int, partition: Hashable, event: Event, time: int | None) -> None:
-        """One more of a partition."""
+        """Take in one more of a partition."""
         at = self._last.get(partition, 0) if time is None else time
         self._last[partition] = at
         waiting = self._partitions.setdefault(partition, deque())

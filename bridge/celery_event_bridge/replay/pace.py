@@ -1,4 +1,4 @@
-"""When each event is due: at once, or in the rhythm in which they happened. Pure."""
+"""Pace of a replay: all at once, or in the rhythm in which events happened. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Pace:
         self._latest = 0
 
     def due(self, time: int, now: float) -> float:
-        """When to send the event of this time (microseconds since 1970), by the clock that `now` is of, in seconds.
+        """Return when to send an event of this time (microseconds since 1970), in seconds of the clock of `now`.
 
         In the past for one that happened before another that was sent, and where sending falls behind.
         """

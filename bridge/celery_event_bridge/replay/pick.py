@@ -1,4 +1,4 @@
-"""Which stored events are sent on, and as what. Pure."""
+"""Choice of the stored events that are sent on, and as what. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from celery_event_bridge.reading.event import StoredEvent
 
 
 class NotAnEvent(Exception):
-    """What the stream holds there is none. The text says why."""
+    """A record that is none. The text says why."""
 
 
 class Between(msgspec.Struct, frozen=True):
@@ -20,7 +20,7 @@ class Between(msgspec.Struct, frozen=True):
     until: int | None = None
 
     def holds(self, time: int | None) -> bool:
-        """Whether it is within; what has no time is."""
+        """Return whether it is within; what has no time is."""
         if time is None:
             return True
         return (self.since is None or time >= self.since) and (self.until is None or time < self.until)
@@ -45,5 +45,5 @@ def event_of(stored: StoredEvent) -> Event:
 
 
 def time_of(stored: StoredEvent, event: Event) -> int | None:
-    """When it happened, or else was stored, in microseconds since 1970 UTC."""
+    """Return when it happened, or else was stored, in microseconds since 1970 UTC."""
     return event.time if event.time is not None else stored.record.stored

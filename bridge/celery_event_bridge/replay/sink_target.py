@@ -82,7 +82,7 @@ class SinkTarget:
             raise SinkUnavailable(f"sink {self._sink.name}: {self._outage.reason or 'it has decided nothing'}")
 
     def take(self) -> Sequence[Decided]:
-        """What is stored or refused."""
+        """Return what is stored or refused."""
         decided, self._decided = self._decided, []
         return decided
 

@@ -11,7 +11,7 @@ from celery_event_bridge.contract import Event
 
 
 class Decided(msgspec.Struct, frozen=True, gc=False):
-    """What has become of one event that was handed over."""
+    """Outcome for one event that was handed over."""
 
     number: int
     """The one that it was handed over with."""
@@ -20,19 +20,19 @@ class Decided(msgspec.Struct, frozen=True, gc=False):
 
 
 class Target(Protocol):
-    """Where events go, in order. `put` and `wait` raise BrokerUnavailable or SinkUnavailable; then it is over."""
+    """A place where events go, in order. After BrokerUnavailable or SinkUnavailable of `put` and `wait` it is over."""
 
     @property
     def owed(self) -> int:
-        """How many are handed over and undecided."""
+        """Return how many are handed over and undecided."""
 
     @property
     def full(self) -> bool:
-        """Whether to wait before the next one."""
+        """Return whether to wait before the next one."""
 
     @property
     def received(self) -> bool:
-        """Whether anybody has received anything: until then nothing counts as done."""
+        """Return whether anybody has received anything: until then nothing counts as done."""
 
     def put(self, number: int, event: Event) -> None:
         """Hand one over. May return before anything is sent."""
@@ -41,7 +41,7 @@ class Target(Protocol):
         """Send what was handed over, and see what comes back, for up to `timeout` seconds; less if something does."""
 
     def take(self) -> Sequence[Decided]:
-        """What was decided since the last call. Never raises, also after `put` or `wait` has."""
+        """Return what was decided since the last call. Never raises, also after `put` or `wait` has."""
 
     def close(self) -> None:
         """Release everything. Never raises."""

@@ -1,4 +1,4 @@
-"""How a topic may lose what it has confirmed: a finding for each of its properties that says so."""
+"""Advice on how a topic may lose what it has confirmed: a finding for each of its properties that says so."""
 
 from __future__ import annotations
 

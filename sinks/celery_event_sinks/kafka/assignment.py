@@ -1,4 +1,4 @@
-"""Which partitions are read, from where and to where: those that the group assigns, or all.
+"""Partitions that are read, from where and to where: those that the group assigns, or all.
 
 A partition that is assigned is read from some records before the group's position on, so that duplicates of what was
 handled before, by whichever reader, are recognised.
@@ -109,7 +109,7 @@ class Assignment:
         return True
 
     def ended(self) -> bool:
-        """Whether each has been read to its end; not while there is none, for a rebalance may bring some."""
+        """Return whether each has been read to its end; not while there is none, for a rebalance may bring some."""
         return bool(self.owned) and all(owned.ended for owned in self.owned.values())
 
     def give_up(self, partitions: Iterable[Partition]) -> None:
@@ -125,12 +125,12 @@ class Assignment:
         return revoked
 
     def take_skipped(self) -> int:
-        """How many records were gone before they were read, since the last time."""
+        """Return how many records were gone before they were read, since the last time."""
         skipped, self._skipped = self._skipped, 0
         return skipped
 
     def marked(self, partition: Partition, offset: int) -> TopicPartition:
-        """What to commit there: with the topic's id, as far as it is known."""
+        """Return what to commit there: with the topic's id, as far as it is known."""
         return TopicPartition(*partition, offset, self.known.beside(partition))
 
     def out_of_range(self, consumer: Consumer, partition: Partition) -> None:

@@ -20,7 +20,7 @@ Partition = tuple[str, int]
 
 
 class Begin(msgspec.Struct, frozen=True):
-    """Where to begin in a partition."""
+    """Start in a partition."""
 
     at: int
     back: int = 0
@@ -32,7 +32,7 @@ class Begin(msgspec.Struct, frozen=True):
 
 
 class Known:
-    """What this reader knows of its topics, of the time before the present assignment."""
+    """Knowledge of this reader on its topics, of the time before the present assignment."""
 
     def __init__(self) -> None:
         self.marks: dict[str, Mark] = {}
@@ -67,8 +67,8 @@ class Known:
         return replaced
 
     def is_new(self, partition: Partition, positions: Mapping[Partition, Position]) -> bool:
-        """Whether a partition in which nothing is committed holds nothing from before the group began to read: its
-        topic was made anew, or it was added.
+        """Return whether a partition without a commit holds nothing from before the group began to read: its topic was
+        made anew, or it was added.
         """
         topic, number = partition
         counts = [
@@ -79,7 +79,7 @@ class Known:
         return topic in self._anew or (bool(counts) and number >= min(counts))
 
     def is_another(self, topic: str, mark: Mark | None) -> bool:
-        """Whether the topic is another one than when this was committed."""
+        """Return whether the topic is another one than when this was committed."""
         now = self.marks.get(topic)
         return mark is not None and now is not None and mark.topic != now.topic
 

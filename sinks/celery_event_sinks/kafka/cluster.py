@@ -34,7 +34,7 @@ Config = Mapping[str, ConfigEntry]
 
 
 class State(msgspec.Struct, frozen=True, eq=False):
-    """What the cluster knows, all asked for at the same time."""
+    """Answers of the cluster, all asked for at the same time."""
 
     topics: Mapping[str, TopicDescription | None]
     """None for one that does not exist."""

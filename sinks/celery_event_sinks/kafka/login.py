@@ -13,7 +13,7 @@ REFUSED = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL})
 
 
 class Login:
-    """What the present client logs in with, and whether it is let in."""
+    """Login of the present client: what it is made with, and whether it is let in."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self.settings = settings

@@ -15,7 +15,7 @@ _MARK = re.compile(r"topic=([\w+/=-]+) partitions=(\d+)")
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """What is known of a topic."""
+    """Identity of a topic."""
 
     topic: str
     """Its id."""
@@ -26,7 +26,7 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 class Position(msgspec.Struct, frozen=True):
-    """What a group has committed in a partition."""
+    """Commit of a group in a partition."""
 
     offset: int
     mark: Mark | None = None

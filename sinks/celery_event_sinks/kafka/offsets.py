@@ -1,4 +1,4 @@
-"""Where to begin in each partition, and where it ends: what a consumer asks Kafka before it reads."""
+"""Offsets to begin at in each partition, and its end: what a consumer asks Kafka before it reads."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Places:
         return {(one.topic, one.partition): position(one.offset, one.metadata) for one in answers if one.offset >= 0}
 
     def beginning(self, partition: tuple[str, int]) -> int:
-        """Where to begin without a position."""
+        """Return where to begin without a position."""
         first, last = self.bounds(partition)
         if self._since == "earliest":
             return first
@@ -75,7 +75,7 @@ class Places:
 
 
 def reason(error: KafkaError) -> str:
-    """One line about an error of Kafka's."""
+    """Say an error of Kafka's in a line."""
     text = f"{error.name()}: {AFTER.sub('', error.str())}"
     if error.code() in (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):
         text += ": is Kafka there, and the address right?"

@@ -103,7 +103,7 @@ class KafkaReader:
             raise
 
     def fetch(self, limit: int, timeout: float) -> Batch:
-        """What librdkafka has fetched ahead; else it waits for the next one."""
+        """Return what librdkafka has fetched ahead; else it waits for the next one."""
         self.open()
         consumer, assignment = self._consumer, self._assignment
         assert consumer is not None
@@ -130,7 +130,7 @@ class KafkaReader:
         return Batch(records, seen, assignment.take_revoked(), assignment.take_skipped())
 
     def ended(self) -> bool:
-        """Whether all is fetched that was there when it was assigned."""
+        """Return whether all is fetched that was there when it was assigned."""
         return self._reading.ends and self._assignment.ended()
 
     def alive(self) -> bool:
@@ -191,7 +191,7 @@ class KafkaReader:
         return messages
 
     def _committed(self, consumer: Consumer, offsets: list[TopicPartition]) -> bool:
-        """Whether the group took it. Raises SinkUnavailable where nobody can tell."""
+        """Return whether the group took it. Raises SinkUnavailable where nobody can tell."""
         deadline = time.monotonic() + SETTLING
         while True:
             try:
@@ -212,7 +212,7 @@ class KafkaReader:
             time.sleep(0.05)
 
     def _sorted(self, consumer: Consumer, messages: Sequence[Any]) -> tuple[list[Record], list[Record]]:
-        """Those to hand out, and those that were read back."""
+        """Part those to hand out from those that were read back."""
         records: list[Record] = []
         seen: list[Record] = []
         owned_by, following = self._assignment.owned, self._assignment.next
@@ -244,7 +244,7 @@ class KafkaReader:
         return records, seen
 
     def _answers(self, consumer: Consumer) -> bool:
-        """Whether the trouble may be over: that nothing comes says nothing."""
+        """Return whether the trouble may be over: that nothing comes says nothing."""
         try:
             consumer.list_topics(next(iter(self._settings.topics.values())), timeout=LOOK)
         except KafkaException:
@@ -269,7 +269,7 @@ class KafkaReader:
             try:
                 consumer.close()
             except (KafkaException, RuntimeError):
-                pass
+                pass  # it is given up; what it had assigned goes to others by its session
 
     def _properties(self) -> dict[str, Any]:
         given = {name: text for name, text in self._settings.properties().items() if name not in OF_PRODUCERS}

@@ -26,7 +26,7 @@ class Records:
         self.now = 0
 
     def recorded_now(self, times: Times) -> None:
-        """What follows is recorded now, in topics that take these times."""
+        """Record what follows as of now, in topics that take these times."""
         now = datetime.datetime.now(datetime.UTC)
         self.now = int(now.timestamp() * 1000)
         self._earliest, self._latest = max(1, self.now - times.behind), self.now + times.ahead

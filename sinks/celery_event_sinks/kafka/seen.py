@@ -16,7 +16,7 @@ NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
 
 
 class Figures(msgspec.Struct, frozen=True):
-    """What a topic is made of."""
+    """Figures that a topic is made of."""
 
     partitions: int
     replicas: int
@@ -43,7 +43,7 @@ def figures(topic: TopicDescription, config: Config | None) -> Figures:
 
 
 class Seen(msgspec.Struct):
-    """One topic: as it was at the last look, and the best that it ever was."""
+    """A topic as it was at the last look, and the best that it ever was."""
 
     id: str
     now: Figures

@@ -104,12 +104,12 @@ class KafkaSettings(BaseModel):
         return self.model_copy(update=found) if found else self
 
     def credentials(self) -> Hashable:
-        """What a login is made with, as it is now: another value once a certificate or a secret's file has changed."""
+        """Return what a login is made with now: another value once a certificate or a secret's file has changed."""
         files = [str(path) for name, path in (self.model_extra or {}).items() if name.endswith("_location")]
         return (self.fresh().model_dump_json(), *map(_state_of, files))
 
     def properties(self) -> dict[str, str]:
-        """What librdkafka is configured with."""
+        """Return what librdkafka is configured with."""
         own = {name.replace("_", "."): str(text) for name, text in (self.model_extra or {}).items()}
         return DEFAULTS | own | PROMISED | {"bootstrap.servers": self.bootstrap_servers}
 
@@ -130,7 +130,7 @@ class KafkaSettings(BaseModel):
         return self
 
     def _explain(self, text: str) -> str:
-        """One line about what librdkafka would not take, by the name of the variable."""
+        """Say in a line what librdkafka would not take, by the name of the variable."""
         own: dict[str, str] = self.model_extra or {}
         named = [name for name in own if name.replace("_", ".") in text]
         # It calls some by another name than was given.

@@ -105,7 +105,7 @@ class KafkaSink:
         self._produce()
 
     def verdicts(self, timeout: float) -> Sequence[Verdict]:
-        """What the delivery reports have decided since."""
+        """Return what the delivery reports have decided since."""
         if self._producer is not None:
             self._poll(self._producer, timeout)
             if self._fatal is not None:
@@ -141,7 +141,7 @@ class KafkaSink:
             raise SinkUnavailable(reason) from exc
 
     def advice(self) -> Sequence[Finding]:
-        """What the topics' settings may lose."""
+        """Return what the topics' settings may lose."""
         return self._topics.advice()
 
     def close(self) -> None:
@@ -176,7 +176,7 @@ class KafkaSink:
         return self._records.now
 
     def _hand_over(self, events: Iterable[Event], timestamp_of: Callable[[Event], int]) -> int:
-        """How many of them librdkafka has taken, or has decided on; not all, if its queue is full."""
+        """Hand over; returns how many librdkafka has taken, or decided on: not all, if its queue is full."""
         producer, records, topics, other = self._producer, self._records, self._topic, self._topic["other"]
         records.recorded_now(self._topics.times)
         taken = 0
@@ -276,7 +276,7 @@ class KafkaSink:
 
     @property
     def _busy(self) -> bool:
-        """Whether there is an event without a verdict."""
+        """Return whether there is an event without a verdict."""
         return bool(len(self._producer or ()) or self._unsent or self._suspects or self._again or self._late)
 
     def _discard(self) -> None:

@@ -23,7 +23,7 @@ EARLIEST, LATEST = -62_135_596_800, 253_402_300_799
 
 
 class _Stamped(msgspec.Struct, gc=False):
-    """What is looked at in a body."""
+    """Fields that are looked at in a body."""
 
     timestamp: Any = None
 
@@ -83,7 +83,7 @@ def _microseconds(text: bytes) -> int:
 
 
 def _own_time(text: bytes) -> int:
-    """What `ce_time` says, in microseconds. Raises ValueError."""
+    """Return what `ce_time` says, in microseconds. Raises ValueError."""
     return (datetime.datetime.fromisoformat(text.decode()) - EPOCH) // MICROSECOND
 
 

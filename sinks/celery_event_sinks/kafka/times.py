@@ -1,4 +1,4 @@
-"""Which times a topic takes for its records, and keeps: a record's timestamp is ours to choose.
+"""Times that a topic takes for its records, and keeps: a record's timestamp is ours to choose.
 
 Kafka refuses a record whose timestamp is too far from its own clock, and removes records by their timestamps. An event
 may be hours late, by overflow. So the record gets the event's own time where the topic takes that and keeps it for long
@@ -55,5 +55,5 @@ def number(config: Mapping[str, str], name: str) -> int:
 
 
 def removes(config: Mapping[str, str]) -> bool:
-    """Whether the topic removes records by their age."""
+    """Return whether the topic removes records by their age."""
     return "delete" in config.get(CLEANUP, "delete")

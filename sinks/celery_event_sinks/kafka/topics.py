@@ -20,7 +20,7 @@ USUAL_REPLICAS = 3
 
 
 class Topics:
-    """Those that the settings name."""
+    """Topics that the settings name."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
@@ -67,7 +67,7 @@ class Topics:
                 raise SinkUnavailable(troubles[0])
 
     def advice(self) -> Sequence[Finding]:
-        """What the topics may lose of what they have confirmed. Raises SinkUnavailable."""
+        """Return what the topics may lose of what they have confirmed. Raises SinkUnavailable."""
         state = self._cluster.state(self._names)
         return [
             finding

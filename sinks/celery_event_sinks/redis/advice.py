@@ -1,4 +1,4 @@
-"""What the server's settings may lose."""
+"""Advice on how the server's settings may lose what it has confirmed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One connection to Redis: commands out, each reply back, errors as values.
+"""A connection to Redis: commands out, each reply back, errors as values.
 
 Below `redis.Redis`, because a reply belongs to an event, and because `WAIT` speaks of its connection's last write:
 a client that reconnects by itself would wait for nothing and call it done.
@@ -102,7 +102,7 @@ class RedisClient:
             self._within = None
 
     def ask(self, *command: str | bytes | int) -> Reply:
-        """One command's reply, which may be a ResponseError. Raises SinkUnavailable if the connection is lost."""
+        """Return a command's reply, which may be a ResponseError. Raises SinkUnavailable if the connection is lost."""
         replies, lost = self.exchange([command])
         if lost is not None:
             raise lost
@@ -157,7 +157,7 @@ class RedisClient:
         try:
             self._connection.disconnect()
         except (RedisError, OSError):
-            pass
+            pass  # it is gone all the same
 
     def take_note(self, errors: Sequence[ResponseError]) -> None:
         """Close the connection where one of these errors means that it leads to the wrong server, or the wrong user."""
@@ -188,7 +188,7 @@ class RedisClient:
         return found.decode() if found else self.where, self._database
 
     def explain(self, error: Exception) -> str:
-        """One line about an error that the server or the way to it gave; no secret is in it."""
+        """Say in a line an error that the server or the way to it gave; no secret is in it."""
         code, text = code_of(error), str(error) or type(error).__name__
         if code and not text.startswith(code):
             text = f"{code} {text}"
@@ -201,7 +201,7 @@ class RedisClient:
         return f"Redis at {self.where}: {text}"
 
     def explain_reply(self, reply: Reply, stream: bytes) -> str:
-        """One line about what was answered about a stream instead of what was asked for."""
+        """Say in a line what was answered about a stream instead of what was asked for."""
         if not isinstance(reply, Exception):
             return f"Redis answered with {reply!r}, which is no entry's id: is it Redis?"
         text = self.explain(reply)
@@ -211,14 +211,14 @@ class RedisClient:
         return text
 
     def unavailable(self, exc: Exception) -> SinkUnavailable:
-        """What ended the connection, as the outage that it is."""
+        """Return what ended the connection, as the outage that it is."""
         if isinstance(exc, NoReply):
             reason = f"answered XADD with {exc}, which is no entry's id: is it Redis?"
             return SinkUnavailable(f"Redis at {self.where} {reason}")
         return SinkUnavailable(self.explain(exc))
 
     def response_error(self, text: str) -> ResponseError:
-        """What redis-py makes of an error's text. Raises it where it is one of the connection, as LOADING is."""
+        """Return what redis-py makes of an error's text. Raises it where it is one of the connection, as LOADING is."""
         error: Exception = self._connection._parser.parse_error(text)
         if not isinstance(error, ResponseError):
             raise error

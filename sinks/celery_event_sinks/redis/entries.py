@@ -22,7 +22,7 @@ BULK, LIST, NUMBER, ERROR, SIMPLE = b"$*:-+"
 
 
 class _Heads(dict[int, bytes]):
-    """What announces a value of that many bytes; made once for the sizes that are common."""
+    """Return what announces a value of that many bytes; made once for the sizes that are common."""
 
     def __missing__(self, size: int) -> bytes:
         head = b"$%d" % size
@@ -62,7 +62,7 @@ class QuickParser(_RESP2Parser):
         self._socket = self._timed = None
 
     def read_response(self, *_: Any, **__: Any) -> Any:
-        """One reply: bytes, an int, a list, None, or an error as a value."""
+        """Parse a reply: bytes, an int, a list, None, or an error as a value."""
         self._came = 0
         (reply,) = self._values(1)
         del self._parts[: self._at]

@@ -1,4 +1,4 @@
-"""What an error reply of Redis's is about: the command, the login, or a server that is not the right one any more."""
+"""Meaning of Redis's error replies: about the command, the login, or a server that is not the right one any more."""
 
 from __future__ import annotations
 

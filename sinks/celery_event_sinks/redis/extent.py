@@ -1,4 +1,4 @@
-"""How far a stream reaches, by `XINFO STREAM`; and entries' ids as numbers."""
+"""Extent of a stream, by `XINFO STREAM`; and entries' ids as numbers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOWHERE: Place = (0, 0)
 
 
 class Extent(msgspec.Struct, frozen=True):
-    """What `XINFO STREAM` says of a stream."""
+    """Answer to `XINFO STREAM`."""
 
     length: int = 0
     added: int | None = None

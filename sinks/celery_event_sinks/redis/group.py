@@ -48,7 +48,7 @@ class GroupGone(SinkUnavailable):
 
 
 class RedisGroup:
-    """One reader's part in a group. Each method raises SinkUnavailable."""
+    """A reader's part in a group. Each method raises SinkUnavailable."""
 
     def __init__(self, client: RedisClient, name: str, lease: float) -> None:
         self._client = client
@@ -122,7 +122,7 @@ class RedisGroup:
         return found
 
     def read_again(self, stream: bytes) -> Found:
-        """What Redis has given this consumer and a lost connection has kept from it."""
+        """Return what Redis has given this consumer and a lost connection has kept from it."""
         held = self._held.get(stream, set())
         found: Found = []
         after = b"0-0"
@@ -165,7 +165,7 @@ class RedisGroup:
         return found
 
     def left_behind(self, stream: bytes, end: Place, waited: float) -> bool:
-        """Whether one that was not heard of for these seconds, and so may be dead, holds an entry up to this one."""
+        """Return whether one that was silent for these seconds, and so may be dead, holds an entry up to this one."""
         consumers = map(fields_of, self._asked("XINFO", "CONSUMERS", stream, self._name))
         silent = [
             one[b"name"]

@@ -1,4 +1,4 @@
-"""Which stream an event goes into: by its group, and by its key where there are shards."""
+"""Names of the streams that an event goes into: by its group, and by its key where there are shards."""
 
 from __future__ import annotations
 

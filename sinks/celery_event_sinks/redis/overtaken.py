@@ -1,4 +1,4 @@
-"""How many entries were gone before a reader, or a group of readers, came to them. Pure state.
+"""Entries that were gone before a reader, or a group of readers, came to them. Pure state.
 
 Since version 7 Redis numbers entries: `entries-added` of a stream, `entries-read` of a group. What is neither in the
 stream nor read was removed, by a trim or by hand. Without the numbers, only what was seen before can prove it.
@@ -14,7 +14,7 @@ from celery_event_sinks.redis.extent import NOWHERE, Extent, Place, extent, fiel
 
 
 class GroupOvertaken:
-    """Of a group, by what Redis says of it and of the stream just before each read."""
+    """Count for a group, by what Redis says of it and of the stream just before each read."""
 
     def __init__(self) -> None:
         self._deficit: dict[bytes, int] = {}
@@ -59,7 +59,7 @@ def missed_by_groups(of_stream: Reply, of_groups: Reply, since: str | int) -> di
 
 
 class ReaderOvertaken:
-    """Of a reader without a group, which counts for itself."""
+    """Count for a reader without a group, which counts for itself."""
 
     def __init__(self) -> None:
         self._number: dict[bytes, int] = {}
@@ -84,6 +84,6 @@ class ReaderOvertaken:
         return max(0, gone_ever - number)
 
     def read(self, stream: bytes, entries: int) -> None:
-        """So many were read."""
+        """Take note that so many were read."""
         if stream in self._number:
             self._number[stream] += entries

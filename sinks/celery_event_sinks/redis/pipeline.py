@@ -31,7 +31,7 @@ NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class EntryPipeline:
-    """What has been written on a client's connection and not been answered. The client asks nothing meanwhile."""
+    """Commands that were written on a client's connection and not answered. The client asks nothing meanwhile."""
 
     def __init__(self, client: RedisClient) -> None:
         self._client = client
@@ -53,7 +53,7 @@ class EntryPipeline:
 
     @property
     def full(self) -> bool:
-        """Whether a part of what was written waits for room in the socket."""
+        """Return whether a part of what was written waits for room in the socket."""
         return len(self._unsent) > 0
 
     def write(self, commands: Sequence[bytes]) -> None:
@@ -157,7 +157,7 @@ class EntryPipeline:
                     # One by one: those before an error of the connection count.
                     replies.append(reply if isinstance(reply, bytes) else self._client.response_error(reply))  # noqa: PERF401
         except NOT_NOW:
-            pass
+            pass  # all that was there is read
         finally:
             sock.settimeout(REPLY_TIMEOUT)
         if len(replies) > self.owed:

@@ -1,4 +1,4 @@
-"""What has to be done at once in Redis, between what others do: in Lua."""
+"""Scripts in Lua, for what has to be done at once in Redis, between what others do."""
 
 from __future__ import annotations
 

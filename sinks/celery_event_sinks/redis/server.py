@@ -1,4 +1,4 @@
-"""What the Redis at the other end can do, asked once a connection: the longest value, and whether it drops duplicates.
+"""Abilities of the Redis at the other end, asked once a connection: longest value, and whether it drops duplicates.
 
 Redis >= 8.6 keeps the ids of a producer's last entries and answers `XADD key IDMP PRODUCER ID ...` of one that it has
 with the entry that is there. Asked for by trying, with a command that every server refuses, each in its own words.
@@ -49,7 +49,7 @@ class RedisServer:
                 raise SinkUnavailable(self._client.explain_reply(length, stream))
 
     def knows(self, streams: Iterable[bytes]) -> bool:
-        """Whether nothing has to be asked before entries of these streams are written."""
+        """Return whether nothing has to be asked before entries of these streams are written."""
         if self._longest is None or self._drops is None:
             return False
         return not self._drops or self._ready.issuperset(streams)
@@ -65,7 +65,7 @@ class RedisServer:
         return self._longest
 
     def drops_duplicates(self, streams: Set[bytes]) -> bool:
-        """Whether entries of these streams can be written with `IDMP`; their windows are wide then.
+        """Return whether entries of these streams can be written with `IDMP`; their windows are wide then.
 
         Raises SinkUnavailable if the server cannot say now.
         """
@@ -109,7 +109,7 @@ class RedisServer:
 
 
 def _says_no(reply: ResponseError) -> bool:
-    """Whether it is about the command. An error with a code of its own, such as READONLY or MISCONF, is about the
-    server's state; redis-py has a class for some and leaves the code in the text of the others.
+    """Return whether it is about the command. An error with a code of its own, such as READONLY, is about the server's
+    state; redis-py has a class for some and leaves the code in the text of the others.
     """
     return type(reply) is ResponseError and not str(reply).partition(" ")[0].isupper()

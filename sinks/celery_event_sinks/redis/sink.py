@@ -83,7 +83,7 @@ class RedisStreamsSink:
         self._client.connect()
 
     def available(self) -> None:
-        """Whether Redis would take a write, found out with one that it refuses for its id only."""
+        """Ask whether Redis would take a write, by one that it refuses for its id only."""
         with self._client.within(REPLY_TIMEOUT):
             self._settle()
             if self._written:  # a question may be asked when nothing else is to be answered
@@ -110,7 +110,7 @@ class RedisStreamsSink:
             self._write()
 
     def verdicts(self, timeout: float) -> Sequence[Verdict]:
-        """What the replies that have come decide."""
+        """Return what the replies that have come decide."""
         if self._decided:
             timeout = 0.0
         elif self._alone:
@@ -127,7 +127,7 @@ class RedisStreamsSink:
         return f"redis {self._client.address} {b' '.join(self._names.all).decode(errors='replace')}"
 
     def advice(self) -> Sequence[Finding]:
-        """What the server's settings may lose."""
+        """Return what the server's settings may lose."""
         with self._client.within(REPLY_TIMEOUT):
             self._settle()
             return () if self._written else advice(self._client)
@@ -234,7 +234,7 @@ class RedisStreamsSink:
         self._fail(unanswered, reason)
 
     def _cut_alone(self, trial: Event, reason: str) -> None:
-        """One more time the connection was cut with this event alone on it."""
+        """Count one more time that the connection was cut with this event alone on it."""
         try:
             self._client.ask("PING")
         except SinkUnavailable as exc:  # Redis itself is away, which explains it
@@ -265,7 +265,7 @@ class RedisStreamsSink:
         self._fail([event for event, _ in failed], reason)
 
     def _confirm(self) -> None:
-        """What Redis has stored counts: at once, or when the replicas have it."""
+        """Count what Redis has stored: at once, or when the replicas have it."""
         if self._replicas.wanted:
             if self._written:
                 return

@@ -1,4 +1,4 @@
-"""Which event may be what takes the connection down, so that it is sent alone and not for ever. Pure state.
+"""Search for the event that takes the connection down, so that it is sent alone and not for ever. Pure state.
 
 Redis cuts the connection on a command over `client-query-buffer-limit` or `proto-max-bulk-len`, and so do proxies with
 limits of their own. Nothing tells which command it was, since the replies before it are lost with the connection. Nor
@@ -39,7 +39,7 @@ class Suspects:
 
     @property
     def due(self) -> bool:
-        """Whether the next trial may be made."""
+        """Return whether the next trial may be made."""
         return time.monotonic() >= self._due
 
     def cut(self, events: Sequence[Event]) -> None:

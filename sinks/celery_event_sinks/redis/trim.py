@@ -1,4 +1,4 @@
-"""What may be removed from a stream: by length with each write; every 10 s by age, or what its readers acknowledged."""
+"""Removal from a stream: by length with each write; every 10 s by age, or what its readers acknowledged."""
 
 from __future__ import annotations
 
@@ -71,11 +71,11 @@ class Trimmer:
 
     @property
     def due(self) -> bool:
-        """Whether it is time to."""
+        """Return whether it is time to."""
         return self._trim.rule in ("acked", "age") and (time.monotonic() >= self._due or self._written >= ENTRIES)
 
     def wrote(self, entries: int) -> None:
-        """So many more are in the streams."""
+        """Take note that so many more are in the streams."""
         self._written += entries
         self._untold += entries
 

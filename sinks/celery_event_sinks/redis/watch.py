@@ -125,7 +125,7 @@ class StreamWatch:
         return another
 
     def _by_our_rule(self, stream: bytes, before: Extent, now: Extent) -> bool:
-        """Whether BRIDGE_REDIS_TRIM may have removed them: of this bridge, or of another that shares the stream."""
+        """Return whether BRIDGE_REDIS_TRIM may have removed them: this bridge's, or that of another on the stream."""
         rule, bound = self._trim
         if rule == "maxlen":
             if now.length < min(bound, before.length):

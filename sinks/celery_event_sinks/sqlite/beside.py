@@ -1,4 +1,4 @@
-"""What lies beside a file before it is opened: a log of another file, or an index whose log is gone."""
+"""Files beside one before it is opened: a log of another file, or an index whose log is gone."""
 
 from __future__ import annotations
 

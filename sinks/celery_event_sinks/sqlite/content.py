@@ -29,7 +29,7 @@ TRIES, PAUSE = 20, 0.02
 
 
 class Mark(NamedTuple):
-    """What a log, or the file, says of itself."""
+    """Mark that a log, or the file, carries of itself."""
 
     salt: str = ""
     before: tuple[str, ...] = ()
@@ -53,12 +53,12 @@ class Mark(NamedTuple):
         return f"bridge-log {self.salt} {before} {self.cookie} {self.seq};"
 
     def allows(self, salt: str) -> bool:
-        """Whether a file that holds this salt is the one that the log belongs to."""
+        """Return whether a file that holds this salt is the one that the log belongs to."""
         return salt == self.salt or salt in self.before
 
 
 class Content(NamedTuple):
-    """What a file holds without its log."""
+    """Content of a file without its log."""
 
     salt: str
     place: tuple[int, int]
@@ -75,7 +75,7 @@ def prepare(connection: sqlite3.Connection) -> None:
 
 
 def content(path: Path) -> Content | None:
-    """What the file holds without its log. None where it cannot be read: torn by a checkpoint, damaged, no database."""
+    """Return what the file holds without its log; None where it is torn by a checkpoint, damaged, or no database."""
     try:
         with closing(sqlite3.connect(f"file:{quote(os.fsencode(path))}?mode=ro&immutable=1", uri=True)) as connection:
             (cookie,) = connection.execute("PRAGMA schema_version").fetchone()
@@ -94,7 +94,7 @@ def content(path: Path) -> Content | None:
 
 
 def sound(path: Path, more: str = "") -> bool | None:
-    """Whether SQLite's quick check finds the content sound; None where that takes too long.
+    """Return whether SQLite's quick check finds the content sound; None where that takes too long.
 
     By a connection of its own, which has nothing in memory and can change nothing.
     """
@@ -124,7 +124,7 @@ class Examiner:
         return self._highest[0]
 
     def good(self, connection: sqlite3.Connection, found: os.stat_result) -> bool:
-        """Whether the content is that of the connection's file. Raises SinkUnavailable where it is damaged."""
+        """Return whether the content is that of the connection's file. Raises SinkUnavailable where it is damaged."""
         state = found.st_mtime_ns, found.st_size
         return state == self._examined or self._examine(connection, state)
 

@@ -78,7 +78,7 @@ class Lease:
         return position
 
     def _held(self, expires: int, owner: str) -> bool:
-        """Whether another reader has it. It ends after its own length without a renewal, whatever its clock said."""
+        """Return whether another reader has it. Without a renewal it ends after its own length, whatever the clock."""
         now = time.monotonic()
         if (expires, owner) != self._seen:
             self._seen, self._seen_at = (expires, owner), now
@@ -98,7 +98,7 @@ class Lease:
         return True
 
     def due(self) -> bool:
-        """Whether it is time to renew."""
+        """Return whether it is time to renew."""
         return time.monotonic() - self._renewed > self._seconds / 4
 
     def renew(self, connection: sqlite3.Connection, position: int = 0) -> bool:

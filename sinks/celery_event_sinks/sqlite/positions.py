@@ -1,4 +1,4 @@
-"""Where to begin in the table `events`: by the time at which rows were stored."""
+"""Positions to begin at in the table `events`: by the time at which rows were stored."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ FROM events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?
 
 
 class SqliteReader:
-    """One file's events, for a group or for oneself."""
+    """A file's events, for a group or for oneself."""
 
     sink: ClassVar[str] = "sqlite"
     Settings = SqliteSettings
@@ -98,7 +98,7 @@ class SqliteReader:
         return Batch([record(self._partition, row) for row in rows], revoked=revoked, skipped=skipped)
 
     def ended(self) -> bool:
-        """Whether all is fetched that was there when it was opened."""
+        """Return whether all is fetched that was there when it was opened."""
         return self._ended
 
     def alive(self) -> bool:

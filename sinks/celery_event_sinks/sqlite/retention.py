@@ -46,7 +46,7 @@ AND seq < coalesce(
 
 
 class Retention:
-    """One file's, as one process sees to it. Raises sqlite3.Error throughout."""
+    """Retention of one file, as one process sees to it. Raises sqlite3.Error throughout."""
 
     def __init__(self, path: Path, seconds: float) -> None:
         self._path = path
@@ -118,7 +118,7 @@ class Retention:
 
     @staticmethod
     def _witnessed(connection: sqlite3.Connection, own: int) -> bool:
-        """Whether the newest events happened about now, by their workers' clocks."""
+        """Return whether the newest events happened about now, by their workers' clocks."""
         newest, enough = WITNESSES
         times = [row[0] for row in connection.execute(TIMES, (newest,))]
         return len(times) >= enough and abs(median(times) - own) < TOLERANCE

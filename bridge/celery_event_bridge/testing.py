@@ -1,4 +1,4 @@
-"""For tests of your own: a broker and a sink in memory, and what every sink has to hold.
+"""Helpers for tests of your own: a broker and a sink in memory, and what every sink has to hold.
 
 `FakeSource` keeps RabbitMQ's rules, `MemorySink` stores or fails as it is told, and a class derived from `SinkContract`
 tests a sink of yours with pytest.
@@ -247,7 +247,7 @@ class SinkContract:
         sink.close()
 
     def test_close_may_be_called_at_any_time(self, make_sink: Callable[[], Sink]) -> None:
-        """Never opened, with events in hand, or twice: it does not raise, and the sink can be opened again."""
+        """Closing never raises: unopened, with events in hand, or twice; and the sink can be opened again."""
         sink = make_sink()
         sink.close()
         sink.open()
@@ -259,7 +259,7 @@ class SinkContract:
         sink.close()
 
     def test_nothing_owed_is_no_wait(self, make_sink: Callable[[], Sink]) -> None:
-        """With nothing in hand there are no verdicts, and asking for them does not block."""
+        """Asking with nothing in hand gives no verdicts, and does not block."""
         sink = make_sink()
         sink.open()
         assert [] == list(sink.verdicts(0.0))

@@ -14,7 +14,7 @@ from celery_event_bridge.contract import JSON, BlockingSink, Event, SinkGone, Si
 
 
 class StdoutSettings(BaseModel):
-    """There are none."""
+    """Settings, of which there are none."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 

@@ -148,7 +148,7 @@ def test_a_topic_that_cannot_be_as_it_was_is_waited_for(
     subject = sink(cluster, topic)
     await_available(subject, DEADLINE)
     subject._topics.renew(subject._settings.model_copy(update={"bootstrap_servers": kafka_server.bootstrap}))
-    for ask in (subject.available, subject.look):
+    for ask in (subject.available, subject.look, subject.preview):
         with pytest.raises(SinkUnavailable, match=f"^topic {topic!r}: INVALID_REPLICATION_FACTOR"):
             ask()
     assert described(kafka_server.bootstrap, topic) is None
@@ -200,8 +200,12 @@ def test_a_topic_gets_three_replicas_where_the_default_may_not_be_asked_for(
         sasl_username=USER,
         sasl_password=PASSWORD,
     )
+    (planned,) = subject.preview()
+    assert ("ok", True) == (planned.verdict, "run will make it: 3 replicas" in planned.text)
+    assert described(cluster.bootstrap, topic) is None
     await_available(subject, DEADLINE)
     assert (1, 3, "1") == shape(cluster, topic)
+    assert [] == subject.preview()
 
 
 def test_a_topic_that_somebody_else_made_anew_is_told_of(

@@ -16,7 +16,24 @@ LONGEST = 300
 PRODUCT = sorted(path.relative_to(ROOT) for part in ("bridge", "sinks") for path in (ROOT / part).rglob("*.py"))
 TESTS = sorted(path.relative_to(ROOT) for path in (ROOT / "tests").rglob("*.py"))
 NO_BEGINNING = ("What", "Whatever", "Whether", "Which", "Who", "Whoever", "Whose", "When", "Where", "Why", "How", "One")
-NO_BEGINNING += ("Of", "Those", "That", "So")
+NO_BEGINNING += (
+    "Of",
+    "Those",
+    "That",
+    "So",
+    "As",
+    "By",
+    "In",
+    "With",
+    "Without",
+    "While",
+    "Until",
+    "To",
+    "From",
+    "At",
+    "For",
+)
+NO_BEGINNING += ("It", "They", "These", "This", "There", "Not", "Never", "Nothing", "None", "If", "On", "Up")
 """First words of a docstring that make readers stumble: a noun or a verb comes first."""
 STILL_EXCEPTED = (
     "bridge/celery_event_bridge/brokers/",

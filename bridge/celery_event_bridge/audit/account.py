@@ -198,7 +198,7 @@ class Life:
         return values[min(1, len(values) - 1)]
 
     def _ahead(self, horizon: int | None) -> tuple[list[int], list[int], list[Beat]]:
-        """At each heartbeat, how far its count is ahead of the starts; of that, what stays so; and the heartbeats."""
+        """Return how far each heartbeat's count is ahead of the starts; of that, what stays so; and the heartbeats."""
         beats, highest = [], -1
         for beat in sorted(self._beats):
             # A count that falls within a life is nonsense.

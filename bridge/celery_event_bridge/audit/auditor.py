@@ -143,7 +143,7 @@ class Auditor:
         )
 
     def _begin(self, record: Record) -> None:
-        """Nothing is known of what is before the stream's first record, or a partition's that has been trimmed."""
+        """Take note of where knowledge begins: at the stream's first record, or a partition's that has been trimmed."""
         first = not self._partitions
         self._partitions.add(record.partition)
         trimmed = isinstance(record.position, int) and record.position > 1
@@ -153,7 +153,7 @@ class Auditor:
                 self._workers.forget_before(self._headings.begin)
 
     def _is_asked_for(self, record: Record) -> bool:
-        """By what the record itself says, for those that are not looked into."""
+        """Return whether it is asked for, by what the record itself says, for those that are not looked into."""
         time = record.stored if record.time is None else record.time
         return self._is_within(time) and (self._wanted.worker(record.source) or record.type == "task-sent")
 

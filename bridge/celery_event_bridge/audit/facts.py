@@ -61,7 +61,7 @@ class Fact(msgspec.Struct, gc=False):
 
 
 def fact(record: Record) -> Fact:
-    """Never raises, whatever the record is."""
+    """Take the record apart. Never raises, whatever the record is."""
     found = Fact(record.type, record.source, record.subject, stored=record.stored, problem=record.problem)
     if record.problem is not None:
         return found

@@ -26,7 +26,7 @@ ENDED = frozenset({"SUCCESS", "FAILURE", "REVOKED", "REJECTED", "IGNORED"})
 
 
 class AppNotFound(Exception):
-    """There is no such app. The text says why."""
+    """Absence of such an app. The text says why."""
 
 
 class Live:

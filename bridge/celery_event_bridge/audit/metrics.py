@@ -30,7 +30,7 @@ class AuditMetrics(Collector):
         ProcessCollector(registry=self.registry)
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing before the first report."""
+        """Describe nothing before the first report."""
         return []
 
     def collect(self) -> Iterable[Metric]:

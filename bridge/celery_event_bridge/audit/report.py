@@ -93,7 +93,7 @@ class Report(msgspec.Struct):
         return _summed((worker, count) for (worker, _), count in self.counts.items())
 
     def json(self) -> dict[str, Any]:
-        """As `--format json` writes it."""
+        """Return it as `--format json` writes it."""
         return {
             "missing": self.missing,
             "since": iso(self.since),
@@ -184,7 +184,7 @@ def _lack(one: Lack) -> dict[str, Any]:
 
 
 def _nested(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
-    """By the first part of the key, then by the second, in order: in one go, for there may be thousands of workers."""
+    """Nest by the first part of the key, then by the second, in order, in one go: there may be thousands of workers."""
     found: dict[str, dict[str, int]] = {}
     for (worker, kind), count in sorted(counts.items()):
         found.setdefault(worker, {})[kind] = count

@@ -85,7 +85,7 @@ class Headings:
         """Events that are from before the period, or missing: nothing says which."""
 
     def sort(self) -> None:
-        """By time, however the stream has them."""
+        """Sort by time, however the stream has them."""
         for heading in vars(self).values():
             if isinstance(heading, Heading):
                 heading.tasks.sort(key=lambda one: (one.time, one.uuid))

@@ -96,7 +96,7 @@ def audit(ctx: click.Context, /, **given: Any) -> int:
 
 
 def _read(events: Events, auditor: Auditor, wanted: Wanted, settle: int) -> Report | None:
-    """To the end of the stream, or of what may belong to the period; None where it was interrupted."""
+    """Read to the end of the stream, or of what may belong to the period; None where it was interrupted."""
     ended = False
     for event in events:
         auditor.add(event.record)

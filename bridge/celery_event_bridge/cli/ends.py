@@ -112,7 +112,7 @@ def target_of(
 
 
 def _with_broker(settings: Settings, to: str) -> Settings:
-    """With that broker; user and password are those of BRIDGE_BROKER_URL if it leads to the same server."""
+    """Take that broker; user and password are those of BRIDGE_BROKER_URL if it leads to the same server."""
     try:
         urls = Settings.model_validate({"broker_url": to}).broker_urls
     except ValidationError as exc:

@@ -97,7 +97,7 @@ class Lines:
 
 
 def _local(when: datetime.datetime | None) -> str:
-    """In the local time zone, where the calendar's first or last hours may have no place."""
+    """Return it in the local time zone, where the calendar's first or last hours may have no place."""
     try:
         return "-" if when is None else when.astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
     except (OverflowError, ValueError):

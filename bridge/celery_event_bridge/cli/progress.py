@@ -17,7 +17,7 @@ class Progress(Protocol):
     """Told of each step."""
 
     def __call__(self, at: int, count: int) -> None:
-        """It has come to this time, in microseconds since 1970, and so many are done."""
+        """Show that it has come to this time, in microseconds since 1970, and so many are done."""
 
     def close(self) -> None:
         """Leave the terminal as it was. May be called more than once."""
@@ -27,14 +27,14 @@ class Silence:
     """Progress that nobody sees."""
 
     def __call__(self, at: int, count: int) -> None:
-        """Nothing."""
+        """Show nothing."""
 
     def close(self) -> None:
-        """Nothing."""
+        """Show nothing."""
 
 
 class Bar:
-    """From the time of the first event to `until`: how many events there are no stream tells beforehand."""
+    """Bar from the time of the first event to `until`: how many events there are no stream tells beforehand."""
 
     def __init__(self, until: int) -> None:
         self._until = until

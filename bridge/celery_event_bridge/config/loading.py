@@ -1,4 +1,4 @@
-"""From `BRIDGE_*` variables to settings, with errors of one line that never print a secret.
+"""Settings out of `BRIDGE_*` variables, with errors of one line that never print a secret.
 
 A library reads the variables that a model names. Here every variable counts: one that nothing knows is reported
 with the nearest name, a `_FILE` is read, and what Kubernetes injects is passed over.

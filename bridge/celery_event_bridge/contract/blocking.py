@@ -34,7 +34,7 @@ class BlockingSink:
         raise NotImplementedError(f"{type(self).__name__} does not say how to store")
 
     def open(self) -> None:
-        """Nothing to connect unless overridden."""
+        """Connect: there is nothing to, unless overridden."""
 
     def available(self) -> None:
         """Always, unless overridden."""

@@ -109,4 +109,4 @@ class Parking(Protocol):
         """
 
     def close(self) -> None:
-        """Never raises."""
+        """Disconnect. Never raises."""

@@ -79,7 +79,7 @@ class Reader(Protocol):
         """A sign of life, every quarter of the lease while what was fetched is handled; False: it is another's now."""
 
     def commit(self, positions: Mapping[Hashable, Sequence[Any]]) -> bool:
-        """These, of all that was fetched, are handled: durable on return. By partition, in the order of `fetch`.
+        """Commit these, of all that was fetched: durable on return. By partition, in the order of `fetch`.
 
         Passes over those that are no longer this reader's, and returns whether there were none of them.
         """

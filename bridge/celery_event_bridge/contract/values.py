@@ -50,7 +50,7 @@ def duration(value: Any) -> Any:
 
 
 def retention(value: Any) -> Any:
-    """As `duration`, but always with a unit: 30 that was meant as days removes nearly everything."""
+    """Parse as `duration` does, but always with a unit: 30 that was meant as days removes nearly everything."""
     number = value.strip() if isinstance(value, str) else ""
     if re.fullmatch(r"\d+(?:\.\d+)?", number) and 0 < float(number) <= LONGEST:
         raise ValueError(f"expected a unit: {number}d for days, {number}s for seconds")
@@ -58,7 +58,7 @@ def retention(value: Any) -> Any:
 
 
 def retention_or_never(value: Any) -> Any:
-    """As `retention`; `never` is None."""
+    """Parse as `retention` does; `never` is None."""
     if isinstance(value, str) and value.strip().lower() == "never":
         return None
     try:

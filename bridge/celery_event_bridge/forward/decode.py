@@ -49,7 +49,7 @@ class _Plain(msgspec.Struct, gc=False):
 
 
 class _Undecodable(Exception):
-    """Not JSON, or not msgpack, from the first byte to the last."""
+    """Bytes that are not JSON, or not msgpack, from the first to the last."""
 
 
 _no_bytes = blake2b(digest_size=16)

@@ -1,4 +1,4 @@
-"""From a message to what is taken in hand of it: those of its events that are wanted, and the memory they take."""
+"""Intake of a message: those of its events that are wanted, and the memory they take."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class Delivery(msgspec.Struct, Generic[MessageT], eq=False, gc=False):
 
     @property
     def settled(self) -> bool:
-        """Nothing is owed any more, by a sink or by the parking queue."""
+        """Return whether nothing is owed any more, by a sink or by the parking queue."""
         return not self.owes and not self.refusals
 
 

@@ -42,7 +42,7 @@ class Outage:
         self.reason = reason
 
     def over(self) -> bool:
-        """It answers. Returns whether it was away."""
+        """End the outage: it answers. Returns whether it was away."""
         self.due = 0.0
         if self.reason is None:
             return False

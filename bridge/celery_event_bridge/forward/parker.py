@@ -89,7 +89,7 @@ class Parker:
         return max(0.0, self._outage.due - now, self._heard_due - now)
 
     def add(self, delivery: Waiting) -> None:
-        """To be parked once it owes nothing else."""
+        """Take one that is to be parked once it owes nothing else."""
         assert delivery.message is not None
         self._waiting[Parcel(delivery.message, delivery.refusals[0])] = delivery
 

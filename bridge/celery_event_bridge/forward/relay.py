@@ -135,7 +135,7 @@ class Relay:
             self._driver.look(now)
 
     def _try_to_consume(self) -> None:
-        """With nothing in hand: take something only when the sink would store it."""
+        """Ask the sink with nothing in hand, and consume only when it would store."""
         if not self._connected:
             return
         stores = self._driver.ask()

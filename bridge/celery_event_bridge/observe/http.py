@@ -29,7 +29,7 @@ class Metrics(Protocol):
 
 @contextmanager
 def serve(address: tuple[str, int] | None, status: Status, metrics: Metrics) -> Iterator[str]:
-    """While inside, answer HTTP at the address; yields it with the real port, or `off`.
+    """Answer HTTP at the address while inside; yields it with the real port, or `off`.
 
     Raises OSError, with one line for the operator, where the address cannot be had.
     """

@@ -85,7 +85,7 @@ def _without_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]
 
 
 def _shortened(text: str) -> str:
-    """Up to a blank, since what hides secrets has to see the whole of one; and it may take a second for a megabyte."""
+    """Cut at a blank, since what hides secrets has to see the whole of one; and it may take a second for a megabyte."""
     if len(text) <= LONGEST:
         return text
     return f"{text[:LONGEST].rpartition(' ')[0]} ... ({len(text):,} characters)".lstrip()

@@ -30,12 +30,12 @@ class Status:
         self.stopping = False
 
     def live(self) -> str | None:
-        """None, or why the process should be replaced."""
+        """Return None, or why the process should be replaced."""
         stalled = time.monotonic() - self.turned_at
         return f"the loop has not turned for {stalled:.0f} s" if stalled > STALLED_AFTER else None
 
     def ready(self) -> str | None:
-        """None, or why nothing is being forwarded."""
+        """Return None, or why nothing is being forwarded."""
         if self.stopping:
             return "stopping"
         reasons = [f"{name}: {reason}" for name, reason in self.sink_reasons.items() if reason is not None]

@@ -18,7 +18,7 @@ EVERY = 10.0
 
 @contextmanager
 def giving_back(every: float = EVERY) -> Iterator[None]:
-    """While inside: give free memory back every so many seconds. Does nothing where the C library is not glibc."""
+    """Give free memory back every so many seconds while inside. Does nothing where the C library is not glibc."""
     trim = _malloc_trim()
     if trim is None:
         yield

@@ -20,7 +20,7 @@ GRACE = 1.0
 def stopping(
     stop: Callable[[], None], within: float | None = None, cut_off: Callable[[], None] = lambda: None
 ) -> Iterator[None]:
-    """While inside: call `stop` on the first signal. The old handlers come back afterwards.
+    """Call `stop` on the first signal while inside. The old handlers come back afterwards.
 
     With `within`, a stop that has not ended after that many seconds and GRACE is cut off: `cut_off` is called, from
     another thread, and the process ends with 0. Every call has a deadline of its own; this is for the one that hangs

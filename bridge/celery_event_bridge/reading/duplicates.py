@@ -41,5 +41,5 @@ class SeenIds:
         return False
 
     def forget(self, partition: Hashable) -> None:
-        """It is read by somebody else from now on."""
+        """Drop it: it is read by somebody else from now on."""
         self._windows.pop(partition, None)

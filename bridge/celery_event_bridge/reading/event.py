@@ -146,7 +146,7 @@ def without_surrogates(text: str) -> str:
 
 
 def _by_kombu(data: bytes) -> Any:
-    """With the types that kombu writes as objects of two fields, a datetime in a custom event for example."""
+    """Decode with the types that kombu writes as objects of two fields, a datetime in a custom event for example."""
     from kombu.utils.json import loads
 
     try:

@@ -145,7 +145,7 @@ class Replay:
         self._note()
 
     def _finish(self) -> None:
-        """Until all that is on its way is decided, or for so long where it was stopped."""
+        """Wait until all that is on its way is decided, or for so long where it was stopped."""
         deadline = time.monotonic() + self._patience_to_stop
         while self._target.owed and not (self._stopping and time.monotonic() >= deadline):
             self._wait(LONGEST_WAIT)

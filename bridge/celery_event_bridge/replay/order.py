@@ -86,7 +86,7 @@ class Settled:
         self._open.append(number)
 
     def settle(self, number: int) -> None:
-        """Nothing more will be done about it."""
+        """Settle it: nothing more will be done about it."""
         self._done.add(number)
         while self._open and self._open[0] in self._done:
             self.until = self._open.popleft()

@@ -48,7 +48,7 @@ class SinkTarget:
 
     @property
     def owed(self) -> int:
-        """Without a verdict, or with one to try again."""
+        """Number of those without a verdict, or with one to try again."""
         return len(self._numbers)
 
     @property

@@ -71,7 +71,7 @@ class Assignment:
             consumer.subscribe(self._topics, on_assign=given, on_revoke=gone, on_lost=gone)
 
     def assign_all(self, consumer: Consumer) -> None:
-        """Without a group: all there are, and once a minute those that were added. Raises SinkUnavailable."""
+        """Assign, without a group, all there are, and once a minute those that were added. Raises SinkUnavailable."""
         if self.owned and time.monotonic() < self._look_due:
             return
         self.is_another()
@@ -113,7 +113,7 @@ class Assignment:
         return bool(self.owned) and all(owned.ended for owned in self.owned.values())
 
     def give_up(self, partitions: Iterable[Partition]) -> None:
-        """These are no longer ours."""
+        """Give up these, which are no longer ours."""
         for partition in partitions:
             owned = self.owned.pop(partition, None)
             if owned is not None:

@@ -90,7 +90,7 @@ class KafkaSettings(BaseModel):
         return {group: self.topic.replace("{group}", group) for group in ("task", "worker", "other")}
 
     def retention_ms(self) -> int | None:
-        """As a topic's configuration has it: -1 for never; None leaves it to the broker."""
+        """Return it as a topic's configuration has it: -1 for never; None leaves it to the broker."""
         if self.retention is None:
             return None
         seconds = retention_or_never(self.retention)

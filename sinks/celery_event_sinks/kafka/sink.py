@@ -76,7 +76,7 @@ class KafkaSink:
         self._ask(self._topics.check)
 
     def preview(self) -> Sequence[Finding]:
-        """As `available`, but make no topic: return how each that is missing would be made."""
+        """Ask as `available` does, but make no topic: return how each that is missing would be made."""
         return self._ask(self._topics.preview)
 
     def _ask(self, question: Callable[[], Answer]) -> Answer:

@@ -32,7 +32,7 @@ _json, _msgpack = msgspec.json.Decoder(_Stamped), msgspec.msgpack.Decoder(_Stamp
 
 
 def record(partition: Hashable, message: Any) -> Record:
-    """Never raises, whatever the message is."""
+    """Take the message apart. Never raises, whatever it is."""
     data = message.value() or b""
     of, at = message.timestamp()
     try:

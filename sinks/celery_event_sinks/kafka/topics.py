@@ -52,7 +52,7 @@ class Topics:
                     raise SinkUnavailable(trouble)
 
     def preview(self) -> Sequence[Finding]:
-        """As `check`, but say how those that are missing would be made, and make none."""
+        """Check as `check` does, but say how those that are missing would be made, and make none."""
         planned: list[Finding] = []
         for troubles in self._look(planned):
             for trouble in troubles:
@@ -61,7 +61,7 @@ class Topics:
         return planned
 
     def look(self) -> None:
-        """As `check`, but a partition that cannot store now is the producer's to wait for, while another one can."""
+        """Check likewise, but a partition that cannot store now is the producer's to wait for while another can."""
         for troubles in self._look():
             if troubles and all(troubles):
                 raise SinkUnavailable(troubles[0])

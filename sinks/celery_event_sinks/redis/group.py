@@ -138,7 +138,7 @@ class RedisGroup:
             after = entries[-1][0]
 
     def hand_out(self, found: Found) -> None:
-        """These are handed out from now on; what is held beside them was missed."""
+        """Take note that these are handed out from now on; what is held beside them was missed."""
         for stream, entries in found:
             self._held.setdefault(stream, set()).update(one for one, _ in entries)
 
@@ -148,7 +148,7 @@ class RedisGroup:
         self._heard()
 
     def take_over(self, stream: bytes, limit: int) -> Found:
-        """Up to so many entries of consumers that are dead."""
+        """Claim up to so many entries of consumers that are dead."""
         consumers = [fields_of(one) for one in self._asked("XINFO", "CONSUMERS", stream, self._name)]
         mine = sum(one[b"pending"] for one in consumers if one[b"name"] == self._consumer.encode())
         if mine < len(self._held.get(stream, ())):

@@ -38,7 +38,7 @@ class EntryPipeline:
         self.reset()
 
     def reset(self) -> None:
-        """Nothing is on its way; the connection is another one, or will be."""
+        """Begin with nothing on its way; the connection is another one, or will be."""
         self.owed = 0
         """Replies that are still to come."""
         self._unsent = memoryview(b"")
@@ -166,7 +166,7 @@ class EntryPipeline:
             raise NoReply(f"{surplus} more replies than commands")
 
     def _wait(self, seconds: float) -> None:
-        """Until there may be something to read, or room to write."""
+        """Wait until there may be something to read, or room to write."""
         sock = self._client.sock
         if isinstance(sock, ssl.SSLSocket) and sock.pending():
             return

@@ -19,7 +19,7 @@ class Replicas:
         """Whether a write counts only when replicas have it."""
 
     def missing(self) -> str | None:
-        """None if as many as asked for have all that the connection has written, else how many have.
+        """Return None if as many as asked for have all that the connection has written, else how many have.
 
         Raises SinkUnavailable.
         """

@@ -13,7 +13,7 @@ USUAL = [b"data", b"id", b"type", b"source", b"subject", b"time"]
 
 
 def record(partition: Hashable, at: tuple[int, int], fields: Sequence[bytes]) -> Record:
-    """Never raises, whatever the fields are."""
+    """Take the fields apart. Never raises, whatever they are."""
     subject: bytes | None
     time: bytes | None
     content_type: bytes | None

@@ -70,7 +70,7 @@ class Suspects:
         return False
 
     def cleared(self, events: Sequence[Event]) -> None:
-        """These were answered."""
+        """Take note that these were answered."""
         if self._on_their_way:
             self._on_their_way -= {event.id for event in events}
         if self._cuts:

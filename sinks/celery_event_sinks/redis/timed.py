@@ -46,21 +46,21 @@ class Timed:
 
     @property
     def socket_timeout(self) -> float:
-        """As redis-py asks for it, once a socket is connected and before TLS."""
+        """Seconds for a socket, as redis-py asks for them once it is connected and before TLS."""
         return max(AT_LEAST, self.left())
 
     @socket_timeout.setter
     def socket_timeout(self, value: Any) -> None:
-        """Not that of redis-py."""
+        """Ignore that of redis-py."""
 
     @property
     def socket_connect_timeout(self) -> float:
-        """As redis-py asks for it, before each address."""
+        """Seconds to connect, as redis-py asks for them before each address."""
         return max(AT_LEAST, min(CONNECT_TIMEOUT, self.left()))
 
     @socket_connect_timeout.setter
     def socket_connect_timeout(self, value: Any) -> None:
-        """Not that of redis-py."""
+        """Ignore that of redis-py."""
 
 
 def resolve(host: str, port: int, seconds: float) -> None:

@@ -13,7 +13,7 @@ BATCH_EVENTS, BATCH_BYTES = 1000, 1024 * 1024
 
 
 class Waiting:
-    """In the order in which they came."""
+    """Events that wait, in the order in which they came."""
 
     def __init__(self, suspects: Suspects) -> None:
         self._events: deque[Event] = deque()

@@ -113,7 +113,7 @@ class SqliteReader:
         return held and len(positions) == 1
 
     def missed_by_groups(self) -> Mapping[str, int]:
-        """By what the file knows of removals, at least so many."""
+        """Count, at least, by what the file knows of removals."""
         try:
             return missed_by_groups(self._current(), self._reading.since)
         except (sqlite3.Error, OSError) as exc:
@@ -136,7 +136,7 @@ class SqliteReader:
             connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
 
     def _begin(self, connection: sqlite3.Connection) -> None:
-        """In a file that was not read before, or is another one of that name with an order of its own."""
+        """Begin in a file that was not read before, or is another one of that name with an order of its own."""
         self._revoke()
         if self._reading.ends:
             (self._end,) = connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()

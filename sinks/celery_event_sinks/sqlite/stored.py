@@ -13,7 +13,7 @@ TEXT_OR_NONE, NUMBER_OR_NONE = (str, type(None)), (int, type(None))
 
 
 def record(partition: Hashable, row: Any) -> Record:
-    """Never raises: SQLite keeps whatever was written, of any type, in any column."""
+    """Take the row apart. Never raises: SQLite keeps whatever was written, of any type, in any column."""
     seq, event_id, event_type, source, subject, at, data, content_type, stored = row
     if (type(event_id), type(event_type), type(source), type(content_type), type(data)) == OF_A_BRIDGE and (
         type(subject) in TEXT_OR_NONE and type(at) in NUMBER_OR_NONE and type(stored) in NUMBER_OR_NONE
@@ -28,7 +28,7 @@ def record(partition: Hashable, row: Any) -> Record:
 
 
 def lenient(text: bytes) -> str | bytes:
-    """For `sqlite3`: what is no UTF-8 stays bytes, and so is told from text."""
+    """Decode for `sqlite3`: what is no UTF-8 stays bytes, and so is told from text."""
     try:
         return text.decode()
     except UnicodeDecodeError:

@@ -38,7 +38,7 @@ class Left(Exception):
 
 
 class EventFile:
-    """One file, and the one connection to it."""
+    """File of that name, and the one connection to it."""
 
     def __init__(self, path: Path, mode: str, logger: str = "celery_event_bridge") -> None:
         self.path = path
@@ -252,12 +252,12 @@ class EventFile:
                 guard.close()
 
     def _change(self) -> Change | None:
-        """What has changed, if anything. Raises SinkUnavailable where the content is damaged, sqlite3.Error."""
+        """Return what has changed, if anything. Raises SinkUnavailable where the content is damaged, sqlite3.Error."""
         connection = self.connection
         return self._at.change(lambda found: connection is None or self._examiner.good(connection, found))
 
     def _mark(self, connection: sqlite3.Connection, salt: str) -> None:
-        """In a transaction: nobody else can begin the log anew."""
+        """Mark the log, in a transaction: nobody else can begin it anew."""
         assert self._at.places.file is not None
         row = connection.execute("SELECT device, inode, mark FROM bridge_file").fetchone()
         mark = Mark.parse(row[2] if row else None)
@@ -287,7 +287,7 @@ class EventFile:
             ) from exc
 
     def _drain(self) -> bool:
-        """Write all of the log into the file that the handle leads to; whether that was possible."""
+        """Write all of the log into the file that the handle leads to; return whether that was possible."""
         if self.connection is None or not self._at.whole():
             return False  # what is there instead would be written into the file
         return checkpoint.drain(self.connection)

@@ -30,7 +30,7 @@ SEARCHED = 64 * 2**20
 
 
 class Verdict(enum.Enum):
-    """Whose the log beside a file is."""
+    """Judgement on whose the log beside a file is."""
 
     OWN = "own"
     FOREIGN = "foreign"
@@ -77,7 +77,7 @@ class Header:
 
     @property
     def opened(self) -> bool:
-        """Whether there is a log to be read, or was when it was opened."""
+        """Tell whether there is a log to be read, or was when it was opened."""
         return self._descriptor >= 0
 
     def read(self, at: int, size: int) -> bytes:
@@ -97,7 +97,7 @@ class Header:
 
 
 def verdict(path: Path) -> Verdict:
-    """Whose the log beside the file is. There are both, and something is in them."""
+    """Judge whose the log beside the file is. There are both, and something is in them."""
     for _ in range(TRIES):
         before = _state(path)
         holds, mark = content(path), _mark_in_log(path, before[-1])
@@ -183,7 +183,7 @@ def _mark_in_log(path: Path, salt: str) -> Mark | None:
 
 
 def _checked(path: Path) -> Verdict:
-    """By SQLite's own check, of the file with the log and without."""
+    """Judge by SQLite's own check, of the file with the log and without."""
     together = sound(path)
     if together:
         return Verdict.OWN

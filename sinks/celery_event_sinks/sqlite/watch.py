@@ -35,7 +35,7 @@ class Table(NamedTuple):
 
 
 class TableWatch:
-    """One file's. Tells of what is gone as `stream-shrunk`, and of triggers as `stream-advice`."""
+    """Watch over one file: tells of what is gone as `stream-shrunk`, of triggers as `stream-advice`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -137,12 +137,15 @@ def test_a_log_that_is_written_over_before_another_bridge_opens_it(path: Path, s
     assert set(ids([*some(50, 7000), *some(50, 9000)])) <= found(path)
 
 
-def test_a_moved_file_gets_nothing_of_a_log_that_was_emptied(path: Path, subject: SqliteSink) -> None:
-    """Its last log is not what belongs to it any more."""
+@pytest.mark.parametrize("harm", [emptied, zeroed])
+def test_a_moved_file_gets_nothing_of_a_log_that_was_emptied(
+    path: Path, subject: SqliteSink, harm: Callable[[Path], None]
+) -> None:
+    """What lies in the log by then is not what belongs to it."""
     store(subject, some(2000))
     folded(path)
     store(subject, some(100, 5000))
-    emptied(path)
+    harm(path)
     archive = path.rename(path.with_name("archive.db"))
     store(subject, some(50, 9000))
     subject.close()

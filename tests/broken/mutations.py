@@ -493,6 +493,14 @@ MUTATIONS = (
         [f"{INTEGRATION}/test_sqlite_retention.py::test_a_replica_whose_clock_is_ahead_removes_nothing"],
     ),
     Mutation(
+        "a position in a table of SQLite's that was begun anew gone by",
+        [Change(f"{SQLITE}/anew.py", "    if read.seq <= 0:\n", "    if True:\n")],
+        [
+            f"{INTEGRATION}/test_sqlite_anew.py::test_a_group_reads_a_table_that_was_begun_anew_from_its_beginning",
+            f"{INTEGRATION}/test_sqlite_anew.py::test_a_commit_of_what_was_read_before_moves_nothing_in_the_new_table",
+        ],
+    ),
+    Mutation(
         "no id given to Redis",
         [
             Change(f"{REDIS}/commands.py", "(event_id, *values) if once else values", "values"),

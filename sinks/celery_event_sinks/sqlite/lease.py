@@ -11,24 +11,38 @@ import socket
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from celery_event_bridge.contract import notices
-from celery_event_sinks.sqlite import content
+from celery_event_sinks.sqlite import anew, content, overtaken
+from celery_event_sinks.sqlite.anew import Read
 
 TABLE = """
 CREATE TABLE IF NOT EXISTS bridge_readers (
     name TEXT PRIMARY KEY,
     position INTEGER NOT NULL,
     owner TEXT NOT NULL,
-    expires INTEGER NOT NULL
+    expires INTEGER NOT NULL,
+    event TEXT
 )
 """
+"""`event` is the position again and the id of the event there: see `anew`."""
+ADDED = (
+    "SELECT 1 FROM pragma_table_info('bridge_readers') WHERE name = 'event'",
+    "ALTER TABLE bridge_readers ADD event TEXT",
+)
 TAKE = """
-INSERT INTO bridge_readers (name, position, owner, expires) VALUES (?, ?, ?, ?)
-ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, expires = excluded.expires
+INSERT INTO bridge_readers (name, position, event, owner, expires) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (name) DO UPDATE SET
+    position = excluded.position, event = excluded.event, owner = excluded.owner, expires = excluded.expires
 """
-UPDATE = "UPDATE bridge_readers SET position = max(position, ?), expires = ? WHERE name = ? AND owner = ?"
+RENEW = "UPDATE bridge_readers SET expires = ? WHERE name = ? AND owner = ?"
+COMMIT = """
+UPDATE bridge_readers SET
+    event = CASE WHEN position < ?1 THEN ?2 ELSE event END, position = max(position, ?1), expires = ?3
+WHERE name = ?4 AND owner = ?5
+"""
 
 
 WAITING_SAID_EVERY = 3600.0
@@ -53,29 +67,51 @@ class Lease:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(TABLE)
         content.prepare(connection)
+        asked, alter = ADDED
+        if connection.execute(asked).fetchone() is None:  # a table of an earlier version
+            with _writing(connection):
+                if connection.execute(asked).fetchone() is None:
+                    connection.execute(alter)
 
-    def take(self, connection: sqlite3.Connection, beginning: Callable[[], int]) -> int | None:
-        """The group's position if the lease could be had, which is `beginning()` for a new group."""
+    def take(self, connection: sqlite3.Connection, beginning: Callable[[], int]) -> tuple[Read, Read | None] | None:
+        """The group's position if the lease could be had, which is `beginning()` for a new group.
+
+        The second value is the position that it had in a table that was begun anew since.
+        """
         asked = "SELECT expires, owner FROM bridge_readers WHERE name = ?"
         row = connection.execute(asked, (self._group,)).fetchone()
         if row is not None and self._held(*row):
             return None  # without the write lock, for it is asked again and again
-        owner = f"{uuid.uuid4().hex} {socket.gethostname()}:{os.getpid()} {self._seconds:g}"
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        with _writing(connection):
             row = connection.execute(
-                "SELECT position, expires, owner FROM bridge_readers WHERE name = ?", (self._group,)
+                "SELECT position, event, expires, owner FROM bridge_readers WHERE name = ?", (self._group,)
             ).fetchone()
-            if row is not None and self._held(*row[1:]):
+            if row is not None and self._held(*row[2:]):
                 return None  # another reader was faster
-            position = beginning() if row is None else int(row[0])
-            connection.execute(TAKE, (self._group, position, owner, self._expires()))
-            connection.execute("COMMIT")
-        finally:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            read = Read(beginning()) if row is None else Read.parse(int(row[0]), row[1])
+            before = None
+            if anew.begun_anew(connection, read) is not None:
+                read, before = Read(), read
+            self._take(connection, read)
+        return read, before
+
+    def begin_anew(self, connection: sqlite3.Connection) -> bool:
+        """Set the group's position to the beginning of a table that was begun anew, if the lease is held."""
+        with _writing(connection):
+            asked = "SELECT 1 FROM bridge_readers WHERE name = ? AND owner = ?"
+            held = connection.execute(asked, (self._group, self.owner)).fetchone() is not None
+            self.owner = self.owner if held else ""
+            if held:
+                self._take(connection, Read())
+        return held
+
+    def _take(self, connection: sqlite3.Connection, read: Read) -> None:
+        """Begin a new hold of it, in a transaction."""
+        if not read.seq:
+            overtaken.forget(connection)
+        owner = f"{uuid.uuid4().hex} {socket.gethostname()}:{os.getpid()} {self._seconds:g}"
+        connection.execute(TAKE, (self._group, read.seq, str(read), owner, self._expires()))
         self.owner, self._renewed = owner, time.monotonic()
-        return position
 
     def _held(self, expires: int, owner: str) -> bool:
         """Return whether another reader has it. Without a renewal it ends after its own length, whatever the clock."""
@@ -101,12 +137,23 @@ class Lease:
         """Return whether it is time to renew."""
         return time.monotonic() - self._renewed > self._seconds / 4
 
-    def renew(self, connection: sqlite3.Connection, position: int = 0) -> bool:
-        """Renew it, and move the position up to `position`; False, and nothing is changed, if another has it."""
+    def renew(self, connection: sqlite3.Connection) -> bool:
+        """Renew it; False if another has it."""
+        return self._set(connection, RENEW, ())
+
+    def commit(self, connection: sqlite3.Connection, position: int, read: Read) -> bool:
+        """Move the position up to this one, and renew; False, and nothing is changed, if another has the lease, or the
+        table was begun anew after this was read.
+        """
+        with _writing(connection):
+            if anew.begun_anew(connection, read) is not None:
+                return False
+            return self._set(connection, COMMIT, (position, str(anew.read_until(connection, position))))
+
+    def _set(self, connection: sqlite3.Connection, statement: str, values: tuple[object, ...]) -> bool:
         if not self.owner:
             return False
-        values = (position, self._expires(), self._group, self.owner)
-        if not connection.execute(UPDATE, values).rowcount:
+        if not connection.execute(statement, (*values, self._expires(), self._group, self.owner)).rowcount:
             self.owner = ""
             return False
         self._renewed = time.monotonic()
@@ -124,3 +171,15 @@ class Lease:
 
 def _now() -> int:
     return time.time_ns() // 1000
+
+
+@contextmanager
+def _writing(connection: sqlite3.Connection) -> Iterator[None]:
+    """One transaction with the write lock."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")

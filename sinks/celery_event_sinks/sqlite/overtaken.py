@@ -9,6 +9,8 @@ from __future__ import annotations
 import sqlite3
 from typing import NamedTuple
 
+from celery_event_sinks.sqlite import anew
+
 TABLE = """
 CREATE TABLE IF NOT EXISTS bridge_removed (
     one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -50,13 +52,25 @@ def add(connection: sqlite3.Connection, what: Removed) -> None:
     connection.execute(ADD, what)
 
 
+def forget(connection: sqlite3.Connection) -> None:
+    """Forget what was removed from a table that is not there any more, in a transaction. Raises sqlite3.Error."""
+    last = anew.counter(connection)
+    if last is not None and _is_there(connection):
+        connection.execute("DELETE FROM bridge_removed WHERE last > ?", (last,))
+
+
 def removed(connection: sqlite3.Connection) -> Removed:
     """Return what was removed, as far as the file knows. Raises sqlite3.Error."""
-    asked = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'bridge_removed'"
-    if not connection.execute(asked).fetchone()[0]:
+    if not _is_there(connection):
         return Removed()  # no bridge with a retention has written to it
     row = connection.execute("SELECT first, last, number FROM bridge_removed").fetchone()
-    return Removed() if row is None else Removed(*row)
+    found, counter = Removed() if row is None else Removed(*row), anew.counter(connection)
+    return found if counter is None or found.last <= counter else Removed()  # of a table before this one
+
+
+def _is_there(connection: sqlite3.Connection) -> bool:
+    asked = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'bridge_removed'"
+    return bool(connection.execute(asked).fetchone()[0])
 
 
 def missed_by_groups(connection: sqlite3.Connection, since: str | int) -> dict[str, int]:

@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
 from celery_event_bridge.contract import Batch, Reading, SinkUnavailable
+from celery_event_sinks.sqlite import anew
+from celery_event_sinks.sqlite.anew import Read
 from celery_event_sinks.sqlite.file import EventFile, Left
 from celery_event_sinks.sqlite.lease import Lease
 from celery_event_sinks.sqlite.overtaken import missed_by_groups, removed
@@ -45,8 +47,8 @@ class SqliteReader:
         self._partition = ""
         """This hold of the lease, or this file; empty while there is neither."""
         self._revoked: list[Hashable] = []
-        self._fetched = 0
-        """The last `seq` that was fetched."""
+        self._read = Read()
+        """The last event that was fetched."""
         self._end = LAST
         self._ended = False
         self._skipped = 0
@@ -141,7 +143,7 @@ class SqliteReader:
         if self._reading.ends:
             (self._end,) = connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
         if self._lease is None:
-            self._fetched = beginning(connection, self._reading.since if self._identity is None else "earliest")
+            self._read = Read(beginning(connection, self._reading.since if self._identity is None else "earliest"))
             self._partition = uuid.uuid4().hex
         else:
             self._lease.owner = ""
@@ -152,20 +154,25 @@ class SqliteReader:
             return True
         if self._partition:
             return not lease.due() or self._renewed(lease, 0)
-        position = lease.take(connection, lambda: beginning(connection, self._reading.since))
-        if position is None:
+        taken = lease.take(connection, lambda: beginning(connection, self._reading.since))
+        if taken is None:
             return False
-        self._partition, self._fetched = lease.owner, position
+        self._read, before = taken
+        self._partition = lease.owner
+        if before is not None:
+            self._tell_anew(before.seq, anew.counter(connection))
         return True
 
     def _renewed(self, lease: Lease, position: int) -> bool:
         connection = self._current()
         try:
-            held = bool(self._partition) and lease.renew(connection, position)
+            held = bool(self._partition) and (
+                lease.commit(connection, position, self._read) if position else lease.renew(connection)
+            )
             self._file.mark()
         except (sqlite3.Error, OSError) as exc:
             raise self._unavailable(exc) from exc
-        if not held:
+        if not lease.owner:
             self._revoke()
         return held
 
@@ -175,22 +182,42 @@ class SqliteReader:
         self._partition = ""
 
     def _rows(self, connection: sqlite3.Connection, limit: int) -> list[Any]:
-        rows = self._selected(connection, limit)
-        if (rows and rows[0][0] > self._fetched + 1) or (not rows and self._reading.ends and not self._ended):
-            connection.execute("BEGIN")  # what was removed since is none of the rows' and no news either
-            try:
-                rows, gone = self._selected(connection, limit), removed(connection)
-            finally:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-            self._skipped += gone.after(self._fetched, rows[0][0] if rows else min(gone.last, self._end) + 1)
-        if rows:
-            self._fetched = rows[-1][0]
+        connection.execute("BEGIN")  # so that what somebody does meanwhile is in all of the answers or in none
+        try:
+            last = anew.begun_anew(connection, self._read)
+            rows = [] if last is not None else self._of_this_table(connection, limit)
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        if last is not None:
+            self._begin_anew(connection, last)
+        return rows
+
+    def _of_this_table(self, connection: sqlite3.Connection, limit: int) -> list[Any]:
+        rows, fetched = self._selected(connection, limit), self._read.seq
+        if (rows and rows[0][0] > fetched + 1) or (not rows and self._reading.ends and not self._ended):
+            gone = removed(connection)
+            self._skipped += gone.after(fetched, rows[0][0] if rows else min(gone.last, self._end) + 1)
+        if rows or not self._read.event:
+            self._read = anew.read_until(connection, rows[-1][0] if rows else fetched)
         self._ended = self._reading.ends and len(rows) < limit
         return rows
 
+    def _begin_anew(self, connection: sqlite3.Connection, last: int) -> None:
+        """In a table of the same file that is another one than was read."""
+        self._tell_anew(self._read.seq, last)
+        self._revoke()
+        self._read = Read()
+        if self._lease is None:
+            self._partition = uuid.uuid4().hex
+        elif self._lease.begin_anew(connection):
+            self._partition = self._lease.owner
+
+    def _tell_anew(self, position: int, last: int | None) -> None:
+        anew.tell(self._path, self._reading.group, position, last or 0)
+
     def _selected(self, connection: sqlite3.Connection, limit: int) -> list[Any]:
-        asked = (self._fetched, self._end, limit)
+        asked = (self._read.seq, self._end, limit)
         try:
             rows = connection.execute(ROWS, asked).fetchall()
         except sqlite3.OperationalError as exc:

@@ -87,6 +87,7 @@ class Retention:
 
     @staticmethod
     def _removed(connection: sqlite3.Connection, bounds: Mapping[str, int]) -> int:
+        overtaken.forget(connection)
         what = Removed(*connection.execute(f"SELECT min(seq), max(seq), count(*) {EXPIRED}", bounds).fetchone())
         if what.number:
             connection.execute(f"DELETE {EXPIRED}", bounds)

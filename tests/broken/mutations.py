@@ -210,6 +210,19 @@ MUTATIONS = (
         [f"{INTEGRATION}/test_redis_readers.py::test_what_was_taken_over_when_another_streams_group_is_destroyed"],
     ),
     Mutation(
+        "a position beyond the end of a stream of Redis's kept",
+        [
+            Change(f"{REDIS}/reader.py", "now.exists and now.last < self._after[stream]:", "False:"),
+            Change(
+                f"{REDIS}/position.py", "if now.exists and now.last < (position", "if False and now.last < (position"
+            ),
+        ],
+        [
+            f"{INTEGRATION}/test_redis_anew.py::test_a_stream_that_was_made_anew_with_lower_ids_is_read_from_its_beginning",
+            f"{INTEGRATION}/test_redis_anew.py::test_a_group_that_is_beyond_its_streams_end_reads_all_that_comes",
+        ],
+    ),
+    Mutation(
         "an error report counted as success: Kafka",
         [
             Change(

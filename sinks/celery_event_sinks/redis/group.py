@@ -83,8 +83,8 @@ class RedisGroup:
         mine = next((group for group in groups if group[b"name"] == self._name.encode()), None)
         if mine is None:
             raise GroupGone(f"the group {self._name!r} was destroyed at once")
-        self._position.last[stream] = place(mine[b"last-delivered-id"])
-        return bytes(mine[b"last-delivered-id"])
+        of_stream = self._client.ask("XINFO", "STREAM", stream)
+        return entry_of(self._position.begin(stream, of_stream, place(mine[b"last-delivered-id"])))
 
     def join_again(self, stream: bytes) -> None:
         """Make the group again where this reader was, if it is not there any more."""
@@ -118,7 +118,7 @@ class RedisGroup:
         self._heard()
         for stream, entries in found:
             if entries:
-                self._position.delivered(stream, entries[-1][0])
+                self._position.delivered(stream, entries)
         return found
 
     def read_again(self, stream: bytes) -> Found:

@@ -87,3 +87,7 @@ class ReaderOvertaken:
         """Take note that so many were read."""
         if stream in self._number:
             self._number[stream] += entries
+
+    def forget(self, stream: bytes) -> None:
+        """The stream, or the position in it, is another one."""
+        self._number.pop(stream, None)

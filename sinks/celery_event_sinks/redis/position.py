@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from redis.exceptions import ResponseError
 
-from celery_event_bridge.contract import notices
+from celery_event_bridge.contract import SinkUnavailable, notices
+from celery_event_sinks.redis.anew import ReadPlaces
 from celery_event_sinks.redis.client import RedisClient, Reply
 from celery_event_sinks.redis.extent import Extent, Place, entry_of, extent, fields_of, place
 from celery_event_sinks.redis.overtaken import GroupOvertaken
-from celery_event_sinks.redis.scripts import COUNT
+from celery_event_sinks.redis.scripts import COUNT, SET_BACK
+
+_RUN_ID = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
+
+
+class RedisProcess:
+    """The process at the other end: another one has loaded its data, and may lack some."""
+
+    def __init__(self, client: RedisClient) -> None:
+        self._client = client
+        self._generation = -1
+        self._run_id: bytes | None = None
+
+    def is_another(self) -> bool:
+        """Ask, after each connect, whether it is another one, or may be, than at the last call."""
+        if self._client.generation == self._generation:
+            return False
+        reply = self._client.ask("INFO", "server")
+        found = _RUN_ID.search(reply) if isinstance(reply, bytes) else None
+        before, self._run_id = self._run_id, found[1] if found else None
+        self._generation = self._client.generation
+        return before is None or before != self._run_id
 
 
 class GroupPosition:
@@ -22,12 +46,25 @@ class GroupPosition:
         self._overtaken = GroupOvertaken()
         self._counted: set[bytes] = set()
         """Streams in which Redis knew how many entries the group has read when it was looked at last."""
+        self._process = RedisProcess(client)
+        self._read = ReadPlaces(client)
         self.last: dict[bytes, Place] = {}
         """The last entry that the group is known to have delivered, by stream."""
 
-    def delivered(self, stream: bytes, last: Place) -> None:
-        """Entries up to this one were delivered."""
-        self.last[stream] = max(self.last[stream], last)
+    def delivered(self, stream: bytes, entries: Sequence[tuple[Place, Any]]) -> None:
+        """These entries were delivered, in order."""
+        self.last[stream] = max(self.last[stream], entries[-1][0])
+        self._read.add(stream, entries)
+
+    def begin(self, stream: bytes, of_stream: Reply, position: Place) -> Place:
+        """Take note of where the group is, by the reply to `XINFO STREAM`; returns it, put right. Raises
+        SinkUnavailable.
+        """
+        now = None if isinstance(of_stream, ResponseError) else extent(of_stream)
+        self.last[stream] = position
+        if now is not None and now.last < position:
+            self._set_back(stream, now, position)
+        return self.last[stream]
 
     def look_at(self, stream: bytes, of_stream: Reply, of_groups: Reply) -> int:
         """Take note of the replies to `XINFO STREAM` and `XINFO GROUPS`; returns how many entries the group has missed.
@@ -40,7 +77,22 @@ class GroupPosition:
         group = next((one for one in map(fields_of, of_groups) if one[b"name"] == self._name.encode()), None)
         if now is None or group is None:
             return 0
+        if self._process.is_another():
+            # What it has loaded does not say how many entries a group has read.
+            self._counted.clear()
+        if now.exists and now.last < (position := place(group[b"last-delivered-id"])):
+            self._set_back(stream, now, position)
+            return 0
         return self._was_set(stream, now, group) + self._overtaken.skipped(stream, now, group)
+
+    def _set_back(self, stream: bytes, now: Extent, position: Place) -> None:
+        """Set the group back where it is beyond the stream's end; who else reads for it may have done so."""
+        right = self._read.put_right(stream, now, position, self._name)
+        reply = self._client.ask("EVAL", SET_BACK, 1, stream, self._name, entry_of(position), entry_of(right))
+        if isinstance(reply, ResponseError):
+            raise SinkUnavailable(self._client.explain_reply(reply, stream))
+        self._counted.discard(stream)
+        self.last[stream] = right
 
     def _was_set(self, stream: bytes, now: Extent, group: dict[bytes, Any]) -> int:
         """Notice `XGROUP SETID`: Redis forgets then how many the group has read."""

@@ -6,16 +6,16 @@ import time
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence, Set
 from typing import Any, ClassVar
-from urllib.parse import parse_qsl, urlsplit
 
 from redis.exceptions import ResponseError
 
-from celery_event_bridge.contract import Batch, Reading, Record, SinkUnavailable, secret_files
+from celery_event_bridge.contract import Batch, Reading, Record, SinkUnavailable
+from celery_event_sinks.redis.anew import ReadPlaces
 from celery_event_sinks.redis.client import RedisClient, Reply
-from celery_event_sinks.redis.extent import Place, extent, place
+from celery_event_sinks.redis.extent import Place, entry_of, extent, place
 from celery_event_sinks.redis.group import LOOKED_AT, Found, GroupGone, RedisGroup
 from celery_event_sinks.redis.overtaken import ReaderOvertaken, missed_by_groups
-from celery_event_sinks.redis.settings import RedisSettings, merged_url, streams
+from celery_event_sinks.redis.settings import RedisSettings, from_url, streams
 from celery_event_sinks.redis.stored import record
 from celery_event_sinks.redis.timed import REPLY_TIMEOUT
 
@@ -25,8 +25,6 @@ BEGINNING: Place = (0, 0)
 LAST = 2**64 - 1
 CLAIM_INTERVAL = 4
 """The part of a lease after which to be heard of, and to look for the dead."""
-IN_URL = ("stream", "shards")
-"""Settings that a URL may give in its query; the rest of it is redis-py's."""
 
 
 class RedisReader:
@@ -49,6 +47,8 @@ class RedisReader:
         self._partitions: dict[bytes, Hashable] = {}
         """By stream, as the last batch has them."""
         self._overtaken = ReaderOvertaken()
+        self._places = ReadPlaces(self._client)
+        self._turn = 0
         self._skipped = 0
         """Entries that were gone before they were read, and that no batch has told of."""
         self._missed = False
@@ -62,19 +62,7 @@ class RedisReader:
     @staticmethod
     def from_url(url: str, settings: RedisSettings) -> Mapping[str, str]:
         """`redis://host:6379/0?stream=celery-events`; user and password those of the settings for the same server."""
-        parts, own = urlsplit(url), urlsplit(settings.url)
-        query = dict(parse_qsl(parts.query))
-        fields = {name: query.pop(name) for name in IN_URL if name in query}
-        try:
-            same = (parts.hostname, parts.port or 6379) == (own.hostname, own.port or 6379)
-        except ValueError:
-            same = False  # the settings say what is wrong with the port
-        if not same or parts.scheme != own.scheme:
-            return {"url": merged_url(parts, query, None), **fields}
-        merged = merged_url(parts, query, settings.url)
-        # With a password of the settings, which may be replaced in its file.
-        secret_files.derive(merged, settings.url, lambda fresh: merged_url(parts, query, fresh))
-        return {"url": merged, **fields}
+        return from_url(url, settings)
 
     @staticmethod
     def identity(settings: RedisSettings) -> Set[Hashable]:
@@ -189,19 +177,28 @@ class RedisReader:
     def _own(self, limit: int, timeout: float) -> Found:
         if not self._open:
             return []
-        after = [b"%d-%d" % self._after[stream] for stream in self._open]
+        after = [entry_of(self._after[stream]) for stream in self._open]
         read = ("XREAD", *self._options(limit, timeout), "STREAMS", *self._open, *after)
-        some = self._open[:LOOKED_AT]
+        some = [
+            self._open[(self._turn + number) % len(self._open)] for number in range(min(LOOKED_AT, len(self._open)))
+        ]
+        self._turn += len(some)
         replies, lost = self._client.exchange([*[("XINFO", "STREAM", stream) for stream in some], read])
         if lost is not None:
             raise lost
-        for stream, reply in zip(some, replies[:-1], strict=True):
-            if not isinstance(reply, ResponseError) and (now := extent(reply)) is not None:
-                self._skipped += self._overtaken.skipped(stream, now, self._after[stream])
         reply = self._checked(replies[-1])
         found = [(stream, [(place(at), fields) for at, fields in entries]) for stream, entries in reply or ()]
+        for stream, of_stream in zip(some, replies[:-1], strict=True):
+            now = None if isinstance(of_stream, ResponseError) else extent(of_stream)
+            if now is not None and now.exists and now.last < self._after[stream]:
+                self._after[stream] = self._places.put_right(stream, now, self._after[stream], None)
+                self._overtaken.forget(stream)
+                found = [one for one in found if one[0] != stream]
+            elif now is not None:
+                self._skipped += self._overtaken.skipped(stream, now, self._after[stream])
         for stream, entries in found:
             self._after[stream] = entries[-1][0]
+            self._places.add(stream, entries)
             self._overtaken.read(stream, len(entries))
         return self._until_the_ends(found)
 
@@ -269,9 +266,10 @@ class RedisReader:
         since = self._reading.since
         if since == "earliest":
             return "0-0"
-        if since == "latest":
-            return "{}-{}".format(*self._last(stream))
-        return f"{max(0, -(-int(since) // 1000) - 1)}-{LAST}"
+        last = self._last(stream)
+        # No position is beyond the stream's end: there it would be that of another stream.
+        at = last if since == "latest" else min(last, (max(0, -(-int(since) // 1000) - 1), LAST))
+        return entry_of(at).decode()
 
     def _last(self, stream: bytes) -> Place:
         reply = self._asked("XREVRANGE", stream, "+", "-", "COUNT", 1)

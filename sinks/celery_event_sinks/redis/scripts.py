@@ -40,3 +40,13 @@ end
 return given
 """
 COUNT = "return #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[2], 'COUNT', 10000)"
+SET_BACK = """
+for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+    local field = {}
+    for i = 1, #group, 2 do field[group[i]] = group[i + 1] end
+    if field['name'] == ARGV[1] and field['last-delivered-id'] == ARGV[2] then
+        return redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], ARGV[3])
+    end
+end
+return false
+"""

@@ -9,9 +9,12 @@ from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
+from celery_event_bridge.contract import secret_files
 from celery_event_sinks.redis.client import RedisClient
 from celery_event_sinks.redis.trim import Trim, trim_rule
 
+IN_URL = ("stream", "shards")
+"""Settings that a URL may give in its query; the rest of it is redis-py's."""
 _DATABASE = re.compile(r"/*\d*/*", re.ASCII)
 
 
@@ -66,3 +69,22 @@ def streams(settings: RedisSettings) -> list[bytes]:
     if settings.shards == 1:
         return [name.encode() for name in names]
     return [b"%b:{%d}" % (name.encode(), shard) for name in names for shard in range(settings.shards)]
+
+
+def from_url(url: str, settings: RedisSettings) -> dict[str, str]:
+    """Return the settings that a reader's URL gives, by field; user and password are those of the settings for the
+    same server.
+    """
+    parts, own = urlsplit(url), urlsplit(settings.url)
+    query = dict(parse_qsl(parts.query))
+    fields = {name: query.pop(name) for name in IN_URL if name in query}
+    try:
+        same = (parts.hostname, parts.port or 6379) == (own.hostname, own.port or 6379)
+    except ValueError:
+        same = False  # the settings say what is wrong with the port
+    if not same or parts.scheme != own.scheme:
+        return {"url": merged_url(parts, query, None), **fields}
+    merged = merged_url(parts, query, settings.url)
+    # With a password of the settings, which may be replaced in its file.
+    secret_files.derive(merged, settings.url, lambda fresh: merged_url(parts, query, fresh))
+    return {"url": merged, **fields}

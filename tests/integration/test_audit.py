@@ -408,6 +408,34 @@ def test_wrong_usage(tmp_path: Path, arguments: list[str], code: int, said: str)
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("stored", "arguments", "said"),
+    [
+        (0, [], "nothing was read: the stream holds no event of this period"),
+        (5, ["--until", "2020-01-01T00:00:00Z"], "nothing was read: the stream holds no event of this period"),
+        (5, ["--worker", "nobody@*"], "nothing was read: the stream holds no event of this period and these workers"),
+        (5, ["--settle", "1h"], "nothing was judged: all of the 5 events were stored too short a time ago (--settle)"),
+    ],
+    ids=["an empty stream", "another period", "other workers", "too young"],
+)
+def test_where_nothing_was_read_nothing_is_said_to_be_there(
+    tmp_path: Path, stored: int, arguments: list[str], said: str
+) -> None:
+    """Exit code 3 and a sentence, for a cron job beside bridges that are down; 0 by --allow-empty."""
+    stream = in_sqlite(tmp_path)
+    sender = Sender(at=round(time.time() * 1e6) - 60 * SECOND)
+    for _ in range(stored):
+        sender.beat()
+    stream.write(events(sender.events))
+    done = audit("--from", stream.url, "--settle", "0", *arguments)
+    assert done.returncode == 3
+    assert f"celery-event-bridge: {said}" in done.stderr
+    assert "nothing is missing" not in done.stdout
+    allowed = audit("--from", stream.url, "--settle", "0", *arguments, "--allow-empty", "--format", "json")
+    assert (0, "", False) == (allowed.returncode, allowed.stderr, json.loads(allowed.stdout)["judged"])
+    stream.sink.close()
+
+
 def test_a_stream_that_is_not_there(tmp_path: Path) -> None:
     """It is given up after a while."""
     done = audit("--from", f"sqlite:///{tmp_path}/none.db", module="tests.impatient")

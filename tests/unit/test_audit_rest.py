@@ -37,11 +37,34 @@ def text(*arguments: object, **options: object) -> str:
 
 
 def test_a_stream_with_nothing_in_it() -> None:
-    """There is a report, and nothing is missing."""
+    """There is a report, and it does not say that nothing is missing: nothing was read."""
     report = Auditor().report(T0, SECOND)
-    assert (0, False) == (report.events, report.missing)
+    assert (0, False, False) == (report.events, report.missing, report.judged)
     assert msgspec.json.encode(report.json())
-    assert "nothing is missing" in text([])
+    assert "nothing was read" in text([])
+    assert "nothing is missing" not in text([])
+
+
+@pytest.mark.parametrize(("age", "said"), [(5, "nothing was judged: all of the 1 events"), (20, "nothing is missing")])
+def test_events_that_are_too_young_say_nothing(age: int, said: str) -> None:
+    """They are counted, and the report says that none was judged until one of them is old enough."""
+    auditor = Auditor()
+    auditor.add(record({"type": "worker-online", "hostname": "w1@test", "timestamp": (T0 - age * SECOND) / SECOND}))
+    output = io.StringIO()
+    report = auditor.report(T0, 10 * SECOND)
+    show(report, output)
+    assert said in output.getvalue().replace("\n", " ")
+    assert report.json()["judged"] == (age == 20)
+
+
+@pytest.mark.parametrize(("after", "before_its_time"), [(-1, 0), (-999, 0), (-1000, 1), (-2000, 1), (0, 0), (1500, 0)])
+def test_a_time_that_is_rounded_is_not_before_the_event(after: int, before_its_time: int) -> None:
+    """Redis and Kafka keep milliseconds: an event of the same one was not stored before its time."""
+    auditor = Auditor()
+    stored = T0 - T0 % 1000
+    at = (stored - after) / SECOND
+    auditor.add(record({"type": "worker-online", "hostname": "w1@test", "timestamp": at}, stored=stored))
+    assert auditor.report(T0 + SECOND, 0).delays.ahead == before_its_time
 
 
 def test_records_that_were_gone_before_they_were_read_are_missing() -> None:

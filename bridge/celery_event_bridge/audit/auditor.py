@@ -23,6 +23,8 @@ KINDS = 10_000
 """Pairs of worker and type that are counted singly; a publisher can invent any number."""
 OTHER = "other"
 PROBLEMS = 20
+RESOLUTION = 1000
+"""Microseconds, in which Redis and Kafka keep the time at which an event was stored."""
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -57,6 +59,8 @@ class Auditor:
         self._headings = Headings(self._workers, wanted.since or 0)
         self._partitions: set[Hashable] = set()
         self._since_tidied = 0
+        self._oldest: int | None = None
+        """When the first of the events that are counted was stored."""
         self.skipped = 0
         """Records that were gone before they were read; assigned by who reads."""
         self.newest = 0
@@ -118,6 +122,7 @@ class Auditor:
             until=until,
             horizon=min(horizon, until),
             events=self._events,
+            judged=self._oldest is not None and self._oldest <= horizon,
             counts=dict(self._counts),
             undecodable=self._undecodable,
             problems=list(self._problems),
@@ -182,7 +187,7 @@ class Auditor:
 
     def _look_at(self, one: Fact, partition: Hashable) -> None:
         if one.time is not None and one.stored is not None:
-            self._delays.add(one.stored - one.time)
+            self._delays.add(_delay(one.time, one.stored))
         late = self._order.late_by(partition, one)
         if late is not None:
             worker = one.worker if one.worker in self._inversions or len(self._inversions) < KINDS else OTHER
@@ -192,6 +197,8 @@ class Auditor:
 
     def _count(self, one: Fact) -> None:
         self._events += 1
+        stored = one.stored or 0
+        self._oldest = stored if self._oldest is None else min(self._oldest, stored)
         key = (one.worker, one.type)
         if key not in self._counts and len(self._counts) >= KINDS:
             key = (OTHER, OTHER)
@@ -244,3 +251,9 @@ class Auditor:
     def _unaccounted(self) -> list[str]:
         told = {life.worker for life in self._workers if life.latest is not None}
         return sorted({life.worker for life in self._workers} - told)
+
+
+def _delay(time: int, stored: int) -> int:
+    """Microseconds between the two; none where Redis or Kafka, which keep milliseconds, round it to less than that."""
+    delay = stored - time
+    return 0 if stored % RESOLUTION == 0 and -RESOLUTION < delay < 0 else delay

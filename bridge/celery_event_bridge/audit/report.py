@@ -40,6 +40,8 @@ class Report(msgspec.Struct):
     horizon: int
     """What was stored later is not judged yet."""
     events: int
+    judged: bool
+    """Whether any of them was stored early enough to be judged."""
     counts: Mapping[tuple[str, str], int]
     """By worker and type."""
     undecodable: int
@@ -84,6 +86,18 @@ class Report(msgspec.Struct):
         told = self.missing_starts or self.starts.events or self.received.events or self.missing_ends
         return bool(told or self.skipped)
 
+    @property
+    def empty(self) -> str:
+        """Return why there is nothing to be said, where it is so: no event, or none that is judged; else nothing."""
+        if self.missing or self.judged:
+            return ""
+        if self.events:
+            return f"nothing was judged: all of the {self.events} events were stored too short a time ago (--settle)"
+        return (
+            "nothing was read: the stream holds no event of this period and these workers; do bridges run, and workers "
+            "with task events (celery worker -E)?"
+        )
+
     def types(self) -> dict[str, int]:
         """Events by type."""
         return _summed((kind, count) for (_, kind), count in self.counts.items())
@@ -96,6 +110,7 @@ class Report(msgspec.Struct):
         """Return it as `--format json` writes it."""
         return {
             "missing": self.missing,
+            "judged": self.judged,
             "since": iso(self.since),
             "until": iso(self.until),
             "judged_until": iso(self.horizon),

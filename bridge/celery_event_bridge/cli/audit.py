@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 PATIENCE = 10.0
 """Seconds that a stream may be away before a look at it fails. With `--follow` it is waited for."""
 AGE = "AGE|TIME"
+EMPTY = 3
+"""The exit code where there was nothing to judge."""
 
 
 @click.command(cls=SettingsCommand, epilog="Example: celery-event-bridge audit --since 1h --format json")
@@ -40,13 +42,15 @@ AGE = "AGE|TIME"
 @click.option("--plot", metavar="FILE", help="write a picture of the delays, as SVG")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", help="table or json")
 @click.option("--follow", "-f", is_flag=True, help="go on, and serve the figures as metrics on BRIDGE_HTTP")
+@click.option("--allow-empty", is_flag=True, help="exit 0, not 3, where nothing was read, or nothing judged")
 @click.option("--from", "url", metavar="URL", help="kafka://host:9092/topic, redis://host:6379/0, sqlite:///events.db")
 @click.pass_context
 def audit(ctx: click.Context, /, **given: Any) -> int:
     """Say what is missing, doubled, out of order or late in the stream. Exits 1 if something is missing.
 
     Events missing by the workers' own account, with the time in which they went missing; tasks without a start or an
-    end; duplicates, inversions and delays. What is only perhaps missing is listed and does not count.
+    end; duplicates, inversions and delays. What is only perhaps missing is listed and does not count. Exits 3 if
+    nothing was read, or all of it is too young to be judged: an empty stream says nothing about bridges that are down.
     """
     if not given["follow"]:
         standard_output()  # find out before a long reading, not after it
@@ -92,6 +96,9 @@ def audit(ctx: click.Context, /, **given: Any) -> int:
 
         Path(given["plot"]).write_text(picture(report.delays), encoding="utf-8")
     _print(report, given["form"], standard_output())
+    if report.empty and not given["allow_empty"]:
+        click.echo(f"celery-event-bridge: {report.empty}; --allow-empty exits 0", err=True)
+        return EMPTY
     return int(report.missing)
 
 

@@ -43,8 +43,9 @@ def _show(console: Console, report: Report) -> None:
     _missing(console, report)
     _open(console, report)
     _rest(console, report)
-    verdict = "something is missing" if report.missing else "nothing is missing"
-    console.print(Text(f"\n{verdict}", style="bold red" if report.missing else "bold green"))
+    verdict = report.empty or ("something is missing" if report.missing else "nothing is missing")
+    style = "bold red" if report.missing else "bold yellow" if report.empty else "bold green"
+    console.print(Text(f"\n{verdict}", style=style))
 
 
 def _events(console: Console, report: Report) -> None:

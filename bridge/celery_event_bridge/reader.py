@@ -14,9 +14,10 @@ import datetime
 from collections.abc import Callable, Iterable, Mapping
 
 from celery_event_bridge.contract import Reading
-from celery_event_bridge.forward.intake import event_filter, patterns_in
+from celery_event_bridge.forward.intake import patterns_in
 from celery_event_bridge.reading.event import StoredEvent, Undecodable
 from celery_event_bridge.reading.fork import Forked
+from celery_event_bridge.reading.picked import Picked
 from celery_event_bridge.reading.session import Events
 from celery_event_bridge.reading.since import start
 from celery_event_bridge.reading.streams import find
@@ -66,6 +67,6 @@ def open_reader(
     if lease <= 0:
         raise ValueError(f"lease={lease:g}: expected a number of seconds")
     reading = Reading(group, start(since), not follow, window, lease)
-    wanted = event_filter(patterns_in(types))
+    picked = Picked(patterns_in(types))
     plugin, settings = find(url, environ, options)
-    return Events(plugin(settings, reading), reading, wanted, give_up_after=give_up_after, idle=idle)
+    return Events(plugin(settings, reading), reading, picked, give_up_after=give_up_after, idle=idle)

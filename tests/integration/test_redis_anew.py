@@ -79,13 +79,13 @@ def test_a_group_that_is_beyond_its_streams_end_reads_all_that_comes(
         if running:
             client.xgroup_setid(STREAM, GROUP, AHEAD)
             stream.write(some(20, 100))
-            rest(events, set(ids(some(20, 100))))
+            rest(events, set(ids(some(20, 100))), 10)
     if not running:
         client.xtrim(STREAM, maxlen=0, approximate=False)
         client.xgroup_setid(STREAM, GROUP, AHEAD)
         stream.write(some(20, 100))
         with stream.reader(GROUP) as events:
-            assert rest(events, set(ids(some(20, 100)))) == ids(some(20, 100))
+            assert rest(events, set(ids(some(20, 100))), 10) == ids(some(20, 100))
     (line,) = lines(caplog, "stream-shrunk" if running else "stream-replaced")
     assert f"before the position {AHEAD} of the group 'billing'" in line
     assert stream.all(GROUP) == []

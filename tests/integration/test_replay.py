@@ -123,6 +123,30 @@ def test_what_is_picked(broker_url: str, stream: Stream) -> None:
     assert {"task.failed"} == {one.delivery_info["routing_key"] for one in receiver.messages()}
 
 
+def test_where_nothing_is_picked_that_is_said(broker_url: str, stream: Stream) -> None:
+    """With how many there were, and a guess for a type that Celery has not."""
+    stream.write(captured())
+    done = replay("--from", stream.url, "--to", broker_url, "--type", "task-failled", "--again")
+    assert done.returncode == 0
+    assert f"0 of {len(captured())} events matched" in done.stdout
+    assert "--type: 'task-failled' matches no event of Celery's: did you mean task-failed?" in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["broker", "redis"])
+def test_a_target_that_refuses_the_login_is_named_by_its_option(
+    request: pytest.FixtureRequest, stream: Stream, kind: str
+) -> None:
+    """It is --to that has user and password, and not the setting of the bridge's own broker or stream."""
+    url = urlsplit(request.getfixturevalue("broker_url" if kind == "broker" else "redis_url"))
+    server = f"{url.hostname}:{url.port}"
+    to = url._replace(netloc=f"nobody:sesame@{server}").geturl()
+    done = run_to_end("tests.impatient", "replay", "--from", stream.url, "--to", to)
+    assert done.returncode == 1
+    assert "check user and password in --to" in done.stderr
+    assert "BRIDGE_" not in done.stderr.splitlines()[-1]
+    assert "sesame" not in done.stderr
+
+
 def time_of(text: str) -> float:
     return datetime.datetime.fromisoformat(text).timestamp()
 

@@ -120,6 +120,51 @@ def test_what_is_picked(file: Stream) -> None:
     assert "" == tail("--from", file.url, "--since", "0").stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "suggested"),
+    [
+        (["--type", "task-failled"], "--type: 'task-failled' matches no event of Celery's: did you mean task-failed?"),
+        (["--type", "failed"], "--type: 'failed' matches no event of Celery's: did you mean task-failed?"),
+        (["--task", "nobody.has.it"], ""),
+        (["--uuid", "ffffffffffff"], ""),
+        (["--type", "worker-offline", "--task", "any"], ""),
+    ],
+)
+def test_where_nothing_matches_that_is_said(file: Stream, arguments: list[str], suggested: str) -> None:
+    """On standard error, with how many there were; and a type that Celery has not, and that never came, is guessed."""
+    done = tail("--from", file.url, *arguments)
+    assert (0, "") == (done.returncode, done.stdout)
+    assert f"0 of {len(captured())} events matched" in done.stderr
+    assert (suggested in done.stderr) if suggested else ("did you mean" not in done.stderr)
+
+
+def test_a_custom_type_that_came_is_no_slip(file: Stream) -> None:
+    """Nothing is said of it; the beginning of a uuid is enough."""
+    own = some(1, 777)[0]
+    custom = decode(own.data.replace(own.type.encode(), b"our-own-type"), "application/json", {}).events[0]
+    file.write([custom])
+    done = tail("--from", file.url, "--type", "our-own-type")
+    assert (1, "") == (len(done.stdout.splitlines()), done.stderr)
+    one = next(event for event in captured() if event.type == "task-succeeded")
+    whole, beginning = (tail("--from", file.url, "--uuid", uuid) for uuid in (one.subject, one.subject[:13]))
+    assert whole.stdout == beginning.stdout != ""
+
+
+def test_a_slip_is_said_at_once_where_it_follows(file: Stream) -> None:
+    """There may be no end to say it at."""
+    with Following("--from", file.url, "--follow", "--type", "task-failled") as following:
+        assert following.process.stderr is not None
+        assert "did you mean task-failed?" in following.process.stderr.readline()
+
+
+def test_a_stream_that_is_named_by_an_option_is_not_said_to_be_a_settings(redis_url: str) -> None:
+    """The error names --from, where user and password are."""
+    done = tail("--from", redis_url.replace("redis://", "redis://nobody:sesame@"), "--since", "1h")
+    assert done.returncode == 1
+    assert "check user and password in --from" in done.stderr.splitlines()[-1]
+    assert "sesame" not in done.stderr
+
+
 def test_types_with_blanks_or_none_between_the_commas(file: Stream) -> None:
     """A blank after a comma changes nothing, and where no pattern is left all events are wanted."""
     strict, loose = (

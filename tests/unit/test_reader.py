@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from celery_event_bridge.contract import Batch, Reading, Record, SinkUnavailable, notices
-from celery_event_bridge.forward.intake import event_filter
 from celery_event_bridge.reading import session as module
+from celery_event_bridge.reading.picked import Picked
 from celery_event_bridge.reading.session import Events
 
 
@@ -67,7 +67,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def reading(reader: FakeReader, types: Sequence[str] = (), **options: Any) -> Events:
-    return Events(reader, Reading(group="g"), event_filter(types), **options)
+    return Events(reader, Reading(group="g"), Picked(types), **options)
 
 
 def test_events_come_in_order_and_end() -> None:
@@ -272,3 +272,25 @@ def test_records_that_were_gone_before_they_were_read_are_told_of(caplog: pytest
     assert notices.NOTICES.counts()["skipped"] == 10
     (line,) = [line.getMessage() for line in caplog.records]
     assert line.startswith("7 records were gone from the stream before the group 'g' came to them")
+
+
+@pytest.mark.parametrize(
+    ("types", "told"),
+    [
+        (["task-failled"], 1),
+        (["task-failled", "task-*"], 1),
+        (["!worker-hartbeat"], 1),
+        (["task-failed"], 0),
+        (["+our-own"], 0),
+        (["our-type"], 0),
+        ([], 0),
+    ],
+)
+def test_a_type_that_never_came_and_is_none_of_celerys_is_told_of(
+    caplog: pytest.LogCaptureFixture, types: list[str], told: int
+) -> None:
+    """Once, when something was read and there is no more of it for now; a custom type that came is no slip."""
+    list(reading(FakeReader(Batch(), Batch([record(1), record(2, event_type="our-type")]), Batch()), types))
+    lines = [line.getMessage() for line in caplog.records if "matches no event of Celery's" in line.getMessage()]
+    assert len(lines) == notices.NOTICES.counts()["filter"] == told
+    assert all("did you mean" in line for line in lines)

@@ -85,7 +85,7 @@ def audit(ctx: click.Context, /, **given: Any) -> int:
         with events, stopping(events.stop):
             Follower(events, Auditor(wanted), settle).run(chosen.settings.http)
         return 0
-    with events, stopping(events.stop):
+    with naming("--from", given["url"]), events, stopping(events.stop):
         report = _read(events, Auditor(wanted), wanted, settle)
     if report is None:
         return 130

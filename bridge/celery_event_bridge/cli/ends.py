@@ -95,7 +95,8 @@ def target_of(
     """Raises SettingsError, BrokerUnavailable, SinkUnavailable."""
     if to.partition(":")[0].strip().lower() in AMQP:  # no urlsplit, which refuses some hosts
         try:
-            return BrokerTarget(_with_broker(settings, to), again=again)
+            with naming("--to", to):
+                return BrokerTarget(_with_broker(settings, to), again=again)
         except OursToo as exc:
             raise SettingsError(str(exc)) from exc
     with naming("--from", url):
@@ -105,10 +106,15 @@ def target_of(
     except SettingsError as exc:
         where = hide_in_url(to)
         raise SettingsError(f"--to {exc}" if str(exc).startswith(where) else f"--to {where}: {exc}") from exc
-    if identity(reader, sink_settings) & identity(source, source_settings):
+    with naming("--to", to):
+        there = identity(reader, sink_settings)
+    with naming("--from", url):
+        here = identity(source, source_settings)
+    if there & here:
         raise SettingsError(f"--to {hide_secrets(to)}: it is the stream that is read")
     sink = plugin(sink_settings)
-    return SinkTarget(sink, hide_secrets(to), settings.retry_max_interval, SINKS_PATIENCE, PATIENCE)
+    with naming("--to", to):
+        return SinkTarget(sink, hide_secrets(to), settings.retry_max_interval, SINKS_PATIENCE, PATIENCE)
 
 
 def _with_broker(settings: Settings, to: str) -> Settings:

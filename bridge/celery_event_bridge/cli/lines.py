@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from celery_event_bridge.cli.legible import legible
+from celery_event_bridge.config.event_types import unmatched
 from celery_event_bridge.contract import JSON
 from celery_event_bridge.forward.intake import event_filter
 from celery_event_bridge.reading.event import StoredEvent, Undecodable, without_surrogates
@@ -40,7 +41,9 @@ class Lines:
     def __init__(
         self, types: Sequence[str] = (), name: str | None = None, uuid: str | None = None, *, as_json: bool = False
     ) -> None:
-        self._wanted = event_filter(types)
+        self._types = types
+        self._came: set[str] = set()
+        self._wanted = event_filter(types, self._came)
         self._name = name
         self._uuid = uuid
         self._as_json = as_json
@@ -60,11 +63,16 @@ class Lines:
         return self._text(event, _fields(event) if fields is None else fields, colour=colour)
 
     def _is_wanted(self, event: StoredEvent) -> bool:
-        if self._uuid is not None and event.subject != self._uuid:
+        wanted = event.problem is not None or self._wanted(event.type)
+        if self._uuid is not None and not (event.subject or "").startswith(self._uuid):
             return False
         if self._name is not None and not fnmatchcase(self._named(event) or "", self._name):
             return False
-        return event.problem is not None or self._wanted(event.type)
+        return wanted
+
+    def unmatched(self) -> Sequence[str]:
+        """Return a sentence for each pattern that matches no type of Celery's, and none of those that came."""
+        return unmatched(self._types, "--type", self._came)
 
     def _text(self, event: StoredEvent, fields: dict[str, Any], *, colour: bool) -> str:
         parts = [_local(event.time or event.stored), f"{event.type or '?':<16}"]

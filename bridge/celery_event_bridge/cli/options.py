@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,8 +16,11 @@ import click
 from celery_event_bridge.config import plugins
 from celery_event_bridge.config.loading import PREFIX, Loaded, SettingsError, load
 from celery_event_bridge.config.settings import Settings
+from celery_event_bridge.contract import SinkUnavailable
+from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.secrets import hide_in_url, is_secret
 
+_IN_PLACE_OF = re.compile(r"BRIDGE_(?:BROKER_URL|REDIS_URL|KAFKA_BOOTSTRAP_SERVERS|SQLITE_PATH)\b")
 OPTIONS = "settings"
 """Where a command finds its options in the context: variable names and texts."""
 
@@ -62,13 +66,25 @@ def loaded(ctx: click.Context) -> Loaded:
 
 @contextmanager
 def naming(option: str, url: str | None) -> Iterator[None]:
-    """A SettingsError about this URL begins with the option that it was given with."""
+    """An error about this URL names the option that it was given with, and not the setting that it stands in for."""
     try:
         yield
     except SettingsError as exc:
         if url is None or not str(exc).startswith(hide_in_url(url)):
             raise
         raise SettingsError(f"{option} {exc}") from exc
+    except BrokerUnavailable as exc:
+        raise BrokerUnavailable(_named(str(exc), option, url), exc.code) from exc
+    except SinkUnavailable as exc:
+        raise SinkUnavailable(_named(str(exc), option, url)) from exc
+
+
+def _named(text: str, option: str, url: str | None) -> str:
+    """The message with the option in place of a setting; user and password may be the setting's all the same."""
+    if url is None:
+        return text
+    shared = "user and password in" in text and "@" not in url
+    return _IN_PLACE_OF.sub(lambda found: f"{option} or {found[0]}" if shared else option, text)
 
 
 def refuse_backwards(ctx: click.Context, texts: tuple[Any, Any], since: Any, until: Any) -> None:

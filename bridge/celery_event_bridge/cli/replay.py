@@ -12,6 +12,7 @@ from celery_event_bridge.brokers.rabbitmq.target import BrokerTarget
 from celery_event_bridge.cli.ends import between_of, events_of, target_of
 from celery_event_bridge.cli.options import OPTIONS, SettingsCommand, loaded
 from celery_event_bridge.cli.progress import progress
+from celery_event_bridge.config.event_types import unmatched
 from celery_event_bridge.contract import SinkUnavailable
 from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.forward.intake import event_filter, patterns_in
@@ -70,12 +71,12 @@ def replay(
         events_of(url, options, group, between) as events,
         closing(progress(between.until or time.time_ns() // 1000)) as shown,
     ):
-        refused = _Refused()
+        refused, patterns, came = _Refused(), patterns_in(types), set[str]()
         run = Replay(
             events,
             target,
             group=group is not None,
-            wanted=event_filter(patterns_in(types)),
+            wanted=event_filter(patterns, came),
             between=between,
             pace=Pace(speed),
             refused=refused,
@@ -90,6 +91,8 @@ def replay(
             shown.close()
             raise _Failed(f"{exc}; {_result(run.figures, target, began, group)}") from exc
         shown.close()
+    for line in unmatched(patterns, "--type", came):
+        click.echo(f"celery-event-bridge: {line}", err=True)
     click.echo(_result(run.figures, target, began, group))
     if run.figures.interrupted:
         return INTERRUPTED
@@ -122,6 +125,8 @@ def _result(figures: Figures, target: BrokerTarget | SinkTarget, began: float, g
     """Say in a line how far it has come."""
     seconds = time.monotonic() - began
     parts = [f"{figures.sent} events sent to {target.where} in {seconds:.1f} s ({figures.sent / seconds:.0f}/s)"]
+    if figures.read and not figures.sent and not figures.refused and not figures.interrupted:
+        parts.append(f"0 of {figures.read} events matched (--type, --since, --until)")
     if _unheard(figures, target):
         parts.append("none of them was received: no queue is bound there; start the receiver first")
     elif returned := getattr(target, "returned", 0):

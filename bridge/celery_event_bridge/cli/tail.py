@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+from collections.abc import Sequence
 from typing import TextIO
 
 import click
@@ -27,7 +28,7 @@ PATIENCE = 10.0
 @click.option("--since", metavar="AGE|TIME", help="10m, 2d, 2030-01-31T12:00:00Z, earliest or latest")
 @click.option("--type", "types", multiple=True, metavar="PATTERN", help="task-*,!task-received; may be repeated")
 @click.option("--task", "name", metavar="NAME", help="only events of tasks of this name, or pattern: billing.*")
-@click.option("--uuid", help="only events of this task")
+@click.option("--uuid", help="only events of this task; its beginning is enough")
 @click.option("--format", "form", type=click.Choice(["line", "json"]), default="line", help="line or json")
 @click.option("--from", "url", metavar="URL", help="kafka://host:9092/topic, redis://host:6379/0, sqlite:///events.db")
 @click.pass_context
@@ -63,13 +64,22 @@ def tail(
     except ValueError as exc:
         raise click.UsageError(f"--{exc}", ctx) from exc
     lines = Lines(patterns_in(types), name, uuid, as_json=form == "json")
-    with events, stopping(events.stop):
-        _print(events, lines, output)
+    if follow:
+        _complain(lines.unmatched())  # there may be no end to say it at
+    with naming("--from", url), events, stopping(events.stop):
+        read, matched = _print(events, lines, output)
+    if not matched and (types or name or uuid):
+        _complain([*([] if follow else lines.unmatched()), f"0 of {read} events matched"])
     return 0
 
 
-def _print(events: Events, lines: Lines, output: TextIO) -> None:
-    """Write until the end, a signal, or until nobody reads it any more."""
+def _complain(lines: Sequence[str]) -> None:
+    for line in lines:
+        click.echo(f"celery-event-bridge: {line}", err=True)
+
+
+def _print(events: Events, lines: Lines, output: TextIO) -> tuple[int, int]:
+    """Write until the end, a signal, or until nobody reads it any more; returns how many were read, and written."""
     # Whole blocks into a pipe while there is more at once, and each event at once where there is not.
     waiting: list[str] = []
 
@@ -84,16 +94,20 @@ def _print(events: Events, lines: Lines, output: TextIO) -> None:
 
     events.idle = flush
     colour = output.isatty()
+    read = matched = 0
     try:
         for event in events:
+            read += 1
             line = lines.line(event, colour=colour)
             if line is not None:
+                matched += 1
                 waiting.append(line + "\n")
             if len(waiting) >= 200 or events.in_hand == 0:
                 flush()
         flush()
     except BrokenPipeError:
         discard(output)
+    return read, matched
 
 
 def _nobody_reads(descriptor: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 
 CELERYS = (
@@ -16,17 +16,20 @@ CUSTOM = "+"
 """Begins a pattern that is meant for custom events: it need not match a type of Celery's."""
 
 
-def unmatched(patterns: Sequence[str]) -> list[str]:
-    """Return a sentence for each pattern that matches no type of Celery's and does not say that it is a custom one."""
+def unmatched(patterns: Sequence[str], named: str = "BRIDGE_EVENT_TYPES", came: Collection[str] = ()) -> list[str]:
+    """Return a sentence for each pattern that matches no type of Celery's and does not say that it is a custom one.
+
+    `named` is what the patterns were given by. None for a pattern that matches one of the types that `came`.
+    """
     lines = []
     for pattern in patterns:
         bare = pattern.removeprefix("!")
-        if bare.startswith(CUSTOM) or _matches(bare):
+        if bare.startswith(CUSTOM) or _matches(bare, came):
             continue
         near = nearest(bare)
         hint = f"did you mean {near}? " if near else ""
         lines.append(
-            f"BRIDGE_EVENT_TYPES: {pattern!r} matches no event of Celery's: {hint}"
+            f"{named}: {pattern!r} matches no event of Celery's: {hint}"
             f"If it is a custom event of yours, say so with {CUSTOM}{bare}"
         )
     return lines
@@ -40,5 +43,5 @@ def nearest(pattern: str) -> str:
     return next(iter(difflib.get_close_matches(corrected, CELERYS, n=1, cutoff=0.6)), "")
 
 
-def _matches(pattern: str) -> bool:
-    return any(fnmatchcase(each, pattern) for each in CELERYS)
+def _matches(pattern: str, came: Collection[str] = ()) -> bool:
+    return any(fnmatchcase(each, pattern) for each in (*CELERYS, *came))

@@ -15,6 +15,8 @@ from celery_event_bridge.forward.decode import Decoded, decode
 
 EVENT_MEMORY = 700
 """Bytes that one event takes in hand beside its data."""
+TYPES = 1024
+"""Types that are remembered; a publisher can invent any number."""
 
 
 class Taken(msgspec.Struct, frozen=True, gc=False):
@@ -77,16 +79,19 @@ def patterns_in(given: str | Iterable[str] | None) -> list[str]:
     return [pattern for text in texts for word in text.split(",") if (pattern := word.strip())]
 
 
-def event_filter(patterns: Sequence[str]) -> Callable[[str], bool]:
+def event_filter(patterns: Sequence[str], came: set[str] | None = None) -> Callable[[str], bool]:
     """Return a test of whether an event type is to be forwarded. `!` excludes; exclusions alone mean all the others.
 
-    A `+` before a name says that it is a custom event's: see config/event_types.py.
+    A `+` before a name says that it is a custom event's: see config/event_types.py. The types that it was asked for are
+    added to `came`.
     """
     includes = [pattern.removeprefix("+") for pattern in patterns if not pattern.startswith("!")] or ["*"]
     excludes = [pattern[1:].removeprefix("+") for pattern in patterns if pattern.startswith("!")]
 
-    @lru_cache(maxsize=1024)
+    @lru_cache(maxsize=TYPES)
     def wanted(event_type: str) -> bool:
+        if came is not None and len(came) < TYPES:
+            came.add(event_type)
         return any(fnmatchcase(event_type, pattern) for pattern in includes) and not any(
             fnmatchcase(event_type, pattern) for pattern in excludes
         )

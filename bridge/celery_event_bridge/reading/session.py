@@ -16,6 +16,7 @@ from celery_event_bridge.forward.retry import Backoff
 from celery_event_bridge.reading.duplicates import SeenIds
 from celery_event_bridge.reading.event import Clock, StoredEvent
 from celery_event_bridge.reading.fork import OneProcess
+from celery_event_bridge.reading.picked import Picked
 from celery_event_bridge.reading.uncommitted import Owed
 
 log = logging.getLogger("celery_event_bridge.reader")
@@ -41,14 +42,15 @@ class Events:
         self,
         reader: Reader,
         reading: Reading,
-        wanted: Callable[[str], bool] = lambda _: True,
+        picked: Picked | None = None,
         *,
         give_up_after: float | None = None,
         idle: Callable[[], None] | None = None,
     ) -> None:
         self._reader = reader
         self._reading = reading
-        self._wanted = wanted
+        self._picked = Picked() if picked is None else picked
+        self._wanted = self._picked.wanted
         self._give_up_after = give_up_after
         self.idle = idle
         """Called whenever there is nothing to read."""
@@ -106,6 +108,7 @@ class Events:
                 raise StopIteration
             if self._opened and self._reader.ended():
                 self._sweep(interval=0.0)
+                self._picked.look()
                 raise StopIteration
             self._fetch()
 
@@ -198,8 +201,10 @@ class Events:
             self._tell_skipped(batch.skipped)
         if self._reading.group is not None:
             self._owed.add(self._first, batch.records)
-        if not batch.records and self.idle is not None:
-            self.idle()
+        if not batch.records:
+            self._picked.look()
+            if self.idle is not None:
+                self.idle()
 
     def _tell_skipped(self, count: int) -> None:
         self.skipped += count

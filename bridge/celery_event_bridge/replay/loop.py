@@ -27,6 +27,8 @@ LONGEST_WAIT = 0.25
 class Figures(msgspec.Struct):
     """Result of a replay."""
 
+    read: int = 0
+    """Events of the stream, those that are not picked too."""
     sent: int = 0
     """Confirmed by the target."""
     refused: int = 0
@@ -101,6 +103,7 @@ class Replay:
 
     def _pick(self, stored: StoredEvent) -> None:
         number = stored.number
+        self.figures.read += 1
         self._settled.enter(number)
         if stored.problem is None and not self._wanted(stored.type):
             self._settled.settle(number)

@@ -187,6 +187,11 @@ MUTATIONS = (
         [f"{INTEGRATION}/test_redis_others.py::test_entries_that_somebody_removes"],
     ),
     Mutation(
+        "a stream of Redis's left to expire",
+        [Change(f"{REDIS}/watch.py", "isinstance(seconds, int) and seconds >= 0", "False")],
+        [f"{INTEGRATION}/test_redis_keys.py::test_an_expiry_that_somebody_sets_is_taken_away"],
+    ),
+    Mutation(
         "a reader used on both sides of a fork",
         [Change("bridge/celery_event_bridge/reading/fork.py", "        self.copied = True\n", "")],
         [f"{INTEGRATION}/test_reader.py::test_a_copy_in_a_forked_child_is_refused"],

@@ -10,7 +10,7 @@ from redis.exceptions import ResponseError
 from celery_event_bridge.contract import SinkUnavailable, notices
 from celery_event_sinks.redis.client import RedisClient
 from celery_event_sinks.redis.clock import StreamClock
-from celery_event_sinks.redis.extent import Extent, extent, place
+from celery_event_sinks.redis.extent import Extent, entry_of, extent, place
 from celery_event_sinks.redis.trim import Trim, Trimmer, tell_removed
 
 AT_A_TIME = 64
@@ -48,7 +48,10 @@ class StreamWatch:
         self._turn = (self._turn + len(some)) % len(names)
         replaced = False
         own = trimmer.take_written()
-        for stream, reply in zip(some, self._exchange([("XINFO", "STREAM", one) for one in some]), strict=True):
+        replies = self._exchange([(*command, one) for one in some for command in (("XINFO", "STREAM"), ("TTL",))])
+        for stream, reply, seconds in zip(some, replies[::2], replies[1::2], strict=True):
+            if isinstance(seconds, int) and seconds >= 0:
+                self._persist(stream, seconds)
             try:
                 now = extent(reply)
             except ResponseError as exc:
@@ -62,6 +65,11 @@ class StreamWatch:
                 replaced |= self._compare(stream, before, now, removed, own)
             if sought := self._sought.pop(stream, None):
                 self._look_for(stream, now, sought)
+            # Confirmed on this very connection, before the question: ids never go back but in another stream.
+            if (newest := self._newest.get(stream)) is not None and place(newest) > now.last:
+                del self._newest[stream]
+                self._tell_another(stream, newest, now)
+                replaced = True
         return replaced
 
     def _refuse_a_replica(self) -> None:
@@ -165,6 +173,27 @@ class StreamWatch:
             f"{where} that were there are {what}",
             subject=f"redis {stream!r}",
             count=gone,
+        )
+
+    def _persist(self, stream: bytes, seconds: int) -> None:
+        """Take away an expiry, which nobody of ours sets: all of the stream would go at once."""
+        reply = self._client.ask("PERSIST", stream)
+        done = "it was taken away (PERSIST)" if reply == 1 else "take it away (PERSIST), or all of it is gone then"
+        notices.tell(
+            "stream-advice",
+            f"Redis at {self._client.where}: somebody has set the stream {self._name(stream)} to expire in {seconds} s "
+            f"(EXPIRE): {done}",
+            subject=f"redis expiry {stream!r}",
+        )
+
+    def _tell_another(self, stream: bytes, newest: bytes, now: Extent) -> None:
+        ends = f"it ends at {entry_of(now.last).decode()}" if now.exists else "it is not there"
+        notices.tell(
+            "stream-shrunk",
+            f"Redis at {self._client.where}: entry {newest.decode()} of the stream {self._name(stream)} had been "
+            f"confirmed and is gone, and maybe others: {ends}; an older stream was put in its place (RENAME, COPY, "
+            "RESTORE), or it was deleted",
+            subject=f"redis another {stream!r}",
         )
 
     def _tell_unconfirmed(self, stream: bytes, newest: bytes) -> None:

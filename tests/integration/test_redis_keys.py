@@ -9,6 +9,7 @@ from redis import Redis as Client
 
 from celery_event_bridge.testing import sample_events
 from celery_event_sinks.redis.sink import RedisStreamsSink
+from celery_event_sinks.redis.trim import trim_rule
 from tests.integration.test_redis_others import store_all, told
 from tests.integration.test_redis_sink import closed, opened, stored
 
@@ -117,3 +118,12 @@ def test_ids_that_are_set_ahead_lose_nothing(sink: RedisStreamsSink, client: Cli
     sink.look()
     assert {event.data for event in sample_events(25)} <= set(stored(redis_url))
     assert told("stream-shrunk") == 0
+
+
+@pytest.mark.parametrize(
+    ("trim", "warned"), [("age=30s", True), ("age=59m", True), ("age=1h", False), ("acked", False)]
+)
+def test_a_trim_by_a_short_age_is_advised_against(redis_url: str, trim: str, warned: bool) -> None:
+    """By `check` and once by `run`, as a retention of SQLite's or of a Kafka topic is."""
+    texts = [finding.text for finding in opened(redis_url, trim=trim_rule(trim)).advice()]
+    assert warned == any(text.startswith("BRIDGE_REDIS_TRIM=age=") and "Give at least 1h" in text for text in texts)

@@ -130,7 +130,7 @@ class RedisStreamsSink:
         """Return what the server's settings may lose."""
         with self._client.within(REPLY_TIMEOUT):
             self._settle()
-            return () if self._written else advice(self._client)
+            return () if self._written else advice(self._client, self._settings.trim)
 
     def close(self) -> None:
         """Disconnect."""

@@ -358,6 +358,11 @@ MUTATIONS = (
         [f"{INTEGRATION}/test_kafka_topics.py::test_a_topic_that_somebody_else_made_anew_is_told_of"],
     ),
     Mutation(
+        "records that somebody deletes from a Kafka topic not noticed",
+        [Change(f"{KAFKA}/removed.py", "if before is not None and first > before:", "if False:")],
+        [f"{INTEGRATION}/test_kafka_removed.py::test_records_that_somebody_deletes_are_told_of"],
+    ),
+    Mutation(
         "Kafka's refused login kept to",
         [
             Change(f"{KAFKA}/reader.py", "self._refused = self._refused or error.code() in REFUSED", "pass"),

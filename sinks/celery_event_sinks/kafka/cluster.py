@@ -11,13 +11,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import (
     AdminClient,
     ConfigEntry,
     ConfigResource,
     DescribeClusterResult,
     NewTopic,
+    OffsetSpec,
     ResourceType,
     TopicDescription,
 )
@@ -81,6 +82,33 @@ class Cluster:
     def topics(self, names: Sequence[str]) -> Mapping[str, TopicDescription | None]:
         """Return what is known of these topics; None for one that does not exist."""
         return self._found(self._asked_for(names))
+
+    def bounds(self, topics: Mapping[str, TopicDescription | None]) -> dict[tuple[str, int], tuple[int, int]]:
+        """Return the first offset of each partition, and the next one; not of one that cannot say now."""
+        asked = [
+            TopicPartition(name, partition.id)
+            for name, topic in topics.items()
+            if topic is not None
+            for partition in topic.partitions
+        ]
+        first, last = (
+            self._client().list_offsets(dict.fromkeys(asked, spec), request_timeout=ANSWER)
+            for spec in (OffsetSpec.earliest(), OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        )
+        found = {one: (self._offset(first[one]), self._offset(last[one])) for one in asked}
+        return {
+            (one.topic, one.partition): (begin, end)
+            for one, (begin, end) in found.items()
+            if begin is not None and end is not None
+        }
+
+    def _offset(self, future: Any) -> int | None:
+        try:
+            return int(future.result(2 * ANSWER).offset)
+        except KafkaException:
+            return None
+        except TimeoutError as exc:
+            raise self._unanswered() from exc
 
     def id(self) -> str:
         """Return the cluster's own id."""

@@ -12,6 +12,7 @@ from celery_event_bridge.contract import Finding, SinkUnavailable, notices
 from celery_event_sinks.kafka.advice import MIN_REPLICAS, findings
 from celery_event_sinks.kafka.cluster import DEFAULT_REPLICAS, Cluster, State
 from celery_event_sinks.kafka.marks import Mark
+from celery_event_sinks.kafka.removed import Beginnings
 from celery_event_sinks.kafka.seen import NO_ID, Seen, id_of
 from celery_event_sinks.kafka.settings import KafkaSettings
 from celery_event_sinks.kafka.times import RETENTION, Times, times
@@ -28,6 +29,7 @@ class Topics:
         self._cluster = Cluster(settings)
         self._cluster_id = ""
         self._seen: dict[str, Seen] = {}
+        self._beginnings = Beginnings()
         self._clusters: list[str] = []
         """The ids of those that the address has led to; the last is the present one."""
         self._brokers = len(settings.bootstrap_servers.split(","))
@@ -62,7 +64,7 @@ class Topics:
 
     def look(self) -> None:
         """Check likewise, but a partition that cannot store now is the producer's to wait for while another can."""
-        for troubles in self._look():
+        for troubles in self._look(beginnings=True):
             if troubles and all(troubles):
                 raise SinkUnavailable(troubles[0])
 
@@ -91,7 +93,7 @@ class Topics:
         marks = {name: Mark(id_of(topic), len(topic.partitions)) for name, topic in found.items() if topic is not None}
         return {name: mark for name, mark in marks.items() if mark.topic != NO_ID}
 
-    def _look(self, planned: list[Finding] | None = None) -> list[list[str]]:
+    def _look(self, planned: list[Finding] | None = None, *, beginnings: bool = False) -> list[list[str]]:
         """Look at all, make what is missing, and tell of what has changed. Returns, by topic, each partition's trouble,
         an empty text where it has none. With a list none is made: it gets a finding for each.
         """
@@ -117,6 +119,10 @@ class Topics:
             wanted = int((state.values(name) or {}).get(MIN_REPLICAS, 1))
             troubles.append([_trouble(name, partition, wanted) for partition in topic.partitions])
         self.times = times(state.values(name) for name in state.topics)
+        if beginnings and not any(map(any, troubles)):
+            self._beginnings.look(
+                self._cluster.bounds(state.topics), {name: state.values(name) for name in state.topics}
+            )
         return troubles
 
     def _tell_of_cluster(self, cluster: str) -> None:
@@ -137,6 +143,7 @@ class Topics:
             self._seen[name] = Seen.first(topic, config)
         elif change := seen.again(topic, config):
             notices.tell("stream-replaced", f"topic {name!r} {change}", subject=name, every=0.0)
+            self._beginnings.forget(name)
 
     # How one is made ----------------------------------------------------------------------------------------------
 

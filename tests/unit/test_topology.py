@@ -182,7 +182,7 @@ def test_a_crash_loop_throws_no_event_away() -> None:
     assert DELIVERY_LIMIT > 100_000
 
 
-WAYS_OUT = "or choose another name with BRIDGE_QUEUE"
+WAYS_OUT = "or choose another name with BRIDGE_QUEUE and move with `queues migrate --from "
 MISMATCH = "PRECONDITION_FAILED - inequivalent arg"
 
 
@@ -193,7 +193,7 @@ MISMATCH = "PRECONDITION_FAILED - inequivalent arg"
             f"{MISMATCH} 'x-message-ttl' for queue 'ie' in vhost '/': received '7000' but current is '5000'",
             (
                 "queue 'ie' exists with x-message-ttl=5000, the settings ask for x-message-ttl=7000: "
-                f"set BRIDGE_QUEUE_TTL to match it, {WAYS_OUT}"
+                f"set BRIDGE_QUEUE_TTL to match it, {WAYS_OUT}ie`"
             ),
         ),
         (
@@ -203,7 +203,7 @@ MISMATCH = "PRECONDITION_FAILED - inequivalent arg"
             ),
             (
                 "queue 'ie' exists with x-dead-letter-exchange='', the settings ask for x-dead-letter-exchange=none: "
-                f"set BRIDGE_QUEUE_TTL to match it, {WAYS_OUT}"
+                f"set BRIDGE_QUEUE_TTL to match it, {WAYS_OUT}ie`"
             ),
         ),
         (
@@ -213,14 +213,14 @@ MISMATCH = "PRECONDITION_FAILED - inequivalent arg"
             ),
             (
                 "queue 'a: b' exists with x-overflow=none, the settings ask for x-overflow=drop-head: "
-                f"delete it once it is empty, {WAYS_OUT}"
+                f"delete it once it is empty, {WAYS_OUT}a: b`"
             ),
         ),
         (
             f"{MISMATCH} 'durable' for queue 'q' in vhost '/': as nobody has ever seen it",
             (
                 "queue 'q' exists with durable=one, the settings ask for durable=another: "
-                f"delete it once it is empty, {WAYS_OUT}"
+                f"delete it once it is empty, {WAYS_OUT}q`"
             ),
         ),
     ],

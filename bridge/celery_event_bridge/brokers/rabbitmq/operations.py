@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, translated
+from celery_event_bridge.brokers.rabbitmq.differing import is_stream
 from celery_event_bridge.brokers.rabbitmq.management import Management
 from celery_event_bridge.brokers.rabbitmq.moving import Mover, QueueFull
 from celery_event_bridge.brokers.rabbitmq.topology import QueueSpec, Topology, declare_queue, declare_witness
+from celery_event_bridge.brokers.rabbitmq.waiting import Says, Tell, for_what_is_held_back, may_hold_back
 from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.deadline import Deadline
 
@@ -24,14 +26,11 @@ if TYPE_CHECKING:
 
 LOOK = 0.5
 """Seconds between two looks at a queue that others still drain."""
-SAY = 10.0
-"""Seconds between two lines that say what is waited for."""
 HELD_BACK_FOR = 190.0
 """Seconds after which a message that waits for its dead-letter route has certainly left: RabbitMQ tries each 180."""
 SAMPLED_WITHIN = 15.0
 """Seconds for which the management API has to say that nothing is held back: it samples each five, later under load."""
 NOT_FOUND = 404
-Tell = Callable[[str], None]
 
 
 class QueueState(msgspec.Struct, frozen=True):
@@ -106,7 +105,7 @@ class Broker:
             self._refuse_what_is_in_use(found)
         for state in reversed(found):
             self._ask(partial(_delete, state.name))
-        self._ask(lambda channel: channel.exchange_delete(topology.witness))
+        self._delete_witnesses(topology)
         return [state.name for state in reversed(found)]
 
     def migrate(
@@ -119,13 +118,7 @@ class Broker:
         Raises QueuesInUse if these have not been stopped after `wait` seconds: they would declare the old queues anew;
         or if the new ones have no room.
         """
-        if self._state(old.live).messages is None:
-            raise QueuesInUse(f"there is no queue {old.live.name}: nothing is changed")
-        if self._state(old.rejected).messages is None:
-            raise QueuesInUse(
-                f"queue {old.live.name} is none of a bridge's, no queue {old.rejected.name} is beside it: nothing "
-                "is changed. If it is one, declare them with `queues declare` and BRIDGE_QUEUE first"
-            )
+        self._refuse_what_cannot_be_moved(old)
         self.declare(new)
         tell(f"queue {new.live.name}: declared and bound to {new.exchange}")
 
@@ -139,13 +132,13 @@ class Broker:
             targets[old.overflow.name] = new.overflow or new.live
         movers = {name: Mover(self._connection, name, target) for name, target in targets.items()}
         deadline, held_back = Deadline(wait), Deadline(held_back_for)
-        says = _Says(tell)
+        says, looking = Says(tell), for_what_is_held_back(seen=self._management is not None)
         try:
             while (busy := self._move_all(old, movers)) or not self._nothing_held_back(old, held_back):
                 self._ask(unbind)  # a bridge of the old settings binds it again with each look
                 if deadline.passed:
                     raise QueuesInUse(self._why_not(busy, held_back_for))
-                says.waiting(f"waiting for {busy}" if busy else _HELD_BACK)
+                says.waiting(f"waiting for {busy}" if busy else looking)
                 time.sleep(LOOK)
         except QueueFull as exc:
             raise QueuesInUse(str(exc)) from exc
@@ -157,8 +150,29 @@ class Broker:
         for state in reversed(found):
             self._ask(partial(_delete, state.name))
             tell(f"queue {state.name}: removed")
-        self._ask(lambda channel: channel.exchange_delete(old.witness))
+        self._delete_witnesses(old)
         return moved
+
+    def _delete_witnesses(self, topology: Topology) -> None:
+        """Delete what nobody misses, and what not everybody has the right to: the queues are gone already."""
+        for name in (topology.witness, topology.queue_witness):
+            with suppress(BrokerUnavailable):
+                self._ask(partial(_delete_exchange, name))
+
+    def _refuse_what_cannot_be_moved(self, old: Topology) -> None:
+        if self._state(old.live).messages is None:
+            raise QueuesInUse(f"there is no queue {old.live.name}: nothing is changed")
+        if self._state(old.rejected).messages is None:
+            raise QueuesInUse(
+                f"queue {old.live.name} is none of a bridge's, no queue {old.rejected.name} is beside it: nothing "
+                "is changed. If it is one, declare them with `queues declare` and BRIDGE_QUEUE first"
+            )
+        for state in self._present(old):
+            if self._is_stream(state.name):
+                raise QueuesInUse(
+                    f"queue {state.name} is a stream, which hands out no single message: nothing is changed. Read what "
+                    "is in it with a client of streams, delete it, and say the same again"
+                )
 
     # What is in them ----------------------------------------------------------------------------------------------
 
@@ -175,13 +189,13 @@ class Broker:
             return f"still in use: {busy}: stop the bridges that consume them, and say the same again"
         return (
             "all that is ready was moved, but RabbitMQ may hold back messages for their dead-letter route, for "
-            f"{held_back_for:g} s at most: say the same again with --wait {held_back_for + 10:g}, or set "
-            "BRIDGE_MANAGEMENT_URL, which tells"
+            f"{held_back_for:g} s at most: say the same again with --wait {held_back_for + 10:g}"
+            + ("" if self._management else ", or set BRIDGE_MANAGEMENT_URL, which tells")
         )
 
     def _nothing_held_back(self, topology: Topology, unseen: Deadline) -> bool:
         """Return whether no message waits for its dead-letter route; without the management API, by the clock."""
-        if not _may_hold_back(topology):
+        if not may_hold_back(topology):
             return True
         if self._management is None:
             return unseen.passed
@@ -195,15 +209,15 @@ class Broker:
     def _await_held_back(self, topology: Topology, found: Sequence[QueueState], unseen: Deadline, tell: Tell) -> None:
         if not any(state.name == topology.live.name for state in found):
             return
-        says = _Says(tell)
-        says.waiting(_HELD_BACK)
+        says, looking = Says(tell), for_what_is_held_back(seen=self._management is not None)
+        says.waiting(looking)
         while not self._nothing_held_back(topology, unseen):
             if self._management is not None and (count := self._held_back(topology)):
                 raise QueuesInUse(
                     f"queue {topology.live.name} holds {count} messages that wait for their dead-letter route, which "
                     "RabbitMQ tries every three minutes: let a bridge drain them, or say --force to lose them"
                 )
-            says.waiting(_HELD_BACK)
+            says.waiting(looking)
             self._refuse_what_is_in_use(self._present(topology))
             time.sleep(LOOK)
 
@@ -250,6 +264,10 @@ class Broker:
             problem = str(exc)
         return QueueState(queue.name, queue.arguments, found.message_count, found.consumer_count, problem)
 
+    def _is_stream(self, queue: str) -> bool:
+        with translated():
+            return is_stream(self._connection, queue)
+
     def _ask(self, action: Callable[[amqp.Channel], Any]) -> Any:
         with translated():
             channel = self._connection.channel()
@@ -258,30 +276,9 @@ class Broker:
         return result
 
 
-_HELD_BACK = (
-    "looking for messages that RabbitMQ may hold back for their dead-letter route: 15 s with BRIDGE_MANAGEMENT_URL, "
-    "up to three minutes without"
-)
-
-
-class _Says:
-    """Says what is waited for, at once and then once in SAY seconds."""
-
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
-        self._due = 0.0
-
-    def waiting(self, text: str) -> None:
-        now = time.monotonic()
-        if now >= self._due:
-            self._due = now + SAY
-            self._tell(text)
-
-
-def _may_hold_back(topology: Topology) -> bool:
-    """Whether the live queue dead-letters at least once: it keeps what its target does not confirm."""
-    return topology.live.arguments.get("x-dead-letter-strategy") == "at-least-once"
-
-
 def _delete(queue: str, channel: amqp.Channel) -> None:
     channel.queue_delete(queue)
+
+
+def _delete_exchange(name: str, channel: amqp.Channel) -> None:
+    channel.exchange_delete(name)

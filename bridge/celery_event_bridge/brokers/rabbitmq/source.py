@@ -13,6 +13,8 @@ from functools import partial
 from itertools import cycle
 from typing import TYPE_CHECKING, cast
 
+from amqp.exceptions import AccessRefused, PreconditionFailed, ResourceLocked
+
 from celery_event_bridge.brokers.rabbitmq.bulk import CHUNK, Scanner, reader
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, translated
 from celery_event_bridge.brokers.rabbitmq.lane import Lane
@@ -84,8 +86,7 @@ class AmqpSource:
         """Open the channels and consume: live first."""
         with translated("consuming"):
             self._open_lane(self._topology.live.name, self._live_window, expired=False)
-            if self._topology.overflow:
-                self._open_lane(self._topology.overflow.name, self._overflow_window, expired=True)
+            self._open_overflow()
 
     def poll(self, timeout: float) -> Sequence[Message]:
         """Read what has arrived; see to the heartbeat, and to what is ours there."""
@@ -195,6 +196,18 @@ class AmqpSource:
         lane.consume()
         self._scanner.lanes[lane.channel_number] = lane
 
+    def _open_overflow(self) -> None:
+        """Consume overflow too, if it can be: somebody else's queue of that name holds up no live event."""
+        overflow = self._topology.overflow
+        if overflow is None or overflow.name in self._upkeep.differing.unusable:
+            return
+        lanes = len(self._lanes)
+        try:
+            self._open_lane(overflow.name, self._overflow_window, expired=True)
+        except (AccessRefused, ResourceLocked, PreconditionFailed) as exc:
+            del self._lanes[lanes:]
+            self._upkeep.differing.cannot_be_consumed(overflow.name, exc)
+
     def _is_unbound(self) -> bool:
         if self._settings.management_url is None:
             return False
@@ -231,6 +244,8 @@ class AmqpSource:
             return
         self._look_due = now + LOOK_INTERVAL
         self._upkeep.look()
+        if len(self._lanes) == 1:
+            self._open_overflow()  # it may be consumed by now
         if self._policies:
             self._policies.look()
         if self._watch and self._topology.overflow:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from amqp.exceptions import AMQPError
@@ -84,6 +84,10 @@ class Topology(msgspec.Struct, frozen=True):
         declare_exchange(channel, self.exchange)
         for queue in self.queues:
             declare_queue(channel, queue)
+        self.bind(channel)
+
+    def bind(self, channel: amqp.Channel) -> None:
+        """Bind the live queue to the exchange; a no-op where it is. Raises what the client raises."""
         channel.queue_bind(self.live.name, self.exchange, routing_key="#")
 
 
@@ -124,14 +128,35 @@ _VALUES = re.compile(rf"received {_VALUE}.*? but current is {_VALUE}", re.DOTALL
 """3.10 says `the value '' of type 'longstr'` of some arguments and the value alone of others."""
 
 
+class Mismatch(NamedTuple):
+    """An argument in which something that is there differs from what was declared."""
+
+    argument: str
+    kind: str
+    """`queue` or `exchange`."""
+    name: str
+    found: str
+    asked: str
+
+
+def mismatch(reply: str) -> Mismatch | None:
+    """Return what the broker's refusal names; None if it is about something else."""
+    named = _INEQUIVALENT.search(reply)
+    if named is None:
+        return None
+    values = _VALUES.search(named["rest"])
+    asked, found = (value.strip("'") or "''" for value in values.groups()) if values else ("another", "one")
+    return Mismatch(named["arg"], named["kind"], named["name"], found, asked)
+
+
 def explain(error: Exception) -> str:
     """One line for an operator: what the broker refused, and the ways out. Contains no secret."""
     text = getattr(error, "reply_text", None) if isinstance(error, AMQPError) else None
     if not text:
         return f"{type(error).__name__}: {error}".rstrip(": ")
     code = getattr(error, "reply_code", 0)
-    if code == 406 and (mismatch := _INEQUIVALENT.search(text)):
-        return _explain_mismatch(mismatch)
+    if code == 406 and (named := mismatch(text)):
+        return _explain_mismatch(named)
     if code == 403:
         return (
             f"{text}: grant this user configure, write and read there, or declare the queues "
@@ -142,10 +167,8 @@ def explain(error: Exception) -> str:
     return f"{code} {text}"
 
 
-def _explain_mismatch(mismatch: re.Match[str]) -> str:
-    argument, kind, name = mismatch["arg"], mismatch["kind"], mismatch["name"]
-    values = _VALUES.search(mismatch["rest"])
-    asked, found = (value.strip("'") or "''" for value in values.groups()) if values else ("another", "one")
+def _explain_mismatch(named: Mismatch) -> str:
+    argument, kind, name, found, asked = named
     if kind == "exchange":
         return (
             f"exchange {name!r} exists with {argument}={found}, Celery's is {argument}={asked}: "
@@ -153,7 +176,8 @@ def _explain_mismatch(mismatch: re.Match[str]) -> str:
         )
     setting = _SETTINGS_BY_ARGUMENT.get(argument)
     match_it = f"set {setting} to match it" if setting else "delete it once it is empty"
+    live = name.removesuffix(".overflow").removesuffix(".rejected")
     return (
         f"queue {name!r} exists with {argument}={found}, the settings ask for {argument}={asked}: "
-        f"{match_it}, or choose another name with BRIDGE_QUEUE"
+        f"{match_it}, or choose another name with BRIDGE_QUEUE and move with `queues migrate --from {live}`"
     )

@@ -15,14 +15,23 @@ there. What had been missing is a gap, and told of. How it is known, since AMQP 
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from amqp.exceptions import AccessRefused, ChannelError, NotFound
+from amqp.exceptions import AccessRefused, ChannelError, NotFound, PreconditionFailed, ResourceLocked
 
-from celery_event_bridge.brokers.rabbitmq.topology import Topology, declare_witness, explain
+from celery_event_bridge.brokers.rabbitmq.differing import DifferingQueues
+from celery_event_bridge.brokers.rabbitmq.sayings import A_DAY, Sayings
+from celery_event_bridge.brokers.rabbitmq.topology import (
+    QueueSpec,
+    Topology,
+    declare_exchange,
+    declare_queue,
+    declare_witness,
+    explain,
+)
 from celery_event_bridge.contract import notices
 from celery_event_bridge.contract.broker import BrokerUnavailable, Message
 
@@ -35,7 +44,6 @@ SUSPICIOUS_SILENCE = 2.0
 """Seconds, at least, of a silence that a removed binding may explain."""
 FORGOTTEN_AFTER = 300.0
 """Seconds."""
-A_DAY = 86_400.0
 
 
 class Upkeep:
@@ -57,12 +65,16 @@ class Upkeep:
         self._quiet_after = quiet_after
         self._topology = topology
         self._declares = declares
+        self._says = Sayings(topology.exchange, topology.live.name)
+        self.differing = DifferingQueues(topology.live.name)
         self._connection: amqp.Connection | None = None
         self._channel: amqp.Channel | None = None
         self._seen: set[str] = set()
         """Queues that were there before, by name."""
         self._cancelled: set[str] = set()
         """Queues whose consumer the broker has cancelled since the last connection was made."""
+        self._declared = False
+        """Whether everything could be declared once."""
         self._witnessed = False
         """Whether our witness was there at the last look."""
         self._bound_at = 0.0
@@ -86,10 +98,10 @@ class Upkeep:
             else:
                 self._look_for_what_nobody_saw()
             self._bound_at = 0.0  # what a lost connection has held up proves nothing
-        for name in missing:
-            self._tell_of_queue(name)
+        for name in missing if self._declares else ():  # else consuming it will fail, with the remedy
+            self._says.missing(name, seen=name in self._seen)
         for name in self._cancelled.difference(missing):
-            self._tell_of_another(name)
+            self._says.replaced(name)
         self._cancelled.clear()
         self._seen.update(queue.name for queue in self._topology.queues)
         self._opened_at = time.monotonic()
@@ -101,7 +113,9 @@ class Upkeep:
         if missing := [name for name, depth in depths.items() if depth is None]:
             raise BrokerUnavailable(f"queue {missing[0]} was deleted while it was in use: declaring it again")
         self._look_at_exchange()
-        self._listen()
+        silent = time.monotonic() - max(self._heard_at, self._opened_at)
+        if silent >= self._quiet_after:
+            self._says.standstill(silent)
 
     def cancelled(self, queue: str) -> None:
         """Take note that the broker has cancelled the consumer of this queue."""
@@ -119,12 +133,14 @@ class Upkeep:
         silent = pause >= 1.5 * self._longest_pause
         # A worker that has just started ends a silence as well.
         if bound_at and came_at_once and silent and not any(b"worker-online" in each.body for each in messages):
-            self._gap(f"no event for {pause:.1f} s, until its binding was declared again: it had probably been removed")
+            self._says.gap(
+                f"no event for {pause:.1f} s, until its binding was declared again: it had probably been removed"
+            )
         fading = 0.5 ** (pause / FORGOTTEN_AFTER)
         self._longest_pause = max(SUSPICIOUS_SILENCE, min(pause, self._quiet_after), self._longest_pause * fading)
         self._usual_pause += (min(pause, self._quiet_after) - self._usual_pause) / 20
         if pause >= self._quiet_after:
-            notices.over("no-events", f"events come again, after {pause:.0f} s", subject=self._topology.live.name)
+            self._says.come_again(pause)
 
     def steered(self, *, receiving: bool) -> None:
         """Take note whether anything can be expected now: not while messages are in hand, or no consumer is on."""
@@ -140,22 +156,48 @@ class Upkeep:
 
     def _declare(self, *, may_be_refused: bool) -> None:
         """Declare everything. Where that is not permitted, go on if the queue that we consume is there all the same."""
+        topology = self._topology
         try:
-            self._on_a_channel(self._topology.declare)
+            self._on_a_channel(lambda channel: declare_exchange(channel, topology.exchange))
+            self.differing.as_asked([queue.name for queue in topology.queues if self._declare_queue(queue)])
+            self._on_a_channel(topology.bind)
         except AccessRefused as exc:
             if not may_be_refused:
                 raise
-            notices.tell("rights", f"cannot see to the queues and the binding: {explain(exc)}", every=A_DAY)
+            # Who never might has been told; where it was permitted before, a binding that is gone stays gone.
+            every = notices.INTERVAL if self._declared else A_DAY
+            notices.tell("rights", f"cannot see to the queues and the binding: {explain(exc)}", every=every)
+            with suppress(AccessRefused):  # to bind takes other rights than to declare
+                self._on_a_channel(topology.bind)
             return
+        notices.over("rights", "the queues and the binding can be seen to again")
+        self._declared = True
         self._bound_at = time.monotonic()
         self._witness()
+
+    def _declare_queue(self, queue: QueueSpec) -> bool:
+        """Declare one; return whether it has our arguments. Where it has others the rest is seen to all the same."""
+        try:
+            self._on_a_channel(lambda channel: declare_queue(channel, queue))
+        except (PreconditionFailed, ResourceLocked) as exc:
+            # At the start the settings are to be put right; what had been ours, and is ours to consume, is consumed.
+            if queue is self._topology.live and (
+                queue.name not in self._seen or not isinstance(exc, PreconditionFailed)
+            ):
+                raise
+            assert self._connection is not None
+            self.differing.found(self._connection, queue, exc)
+            if queue is self._topology.live and queue.name in self.differing.unusable:
+                raise
+            return False
+        return True
 
     def _look_for_what_nobody_saw(self) -> None:
         """Look, before anything is declared again, for what was done while nobody was connected."""
         unbound, first = self._is_unbound(), not self._seen
         known = self._look_at_exchange(first=first)
         if unbound and not known:
-            self._gap("the binding had been removed, and what was published without it is gone")
+            self._says.gap("the binding had been removed, and what was published without it is gone")
 
     def _look_at_exchange(self, *, first: bool = False) -> bool:
         """See to the exchange and the binding; return whether a gap was told of. `first` of a process."""
@@ -167,15 +209,17 @@ class Upkeep:
             self._declare(may_be_refused=True)
         if not present:
             remedy = "" if self._declares else ": BRIDGE_DECLARE=false expects it to be there"
-            self._gap(f"exchange {topology.exchange!r} is not there, and events published meanwhile are gone{remedy}")
+            self._says.gap(
+                f"exchange {topology.exchange!r} is not there, and events published meanwhile are gone{remedy}"
+            )
         elif not witnessed and (self._witnessed or not first):  # who may not declare it never had one
             other = ", unless another program than this has declared that queue" if first else ""
-            self._gap(
+            self._says.gap(
                 f"exchange {topology.exchange!r} was deleted and declared anew, which has removed the binding of queue "
                 f"{topology.live.name!r}: events published until now may be gone{other}"
             )
         elif not same_queue and (self._witnessed or not first):
-            self._tell_of_another(topology.live.name)
+            self._says.replaced(topology.live.name)
         else:
             return False
         self._bound_at = 0.0  # that gap is told of
@@ -197,7 +241,10 @@ class Upkeep:
 
     def _depth(self, queue: str) -> int | None:
         """Return the ready messages of a queue; None if it is not there."""
-        found = self._ask(lambda channel: channel.queue_declare(queue, passive=True))
+        try:
+            found = self._ask(lambda channel: channel.queue_declare(queue, passive=True))
+        except ResourceLocked:  # it is there, and another connection's alone
+            return 0
         return None if found is None else int(found.message_count)
 
     def _ask(self, question: Callable[[amqp.Channel], Any]) -> Any:
@@ -216,47 +263,3 @@ class Upkeep:
         answer = action(channel)
         self._channel = channel
         return answer
-
-    # What is said -------------------------------------------------------------------------------------------------
-
-    def _tell_of_queue(self, name: str) -> None:
-        if not self._declares:
-            return  # consuming it will fail, with the remedy
-        if name not in self._seen:
-            text = f"queue {name!r} was not there and is declared"
-            notices.tell("queue-declared", text, subject=name, level=logging.INFO)
-            return
-        notices.tell(
-            "queue-made",
-            f"queue {name!r} was there before, was deleted, and is declared anew; what it held is gone: "
-            "did somebody, or a policy with `expires`, remove it?",
-            subject=name,
-        )
-        if name == self._topology.live.name:
-            self._gap("the queue itself was gone, and events published meanwhile too")
-
-    def _tell_of_another(self, name: str) -> None:
-        text = f"queue {name!r} was deleted and declared anew by somebody: what it held is gone"
-        notices.tell("queue-made", text, subject=name)
-        if name == self._topology.live.name:
-            self._gap("the queue was deleted and declared anew, and what was published before it was bound is gone")
-
-    def _gap(self, why: str) -> None:
-        topology = self._topology
-        text = f"gap on the way from exchange {topology.exchange!r} to queue {topology.live.name!r}: {why}"
-        notices.tell("gap", text, subject=topology.live.name, every=1.0)
-
-    def _listen(self) -> None:
-        """Say once that nothing comes."""
-        silent = time.monotonic() - max(self._heard_at, self._opened_at)
-        if silent < self._quiet_after:
-            return
-        topology = self._topology
-        notices.tell(
-            "no-events",
-            f"no event has come through exchange {topology.exchange!r} into queue {topology.live.name!r} for "
-            f"{silent:.0f} s: do workers run with -E (worker_send_task_events), and is BRIDGE_EVENT_EXCHANGE what "
-            "Celery's event_exchange says?",
-            subject=topology.live.name,
-            every=A_DAY,
-        )

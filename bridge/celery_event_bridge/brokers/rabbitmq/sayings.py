@@ -1,0 +1,59 @@
+"""Notices on the exchange, the queues and what comes through them: see `Upkeep`, which finds it out."""
+
+from __future__ import annotations
+
+import logging
+
+from celery_event_bridge.contract import notices
+
+A_DAY = 86_400.0
+
+
+class Sayings:
+    """Tells of one exchange and the queues of one bridge."""
+
+    def __init__(self, exchange: str, live: str) -> None:
+        self._exchange = exchange
+        self._live = live
+
+    def gap(self, why: str) -> None:
+        """Tell that events may have passed by."""
+        text = f"gap on the way from exchange {self._exchange!r} to queue {self._live!r}: {why}"
+        notices.tell("gap", text, subject=self._live, every=1.0)
+
+    def missing(self, name: str, *, seen: bool) -> None:
+        """Tell of a queue that was missing and is declared; `seen` if it had been there."""
+        if not seen:
+            text = f"queue {name!r} was not there and is declared"
+            notices.tell("queue-declared", text, subject=name, level=logging.INFO)
+            return
+        notices.tell(
+            "queue-made",
+            f"queue {name!r} was there before, was deleted, and is declared anew; what it held is gone: "
+            "did somebody, or a policy with `expires`, remove it?",
+            subject=name,
+        )
+        if name == self._live:
+            self.gap("the queue itself was gone, and events published meanwhile too")
+
+    def replaced(self, name: str) -> None:
+        """Tell of a queue that somebody has deleted and declared."""
+        text = f"queue {name!r} was deleted and declared anew by somebody: what it held is gone"
+        notices.tell("queue-made", text, subject=name)
+        if name == self._live:
+            self.gap("the queue was deleted and declared anew, and what was published before it was bound is gone")
+
+    def standstill(self, seconds: float) -> None:
+        """Say once that nothing comes."""
+        notices.tell(
+            "no-events",
+            f"no event has come through exchange {self._exchange!r} into queue {self._live!r} for "
+            f"{seconds:.0f} s: do workers run with -E (worker_send_task_events), and is BRIDGE_EVENT_EXCHANGE what "
+            "Celery's event_exchange says?",
+            subject=self._live,
+            every=A_DAY,
+        )
+
+    def come_again(self, seconds: float) -> None:
+        """Say that it is over."""
+        notices.over("no-events", f"events come again, after {seconds:.0f} s", subject=self._live)

@@ -653,4 +653,23 @@ MUTATIONS = (
         ],
         [f"{INTEGRATION}/test_deadlines.py::test_a_broker_that_trickles_is_an_outage"],
     ),
+    Mutation(
+        "a queue of other arguments holds up all others",
+        [
+            Change(
+                f"{RABBITMQ}/upkeep.py",
+                "        except (PreconditionFailed, ResourceLocked) as exc:\n",
+                "        except (PreconditionFailed, ResourceLocked) as exc:\n            raise\n",
+            )
+        ],
+        [
+            f"{INTEGRATION}/test_differing_queues.py"
+            "::test_live_events_are_stored_beside_an_overflow_queue_of_other_arguments"
+        ],
+    ),
+    Mutation(
+        "a drain taken for a purge",
+        [Change(f"{RABBITMQ}/purged.py", "elif not traced:", "else:")],
+        [f"{INTEGRATION}/test_foreign_hands.py::test_what_other_bridges_have_taken_was_not_purged"],
+    ),
 )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from celery_event_bridge.brokers.rabbitmq.bulk import described
+from celery_event_bridge.brokers.rabbitmq.presence import OUR_TAG
 from celery_event_bridge.brokers.rabbitmq.window import Window
 from celery_event_bridge.contract.broker import BrokerUnavailable, Message
 
@@ -25,8 +27,10 @@ class Lane:
         *,
         expired: bool,
         cancelled: Callable[[str], None] = lambda _: None,
+        begins: Callable[[], None] = lambda: None,
     ) -> None:
-        """`cancelled` is told where the broker cancels the consumer."""
+        """`cancelled` is told where the broker cancels the consumer; `begins` is called before there is one."""
+        self._begins = begins
         self._cancelled = cancelled
         channel.auto_decode = False
         self._channel = channel
@@ -51,8 +55,12 @@ class Lane:
     def consume(self) -> None:
         """Start to receive, with the window's prefetch. What was received before does not count against it."""
         self.aside = 0
+        self._begins()
         self._channel.basic_qos(0, self.window.prefetch, False)  # noqa: FBT003 - AMQP's own positional flag
-        self._consumer = self._channel.basic_consume(self.queue, callback=self._arrived, on_cancel=self._ended)
+        tag = f"{OUR_TAG}{uuid.uuid4().hex[:11]}"
+        self._consumer = self._channel.basic_consume(
+            self.queue, consumer_tag=tag, callback=self._arrived, on_cancel=self._ended
+        )
         self.consumer_tag = self._consumer.encode()
 
     def cancel(self) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
 from celery_event_bridge.brokers.rabbitmq.connection import url_in_use
+from celery_event_bridge.brokers.rabbitmq.presence import foreign
 from celery_event_bridge.contract import Finding, notices, secret_files
 from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.secrets import hide_secrets
@@ -132,6 +133,9 @@ def findings(settings: Settings, topology: Topology) -> Iterator[Finding]:
                 yield Finding("FAIL", text)
         if not harmful:
             yield Finding("ok", "policies: none that changes what our queues keep")
+        for queue in _consumed(topology):
+            for text in foreign(queue.name, management.queue(queue.name) or {}):
+                yield Finding("warn", text)
         if management.queue(topology.live.name) is not None:
             bound = management.is_bound(topology.live.name, topology.exchange)
             yield (
@@ -145,6 +149,10 @@ def findings(settings: Settings, topology: Topology) -> Iterator[Finding]:
             )
     except BrokerUnavailable as exc:
         yield Finding("FAIL", str(exc))
+
+
+def _consumed(topology: Topology) -> Iterator[QueueSpec]:
+    yield from (queue for queue in (topology.live, topology.overflow) if queue)
 
 
 def is_unbound(settings: Settings, topology: Topology) -> bool:
@@ -182,5 +190,8 @@ def tell_of_policies(settings: Settings, topology: Topology) -> None:
         for queue in topology.queues:
             for text in harm(queue, management.queue(queue.name) or {}):
                 notices.tell("policy", text, subject=text, every=SAID_EVERY)
+        for queue in _consumed(topology):
+            for text in foreign(queue.name, management.queue(queue.name) or {}):
+                notices.tell("competitor", text, subject=queue.name)
     except BrokerUnavailable as exc:
         notices.tell("policy", f"policies cannot be seen: {exc}", subject="away", every=SAID_EVERY, count=0)

@@ -14,6 +14,7 @@ from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, tr
 from celery_event_bridge.brokers.rabbitmq.differing import is_stream
 from celery_event_bridge.brokers.rabbitmq.management import Management
 from celery_event_bridge.brokers.rabbitmq.moving import Mover, QueueFull
+from celery_event_bridge.brokers.rabbitmq.purged import leave_trace
 from celery_event_bridge.brokers.rabbitmq.topology import QueueSpec, Topology, declare_queue, declare_witness
 from celery_event_bridge.brokers.rabbitmq.waiting import Says, Tell, for_what_is_held_back, may_hold_back
 from celery_event_bridge.contract.broker import BrokerUnavailable
@@ -133,8 +134,10 @@ class Broker:
         movers = {name: Mover(self._connection, name, target) for name, target in targets.items()}
         deadline, held_back = Deadline(wait), Deadline(held_back_for)
         says, looking = Says(tell), for_what_is_held_back(seen=self._management is not None)
+        leave_trace(self._connection, old.live.name)
         try:
             while (busy := self._move_all(old, movers)) or not self._nothing_held_back(old, held_back):
+                leave_trace(self._connection, old.live.name)
                 self._ask(unbind)  # a bridge of the old settings binds it again with each look
                 if deadline.passed:
                     raise QueuesInUse(self._why_not(busy, held_back_for))

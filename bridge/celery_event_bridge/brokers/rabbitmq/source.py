@@ -20,6 +20,8 @@ from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, tr
 from celery_event_bridge.brokers.rabbitmq.lane import Lane
 from celery_event_bridge.brokers.rabbitmq.mark import SinkMark
 from celery_event_bridge.brokers.rabbitmq.overflow import OverflowWatch
+from celery_event_bridge.brokers.rabbitmq.presence import Presence
+from celery_event_bridge.brokers.rabbitmq.purged import PurgeWatch, leave_trace
 from celery_event_bridge.brokers.rabbitmq.upkeep import Upkeep
 from celery_event_bridge.brokers.rabbitmq.window import Window
 from celery_event_bridge.contract import LOOK_INTERVAL, SinkUnavailable
@@ -62,6 +64,8 @@ class AmqpSource:
         self._watch = OverflowWatch(overflow.name, settings.overflow_max_bytes) if overflow else None
         self._upkeep = Upkeep(topology, declares=settings.declare, is_unbound=self._is_unbound)
         self._mark = SinkMark(topology.live.name, location) if location and settings.declare else None
+        self._presence = Presence(topology.live.name) if settings.declare else None
+        self._purges = PurgeWatch(topology.live.name, overflow.name) if overflow and settings.declare else None
         self._policies = self._policy_watch()
         self._look_due = self._quiet_due = 0.0
 
@@ -81,6 +85,10 @@ class AmqpSource:
             self._upkeep.open(self._connection)
             if self._mark:
                 self._mark.open(self._connection)
+            if self._presence:
+                self._presence.open(self._connection)
+            if self._purges:
+                self._purges.forget()
 
     def consume(self) -> None:
         """Open the channels and consume: live first."""
@@ -191,7 +199,10 @@ class AmqpSource:
 
     def _open_lane(self, queue: str, window: Window, *, expired: bool) -> None:
         channel = self._connected().channel()
-        lane = Lane(channel, queue, window, self._deliver, expired=expired, cancelled=self._upkeep.cancelled)
+        begins = self._leave_trace if expired else lambda: None
+        lane = Lane(
+            channel, queue, window, self._deliver, expired=expired, cancelled=self._upkeep.cancelled, begins=begins
+        )
         self._lanes.append(lane)
         lane.consume()
         self._scanner.lanes[lane.channel_number] = lane
@@ -246,6 +257,7 @@ class AmqpSource:
         self._upkeep.look()
         if len(self._lanes) == 1:
             self._open_overflow()  # it may be consumed by now
+        self._look_at_others(now)
         if self._policies:
             self._policies.look()
         if self._watch and self._topology.overflow:
@@ -256,6 +268,23 @@ class AmqpSource:
                 self._mark.look()
             except SinkUnavailable:  # where it stores cannot be told now; the relay knows of the outage
                 return
+
+    def _look_at_others(self, at: float) -> None:
+        """See to whoever else consumes the queues, or empties them."""
+        connection, live, overflow = self._connected(), self._topology.live, self._topology.overflow
+        if self._presence:
+            self._presence.look(self._upkeep.consumers[live.name])
+        if self._purges is None or overflow is None:
+            return
+        if any(lane.expired for lane in self._lanes):
+            self._purges.forget()
+            self._leave_trace()
+        elif overflow.name not in self._upkeep.differing.unusable:
+            self._purges.look(connection, at, self.depths[overflow.name], self._upkeep.consumers[overflow.name])
+
+    def _leave_trace(self) -> None:
+        if self._purges:
+            leave_trace(self._connected(), self._topology.live.name)
 
     def _look_at_consumers(self) -> None:
         """With nothing in hand: a channel on which nothing arrives is replaced."""

@@ -87,6 +87,8 @@ class Upkeep:
         """The longest of them; half of it counts after FORGOTTEN_AFTER."""
         self.depths: Mapping[str, int] = {}
         """Ready messages by queue, as last seen."""
+        self.consumers: dict[str, int] = {}
+        """Consumers by queue, anybody's, as last seen."""
 
     def open(self, connection: amqp.Connection) -> None:
         """Declare what is to be there, on a connection just made. Raises what the client raises."""
@@ -245,7 +247,10 @@ class Upkeep:
             found = self._ask(lambda channel: channel.queue_declare(queue, passive=True))
         except ResourceLocked:  # it is there, and another connection's alone
             return 0
-        return None if found is None else int(found.message_count)
+        if found is None:
+            return None
+        self.consumers[queue] = int(found.consumer_count)
+        return int(found.message_count)
 
     def _ask(self, question: Callable[[amqp.Channel], Any]) -> Any:
         """Return the answer to a passive declare, or None if there is no such thing."""

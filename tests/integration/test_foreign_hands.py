@@ -1,0 +1,156 @@
+"""Somebody purges overflow, or consumes a queue of ours: told of, and nothing is told of bridges' own doings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import amqp
+import pytest
+
+from celery_event_bridge.brokers.rabbitmq.presence import LOOKS, Presence
+from celery_event_bridge.brokers.rabbitmq.purged import PurgeWatch, leave_trace
+from celery_event_bridge.brokers.rabbitmq.topology import Topology
+from celery_event_bridge.config.settings import Settings
+from celery_event_bridge.contract import notices
+from tests import oracle
+from tests.bridges import Bridge, run_to_end
+from tests.servers.debian import until
+from tests.servers.rabbitmq import NativeRabbitMQ
+from tests.stores import SqliteStore
+
+pytestmark = [pytest.mark.fault]
+
+LIVE, OVERFLOW = "celeryev.bridge", "celeryev.bridge.overflow"
+LOOKED = 25.0
+"""Seconds in which two looks have gone by."""
+
+
+def purged() -> int:
+    return notices.NOTICES.counts()["purged"]
+
+
+def test_a_purge_of_overflow_in_an_outage_is_told_of(
+    start_bridge: Callable[..., Bridge], broker_url: str, tmp_path: Path
+) -> None:
+    """With the number of what is gone, by each bridge that waits for its sink."""
+    store = SqliteStore(tmp_path)
+    settings = store.settings | {"BRIDGE_BROKER_URL": broker_url, "BRIDGE_QUEUE_TTL": "1"}
+    start_bridge(**settings).await_ready().stop()
+    store.stop()
+    try:
+        bridge = start_bridge(**settings)
+        bridge.await_log("sink unavailable")
+        oracle.publish(broker_url, oracle.numbered(0, 300))
+        until(lambda: bridge.metric("queue_messages", queue=OVERFLOW) == 300, LOOKED, "it has seen them")
+        with oracle.broker(broker_url) as connection:
+            connection.channel().queue_purge(OVERFLOW)
+        until(lambda: bridge.metric("notices_total", kind="purged") == 300, 4 * LOOKED, "it is counted")
+        assert "300 messages are gone from queue 'celeryev.bridge.overflow'" in bridge.logged("are gone")[0]["event"]
+    finally:
+        store.start()
+
+
+def test_what_other_bridges_have_taken_was_not_purged(broker_url: str) -> None:
+    """Though they begin and leave between two looks: their trace says so, and is gone after a while."""
+    topology = Topology.from_settings(Settings(broker_url=broker_url))
+    watch = PurgeWatch(LIVE, OVERFLOW, trace_for=2.0)
+    with oracle.broker(broker_url) as connection:
+        channel = connection.channel()
+        topology.declare(channel)
+        confirms = oracle.Confirms(channel)
+        confirms.publish([each._replace(routing_key=OVERFLOW) for each in oracle.numbered(0, 40)], "")
+        confirms.wait()
+
+        def look() -> None:
+            found = connection.channel().queue_declare(OVERFLOW, passive=True)
+            watch.look(connection, time.monotonic(), found.message_count, found.consumer_count)
+
+        until(lambda: oracle.depth(broker_url, OVERFLOW) == 40, 10, "they are there")
+        leave_trace(connection, LIVE, 2.0)
+        look()
+        for _ in range(10):  # by a bridge that comes and goes
+            message = channel.basic_get(OVERFLOW)
+            channel.basic_ack(message.delivery_tag)
+        until(lambda: oracle.depth(broker_url, OVERFLOW) == 30, 10, "it has taken ten")
+        leave_trace(connection, LIVE, 2.0)
+        look()
+        begin = time.monotonic()
+        until(lambda: look() or time.monotonic() > begin + 4.0, 10, "the trace has gone, and looks have gone by")
+        assert 0 == purged()
+        channel.queue_purge(OVERFLOW)
+        look()
+        assert 30 == purged()
+        until(lambda: look() or time.monotonic() > begin + 7.0, 10, "more looks have gone by")
+        assert 30 == purged()
+
+
+def test_nothing_is_told_of_what_three_replicas_do(
+    start_bridge: Callable[..., Bridge], broker_url: str, tmp_path: Path
+) -> None:
+    """Through an outage, broken connections and the drain of overflow after it."""
+    store = SqliteStore(tmp_path)
+    settings = store.settings | {"BRIDGE_BROKER_URL": broker_url, "BRIDGE_QUEUE_TTL": "1", "BRIDGE_LET_GO_AFTER": "1"}
+    bridges = [start_bridge(**settings).await_ready() for _ in range(3)]
+    store.stop()
+    oracle.publish(broker_url, oracle.numbered(0, 2000))
+    until(lambda: bridges[0].metric("queue_messages", queue=OVERFLOW) > 0, 2 * LOOKED, "it waits in overflow")
+    bridges[1].kill()
+    store.start()
+    until(lambda: store.count() == 2000, 60, "all is stored")
+    seen = [bridge.get("/metrics") and time.monotonic() for bridge in (bridges[0], bridges[2])]
+    until(lambda: time.monotonic() > seen[-1] + 1.5 * 10, LOOKED, "a look has gone by since")
+    for bridge in (bridges[0], bridges[2]):
+        assert 0 == bridge.metric("notices_total", kind="purged")
+        assert 0 == bridge.metric("notices_total", kind="competitor")
+
+
+def consume(connection: amqp.Connection) -> None:
+    channel = connection.channel()
+    channel.basic_consume(LIVE, callback=lambda message: channel.basic_ack(message.delivery_tag))
+
+
+def test_a_consumer_that_is_no_bridge_is_told_of(broker_url: str) -> None:
+    """By how many bridges there are; two bridges and their comings and goings are told of nothing."""
+    topology = Topology.from_settings(Settings(broker_url=broker_url))
+    with oracle.broker(broker_url) as ours, oracle.broker(broker_url) as other, oracle.broker(broker_url) as somebody:
+        topology.declare(ours.channel())
+        first, second = Presence(LIVE), Presence(LIVE)
+        for connection, presence in ((ours, first), (other, second)):
+            presence.open(connection)
+            consume(connection)
+
+        def look() -> None:
+            first.look(ours.channel().queue_declare(LIVE, passive=True).consumer_count)
+
+        for _ in range(2 * LOOKS):
+            look()
+        assert 0 == notices.NOTICES.counts()["competitor"]
+        consume(somebody)
+        until(lambda: look() or notices.NOTICES.counts()["competitor"] >= 1, 10, "it is told of")
+
+
+def test_a_bridge_and_check_tell_of_a_consumer_that_is_no_bridge(
+    start_bridge: Callable[..., Bridge], managed_rabbitmq: NativeRabbitMQ, tmp_path: Path
+) -> None:
+    """With its tag and user where the management API is given, and not of bridges' own."""
+    url = managed_rabbitmq.new_vhost()
+    settings = SqliteStore(tmp_path).settings | {
+        "BRIDGE_BROKER_URL": url,
+        "BRIDGE_MANAGEMENT_URL": managed_rabbitmq.management_url,
+    }
+    bridge = start_bridge(**settings).await_ready()
+    with oracle.broker(url) as connection:
+        connection.channel().basic_consume(LIVE, consumer_tag="somebody", callback=lambda _: None)
+
+        def shown() -> bool:
+            found = run_to_end("celery_event_bridge", "check", **settings).stdout
+            assert found.count("has a consumer that is no bridge") <= 1
+            return f"warn queue '{LIVE}' has a consumer that is no bridge: tag 'somebody' of user 'guest'" in found
+
+        until(shown, 40, "check says it")
+        again = start_bridge(**settings)
+        again.await_log("tag 'somebody'")
+        assert again.metric("notices_total", kind="competitor") >= 1
+        bridge.await_log("are bridges", timeout=60)

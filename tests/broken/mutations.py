@@ -8,6 +8,7 @@ from typing import NamedTuple
 UNIT, INTEGRATION = "tests/unit", "tests/integration"
 FORWARD = "bridge/celery_event_bridge/forward"
 RABBITMQ = "bridge/celery_event_bridge/brokers/rabbitmq"
+DIFFERING = f"{INTEGRATION}/test_differing_queues.py"
 MOVED = f"{INTEGRATION}/test_sqlite_moved.py"
 CHANGED = f"{INTEGRATION}/test_sqlite_changed.py"
 KAFKA, REDIS, SQLITE = (f"sinks/celery_event_sinks/{sink}" for sink in ("kafka", "redis", "sqlite"))
@@ -663,8 +664,7 @@ MUTATIONS = (
             )
         ],
         [
-            f"{INTEGRATION}/test_differing_queues.py"
-            "::test_live_events_are_stored_beside_an_overflow_queue_of_other_arguments"
+            f"{DIFFERING}::test_live_events_are_stored_beside_an_overflow_queue_of_other_arguments",
         ],
     ),
     Mutation(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import threading
 import traceback
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -14,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 from celery_event_bridge.config import loading as settings_source, plugins
 from celery_event_bridge.config.loading import Loaded, SettingsError, load
 from celery_event_bridge.config.settings import NO_EVENTS, Settings
-from celery_event_bridge.contract import secret_files, values as settings_values
+from celery_event_bridge.contract import bounded_file, secret_files, values as settings_values
 from celery_event_bridge.contract.secret_files import SecretFiles
 from celery_event_bridge.contract.secrets import hide_in_url, hide_secrets, is_secret
 from celery_event_sinks.kafka.settings import KafkaSettings
@@ -729,3 +731,57 @@ def test_a_secret_that_one_of_its_files_still_holds_stays(tmp_path: Path) -> Non
     assert secrets.fresh("same") == "same"
     second.write_text("rotated\n")
     assert secrets.fresh("same") == "rotated"
+
+
+def test_a_pipe_may_be_given_at_the_start(tmp_path: Path) -> None:
+    """As of a shell's process substitution, whose writer may be gone by then; all of it is read."""
+    reading, writing = os.pipe()
+    os.write(writing, b"amqp://u:" + b"x" * 9000)
+    threading.Timer(0.2, lambda: (os.write(writing, b"@host//\n"), os.close(writing))).start()
+    value = settings(BRIDGE_BROKER_URL_FILE=f"/dev/fd/{reading}").broker_url
+    assert f"amqp://u:{'x' * 9000}@host//" == value
+    os.close(reading)
+    reading, writing = os.pipe()
+    os.write(writing, b"amqp://u:pw@host//\n")
+    os.close(writing)
+    assert "amqp://u:pw@host//" == settings(BRIDGE_BROKER_URL_FILE=f"/dev/fd/{reading}").broker_url
+    os.close(reading)
+
+
+def test_a_pipe_that_gives_nothing_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    """After some seconds; and a device, or what is far too large for a secret, is at once."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(TimeoutError, match="nothing came through it"):
+        bounded_file.read(pipe, may_be_pipe=True, pipe_wait=0.1)
+    keeps_open = os.open(pipe, os.O_RDWR)
+    os.write(keeps_open, b"half")
+    with pytest.raises(TimeoutError, match="its end did not come"):
+        bounded_file.read(pipe, may_be_pipe=True, pipe_wait=0.1)
+    os.close(keeps_open)
+    assert "neither a regular file nor a pipe" in error(BRIDGE_BROKER_URL_FILE="/dev/zero")
+    large = tmp_path / "large"
+    large.write_bytes(b"x" * (bounded_file.LARGEST + 1))
+    assert "more than" in error(BRIDGE_BROKER_URL_FILE=str(large))
+
+
+@pytest.mark.timeout(30)
+def test_a_secrets_file_that_became_a_pipe_holds_up_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The value stays, and that it cannot be read again is said once, without it; a file in its place is read."""
+    caplog.set_level("INFO")
+    file = tmp_path / "url"
+    file.write_text("amqp://u:open-sesame@host//\n")
+    old = settings(BRIDGE_BROKER_URL_FILE=str(file)).broker_url
+    file.unlink()
+    os.mkfifo(file)
+    for _ in range(3):
+        assert old == secret_files.fresh(old)
+    file.unlink()
+    file.write_text("amqp://u:new@host//\n")
+    assert secret_files.fresh(old) == "amqp://u:new@host//"
+    said = [record.getMessage() for record in caplog.records]
+    assert 1 == len(
+        [line for line in said if f"BRIDGE_BROKER_URL_FILE={file} cannot be read again: it is a pipe" in line]
+    )
+    assert 1 == len([line for line in said if "can be read again" in line])
+    assert "sesame" not in "".join(said)

@@ -11,16 +11,25 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from celery_event_bridge.contract import bounded_file, notices
+
 Read = Callable[[], str]
 Origin = tuple[str, ...]
 """The variable and the path of a file, or the value that it was made of."""
+FILE_AND_VARIABLE = 2
+"""Parts of an origin that is a file."""
+A_DAY = 86_400.0
 MOST = 1000
 """Values remembered; past it the oldest is forgotten."""
 
 
-def content(path: str | Path) -> str:
-    """Return the text of the file without its last line end. Raises OSError, UnicodeDecodeError."""
-    return Path(path).read_text(encoding="utf-8").removesuffix("\n")
+def content(path: str | Path, *, again: bool = False) -> str:
+    """Return the text of the file without its last line end. Raises OSError, UnicodeDecodeError.
+
+    `again` for one that was read before: a pipe gave its content then, and would hold up whoever logs in.
+    """
+    text = bounded_file.read(path, may_be_pipe=not again).decode("utf-8")
+    return text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n")
 
 
 class _MadeOfItself(Exception):
@@ -38,7 +47,7 @@ class SecretFiles:
 
     def remember(self, value: str, path: str | Path, variable: str = "") -> None:
         """Remember that the value is the content of this file, and of which variable: two may have the same value."""
-        self._remember(value, (variable, str(path)), lambda: content(path))
+        self._remember(value, (variable, str(path)), lambda: content(path, again=True))
 
     def derive(self, value: str, origin: str, how: Callable[[str], str]) -> None:
         """Remember that the value was made of another one; `how` makes it again of a fresh one. Ignored if that one
@@ -84,8 +93,10 @@ class SecretFiles:
             except _MadeOfItself:
                 of_itself = True
                 continue
-            except (OSError, ValueError):
+            except (OSError, ValueError) as exc:
+                _tell(origin, getattr(exc, "strerror", None) or "it is not UTF-8 text")
                 continue
+            _readable(origin)
             if found == value:
                 return value
             if found.strip():
@@ -101,6 +112,25 @@ class SecretFiles:
             self._reads[value] = {**reads, origin: read}
             if len(self._reads) > MOST:
                 del self._reads[next(iter(self._reads))]
+
+
+def _tell(origin: Origin, why: str) -> None:
+    """Say once that a file cannot be read again. What was made of another value is passed over: its origin tells."""
+    if len(origin) == FILE_AND_VARIABLE:
+        variable, path = origin
+        notices.tell(
+            "secret-file",
+            f"{variable}_FILE={path} cannot be read again: {why}; what it held at the start stays in use, and after a "
+            "new password is set there a restart is needed",
+            subject=f"{variable} {path}",
+            every=A_DAY,
+        )
+
+
+def _readable(origin: Origin) -> None:
+    if len(origin) == FILE_AND_VARIABLE:
+        variable, path = origin
+        notices.over("secret-file", f"{variable}_FILE={path} can be read again", subject=f"{variable} {path}")
 
 
 SECRET_FILES = SecretFiles()

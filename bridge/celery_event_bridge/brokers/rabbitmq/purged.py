@@ -2,8 +2,8 @@
 
 A queue that is consumed gets shorter, and AMQP has no word for by whose hand. So whoever consumes overflow leaves a
 trace before: an empty queue that expires a while after, and an exchange that deletes itself with its binding to it,
-since to ask for the queue would keep it. Where nobody consumes at a look, and the trace is gone within that while, nobody has
-begun to since: what was ready then and is not any more has been purged, or dropped by a policy.
+since to ask for the queue would keep it. Where nobody consumes at a look, and the trace is gone within that while,
+nobody has begun to since: what was ready then and is not any more has been purged, or dropped by a policy.
 """
 
 from __future__ import annotations

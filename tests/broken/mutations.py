@@ -672,4 +672,9 @@ MUTATIONS = (
         [Change(f"{RABBITMQ}/purged.py", "elif not traced:", "else:")],
         [f"{INTEGRATION}/test_foreign_hands.py::test_what_other_bridges_have_taken_was_not_purged"],
     ),
+    Mutation(
+        "what holds up the last acknowledgement not given back before it",
+        [Change(f"{FORWARD}/relay.py", "                self._source.give_back(held_up)\n", "")],
+        [f"{UNIT}/test_relay.py::test_what_is_confirmed_during_a_stop_is_acknowledged"],
+    ),
 )

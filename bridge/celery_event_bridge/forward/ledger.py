@@ -168,6 +168,15 @@ class Ledger(Generic[MessageT]):
                 acks += [Ack(name, delivery.tag, multiple=False) for delivery in self._let_go(lane.take_stuck(now))]
         return acks
 
+    def take_held_up(self) -> list[Ack]:
+        """Let go of what holds up settled ones, at the end: to be given back before these are acknowledged.
+
+        What is undecided, waits to be parked or is aside would be the broker's again with the close anyway. Returns
+        what names it to the broker.
+        """
+        holding = [delivery for lane in self._lanes.values() for delivery in lane.before_the_last_settled()]
+        return [self.give_back(delivery) for delivery in holding]
+
     def _let_go(self, deliveries: Sequence[Delivery[MessageT]]) -> Sequence[Delivery[MessageT]]:
         self.messages -= len(deliveries)
         self.size -= sum([delivery.size for delivery in deliveries])
@@ -223,6 +232,18 @@ class _Lane(Generic[MessageT]):
         if messages or not queue:
             self.head_since = now
         return watermark, messages, size
+
+    def before_the_last_settled(self) -> Sequence[Delivery[MessageT]]:
+        """Find those in hand that owe or wait, and keep settled ones from being acknowledged."""
+        owing: list[Delivery[MessageT]] = []
+        found = 0
+        for delivery in self.queue:
+            if delivery.settled:
+                found = len(owing)
+            elif not delivery.forgotten:
+                owing.append(delivery)
+        # Whatever is aside keeps its whole lane from a cumulative acknowledgement.
+        return [*owing[:found], *(delivery for delivery in owing[found:] if delivery.aside)]
 
     def take_past(self, now: float) -> Sequence[Delivery[MessageT]]:
         """Take the settled ones up to the first that owes something, past those that are aside or were given back."""

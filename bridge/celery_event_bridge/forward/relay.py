@@ -258,7 +258,12 @@ class Relay:
             while self._unfinished() and time.monotonic() < deadline:
                 self._forward()
                 self._source.poll(OWED_WAIT)  # for the heartbeat; what still arrives goes back unread
-            returned = self._ledger.messages + len(back)
+            held_up = self._ledger.take_held_up()
+            if held_up:
+                self._source.give_back(held_up)
+                # With them gone one cumulative acknowledgement names all that is confirmed, and nothing else.
+                self._source.acknowledge(self._ledger.take_acks(time.monotonic(), singly=False))
+            returned = self._ledger.messages + len(back) + len(held_up)
             self._source.close()
         except BrokerUnavailable as exc:
             self._broker.failed(str(exc))

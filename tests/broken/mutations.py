@@ -677,4 +677,20 @@ MUTATIONS = (
         [Change(f"{FORWARD}/relay.py", "                self._source.give_back(held_up)\n", "")],
         [f"{UNIT}/test_relay.py::test_what_is_confirmed_during_a_stop_is_acknowledged"],
     ),
+    Mutation(
+        "a migration unbinds once",
+        [
+            Change(
+                f"{RABBITMQ}/operations.py",
+                "                self._ask(unbind)  # a bridge",
+                "                # a bridge",
+            )
+        ],
+        [f"{INTEGRATION}/test_queues.py::test_a_migration_unbinds_what_others_bind_again"],
+    ),
+    Mutation(
+        "an answer of the management API without its deadline",
+        [Change(f"{RABBITMQ}/management.py", "asking.join(self._timeout)", "asking.join()")],
+        [f"{UNIT}/test_management.py::test_an_answer_that_trickles_in_ends_with_its_deadline"],
+    ),
 )

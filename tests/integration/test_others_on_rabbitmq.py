@@ -23,6 +23,7 @@ from tests import oracle
 from tests.bridges import Bridge, run_to_end
 from tests.faults.proxy import Mode, Proxy
 from tests.load import Load
+from tests.servers import RabbitMQ
 from tests.servers.debian import until
 from tests.stores import SqliteStore
 
@@ -272,3 +273,26 @@ def test_a_standstill_is_said_once(broker_url: str, caplog: pytest.LogCaptureFix
     assert "-E" in told[0]
     assert "BRIDGE_EVENT_EXCHANGE" in told[0]
     connection.close()
+
+
+def test_a_right_that_is_withdrawn_is_said_again_and_the_binding_made_all_the_same(
+    rabbitmq_server: RabbitMQ, broker_url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once in an interval while it lasts; to bind takes other rights than to declare."""
+    monkeypatch.setattr(notices, "INTERVAL", 0.0)
+    vhost = urlsplit(broker_url).path[1:]
+    upkeep = Upkeep(Topology.from_settings(Settings(broker_url=broker_url)), declares=True)
+    with oracle.broker(broker_url) as connection:
+        upkeep.open(connection)
+    rabbitmq_server.ctl("set_permissions", "-p", vhost, "guest", "^$", ".*", ".*")
+    with oracle.broker(broker_url) as connection:  # a channel remembers for a while what was permitted
+        unbind(connection.channel())
+        upkeep.open(connection)
+        until(lambda: upkeep.look() or len(withdrawn(caplog)) >= 2, 10, "it is said again")
+        oracle.publish(broker_url, oracle.numbered(0, 1))
+        until(lambda: oracle.depth(broker_url, LIVE) == 1, 4, "it is bound")
+    rabbitmq_server.ctl("set_permissions", "-p", vhost, "guest", ".*", ".*", ".*")
+
+
+def withdrawn(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [text for record in caplog.records if "cannot see to the queues" in (text := record.getMessage())]

@@ -277,3 +277,67 @@ def test_a_migration_is_judged_by_what_is_left_after_it(
     overflow = [bytes(each.body) for each in oracle.drain(url, "celeryev.other.overflow")]
     live = [bytes(each.body) for each in oracle.drain(url, "celeryev.other")]
     assert {message.body for message in oracle.numbered(0, 4000)} == {*overflow, *live}
+
+
+def is_bound(node: NativeRabbitMQ, url: str) -> bool:
+    found = node.ctl("list_bindings", "-p", urlsplit(url).path[1:], "source_name", "destination_name")
+    return "celeryev\tceleryev.bridge" in found.splitlines()
+
+
+@pytest.mark.fault
+def test_a_migration_unbinds_what_others_bind_again(managed_rabbitmq: NativeRabbitMQ) -> None:
+    """For as long as it waits: else the old queue would be filled for ever."""
+    url = managed_rabbitmq.new_vhost()
+    seen = {"BRIDGE_BROKER_URL": url, "BRIDGE_MANAGEMENT_URL": managed_rabbitmq.management_url}
+    topology = Topology.from_settings(Settings(broker_url=url))
+    connection = oracle.broker(url)
+    channel = connection.channel()
+    topology.declare(channel)
+    channel.basic_consume(topology.live.name, consumer_tag="one", callback=lambda _: None)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "celery_event_bridge", "queues", "migrate", "--from", "celeryev.bridge", "--wait", "60"],
+        env=clean_environment() | seen | {"BRIDGE_QUEUE": "celeryev.other"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if "waiting for celeryev.bridge (1 consumers" in line and len(lines) < 5:
+            topology.bind(channel)
+            until(lambda: not is_bound(managed_rabbitmq, url), 20, "it is unbound again")
+            channel.basic_cancel("one")
+    assert 0 == process.wait(30), lines
+    process.stdout.close()
+    connection.close()
+    assert not any(exists(url, name) for name in QUEUES)
+
+
+def test_a_migration_takes_its_own_gets_for_nobodys(managed_rabbitmq: NativeRabbitMQ) -> None:
+    """A quorum queue counts them as a consumer for a moment: without a bridge there is nobody to wait for."""
+    url = managed_rabbitmq.new_vhost()
+    seen = {"BRIDGE_MANAGEMENT_URL": managed_rabbitmq.management_url}
+    assert 0 == queues(url, "declare").returncode
+    oracle.publish(url, oracle.numbered(0, 1000))
+    until(lambda: oracle.depth(url, "celeryev.bridge.overflow") == 1000, 20, "all are in overflow")
+    done = queues(url, "migrate", "--from", "celeryev.bridge", "--wait", "0", BRIDGE_QUEUE="celeryev.other", **seen)
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "consumers" not in done.stdout
+    assert 1000 == oracle.depth(url, "celeryev.other.overflow")
+
+
+def test_the_witnesses_go_last_and_need_no_right(managed_rabbitmq: NativeRabbitMQ) -> None:
+    """Both are gone after a removal; who may not delete them has removed the queues all the same."""
+    for configure, left in ((".*", False), (r"^celeryev\.bridge(\.overflow|\.rejected)?$", True)):
+        url = managed_rabbitmq.new_vhost()
+        seen = {"BRIDGE_MANAGEMENT_URL": managed_rabbitmq.management_url}
+        assert 0 == queues(url, "declare").returncode
+        managed_rabbitmq.ctl("set_permissions", "-p", urlsplit(url).path[1:], "guest", configure, ".*", ".*")
+        done = queues(url, "remove", **seen)
+        assert (0, "") == (done.returncode, done.stderr)
+        assert not any(exists(url, name) for name in QUEUES)
+        listed = managed_rabbitmq.ctl("list_exchanges", "-p", urlsplit(url).path[1:], "name").splitlines()
+        assert left == ("celeryev.bridge.witness" in listed)
+        assert "celeryev.bridge.witness.queue" not in listed

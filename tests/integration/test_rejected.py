@@ -167,3 +167,35 @@ def test_without_queue_or_broker(broker_url: str) -> None:
     (line,) = away.stderr.splitlines()
     assert "cannot connect" in line
     assert "sesame" not in line
+
+
+def test_a_parking_queue_that_is_a_stream_is_refused_in_a_sentence(broker_url: str) -> None:
+    """By each command, and what is in it stays."""
+    with oracle.broker(broker_url) as connection:
+        channel = connection.channel()
+        channel.queue_declare(REJECTED, durable=True, auto_delete=False, arguments={"x-queue-type": "stream"})
+        confirms = oracle.Confirms(channel)
+        confirms.publish([YAML._replace(routing_key=REJECTED)] * 3, "")
+        confirms.wait()
+        until(lambda: oracle.depth(broker_url, REJECTED) == 3, 20, "the depth is known")
+        for command in (["requeue", "--all"], ["list"], ["purge", "--all", "--yes"]):
+            done = rejected(broker_url, *command)
+            assert 1 == done.returncode
+            assert f"queue {REJECTED} was declared by somebody as a stream" in done.stderr
+            assert 1 == len(done.stderr.splitlines())
+        assert 3 == oracle.depth(broker_url, REJECTED)
+
+
+def test_a_host_name_is_listed_as_text(broker_url: str) -> None:
+    """Also one of bytes that are not UTF-8, as a header may hold."""
+    with oracle.broker(broker_url) as connection:
+        channel = connection.channel()
+        channel.queue_declare(REJECTED, durable=True, auto_delete=False)
+        confirms = oracle.Confirms(channel)
+        names = ["w1@h", b"w2@\xff\xfeh"]
+        confirms.publish(
+            [Published(b"no event", {"application_headers": {"hostname": name}}, REJECTED) for name in names], ""
+        )
+        confirms.wait()
+    assert ["w1@h", "w2@\\xff\\xfeh"] == [each["hostname"] for each in listed(broker_url)]
+    assert "b'" not in rejected(broker_url, "list").stdout

@@ -137,3 +137,10 @@ ShortName = Annotated[str, AfterValidator(short_name)]
 Seconds = Annotated[float, BeforeValidator(duration), AfterValidator(in_a_lifetime)]
 OptionalRetention = Annotated[float | None, BeforeValidator(retention_or_never), AfterValidator(in_a_lifetime)]
 """Seconds after which events are removed, or None for never."""
+
+
+def as_text(value: object) -> str:
+    """Return what somebody has put into a header as people read it: bytes that are not UTF-8 are written out."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).decode("utf-8", "backslashreplace")
+    return str(value)

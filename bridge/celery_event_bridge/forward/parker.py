@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from celery_event_bridge.contract import notices
 from celery_event_bridge.contract.broker import BrokerUnavailable, Message, Parcel, Parking
+from celery_event_bridge.contract.values import as_text
 from celery_event_bridge.forward.ledger import Delivery
 from celery_event_bridge.forward.outage import Outage
 
@@ -183,11 +184,10 @@ class Parker:
         deliveries = [delivery for parcel in confirmed if (delivery := self._waiting.pop(parcel, None)) is not None]
         for parcel in confirmed:
             self._metrics.rejected(parcel.why.reason)
-            host = parcel.message.headers.get("hostname")
+            host = as_text(parcel.message.headers.get("hostname") or "an unnamed worker")[:100]
             notices.tell(
                 "parked",
-                f"a message is parked: {parcel.why.reason}, from {str(host)[:100] if host else 'an unnamed worker'}; "
-                "`celery-event-bridge rejected list` shows it",
+                f"a message is parked: {parcel.why.reason}, from {host}; `celery-event-bridge rejected list` shows it",
                 subject=parcel.why.reason,
             )
         return deliveries

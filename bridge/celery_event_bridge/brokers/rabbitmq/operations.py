@@ -29,6 +29,8 @@ LOOK = 0.5
 """Seconds between two looks at a queue that others still drain."""
 HELD_BACK_FOR = 190.0
 """Seconds after which a message that waits for its dead-letter route has certainly left: RabbitMQ tries each 180."""
+OWN_GETS = 2.0
+"""Seconds for which a queue may count our own gets as a consumer."""
 SAMPLED_WITHIN = 15.0
 """Seconds for which the management API has to say that nothing is held back: it samples each five, later under load."""
 NOT_FOUND = 404
@@ -181,10 +183,17 @@ class Broker:
 
     def _move_all(self, old: Topology, movers: Mapping[str, Mover]) -> str:
         """Move what is ready. Returns who and what is there still, empty if nobody and nothing is."""
-        for state in self._present(old):
+        before = self._present(old)
+        for state in before:
             if state.messages:
                 movers[state.name].move()
-        left = [state for state in self._present(old) if state.consumers or state.messages]
+        ours = {state.name for state in before if state.messages and not state.consumers}
+        gone = Deadline(OWN_GETS)
+        # A quorum queue counts who gets a message as a consumer, until it has seen to the acknowledgement.
+        while left := [state for state in self._present(old) if state.consumers or state.messages]:
+            if gone.passed or not any(state.name in ours and not state.messages for state in left):
+                break
+            time.sleep(0.05)
         return ", ".join(f"{state.name} ({state.consumers} consumers, {state.messages} messages)" for state in left)
 
     def _why_not(self, busy: str, held_back_for: float) -> str:

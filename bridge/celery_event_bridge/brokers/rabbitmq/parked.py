@@ -16,12 +16,14 @@ from celery_event_bridge.brokers.rabbitmq.confirms import Confirms
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, translated
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
 from celery_event_bridge.contract.broker import BrokerUnavailable
+from celery_event_bridge.contract.values import as_text
 from celery_event_bridge.forward.decode import decode
 
 if TYPE_CHECKING:
     from celery_event_bridge.config.settings import Settings
 
 ID_BYTES = 6
+NOT_FOUND, NOT_IMPLEMENTED = 404, 540
 OURS = ("x-bridge-reason", "x-bridge-error", "x-bridge-parked-at")
 """Headers that a message loses when it is sent again; where it was published first it keeps."""
 
@@ -128,8 +130,15 @@ class ParkingQueue:
         try:
             return channel.basic_get(self._name)
         except Exception as exc:
-            if getattr(exc, "reply_code", 0) == 404:
+            code = getattr(exc, "reply_code", 0)
+            if code == NOT_FOUND:
                 return None
+            if code == NOT_IMPLEMENTED:
+                raise BrokerUnavailable(
+                    f"queue {self._name} was declared by somebody as a stream, which hands out no single message: "
+                    "nothing is taken out of it; read it with a client of streams, then delete it, and a bridge "
+                    "declares it anew"
+                ) from exc
             raise
 
 
@@ -151,7 +160,7 @@ def parking_queue(settings: Settings) -> Iterator[ParkingQueue]:
 
 def _summary(body: bytes, properties: Mapping[str, Any], headers: Mapping[str, Any]) -> Parked:
     def text(name: str) -> str:
-        return str(headers.get(f"x-bridge-{name}", ""))
+        return as_text(headers.get(f"x-bridge-{name}", ""))
 
     parked_at = text("parked-at")
     content_type = str(properties.get("content_type") or "")
@@ -166,7 +175,7 @@ def _summary(body: bytes, properties: Mapping[str, Any], headers: Mapping[str, A
         content_type=content_type,
         size=len(body),
         events=tuple(event.type for event in events[:10]),
-        hostname=str(headers.get("hostname") or (events[0].source if events else "")),
+        hostname=as_text(headers.get("hostname") or (events[0].source if events else "")),
     )
 
 

@@ -1,0 +1,57 @@
+"""RabbitMQ's management API where it does not answer as it should, and what is made of what it says."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import pytest
+
+from celery_event_bridge.brokers.rabbitmq.management import Management
+from celery_event_bridge.brokers.rabbitmq.presence import OUR_TAG, foreign
+from celery_event_bridge.config.loading import load
+from celery_event_bridge.contract.broker import BrokerUnavailable
+
+BYTES = 100
+PAUSE = 0.1
+"""Seconds between two bytes; all of them take far longer than an answer may."""
+
+
+def test_an_answer_that_trickles_in_ends_with_its_deadline() -> None:
+    """However many bytes come, each within the time-out of a socket's."""
+    done = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(10_000)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nX-Long: ")
+                for _ in range(BYTES):
+                    if done.wait(PAUSE):
+                        return
+                    connection.sendall(b"x")
+
+        serving = threading.Thread(target=serve)
+        serving.start()
+        url = f"http://u:open-sesame@127.0.0.1:{server.getsockname()[1]}"
+        management = Management(load({"BRIDGE_MANAGEMENT_URL": url}).settings, timeout=0.5)
+        with pytest.raises(BrokerUnavailable, match=r"no answer within 0\.5 s") as failure:
+            management.queue("q")
+        done.set()
+        serving.join(10)
+    assert "sesame" not in str(failure.value)
+
+
+def test_consumers_are_known_by_their_tags() -> None:
+    """Bridges' own are told of by nobody; of another one its tag, user and host are."""
+    channel = {"user": "ann", "peer_host": "10.0.0.7"}
+    found = {
+        "consumer_details": [
+            {"consumer_tag": f"{OUR_TAG}0123", "channel_details": channel},
+            {"consumer_tag": "ctag1", "channel_details": channel},
+        ]
+    }
+    (text,) = foreign("q", found)
+    assert "tag 'ctag1' of user 'ann' from 10.0.0.7" in text
+    assert [] == list(foreign("q", {}))

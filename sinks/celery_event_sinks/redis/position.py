@@ -1,4 +1,4 @@
-"""Where a group is in each stream, and what others have done to that: a trim that overtook it, `XGROUP SETID`."""
+"""Place of a group in each stream, and what others have done to that: a trim that overtook it, `XGROUP SETID`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class RedisProcess:
 
 
 class GroupPosition:
-    """By what Redis says of the group just before each read."""
+    """Judge by what Redis says of the group just before each read."""
 
     def __init__(self, client: RedisClient, name: str) -> None:
         self._client = client
@@ -52,7 +52,7 @@ class GroupPosition:
         """The last entry that the group is known to have delivered, by stream."""
 
     def delivered(self, stream: bytes, entries: Sequence[tuple[Place, Any]]) -> None:
-        """These entries were delivered, in order."""
+        """Take note of entries that were delivered, in order."""
         self.last[stream] = max(self.last[stream], entries[-1][0])
         self._read.add(stream, entries)
 

@@ -98,7 +98,7 @@ class RedisReader:
         self._left_behind = self._group is not None
 
     def fetch(self, limit: int, timeout: float) -> Batch:
-        """What a dead consumer has left, then the next entries."""
+        """Return what a dead consumer has left, then the next entries."""
         seen, self._seen = self._seen, []
         try:
             with self._client.within(timeout + REPLY_TIMEOUT):
@@ -125,7 +125,7 @@ class RedisReader:
         return self._group.partition(stream) if self._group else stream
 
     def ended(self) -> bool:
-        """Whether all is fetched that was there when it was opened."""
+        """Tell whether all is fetched that was there when it was opened."""
         return self._reading.ends and not self._open and not self._left_behind
 
     def alive(self) -> bool:
@@ -151,7 +151,7 @@ class RedisReader:
             group.join_again(stream)
 
     def missed_by_groups(self) -> Mapping[str, int]:
-        """By the numbers of Redis 7 and newer, while it knows them."""
+        """Judge by the numbers of Redis 7 and newer, while it knows them."""
         missed: Counter[str] = Counter()
         with self._client.within(REPLY_TIMEOUT):
             for stream in self._streams[:LOOKED_AT]:
@@ -233,7 +233,7 @@ class RedisReader:
         return self._until_the_ends(group.read(self._open, count, block))
 
     def _wait_for_the_dead(self, group: RedisGroup, timeout: float) -> None:
-        """At the end there may be entries that a reader had in hand when it was killed: they are not for nobody.
+        """Look at the end for entries that a reader had in hand when it was killed: they are not for nobody.
 
         Who lives is heard of meanwhile and is not waited for: two readers may each keep what they read until their end.
         """

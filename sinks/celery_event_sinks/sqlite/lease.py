@@ -175,7 +175,7 @@ def _now() -> int:
 
 @contextmanager
 def _writing(connection: sqlite3.Connection) -> Iterator[None]:
-    """One transaction with the write lock."""
+    """Transaction with the write lock."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield

@@ -204,7 +204,7 @@ class SqliteReader:
         return rows
 
     def _begin_anew(self, connection: sqlite3.Connection, last: int) -> None:
-        """In a table of the same file that is another one than was read."""
+        """Begin in a table of the same file that is another one than was read."""
         self._tell_anew(self._read.seq, last)
         self._revoke()
         self._read = Read()

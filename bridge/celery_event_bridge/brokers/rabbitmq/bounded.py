@@ -115,7 +115,7 @@ class BoundedConnection(pyamqp.Connection):
 
     @contextmanager
     def call(self, seconds: float = CALL_TIMEOUT) -> Iterator[None]:
-        """While inside, all waiting together ends within `seconds`; a call within a call has the outer one's."""
+        """End all waiting inside, together, within `seconds`; a call within a call has the outer one's."""
         if self._deadline is not None:
             yield
             return

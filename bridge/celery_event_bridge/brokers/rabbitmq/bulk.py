@@ -189,7 +189,7 @@ class BulkReader:
         return received
 
     def _is_py_amqps(self, buffer: bytes) -> bool:
-        """Whether there is a frame for py-amqp, so that it need not wait for the rest of it."""
+        """Tell whether there is a frame for py-amqp, so that it need not wait for the rest of it."""
         if len(buffer) < FRAME:
             return False
         kind, channel, size = _frame(buffer)
@@ -208,7 +208,7 @@ class BulkReader:
         return self._cannot_be_taken(buffer, channel, end)
 
     def _cannot_be_taken(self, buffer: bytes, channel: int, header_at: int) -> bool:
-        """Whether this delivery, of which the method's frame is there, has more frames than two, or is malformed."""
+        """Tell whether a delivery, of which the method's frame is there, has more frames than two, or is malformed."""
         try:
             kind, channel_2, header_size = _frame(buffer, header_at)
             if (kind, channel_2) != (HEADER, channel) or not PREFIX <= header_size <= self._connection.frame_max - 8:
@@ -246,7 +246,7 @@ class PlainReader:
 
 
 def reader(connection: amqp.Connection, scanner: Scanner) -> BulkReader | PlainReader:
-    """In bulk, if this py-amqp has what that needs; else frame by frame, and it says so."""
+    """Reading in bulk, if this py-amqp has what that needs; else frame by frame, and it says so."""
     if problem := unreadable(connection):
         log.warning("receiving frame by frame, at several times the cost: this py-amqp is not known", reason=problem)
         return PlainReader(connection)
@@ -254,7 +254,7 @@ def reader(connection: amqp.Connection, scanner: Scanner) -> BulkReader | PlainR
 
 
 def unreadable(connection: amqp.Connection) -> str:
-    """Why this connection cannot be read in bulk; empty if it can."""
+    """Reason why this connection cannot be read in bulk; empty if it can."""
     wanted = {"_read_buffer": bytes, "sock": socket.socket}
     for name, kind in wanted.items():
         if not isinstance(getattr(connection.transport, name, None), kind):
@@ -272,7 +272,7 @@ def described(properties: Mapping[str, Any]) -> Properties:
 
 
 class _LeftAlone(Exception):
-    """Not as most deliveries are: py-amqp's way."""
+    """Delivery that is not as most are: py-amqp's way."""
 
 
 def _remember(cache: dict[bytes, Value], raw: bytes, value: Value) -> Value:

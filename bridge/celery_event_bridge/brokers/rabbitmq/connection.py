@@ -1,4 +1,4 @@
-"""One AMQP connection to one URL: kombu parses the URL and connects, then the `amqp.Connection` itself is used.
+"""Connection by AMQP to one URL: kombu parses the URL and connects, then the `amqp.Connection` itself is used.
 
 Not the `kombu.Connection`: it reconnects on access, and a reconnected one has no consumers and says nothing.
 """
@@ -130,7 +130,7 @@ def abandon(connection: amqp.Connection | None) -> None:
 
 
 def tls_options(settings: Settings, url: str) -> dict[str, Any] | bool:
-    """What kombu takes as `ssl` for this URL; made anew for each, since it names the host to verify."""
+    """Value that kombu takes as `ssl` for this URL; made anew for each, since it names the host to verify."""
     parts = urlsplit(url)
     if parts.scheme != "amqps":
         return False

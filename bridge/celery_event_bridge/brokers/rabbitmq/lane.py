@@ -1,4 +1,4 @@
-"""One opened channel and its consumer. A new object for each, so it serves as the generation of its delivery tags."""
+"""Channel that was opened, and its consumer. A new object each, so it serves as the generation of its delivery tags."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Lane:
 
     @property
     def consuming(self) -> bool:
-        """Whether the broker has a consumer of ours on this channel."""
+        """Tell whether the broker has a consumer of ours on this channel."""
         return self._consumer is not None
 
     def consume(self) -> None:
@@ -78,7 +78,7 @@ class Lane:
             self.window.observe(sizes)
 
     def was_quiet(self) -> bool:
-        """Whether it consumes and nothing has arrived since the last call."""
+        """Tell whether it consumes and nothing has arrived since the last call."""
         quiet, self._quiet = self._quiet and self.consuming, True
         return quiet
 
@@ -92,7 +92,7 @@ class Lane:
 
     @property
     def crowded(self) -> bool:
-        """Whether messages that stay in hand for long take up half of the prefetch, and it should consume anew."""
+        """Tell whether messages that stay in hand for long take up half of the prefetch, and it should consume anew."""
         return self.consuming and 2 * self.aside >= self.window.prefetch
 
     def close(self) -> None:

@@ -44,7 +44,7 @@ HARMFUL: Mapping[str, str] = {
 
 
 class Management:
-    """One API, as one vhost's monitor."""
+    """API as one vhost's monitor."""
 
     def __init__(self, settings: Settings, timeout: float = ANSWER) -> None:
         """Users and passwords that BRIDGE_MANAGEMENT_URL does not have are the broker URL's."""
@@ -59,7 +59,7 @@ class Management:
         self._vhost = quote(unquote(broker.path[1:]) or "/", safe="")
 
     def queue(self, name: str) -> Mapping[str, Any] | None:
-        """What it says of a queue; None if there is no such queue. Raises BrokerUnavailable."""
+        """Return what it says of a queue; None if there is no such queue. Raises BrokerUnavailable."""
         found = self._get(f"queues/{self._vhost}/{quote(name, safe='')}")
         return found if isinstance(found, dict) else None
 
@@ -68,7 +68,7 @@ class Management:
         return isinstance(self._get(f"exchanges/{self._vhost}/{quote(exchange, safe='')}"), dict)
 
     def is_bound(self, queue: str, exchange: str) -> bool:
-        """Whether everything that is published to the exchange reaches the queue. Raises BrokerUnavailable."""
+        """Tell whether everything that is published to the exchange reaches the queue. Raises BrokerUnavailable."""
         found = self._get(f"bindings/{self._vhost}/e/{quote(exchange, safe='')}/q/{quote(queue, safe='')}")
         return isinstance(found, list) and any(binding.get("routing_key") == "#" for binding in found)
 
@@ -120,7 +120,7 @@ def harm(queue: QueueSpec, found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def findings(settings: Settings, topology: Topology) -> Iterator[Finding]:
-    """What the management API shows of the queues, a line each."""
+    """Lines on what the management API shows of the queues, a line each."""
     if settings.management_url is None:
         yield Finding("ok", "policies and the binding: not seen, BRIDGE_MANAGEMENT_URL is unset")
         return

@@ -37,7 +37,7 @@ NOT_FOUND = 404
 
 
 class QueueState(msgspec.Struct, frozen=True):
-    """What the broker says of a queue."""
+    """State of a queue by the broker."""
 
     name: str
     arguments: Mapping[str, Any]
@@ -71,12 +71,12 @@ def connected(settings: Settings) -> Iterator[Broker]:
 
 
 class Broker:
-    """One connection; each question has a channel of its own, since an error closes it."""
+    """Connection in which each question has a channel of its own, since an error closes it."""
 
     def __init__(
         self, connection: amqp.Connection, management: Management | None = None, *, declares: bool = True
     ) -> None:
-        """Without `declares`, what a user may only read is looked at and not declared to compare its arguments."""
+        """Begin; without `declares`, what a user may only read is looked at, not declared to compare its arguments."""
         self._connection = connection
         self._management = management
         self._declares = declares

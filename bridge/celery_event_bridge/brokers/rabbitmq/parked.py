@@ -29,7 +29,7 @@ OURS = ("x-bridge-reason", "x-bridge-error", "x-bridge-parked-at")
 
 
 class Parked(msgspec.Struct, frozen=True):
-    """One parked message."""
+    """Message that was parked."""
 
     id: str
     """12 hex digits, of the body and when it was parked: the same each time it is looked at."""
@@ -58,7 +58,7 @@ class Content(msgspec.Struct, frozen=True):
 
 
 class ParkingQueue:
-    """What is in it, taken without acknowledging: it all goes back, in order, unless it is dealt with."""
+    """Return what is in it, taken without acknowledging: it all goes back, in order, unless it is dealt with."""
 
     def __init__(self, connection: amqp.Connection, topology: Topology) -> None:
         self._connection = connection
@@ -109,7 +109,7 @@ class ParkingQueue:
             channel.close()  # what was not acknowledged goes back
 
     def _depth(self) -> int:
-        """How many there are; 0 also where there is no such queue."""
+        """Number of them; 0 also where there is no such queue."""
         channel = self._connection.channel()
         try:
             found = int(channel.queue_declare(self._name, passive=True).message_count)

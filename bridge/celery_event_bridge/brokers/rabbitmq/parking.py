@@ -66,12 +66,12 @@ class AmqpParking:
 
     @property
     def under_way(self) -> Collection[Parcel]:
-        """Those that are published and not confirmed."""
+        """Parcels that are published and not confirmed."""
         return [parcel for parcel in self._unconfirmed.values() if parcel is not None]
 
     @property
     def obstacle(self) -> str | None:
-        """Whether the broker blocks publishers."""
+        """Tell whether the broker blocks publishers."""
         return "the broker blocks publishers (a memory or disk alarm)" if self._blocked else None
 
     def park(self, parcels: Sequence[Parcel]) -> Sequence[Parcel]:
@@ -217,7 +217,7 @@ def parked_properties(parcel: Parcel) -> dict[str, Any]:
 
 
 def fitting(properties: dict[str, Any], frame_max: int) -> dict[str, Any]:
-    """With as many of the publisher's headers, largest last, as fit into the one frame that AMQP has for them.
+    """Return it with as many of the publisher's headers, largest last, as fit into AMQP's one frame for them.
 
     They filled it, or nearly, and why and whence it was parked come on top. Those left off are named in a header. A
     message that cannot be parked would come again and again.

@@ -1,4 +1,4 @@
-"""How many bridges consume a queue, so that a consumer that is none is seen: it takes events away in silence.
+"""Number of bridges that consume a queue, so that a consumer that is none is seen: it takes events away in silence.
 
 Each bridge consumes an empty queue beside the live one for as long as it is connected. The live queue has no more
 consumers than that one, unless somebody else is among them. The management API, where it can be asked, knows them by

@@ -17,7 +17,7 @@ def routing_key(event: Event) -> str:
 
 
 def properties(event: Event) -> dict[str, Any]:
-    """Those of a single event from Celery: kombu's for its serializer, and the dispatcher's own."""
+    """Properties of a single event from Celery: kombu's for its serializer, and the dispatcher's own."""
     headers = {} if event.source == UNKNOWN_SOURCE else {"hostname": event.source}
     return {
         "content_type": event.content_type,
@@ -29,7 +29,7 @@ def properties(event: Event) -> dict[str, Any]:
 
 
 def unfit(event: Event) -> str | None:
-    """Why AMQP cannot carry it: a type from a list of Celery's never was a routing key."""
+    """Reason why AMQP cannot carry it: a type from a list of Celery's never was a routing key."""
     try:
         event.source.encode()
         if len(event.type.encode()) <= LONGEST_NAME:

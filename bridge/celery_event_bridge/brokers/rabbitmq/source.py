@@ -287,7 +287,7 @@ class AmqpSource:
             leave_trace(self._connected(), self._topology.live.name)
 
     def _look_at_consumers(self) -> None:
-        """With nothing in hand: a channel on which nothing arrives is replaced."""
+        """Replacement, with nothing in hand: a channel on which nothing arrives is replaced."""
         now = time.monotonic()
         if now < self._quiet_due:
             return

@@ -81,7 +81,7 @@ class BrokerTarget:
 
     @property
     def received(self) -> bool:
-        """Whether any of it went into a queue."""
+        """Tell whether any of it went into a queue."""
         return self._confirmed > self.returned
 
     def put(self, number: int, event: Event) -> None:
@@ -115,12 +115,12 @@ class BrokerTarget:
         self._check()
 
     def take(self) -> Sequence[Decided]:
-        """What is confirmed."""
+        """Return what is confirmed."""
         decided, self._decided = self._decided, []
         return decided
 
     def close(self) -> None:
-        """In order where nothing is owed; else what is on its way means nothing any more."""
+        """End in order where nothing is owed; else what is on its way means nothing any more."""
         if not self._owed and not self._failure:
             try:
                 with translated():
@@ -153,7 +153,7 @@ class BrokerTarget:
         )
 
     def _declare(self) -> None:
-        """As workers and receivers do, who may come later. Where this user may not, it has to be there."""
+        """Declare as workers and receivers do, who may come later. Where this user may not, it has to be there."""
         try:
             with translated(f"exchange {self._exchange}"):
                 channel = self._connection.channel()
@@ -207,7 +207,7 @@ class BrokerTarget:
 
 
 def _connected(settings: Settings) -> tuple[amqp.Connection, str]:
-    """To the first of the URLs that answers, and that one without its password."""
+    """Connect to the first of the URLs that answers, and that one without its password."""
     failure: BrokerUnavailable | None = None
     for url in settings.broker_urls:
         try:

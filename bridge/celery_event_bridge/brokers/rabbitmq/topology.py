@@ -31,7 +31,7 @@ class QueueSpec(msgspec.Struct, frozen=True):
 
 
 class Topology(msgspec.Struct, frozen=True):
-    """What has to be on the broker."""
+    """Parts that have to be on the broker."""
 
     exchange: str
     live: QueueSpec
@@ -66,7 +66,7 @@ class Topology(msgspec.Struct, frozen=True):
 
     @property
     def queues(self) -> tuple[QueueSpec, ...]:
-        """In the order of their declaration: a dead-letter route's target has to be there before its source."""
+        """Parts in the order of their declaration: a dead-letter route's target has to be there before its source."""
         return tuple(queue for queue in (self.rejected, self.overflow, self.live) if queue)
 
     @property
@@ -150,7 +150,7 @@ def mismatch(reply: str) -> Mismatch | None:
 
 
 def explain(error: Exception) -> str:
-    """One line for an operator: what the broker refused, and the ways out. Contains no secret."""
+    """Line for an operator: what the broker refused, and the ways out. Contains no secret."""
     text = getattr(error, "reply_text", None) if isinstance(error, AMQPError) else None
     if not text:
         return f"{type(error).__name__}: {error}".rstrip(": ")

@@ -57,7 +57,7 @@ class Upkeep:
         is_unbound: Callable[[], bool] = lambda: False,
         quiet_after: float = QUIET_AFTER,
     ) -> None:
-        """Without `declares` nothing is put right: the queues are somebody else's to declare.
+        """Begin; without `declares` nothing is put right: the queues are somebody else's to declare.
 
         `is_unbound` says whether the binding is known not to be there, and is asked with each new connection.
         """

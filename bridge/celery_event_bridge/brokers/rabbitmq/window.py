@@ -1,4 +1,4 @@
-"""How many messages a lane may have in hand, so that their bytes stay within its share of the memory.
+"""Number of messages that a lane may have in hand, so that their bytes stay within its share of the memory.
 
 AMQP can bound a consumer by the number of messages only, and what is under way cannot be called back. So a lane
 begins with a small prefetch, looks at the sizes, and consumes again with what fits.
@@ -41,7 +41,7 @@ class Window:
         self._seen += len(sizes)
 
     def retune(self) -> bool:
-        """Whether the prefetch is off by half or more; if so it has been changed and the lane must consume anew."""
+        """Tell whether the prefetch is off by half or more; if so it is changed and the lane must consume anew."""
         if self._seen < min(self.prefetch, FIRST_PREFETCH):
             return False
         fits = max(1, min(self._limit, int(self._budget / self._mean)))

@@ -131,6 +131,24 @@ def test_a_consumer_that_is_no_bridge_is_told_of(broker_url: str) -> None:
         until(lambda: look() or notices.NOTICES.counts()["competitor"] >= 1, 10, "it is told of")
 
 
+def test_bridges_whose_count_was_deleted_are_counted_again(broker_url: str) -> None:
+    """None of them takes the others for somebody else's consumers, whoever looks first."""
+    topology = Topology.from_settings(Settings(broker_url=broker_url))
+    with oracle.broker(broker_url) as ours, oracle.broker(broker_url) as other, oracle.broker(broker_url) as late:
+        topology.declare(ours.channel())
+        presences = []
+        for connection in (ours, other, late):
+            presences.append(Presence(LIVE))
+            presences[-1].open(connection)
+            consume(connection)
+        ours.channel().queue_delete(f"{LIVE}.bridges")
+        for _ in range(2 * LOOKS):
+            for presence in presences:
+                presence.look(ours.channel().queue_declare(LIVE, passive=True).consumer_count)
+        assert 0 == notices.NOTICES.counts()["competitor"]
+        assert 3 == ours.channel().queue_declare(f"{LIVE}.bridges", passive=True).consumer_count
+
+
 def test_a_bridge_and_check_tell_of_a_consumer_that_is_no_bridge(
     start_bridge: Callable[..., Bridge], managed_rabbitmq: NativeRabbitMQ, tmp_path: Path
 ) -> None:

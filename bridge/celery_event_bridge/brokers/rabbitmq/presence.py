@@ -53,8 +53,8 @@ class Presence:
             channel = self._connection.channel()
             bridges = int(channel.queue_declare(self._name, passive=True).consumer_count)
             channel.close()
-        except ChannelError:  # somebody has deleted it: there is nothing to compare with
-            self._connection = None
+        except ChannelError:  # somebody has deleted it
+            self.open(self._connection)
             return
         self._seen = self._seen + 1 if consumers > bridges else 0
         if self._seen >= LOOKS:

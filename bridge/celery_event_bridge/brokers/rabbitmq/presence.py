@@ -31,16 +31,18 @@ class Presence:
         self._live = live
         self._name = f"{live}.bridges"
         self._connection: amqp.Connection | None = None
+        self._is_cancelled = False
         self._seen = 0
         self._told = False
 
     def open(self, connection: amqp.Connection) -> None:
         """Be counted from now on; call it before anything is consumed. Without the right to, nobody is told of."""
-        self._connection, self._seen = None, 0
+        self._connection, self._seen, self._is_cancelled = None, 0, False
         try:
             channel = connection.channel()
             channel.queue_declare(self._name, durable=True, auto_delete=True, arguments={"x-max-length": 1})
-            channel.basic_consume(self._name)
+            # Without a callback a cancel would be an error of the connection.
+            channel.basic_consume(self._name, on_cancel=self._cancelled)
         except ChannelError:
             return
         self._connection = connection
@@ -48,6 +50,9 @@ class Presence:
     def look(self, consumers: int) -> None:
         """Compare with the consumers of the live queue. Raises what the client raises."""
         if self._connection is None:
+            return
+        if self._is_cancelled:
+            self.open(self._connection)
             return
         try:
             channel = self._connection.channel()
@@ -67,6 +72,10 @@ class Presence:
         elif self._told and not self._seen:
             self._told = False
             notices.over("competitor", f"only bridges consume queue {self._live!r}", subject=f"{self._live} consumers")
+
+    def _cancelled(self, _: str) -> None:
+        """Take note that somebody has deleted the queue."""
+        self._is_cancelled = True
 
 
 _LOSES = "what another consumer takes is not stored. Stop it, or give it a queue of its own"

@@ -465,7 +465,18 @@ def test_a_pipe_whose_reader_goes_away(tmp_path: Path, form: str) -> None:
     stream = in_sqlite(tmp_path)
     stream.write(events(fleet(400, workers=40, minutes=1)))
     process = subprocess.Popen(
-        [sys.executable, "-m", "celery_event_bridge", "audit", "--from", stream.url, "--format", form],
+        [
+            sys.executable,
+            "-m",
+            "celery_event_bridge",
+            "audit",
+            "--from",
+            stream.url,
+            "--settle",
+            "0s",
+            "--format",
+            form,
+        ],
         cwd=ROOT,
         env=clean_environment(),
         stdout=subprocess.PIPE,

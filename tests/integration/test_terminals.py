@@ -45,7 +45,7 @@ def test_standard_error_is_closed(closed: str, settings: dict[str, str], broker_
     """`tail`, `audit` and `check` work, and what they open does not get its number."""
     done = shell(f"{COMMAND} tail {closed}", settings)
     assert (0, 4) == (done.returncode, len(done.stdout.splitlines()))
-    done = shell(f"{COMMAND} audit {closed}", settings)
+    done = shell(f"{COMMAND} audit --settle 0s {closed}", settings)
     assert (0, True) == (done.returncode, "4 events" in done.stdout)
     done = shell(f"{COMMAND} check {closed}", {**settings, "BRIDGE_BROKER_URL": broker_url})
     assert "ok   sink sqlite: stores" in done.stdout
@@ -78,7 +78,7 @@ def test_a_terminal_that_knows_ascii_alone(encoding: str, settings: dict[str, st
     assert (0, "") == (done.returncode, done.stderr)
     assert NAME in [json.loads(line)["source"] for line in done.stdout.splitlines()]
     for form in ("table", "json"):
-        done = shell(f"env {encoding} {COMMAND} audit --format {form}", settings)
+        done = shell(f"env {encoding} {COMMAND} audit --settle 0s --format {form}", settings)
         assert (0, "", True) == (done.returncode, done.stderr, bool(done.stdout))
 
 

@@ -62,6 +62,10 @@ class RabbitMQ(Protocol):
         """End it and remove its data."""
 
 
+QUIETLY = "+sbwt none +sbwtdcpu none +sbwtdio none"
+"""Schedulers that sleep where there is nothing to do: they spin for a while else, and a run has several nodes."""
+
+
 def amqp_url(host: str, port: int, vhost: str, user: str = "guest", password: str = "guest") -> str:
     return f"amqp://{user}:{password}@{host}:{port}/{quote(vhost, safe='')}"
 
@@ -130,6 +134,8 @@ class NativeRabbitMQ:
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self._folder / "plugins"),
             "RABBITMQ_CONFIG_FILE": str(self._folder / "rabbitmq.conf"),
             "RABBITMQ_ADVANCED_CONFIG_FILE": str(self._folder / "advanced.config"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": QUIETLY,
+            "RABBITMQ_CTL_ERL_ARGS": QUIETLY,
             "LC_ALL": "C.UTF-8",
             "ERL_CRASH_DUMP_SECONDS": "0",  # else of a tool that fails, in the current directory
         }

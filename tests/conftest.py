@@ -23,6 +23,7 @@ from tests.bridges import Bridge
 from tests.servers import Kafka, RabbitMQ, Redis, ServerMissing, kafka, rabbitmq, redis
 from tests.servers.ahead import Ahead
 from tests.servers.rabbitmq import NativeRabbitMQ, can_connect
+from tests.sharing import Sharing, turn
 from tests.stores import KafkaStore, RedisStore, SqliteStore, Store
 
 Server = TypeVar("Server")
@@ -54,6 +55,8 @@ def _nothing_is_left_open() -> Iterator[None]:
 
 
 SHARED = pytest.StashKey[Ahead]()
+AT_ONCE = {"rabbitmq_server", "redis_server"}
+"""Servers that every process of a run needs; what comes to it decides about the others."""
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +89,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
-class AtOnce:
+class SaidAtOnce:
     """Says what has failed while the rest still runs: a run that is cut off has no list of it at its end."""
 
     def __init__(self, terminal: pytest.TerminalReporter) -> None:
@@ -102,13 +105,26 @@ class AtOnce:
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Where tests run side by side, the one process that has a terminal speaks for all."""
     if terminal := session.config.pluginmanager.get_plugin("terminalreporter"):
-        session.config.pluginmanager.register(AtOnce(terminal))
+        session.config.pluginmanager.register(SaidAtOnce(terminal))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Sharing:
+    """Side by side, whatever `--dist` says."""
+    return Sharing(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In the order in which they are shared out."""
+    items.sort(key=lambda item: turn(item.nodeid))
 
 
 def pytest_runtestloop(session: pytest.Session) -> None:
-    """Those that are needed start at once, beside the tests that come first and need none."""
+    """Those that nearly all need start at once, beside the tests that come first and need none."""
     if not session.config.option.collectonly:
-        session.config.stash[SHARED].begin({name for item in session.items for name in item.fixturenames})
+        needed = {name for item in session.items for name in item.fixturenames}
+        side_by_side = hasattr(session.config, "workerinput")
+        session.config.stash[SHARED].begin(needed & AT_ONCE if side_by_side else needed)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

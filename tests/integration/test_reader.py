@@ -288,15 +288,15 @@ def test_a_reader_that_waits_or_is_busy_is_alive(redis_url: str) -> None:
     stream = in_redis(redis_url)
     events = some(40)
     stream.write(events[:20])
-    with stream.reader("billing", lease=0.4) as busy:
+    with stream.reader("billing", lease=1.6) as busy:
         first = [next(busy).id for _ in range(10)]
         stream.write(events[20:])
         for _ in range(8):
             assert busy._reader.alive()
-            time.sleep(0.1)  # the work on one event
+            time.sleep(0.4)  # the work on one event
             with Client.from_url(redis_url) as client:
                 (consumer,) = client.xinfo_consumers("celery-events", "billing")
-            assert (20, True) == (consumer["pending"], consumer["idle"] < 400)
+            assert (20, True) == (consumer["pending"], consumer["idle"] < 1600)
         first += [next(busy).id for _ in range(30)]
         idle: list[int] = []
 
@@ -309,7 +309,7 @@ def test_a_reader_that_waits_or_is_busy_is_alive(redis_url: str) -> None:
         busy.idle = wait
         assert [] == list(busy)
     assert ids(events) == first
-    assert max(idle) < 650
+    assert max(idle) < 2600
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "redis"])

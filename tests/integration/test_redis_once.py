@@ -63,7 +63,7 @@ class TestValkeyContract(TestNewerRedisContract):
 
 
 def assert_stores(subject: RedisStreamsSink, events: list[Any]) -> None:
-    assert {Outcome.STORED} == {verdict.outcome for verdict in deliver(subject, events, 20)}
+    assert {Outcome.STORED} == {verdict.outcome for verdict in deliver(subject, events, 80)}
 
 
 def window(redis: NativeRedis) -> tuple[int, int]:
@@ -89,7 +89,7 @@ def test_a_connection_lost_between_write_and_reply(redis: NativeRedis) -> None:
     assert_stores(subject, events[:2])
     redis.pause()
     subject.send(events)
-    assert {Outcome.RETRY} == {verdict.outcome for verdict in await_verdicts(subject, 10, 20)}
+    assert {Outcome.RETRY} == {verdict.outcome for verdict in await_verdicts(subject, 10, 80)}
     redis.resume()
     until(lambda: subject.available() is None, 20, "Redis answers again")
     assert_stores(subject, events)
@@ -112,7 +112,7 @@ def test_a_killed_server_remembers(redis: NativeRedis) -> None:
     assert_stores(subject, events)
     redis.kill()
     redis.start()
-    assert {Outcome.RETRY} == {verdict.outcome for verdict in deliver(subject, events, 20)}
+    assert {Outcome.RETRY} == {verdict.outcome for verdict in deliver(subject, events, 80)}
     assert_stores(subject, events)
     assert [event.data for event in events] == stored(redis.url)
 
@@ -122,7 +122,7 @@ def test_asked_while_it_refuses_everything(redis: NativeRedis) -> None:
     subject = opened(redis.url)
     with redis.client() as client:
         client.replicaof("127.0.0.1", "1")
-        (verdict,) = deliver(subject, sample_events(5), 20)
+        (verdict,) = deliver(subject, sample_events(5), 80)
         assert (Outcome.RETRY, True) == (verdict.outcome, "READONLY" in verdict.reason)
         client.replicaof("NO", "ONE")
     for _ in range(2):
@@ -150,7 +150,7 @@ def test_the_server_becomes_an_older_one() -> None:
             assert_stores(subject, sample_events(5))
             older.port, older.url = server.port, server.url
         older.start()
-        assert {Outcome.RETRY} == {verdict.outcome for verdict in deliver(subject, sample_events(5), 20)}
+        assert {Outcome.RETRY} == {verdict.outcome for verdict in deliver(subject, sample_events(5), 80)}
         until(lambda: subject.available() is None, 20, "the older one answers")
         assert_stores(subject, sample_events(5))
         assert len(stored(older.url)) == 5
@@ -172,7 +172,7 @@ def test_nothing_is_taken_while_the_answer_is_unknown(redis: NativeRedis) -> Non
     """A server that is gone when it is asked is an outage."""
     subject = opened(redis.url)
     redis.kill()
-    assert {Outcome.RETRY} == {verdict.outcome for verdict in deliver(subject, sample_events(5), 20)}
+    assert {Outcome.RETRY} == {verdict.outcome for verdict in deliver(subject, sample_events(5), 80)}
     with pytest.raises(SinkUnavailable):
         subject.available()
     redis.start()

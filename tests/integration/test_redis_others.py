@@ -73,7 +73,7 @@ def store_all(subject: Any, events: Sequence[Event], seconds: float = 30) -> lis
     deadline = time.monotonic() + seconds * PATIENCE
     while left:
         assert time.monotonic() < deadline, f"{len(left)} of {len(events)} are not decided"
-        arrived = deliver(subject, left, 20)
+        arrived = deliver(subject, left, 80)
         final += [verdict for verdict in arrived if verdict.outcome is not Outcome.RETRY]
         left = [event for verdict in arrived if verdict.outcome is Outcome.RETRY for event in verdict.events]
         if left:
@@ -174,7 +174,7 @@ def test_restarts_lead_to_no_refusal(own_redis: Redis) -> None:
         subject.send([big])
         assert [] == list(subject.verdicts(0.05))
         own_redis.kill()
-        (verdict,) = await_verdicts(subject, 1, 20)
+        (verdict,) = await_verdicts(subject, 1, 80)
         assert Outcome.RETRY is verdict.outcome
         own_redis.start()
     assert [] == refused(store_all(subject, [big]))
@@ -195,7 +195,7 @@ def test_a_trickle_ends_every_call(own_redis: Redis, proxy: Proxy, call: str, re
     began = time.monotonic()
     if call == "verdicts":
         subject.send(sample_events(10))
-        (verdict,) = await_verdicts(subject, 10, 20)
+        (verdict,) = await_verdicts(subject, 10, 80)
         assert Outcome.RETRY is verdict.outcome
         reason = verdict.reason
     else:
@@ -459,7 +459,7 @@ def test_a_password_that_is_replaced(own_redis: Redis, client: Client, tmp_path:
     store_all(subject, sample_events(5))
     client.acl_setuser("writer", enabled=True, passwords=["-old", "+new"])
     client.client_kill_filter(_type="normal", skipme=True)
-    (verdict,) = deliver(subject, sample_events(5), 20)
+    (verdict,) = deliver(subject, sample_events(5), 80)
     assert Outcome.RETRY is verdict.outcome
     with pytest.raises(SinkUnavailable, match=r"WRONGPASS.*check user and password") as failure:
         subject.available()
@@ -474,7 +474,7 @@ def test_rights_that_are_withdrawn(own_redis: Redis, client: Client) -> None:
     client.acl_setuser("writer", enabled=True, passwords=["+secret"], commands=["+@all"], keys=["*"])
     subject = in_use(own_redis.url.replace("redis://", "redis://writer:secret@"))
     client.acl_setuser("writer", enabled=True, commands=["-xadd"])
-    (verdict,) = deliver(subject, sample_events(5), 20)
+    (verdict,) = deliver(subject, sample_events(5), 80)
     assert (Outcome.RETRY, True) == (verdict.outcome, "NOPERM" in verdict.reason)
     client.acl_setuser("writer", enabled=True, commands=["+@all"])
     store_all(subject, sample_events(5))

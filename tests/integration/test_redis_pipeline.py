@@ -57,7 +57,7 @@ def test_it_writes_on_while_redis_is_busy(own_redis: Redis) -> None:
         assert [] == list(subject.verdicts(0.0))
     assert redis_streams.BATCH_EVENTS < len(subject._written) <= redis_streams.ON_THE_WAY + redis_streams.BATCH_EVENTS
     own_redis.resume()
-    assert {Outcome.STORED: events} == outcomes(await_verdicts(subject, len(events), 30))
+    assert {Outcome.STORED: events} == outcomes(await_verdicts(subject, len(events), 80))
     assert [event.data for event in events] == stored(own_redis.url)[before:]
 
 
@@ -69,7 +69,7 @@ def test_an_error_in_the_midst(own_redis: Redis) -> None:
     events = sample_events(3000)
     subject.send(events[:1500])
     subject.send(events[1500:])
-    verdicts = await_verdicts(subject, len(events), 30)
+    verdicts = await_verdicts(subject, len(events), 80)
     found = outcomes(verdicts)
     bad = [event for event in events if event.type.startswith("task-")]
     kept = {id(event) for event in found[Outcome.STORED]}
@@ -89,11 +89,11 @@ def test_replies_that_never_come(own_redis: Redis, proxy: Proxy, monkeypatch: py
     proxy.mode = Mode.DROP_REPLIES
     subject.send(events[:1500])
     subject.send(events[1500:])
-    (verdict,) = await_verdicts(subject, len(events), 20)
+    (verdict,) = await_verdicts(subject, len(events), 80)
     assert (Outcome.RETRY, events) == (verdict.outcome, list(verdict.events))
     assert "no reply for 0.5 s" in verdict.reason
     proxy.heal()
-    assert {Outcome.STORED: events} == outcomes(deliver(subject, events, 20))
+    assert {Outcome.STORED: events} == outcomes(deliver(subject, events, 80))
     assert {event.data for event in events} <= set(stored(own_redis.url))
 
 
@@ -106,11 +106,11 @@ def test_a_connection_that_is_cut_while_redis_works(own_redis: Redis, proxy: Pro
         early = list(subject.verdicts(0.001))
         proxy.cut()
         left = len(events) - sum(len(verdict.events) for verdict in early)
-        found = outcomes([*early, *await_verdicts(subject, left, 20)])
+        found = outcomes([*early, *await_verdicts(subject, left, 80)])
         assert sorted(map(id, events)) == sorted(id(event) for group in found.values() for event in group)
         assert {event.data for event in found.get(Outcome.STORED, ())} <= set(stored(own_redis.url))
         while Outcome.RETRY in found:
-            found = outcomes(deliver(subject, found[Outcome.RETRY], 20))
+            found = outcomes(deliver(subject, found[Outcome.RETRY], 80))
         assert {event.data for event in events} <= set(stored(own_redis.url))
 
 
@@ -136,7 +136,7 @@ def test_a_half_open_connection(own_redis: Redis, proxy: Proxy, monkeypatch: pyt
     until(come_back, 20, "the events come back", pause=0.0)
     assert handed == back
     proxy.heal()
-    assert {Outcome.STORED: handed} == outcomes(deliver(subject, handed, 20))
+    assert {Outcome.STORED: handed} == outcomes(deliver(subject, handed, 80))
 
 
 def test_wait_is_asked_on_the_connection_that_has_written(own_redis: Redis, proxy: Proxy) -> None:
@@ -149,9 +149,9 @@ def test_wait_is_asked_on_the_connection_that_has_written(own_redis: Redis, prox
     with redis(own=True) as replica, replica.client() as client:
         client.replicaof("127.0.0.1", str(port(own_redis.url)))
         until(lambda: asked(subject), 20, "the replica is there, on another connection")
-        (verdict,) = await_verdicts(subject, 10, 20)
+        (verdict,) = await_verdicts(subject, 10, 80)
         assert (Outcome.RETRY, events) == (verdict.outcome, list(verdict.events))
-        (verdict,) = deliver(subject, events, 20)
+        (verdict,) = deliver(subject, events, 80)
         assert (Outcome.STORED, events) == (verdict.outcome, list(verdict.events))
 
 
@@ -169,7 +169,7 @@ def test_what_is_on_its_way_is_answered_before_a_question(own_redis: Redis) -> N
     events = sample_events(5000)
     subject.send(events)
     subject.available()
-    assert {Outcome.STORED: events} == outcomes(await_verdicts(subject, len(events), 20))
+    assert {Outcome.STORED: events} == outcomes(await_verdicts(subject, len(events), 80))
 
 
 def test_over_tls(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_over_tls(tmp_path: Path) -> None:
         events = sample_events(10_000, size=1000)
         for start in range(0, len(events), 1000):
             subject.send(events[start : start + 1000])
-        assert {Outcome.STORED: events} == outcomes(await_verdicts(subject, len(events), 30))
+        assert {Outcome.STORED: events} == outcomes(await_verdicts(subject, len(events), 80))
         assert [event.data for event in events] == [entry[b"data"] for entry in oracle.in_redis(server.url)]
     finally:
         server.remove()

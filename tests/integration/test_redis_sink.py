@@ -81,14 +81,14 @@ def client(own_redis: Redis) -> Iterator[Client]:
 def in_use(url: str) -> RedisStreamsSink:
     """One that has stored something, and has asked all that it asks."""
     subject = opened(url)
-    assert {Outcome.STORED} == {verdict.outcome for verdict in deliver(subject, sample_events(5), 20)}
+    assert {Outcome.STORED} == {verdict.outcome for verdict in deliver(subject, sample_events(5), 80)}
     return subject
 
 
 def assert_refuses_for_now(subject: RedisStreamsSink, *reasons: str) -> None:
     """Events are given back with the reason, and `available` gives the same."""
     events = sample_events(5)
-    (verdict,) = deliver(subject, events, 20)
+    (verdict,) = deliver(subject, events, 80)
     assert (Outcome.RETRY, events) == (verdict.outcome, list(verdict.events))
     with pytest.raises(SinkUnavailable) as failure:
         subject.available()
@@ -104,7 +104,7 @@ def test_out_of_memory(own_redis: Redis, client: Client) -> None:
     assert_refuses_for_now(subject, "OOM")
     client.config_set("maxmemory", "0")
     subject.available()
-    assert {Outcome.STORED} == {verdict.outcome for verdict in deliver(subject, sample_events(5), 20)}
+    assert {Outcome.STORED} == {verdict.outcome for verdict in deliver(subject, sample_events(5), 80)}
 
 
 def test_a_replica_is_read_only(own_redis: Redis, client: Client) -> None:
@@ -162,21 +162,21 @@ def test_a_user_who_may_not_write(own_redis: Redis, client: Client) -> None:
     client.acl_setuser("writer", enabled=True, commands=["+xadd"], keys=[STREAM])
     again = opened(url)
     again.available()
-    assert {Outcome.STORED} == {verdict.outcome for verdict in deliver(again, sample_events(5), 20)}
+    assert {Outcome.STORED} == {verdict.outcome for verdict in deliver(again, sample_events(5), 80)}
 
 
 def test_a_restart_with_its_file(own_redis: Redis) -> None:
     """A killed server is an outage; what it had confirmed is there when it is back, and so is what came after."""
     events = sample_events(20)
     subject = opened(own_redis.url)
-    assert {Outcome.STORED} == {verdict.outcome for verdict in deliver(subject, events[:10], 20)}
+    assert {Outcome.STORED} == {verdict.outcome for verdict in deliver(subject, events[:10], 80)}
     own_redis.kill()
-    (verdict,) = deliver(subject, events[10:], 20)
+    (verdict,) = deliver(subject, events[10:], 80)
     assert (Outcome.RETRY, events[10:]) == (verdict.outcome, list(verdict.events))
     own_redis.start()
     subject.open()
     subject.available()
-    assert {Outcome.STORED} == {verdict.outcome for verdict in deliver(subject, events[10:], 20)}
+    assert {Outcome.STORED} == {verdict.outcome for verdict in deliver(subject, events[10:], 80)}
     assert [event.data for event in events] == stored(own_redis.url)
 
 
@@ -186,11 +186,11 @@ def test_a_connection_lost_between_write_and_reply(own_redis: Redis, client: Cli
     subject = opened(own_redis.url)
     own_redis.pause()
     subject.send(events)
-    verdicts = await_verdicts(subject, 10, 20)
+    verdicts = await_verdicts(subject, 10, 80)
     assert {Outcome.RETRY} == {verdict.outcome for verdict in verdicts}
     own_redis.resume()
     until(lambda: subject.available() is None, 20, "Redis answers again")
-    assert {Outcome.STORED} == {verdict.outcome for verdict in deliver(subject, events, 20)}
+    assert {Outcome.STORED} == {verdict.outcome for verdict in deliver(subject, events, 80)}
     assert {event.data for event in events} == set(stored(own_redis.url))
 
 
@@ -198,9 +198,9 @@ def test_a_killed_connection(own_redis: Redis, client: Client) -> None:
     """A connection that an operator has killed is made anew with the next batch."""
     subject = opened(own_redis.url)
     client.client_kill_filter(_type="normal", skipme=True)
-    (verdict,) = deliver(subject, sample_events(5), 20)
+    (verdict,) = deliver(subject, sample_events(5), 80)
     assert Outcome.RETRY is verdict.outcome
-    assert {Outcome.STORED} == {verdict.outcome for verdict in deliver(subject, sample_events(5), 20)}
+    assert {Outcome.STORED} == {verdict.outcome for verdict in deliver(subject, sample_events(5), 80)}
 
 
 def test_a_value_that_the_server_will_never_take(own_redis: Redis, client: Client) -> None:
@@ -210,7 +210,7 @@ def test_a_value_that_the_server_will_never_take(own_redis: Redis, client: Clien
     subject = opened(own_redis.url)
     left, verdicts = list(events), list[Verdict]()
     while left:
-        arrived = deliver(subject, left, 20)
+        arrived = deliver(subject, left, 80)
         verdicts += arrived
         left = [event for verdict in arrived if verdict.outcome is Outcome.RETRY for event in verdict.events]
     refused = [event for verdict in verdicts if verdict.outcome is Outcome.REFUSED for event in verdict.events]
@@ -230,7 +230,7 @@ def test_wait_for_replicas(own_redis: Redis) -> None:
     with redis(own=True) as replica, replica.client() as client:
         host, port = own_redis.url.rpartition("/")[0].removeprefix("redis://").split(":")
         client.replicaof(host, port)
-        (verdict,) = await_verdicts(subject, 10, 30)
+        (verdict,) = await_verdicts(subject, 10, 80)
         assert (Outcome.STORED, events) == (verdict.outcome, list(verdict.events))
         until(lambda: subject.available() is None, 20, "the replica answers in time")
     assert [event.data for event in events] == stored(own_redis.url)
@@ -249,7 +249,7 @@ def test_streams_by_group_and_by_key(redis_url: str, redis_server: Redis) -> Non
     events = sample_events(60)
     subject = opened(redis_url, stream="celery-{group}", shards=4)
     subject.available()
-    deliver(subject, events, 20)
+    deliver(subject, events, 80)
     with redis_server.client() as client:
         names = {name.decode() for name in client.keys("celery-*")}
         assert {f"celery-worker:{{{n}}}" for n in range(4)} | {f"celery-task:{{{n}}}" for n in range(4)} >= names
@@ -267,7 +267,7 @@ def test_trim_by_length(redis_url: str) -> None:
     """About so many entries are kept, the newest."""
     subject = opened(redis_url, trim="maxlen=100")
     events = sample_events(2000, size=10)
-    deliver(subject, events, 20)
+    deliver(subject, events, 80)
     kept = stored(redis_url)
     assert 100 <= len(kept) <= 300
     assert [event.data for event in events[-len(kept) :]] == kept
@@ -281,7 +281,7 @@ def test_trim_by_age(redis_url: str, redis_server: Redis) -> None:
         pipeline.execute()
     subject = opened(redis_url, trim="age=1d")
     events = sample_events(10)
-    deliver(subject, events, 20)
+    deliver(subject, events, 80)
     kept = stored(redis_url)
     assert [event.data for event in events] == kept[-10:]
     assert len(kept) < 200
@@ -294,18 +294,18 @@ def test_trim_what_all_groups_have_acknowledged(
     monkeypatch.setattr(redis_trim, "INTERVAL", 0.0)
     subject = opened(redis_url, trim="acked")
     events = sample_events(1000, size=10)
-    deliver(subject, events, 20)
+    deliver(subject, events, 80)
     assert 1000 == len(stored(redis_url))
     with redis_server.client() as client:
         client.xgroup_create(STREAM, "fast", "0")
         client.xgroup_create(STREAM, "slow", "0")
         [[_, entries]] = client.xreadgroup("fast", "a", {STREAM: ">"}, count=1000)
         client.xack(STREAM, "fast", *[entry for entry, _ in entries])
-        deliver(subject, sample_events(1), 20)
+        deliver(subject, sample_events(1), 80)
         assert 1001 == len(stored(redis_url))
         [[_, entries]] = client.xreadgroup("slow", "a", {STREAM: ">"}, count=1000)
         client.xack(STREAM, "slow", *[entry for entry, _ in entries[:600]])
-        deliver(subject, sample_events(1), 20)
+        deliver(subject, sample_events(1), 80)
         left = stored(redis_url)
         # About 600 may go; what the slow group has not acknowledged may not.
         assert [event.data for event in events[600:]] == left[len(left) - 402 : -2]

@@ -172,13 +172,13 @@ def test_removals_through_sqlite_are_no_new_table(tmp_path: Path) -> None:
     """Rows that somebody deletes, the newest as well, leave the counter; and the events of a retention go as ever."""
     sink = SqliteSink(SqliteSettings(path=tmp_path / "events.db", retention="7d"))
     sink.open()
-    assert {Outcome.STORED} == {verdict.outcome for verdict in deliver(sink, some(20), 20)}
+    assert {Outcome.STORED} == {verdict.outcome for verdict in deliver(sink, some(20), 80)}
     reader = opened(tmp_path)
     assert len(fetched(reader).records) == 20
     with open_reader(f"sqlite:///{tmp_path}/events.db", "billing", lease=1.0, follow=False) as events:
         assert len(handle(events)) == 20
     change(tmp_path, "DELETE FROM events WHERE seq > 10")
-    deliver(sink, some(5, 100), 20)
+    deliver(sink, some(5, 100), 80)
     assert [record.id for record in fetched(reader).records] == ids(some(5, 100))
     with open_reader(f"sqlite:///{tmp_path}/events.db", "billing", lease=1.0) as events:
         assert [event.id for event in itertools.islice(events, 5)] == ids(some(5, 100))

@@ -111,7 +111,7 @@ def test_a_log_that_is_written_over_between_check_and_commit(
         harm(path)
 
     monkeypatch.setattr(subject._file, "check", checked)
-    assert {Outcome.RETRY} == {one.outcome for one in deliver(subject, some(20, 9000), 20)}
+    assert {Outcome.RETRY} == {one.outcome for one in deliver(subject, some(20, 9000), 80)}
     store(subject, some(20, 9000))
     subject.close()
     assert set(ids(some(20, 9000))) <= found(path)
@@ -202,7 +202,7 @@ def test_nothing_is_gone_where_events_come_twice_or_cannot_be_stored(path: Path,
     bad = Event("x" * 32, "\ud800", "a", None, "k", 1, b"{}", "application/json")
     for _ in range(2):
         store(subject, some(20))
-        assert Outcome.REFUSED in {one.outcome for one in deliver(subject, [*some(10, 5000), bad], 20)}
+        assert Outcome.REFUSED in {one.outcome for one in deliver(subject, [*some(10, 5000), bad], 80)}
         subject.look()
     assert 0 == notices.NOTICES.counts()["stream-shrunk"]
 
@@ -218,7 +218,7 @@ def test_a_trigger_that_keeps_events_out(path: Path, subject: SqliteSink, action
     """Nothing is confirmed that the table does not have; it is unavailable until the trigger is gone."""
     store(subject, some(20))
     through_sqlite(path, f"CREATE TRIGGER strict {action}")
-    assert {Outcome.RETRY} == {one.outcome for one in deliver(subject, some(20, 9000), 20)}
+    assert {Outcome.RETRY} == {one.outcome for one in deliver(subject, some(20, 9000), 80)}
     with pytest.raises(SinkUnavailable, match="strict"):
         subject.available()
     through_sqlite(path, "DROP TRIGGER strict")

@@ -42,7 +42,7 @@ def store(subject: SqliteSink, events: list[Event]) -> list[Event]:
     left, done = events, []
     deadline = time.monotonic() + 15 * PATIENCE
     while left and time.monotonic() < deadline:
-        verdicts = deliver(subject, left, 20)
+        verdicts = deliver(subject, left, 80)
         stored = {id(event) for one in verdicts if one.outcome is Outcome.STORED for event in one.events}
         done += [event for event in left if id(event) in stored]
         left = [event for event in left if id(event) not in stored]
@@ -238,7 +238,7 @@ def test_a_damaged_file_makes_it_unavailable(path: Path) -> None:
     for _ in range(2):
         with pytest.raises(SinkUnavailable, match=r"damaged|malformed"):
             subject.look()
-    (verdict,) = deliver(subject, some(300, 90_000), 20)
+    (verdict,) = deliver(subject, some(300, 90_000), 80)
     assert Outcome.RETRY is verdict.outcome
     subject.close()
 
@@ -389,7 +389,7 @@ def write_on(folder: Path, first: int, stop: Any, confirmed: Any) -> None:
     while not stop.is_set():
         try:
             events = some(20, number)
-            if {Outcome.STORED} == {one.outcome for one in deliver(subject, events, 20)}:
+            if {Outcome.STORED} == {one.outcome for one in deliver(subject, events, 80)}:
                 confirmed.send((time.time(), ids(events)))
                 number += 20
             else:

@@ -51,7 +51,7 @@ def store(subject: SqliteSink, events: Sequence[Event], happened: float | None =
         events = [msgspec.structs.replace(event, time=at) for event in events]
     if subject._retention is not None:
         subject._retention._due = 0
-    assert {Outcome.STORED} == {verdict.outcome for verdict in deliver(subject, list(events), 20)}
+    assert {Outcome.STORED} == {verdict.outcome for verdict in deliver(subject, list(events), 80)}
 
 
 def stored(folder: Path) -> list[str]:

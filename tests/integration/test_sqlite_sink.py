@@ -47,7 +47,7 @@ def rows(path: Path) -> list[tuple[Any, ...]]:
 
 
 def outcomes(subject: Sink, events: list[Event]) -> set[Outcome]:
-    return {verdict.outcome for verdict in deliver(subject, events, 20)}
+    return {verdict.outcome for verdict in deliver(subject, events, 80)}
 
 
 def test_the_file_is_fully_synced_and_in_wal_mode(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def write(folder: Path, first: int, ready: Any, go: Any) -> None:
             continue
     left = events
     while left:
-        verdicts = deliver(subject, left[:200], 30)
+        verdicts = deliver(subject, left[:200], 80)
         done = {id(event) for verdict in verdicts if verdict.outcome is Outcome.STORED for event in verdict.events}
         left = [event for event in left if id(event) not in done]
     subject.close()
@@ -116,7 +116,7 @@ def store_for_ever(folder: Path, count: Any) -> None:
     subject.open()
     for number in range(100_000):
         events = [Event(f"{number}-{part}", "task-sent", "w", None, "w", None, b"x" * 500) for part in range(50)]
-        deliver(subject, events, 20)
+        deliver(subject, events, 80)
         count.value = number + 1
 
 
@@ -147,7 +147,7 @@ def test_a_removed_file_is_noticed(tmp_path: Path) -> None:
     subject.open()
     assert {Outcome.STORED} == outcomes(subject, events[:5])
     (tmp_path / "events.db").unlink()
-    (verdict,) = deliver(subject, events[5:], 20)
+    (verdict,) = deliver(subject, events[5:], 80)
     assert (Outcome.RETRY, events[5:]) == (verdict.outcome, list(verdict.events))
     assert "removed or replaced" in verdict.reason
     assert {Outcome.STORED} == outcomes(subject, events[5:])
@@ -161,7 +161,7 @@ def test_a_file_removed_during_the_commit_is_noticed(tmp_path: Path, monkeypatch
     subject.open()
     looks = iter([None, Change.FILE])
     monkeypatch.setattr(subject._file, "_change", lambda: next(looks))
-    (verdict,) = deliver(subject, sample_events(3), 20)
+    (verdict,) = deliver(subject, sample_events(3), 80)
     assert Outcome.RETRY is verdict.outcome
     subject.close()
 
@@ -173,7 +173,7 @@ def test_another_writers_lock_is_waited_for_not_for_long(tmp_path: Path) -> None
     other = sqlite3.connect(tmp_path / "events.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     begin = time.monotonic()
-    (verdict,) = deliver(subject, sample_events(3), 20)
+    (verdict,) = deliver(subject, sample_events(3), 80)
     assert time.monotonic() - begin < 2 * BUSY_TIMEOUT * PATIENCE
     assert Outcome.RETRY is verdict.outcome
     assert "another process holds its write lock" in verdict.reason
@@ -224,13 +224,13 @@ def test_what_is_older_than_the_retention_is_removed(tmp_path: Path, monkeypatch
     subject.open()
     assert subject._retention is not None
     subject._retention._due = time.monotonic() + 1000
-    deliver(subject, events[:10], 20)
+    deliver(subject, events[:10], 80)
     with sqlite3.connect(tmp_path / "events.db") as connection:
         connection.execute("UPDATE events SET stored_at = stored_at - 2 * 86400000000")
     connection.close()
     subject._retention._due = 0
     for event in events[10:]:
-        deliver(subject, [event], 20)
+        deliver(subject, [event], 80)
     assert [event.id for event in events[10:]] == [row[0] for row in rows(tmp_path / "events.db")]
     assert list(range(11, 21)) == [row["seq"] for row in oracle.in_sqlite(tmp_path / "events.db")]
     subject.close()
@@ -242,5 +242,5 @@ def test_a_large_event_goes_alone(tmp_path: Path) -> None:
     subject = sink(tmp_path)
     subject.open()
     subject.send(events)
-    assert [1, 1, 1, 1] == [len(verdict.events) for verdict in await_verdicts(subject, 4, 30)]
+    assert [1, 1, 1, 1] == [len(verdict.events) for verdict in await_verdicts(subject, 4, 80)]
     subject.close()

@@ -193,7 +193,7 @@ def test_it_follows_from_now_on(file: Stream) -> None:
         ids = set()
 
         def comes_out() -> bool:
-            deliver(file.sink, some(1, len(ids)), 20)
+            deliver(file.sink, some(1, len(ids)), 80)
             ids.add(some(1, len(ids))[0].id)
             return bool(select_readable(following))
 

@@ -18,7 +18,7 @@ import hypothesis
 import pytest
 import structlog
 
-from celery_event_bridge.contract import notices
+from celery_event_bridge.contract import notices, secret_files
 from tests.bridges import Bridge
 from tests.servers import Kafka, RabbitMQ, Redis, ServerMissing, kafka, rabbitmq, redis
 from tests.servers.ahead import Ahead
@@ -61,8 +61,10 @@ AT_ONCE = {"rabbitmq_server", "redis_server"}
 
 @pytest.fixture(autouse=True)
 def _nothing_was_told_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Notices are one for the process, and rate-limited: each test begins without, and with the log as it comes."""
+    """Notices and files of secrets are one for the process: each test begins without, and with the log as it comes."""
     notices.NOTICES.clear()
+    # A password that one test has in a file is another one's plain value.
+    monkeypatch.setattr(secret_files.SECRET_FILES, "_reads", {})
     configure = structlog.configure
     # Each module's logger would keep the first configuration it meets, for all tests that come after.
     uncached = {"cache_logger_on_first_use": False}

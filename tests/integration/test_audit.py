@@ -200,7 +200,8 @@ def test_workers_come_and_go(broker_url: str, tmp_path: Path, start_bridge: Call
         tap.close()
     assert 0 == bridge.stop()
     rows = stored(stream)
-    assert Counter(map(name_of, published)) == Counter(name_of(json.loads(row["data"])) for row in rows)
+    # A publisher whose confirm is late sends again: the same bytes, which SQLite has once.
+    assert set(map(name_of, published)) == {name_of(json.loads(row["data"])) for row in rows}
     found = report(stream)
     assert Counter(one["type"] for one in rows)["worker-offline"] >= 3
     account, thrown = found["account"], thrown_away(published)

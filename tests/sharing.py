@@ -1,7 +1,7 @@
-"""Sharing out of the tests among processes: a file to each, the longest first, and all of Kafka's to one of them.
+"""Sharing out of the tests among processes: a file to each, the longest first, and all of Kafka's to two of them.
 
-A node of Kafka's takes 20 s of a core to start and some percent of it from then on, so that one has to be enough for a
-run. The files that take longest begin first; left to the end, they wait for each other's processors.
+A node of Kafka's takes 20 s of a core to start and some percent of it from then on, so that two have to be enough for
+a run. The files that take longest begin first; left to the end, they wait for each other's processors.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from xdist.scheduler import LoadFileScheduling
 LONG = ("queues", "audit", "foreign_hands", "others_on_rabbitmq", "faults", "deadlines", "policies", "starts", "demo")
 LONG += ("reader", "terminals", "replay", "differing_queues", "benchmarks", "sqlite_moved", "stop", "redis_others")
 """Files of integration tests that take longest, in this order: those of more than 25 s."""
+
+
+KAFKAS_FILES = "tests/integration/test_kafka_"
 
 
 def of_kafka(nodeid: str) -> bool:
@@ -35,4 +38,6 @@ class Sharing(LoadFileScheduling):  # type: ignore[misc]
         super().__init__(config, log)
 
     def _split_scope(self, nodeid: str) -> str:
-        return "kafka" if of_kafka(nodeid) else str(super()._split_scope(nodeid))
+        if not of_kafka(nodeid):
+            return str(super()._split_scope(nodeid))
+        return "kafka" if nodeid.startswith(KAFKAS_FILES) else "kafka elsewhere"

@@ -11,7 +11,10 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AclOperation, NewTopic, ResourceType
 
+from celery_event_bridge.contract import secret_files
 from celery_event_bridge.reader import open_reader
+from celery_event_sinks.kafka.cluster import Cluster
+from celery_event_sinks.kafka.settings import KafkaSettings
 from tests import oracle
 from tests.bridges import Bridge
 from tests.integration.test_kafka_readers import take
@@ -129,6 +132,28 @@ def test_a_reader_goes_on_with_what_was_renewed(case: Case, group: str | None) -
         assert reader.reason is None
         if group:
             assert reader.commit(found[-1])
+
+
+def test_what_asks_the_cluster_reads_a_renewed_password_itself(tmp_path: Path) -> None:
+    """A producer with nothing to send is not refused, and so nobody else tells of the new one."""
+    case = with_password(tmp_path)
+    try:
+        case.server.start()
+        name = make(case.server)
+        rights(case, name)
+        given = {
+            variable.removeprefix("BRIDGE_KAFKA_").lower(): value
+            for variable, value in case.settings.items()
+            if not variable.endswith("_FILE")
+        }
+        secret_files.remember(OLD, tmp_path / "password", "BRIDGE_KAFKA_SASL_PASSWORD")
+        cluster = Cluster(KafkaSettings(**given, sasl_password=OLD, topic=name))
+        assert cluster.topics([name])[name] is not None
+        case.renew()
+        until(lambda: cluster.topics([name])[name] is not None, 30, "it is let in again")
+        cluster.close()
+    finally:
+        case.server.remove()
 
 
 @pytest.mark.parametrize("busy", [True, False])

@@ -180,7 +180,8 @@ class Cluster:
 
     def _client(self) -> AdminClient:
         if self._admin is None:
-            self._admin = AdminClient({**self._settings.properties(), "log_level": 0})
+            # Its login is its own: a producer with nothing to send is not refused, and would not tell.
+            self._admin = AdminClient({**self._settings.fresh().properties(), "log_level": 0})
         return self._admin
 
 

@@ -23,6 +23,7 @@ from tests.servers.certificates import certificates
 from tests.servers.debian import until
 from tests.servers.kafka import NativeKafka, admin
 from tests.servers.kafka_acl import allow
+from tests.stores import FULL
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -58,7 +59,13 @@ class Case:
         self.renew = renew
 
 
-@pytest.fixture(params=["password", "certificates"])
+KINDS = ("password", "certificates")
+BOTH = [(kind, group) for kind in KINDS for group in (None, "billing")]
+EACH = [(kind, busy) for kind in KINDS for busy in (True, False)]
+"""Each starts two nodes of its own: two of the four are enough, but for a run at full length."""
+
+
+@pytest.fixture
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
     """A node of the test's own."""
     made = with_password(tmp_path) if request.param == "password" else with_certificates(tmp_path)
@@ -115,7 +122,7 @@ def rights(case: Case, name: str) -> None:
         allow(case.server.bootstrap, USER, "billing", AclOperation.READ, of=ResourceType.GROUP)
 
 
-@pytest.mark.parametrize("group", [None, "billing"])
+@pytest.mark.parametrize(("case", "group"), BOTH if FULL else BOTH[1:3], indirect=["case"])
 def test_a_reader_goes_on_with_what_was_renewed(case: Case, group: str | None) -> None:
     """The server lets in only who has the new one: the reader reads its file again and goes on."""
     name = make(case.server)
@@ -156,7 +163,7 @@ def test_what_asks_the_cluster_reads_a_renewed_password_itself(tmp_path: Path) -
         case.server.remove()
 
 
-@pytest.mark.parametrize("busy", [True, False])
+@pytest.mark.parametrize(("case", "busy"), EACH if FULL else EACH[1:3], indirect=["case"])
 def test_a_bridge_goes_on_with_what_was_renewed(
     case: Case, start_bridge: Callable[..., Bridge], broker_url: str, busy: bool
 ) -> None:

@@ -128,7 +128,7 @@ class Child:
         self.log = log
         with log.open("ab") as output:
             self._guardian = subprocess.Popen(
-                [sys.executable, "-m", "tests.servers.guardian", self._mark, *command],
+                [sys.executable, "-I", "-S", guardian.__file__, self._mark, *command],
                 cwd=ROOT,
                 env=os.environ | environment,
                 stdin=subprocess.PIPE,

@@ -1,8 +1,8 @@
 """Runs a server and ends it, with all that it started, as soon as whoever asked for it is gone.
 
-`python -m tests.servers.guardian MARK COMMAND...`: the parent holds the other end of standard input. When that closes,
-even by SIGKILL, or when the command ends, every process that carries the mark in its environment is killed: also a
-daemon that has detached itself, as Erlang's port mapper does.
+`python -I -S tests/servers/guardian.py MARK COMMAND...`, by the standard library alone. The parent holds the other end
+of standard input. When that closes, even by SIGKILL, or when the command ends, every process that carries the mark in
+its environment is killed: also a daemon that has detached itself, as Erlang's port mapper does.
 """
 
 from __future__ import annotations

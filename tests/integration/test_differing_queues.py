@@ -93,6 +93,8 @@ def test_a_live_queue_that_was_declared_anew_with_other_arguments_is_consumed(
         channel = connection.channel()
         replace(channel, LIVE, {"x-message-ttl": 60_000})
         until(lambda: bridge.metric("notices_total", kind="queue-differs") >= 1, 20, "it is told of")
+        # It is told of before it is bound, and consumed after.
+        until(lambda: channel.queue_declare(LIVE, passive=True).consumer_count == 1, 20, "it is consumed")
     oracle.publish(broker_url, oracle.numbered(0, 20))
     until(lambda: store.count() == 20, 20, "events are stored")
     assert "x-message-ttl=60000 (the settings ask for 5000)" in bridge.logged("with other arguments")[0]["event"]

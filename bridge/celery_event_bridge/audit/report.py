@@ -41,7 +41,7 @@ class Report(msgspec.Struct):
     """What was stored later is not judged yet."""
     events: int
     judged: bool
-    """Whether any of them was stored early enough to be judged."""
+    """True if any of them was stored early enough to be judged."""
     counts: Mapping[tuple[str, str], int]
     """By worker and type."""
     undecodable: int

@@ -16,7 +16,7 @@ class Picked:
         self._patterns: Sequence[str] = patterns
         self._came: set[str] = set()
         self.wanted: Callable[[str], bool] = event_filter(patterns, self._came)
-        """Whether events of this type are."""
+        """Test of whether events of this type are asked for."""
 
     def look(self) -> None:
         """Tell, once something was read, of patterns that match no type of Celery's and none that came; only once."""

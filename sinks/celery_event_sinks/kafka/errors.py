@@ -18,7 +18,7 @@ PERMANENT = frozenset(
 """Kafka will say the same again. It says so of a whole batch: see `KafkaSink`."""
 PURGED = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
 CAUSES = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError._RESOLVE})
-"""What keeps every broker away, where it is more than that nobody listens."""
+"""Causes that keep every broker away, beyond that nobody listens."""
 
 
 def reason_of(error: KafkaError) -> str:

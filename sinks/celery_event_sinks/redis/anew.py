@@ -17,7 +17,7 @@ from celery_event_sinks.redis.extent import NOWHERE, Extent, Place, entry_of
 SAMPLES = 256
 """Entries of each stream that are remembered, the newest that were read."""
 ONE_IN = 50
-"""Of a large batch one in so many is remembered, and its last."""
+"""Entries of a large batch for each one that is remembered, beside the last."""
 
 
 class ReadPlaces:

@@ -17,8 +17,8 @@ from celery_event_sinks.sqlite.beside import Place
 from celery_event_sinks.sqlite.log import Header
 
 HEADER = struct.Struct("=I8x?xHI4xII8s8x")
-"""One of the index's two copies of its header: version, whether it is filled, size of a page, number of frames, the two
-checksums of the last one, salt. In the machine's order; the salt as it is in the log."""
+"""Copy of the index's header, which it has twice: version, whether it is filled, size of a page, number of frames, the
+two checksums of the last one, salt. In the machine's order; the salt as it is in the log."""
 VERSION = 3007000
 CHECKED = struct.Struct(">8sII")
 """Last 16 of the 24 bytes before a frame's page: salt and checksums."""

@@ -85,7 +85,7 @@ class SqliteSink(BlockingSink):
         self._retention = Retention(settings.path, settings.retention) if settings.retention else None
         self._watch = TableWatch(settings.path)
         self._kept_out = False
-        """Whether somebody keeps events out of the table."""
+        """True while somebody keeps events out of the table."""
         self._suspect = False
         """Whether SQLite has found the file to be damaged; then it is checked before it counts as available."""
 

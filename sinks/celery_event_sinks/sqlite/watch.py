@@ -31,7 +31,7 @@ class Table(NamedTuple):
     lowest: int = 0
     """The lowest number there is; 0 where there is none."""
     own: bool = False
-    """Whether the last event that this bridge has stored is there."""
+    """True if the last event that this bridge has stored is there."""
 
 
 class TableWatch:

@@ -74,7 +74,7 @@ class Upkeep:
         self._cancelled: set[str] = set()
         """Queues whose consumer the broker has cancelled since the last connection was made."""
         self._declared = False
-        """Whether everything could be declared once."""
+        """True once everything could be declared."""
         self._witnessed = False
         """Whether our witness was there at the last look."""
         self._bound_at = 0.0

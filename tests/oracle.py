@@ -292,6 +292,17 @@ def depth(url: str, queue: str) -> int:
         connection.close()
 
 
+def consumers(url: str, queue: str) -> int:
+    """How many consumers a queue has; none where there is no such queue."""
+    connection = broker(url)
+    try:
+        return int(connection.channel().queue_declare(queue, passive=True).consumer_count)
+    except amqp.NotFound:
+        return 0
+    finally:
+        connection.close()
+
+
 def missing(expected: Iterable[bytes], found: Iterable[bytes]) -> Counter[bytes]:
     """What is expected and not found, as multisets."""
     return Counter(expected) - Counter(found)

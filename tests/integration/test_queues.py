@@ -252,7 +252,9 @@ def test_a_migration_is_judged_by_what_is_left_after_it(
     url = managed_rabbitmq.new_vhost()
     seen = {"BRIDGE_MANAGEMENT_URL": managed_rabbitmq.management_url}
     store = SqliteStore(tmp_path)
-    old = start_bridge(**store.settings, BRIDGE_BROKER_URL=url, BRIDGE_PREFETCH="1").await_ready()
+    # One that lets go of what it holds consumes nothing meanwhile, and there is nothing to wait for.
+    holding = {"BRIDGE_PREFETCH": "1", "BRIDGE_LET_GO_AFTER": "600"}
+    old = start_bridge(**store.settings, BRIDGE_BROKER_URL=url, **holding).await_ready()
     store.stop()
     oracle.publish(url, oracle.numbered(0, 4000))
     command = [sys.executable, "-m", "celery_event_bridge", "queues", "migrate", "--from", "celeryev.bridge"]

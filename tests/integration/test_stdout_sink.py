@@ -43,7 +43,7 @@ def test_a_reader_that_goes_away_ends_the_bridge(broker_url: str) -> None:
             assert process.stdout is not None
             assert process.stderr is not None
             process.stdout.close()
-            until(lambda: oracle.depth(broker_url, "celeryev.bridge") == 0, 20, "the queue is declared")
+            until(lambda: oracle.consumers(broker_url, "celeryev.bridge") == 1, 20, "the queue is bound and consumed")
             oracle.publish(broker_url, oracle.numbered(0, 3))
             assert 1 == process.wait(60)
             lines = process.stderr.read().splitlines()

@@ -24,6 +24,7 @@ class FakeSource:
 
     def __init__(self) -> None:
         self.depths: dict[str, int] = {}
+        self.held_up: str | None = None
         self.queue: list[Message] = []
         self.unacknowledged: dict[int, Message] = {}
         self.acknowledged: list[Message] = []

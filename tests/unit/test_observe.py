@@ -112,14 +112,16 @@ def test_gauges_follow_the_status(metrics: Metrics, status: Status) -> None:
 
 
 def test_ready_says_why_not(status: Status) -> None:
-    """Both ends count, and a stop."""
+    """Both ends count, a queue that cannot be consumed, and a stop."""
     assert "broker: not connected yet" == status.ready()
     status.broker_reason = None
     status.sink_reasons["redis"] = "OOM"
     assert "redis: OOM" == status.ready()
     status.sink_reasons["redis"] = None
     assert status.ready() is None
-    status.stopping = True
+    status.held_up = "queue 'overflow' cannot be consumed: what is in it waits"
+    assert status.held_up == status.ready()
+    status.held_up, status.stopping = None, True
     assert "stopping" == status.ready()
 
 

@@ -49,6 +49,10 @@ class Source(Protocol):
     def depths(self) -> Mapping[str, int]:
         """Ready messages by queue, as last seen."""
 
+    @property
+    def held_up(self) -> str | None:
+        """Name what waits in a queue that cannot be consumed, though events are received; None where nothing does."""
+
     def open(self) -> None:
         """Connect and declare the queues; consume nothing yet."""
 

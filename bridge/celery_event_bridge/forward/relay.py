@@ -285,3 +285,4 @@ class Relay:
         status.unparkable_messages = self._parker.stranded
         status.oldest_inflight_since = self._ledger.oldest()
         status.queue_messages = self._source.depths
+        status.held_up = self._source.held_up

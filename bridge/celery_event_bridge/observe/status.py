@@ -17,6 +17,8 @@ class Status:
         """When the loop last turned, by the monotonic clock."""
         self.broker_reason: str | None = "not connected yet"
         """Why the broker is not connected; None if it is."""
+        self.held_up: str | None = None
+        """Name of what waits in a queue that cannot be consumed, while others are; None where nothing does."""
         self.sink_reasons: dict[str, str | None] = {}
         """Why each sink is not available; None where it is."""
         self.inflight_messages = 0
@@ -35,10 +37,12 @@ class Status:
         return f"the loop has not turned for {stalled:.0f} s" if stalled > STALLED_AFTER else None
 
     def ready(self) -> str | None:
-        """Return None, or why nothing is being forwarded."""
+        """Return None, or why nothing is being forwarded, or not all."""
         if self.stopping:
             return "stopping"
         reasons = [f"{name}: {reason}" for name, reason in self.sink_reasons.items() if reason is not None]
         if self.broker_reason is not None:
             reasons.insert(0, f"broker: {self.broker_reason}")
+        if self.held_up is not None:
+            reasons.append(self.held_up)
         return self.live() or "; ".join(reasons) or None

@@ -18,6 +18,7 @@ from amqp.exceptions import AccessRefused, PreconditionFailed, ResourceLocked
 from celery_event_bridge.brokers.rabbitmq.bulk import CHUNK, Scanner, reader
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, translated
 from celery_event_bridge.brokers.rabbitmq.lane import Lane
+from celery_event_bridge.brokers.rabbitmq.managed import is_unbound, policy_watch
 from celery_event_bridge.brokers.rabbitmq.mark import SinkMark
 from celery_event_bridge.brokers.rabbitmq.overflow import OverflowWatch
 from celery_event_bridge.brokers.rabbitmq.presence import Presence
@@ -31,7 +32,6 @@ from celery_event_bridge.forward.ledger import Ack
 if TYPE_CHECKING:
     import amqp
 
-    from celery_event_bridge.brokers.rabbitmq.management import PolicyWatch
     from celery_event_bridge.brokers.rabbitmq.topology import Topology
     from celery_event_bridge.config.settings import Settings
 
@@ -62,17 +62,25 @@ class AmqpSource:
         self._overflow_window = Window(min(settings.prefetch, OVERFLOW_PREFETCH), self._max_bytes // 4)
         overflow = topology.overflow
         self._watch = OverflowWatch(overflow.name, settings.overflow_max_bytes) if overflow else None
-        self._upkeep = Upkeep(topology, declares=settings.declare, is_unbound=self._is_unbound)
+        self._upkeep = Upkeep(topology, declares=settings.declare, is_unbound=partial(is_unbound, settings, topology))
         self._mark = SinkMark(topology.live.name, location) if location and settings.declare else None
         self._presence = Presence(topology.live.name) if settings.declare else None
         self._purges = PurgeWatch(topology.live.name, overflow.name) if overflow and settings.declare else None
-        self._policies = self._policy_watch()
+        self._policies = policy_watch(settings, topology)
         self._look_due = self._quiet_due = 0.0
 
     @property
     def depths(self) -> Mapping[str, int]:
         """Ready messages by queue, as last seen."""
         return self._upkeep.depths
+
+    @property
+    def held_up(self) -> str | None:
+        """Name what is ours and not consumed, though the live queue is; None where there is no such."""
+        overflow = self._topology.overflow
+        if overflow is None or not self._lanes or any(lane.expired for lane in self._lanes):
+            return None
+        return f"queue {overflow.name!r} cannot be consumed: what is in it waits"
 
     def open(self) -> None:
         """Connect to the next URL and declare the queues."""
@@ -218,20 +226,6 @@ class AmqpSource:
         except (AccessRefused, ResourceLocked, PreconditionFailed) as exc:
             del self._lanes[lanes:]
             self._upkeep.differing.cannot_be_consumed(overflow.name, exc)
-
-    def _is_unbound(self) -> bool:
-        if self._settings.management_url is None:
-            return False
-        from celery_event_bridge.brokers.rabbitmq.management import is_unbound
-
-        return is_unbound(self._settings, self._topology)
-
-    def _policy_watch(self) -> PolicyWatch | None:
-        if self._settings.management_url is None:
-            return None
-        from celery_event_bridge.brokers.rabbitmq.management import PolicyWatch, tell_of_policies
-
-        return PolicyWatch(partial(tell_of_policies, self._settings, self._topology))
 
     def _deliver(self, message: Message) -> None:
         self._inbox.append(message)

@@ -21,6 +21,7 @@ def main() -> int:
     parser.add_argument("--sink", choices=["sqlite", "redis", "kafka"], default="redis")
     parser.add_argument("--only", default="", help="a part of the names of the faults to deal")
     parser.add_argument("--card", action="append", default=[], help="a fault's name; if given, in this order")
+    parser.add_argument("--times", type=int, default=1, help="how often to play the faults that --card names")
     parser.add_argument("--late", type=float, default=LATE, help="seconds to wait for what is missing at the end")
     parser.add_argument("--nodes", type=int, choices=[1, 3], default=1, help="of RabbitMQ")
     options = parser.parse_args()
@@ -29,7 +30,7 @@ def main() -> int:
     print(f"seed {options.seed}, sink {options.sink}, {len(cards)} kinds of fault, logs in {folder}", flush=True)
     with stage(options.sink, folder, options.nodes) as on:
         campaign = Campaign(on, options.seed)
-        campaign.play(named(cards, options.card) or dealt(cards, campaign.dice, options.seconds))
+        campaign.play(named(cards, options.card) * options.times or dealt(cards, campaign.dice, options.seconds))
         verdict = campaign.verdict(options.late)
         good = campaign.holds(verdict)
     print(

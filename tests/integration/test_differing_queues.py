@@ -25,9 +25,20 @@ SHORT: dict[str, Any] = {"x-max-length": 1}
 STREAM: dict[str, Any] = {"x-queue-type": "stream"}
 
 
-def replace(channel: amqp.Channel, queue: str, arguments: dict[str, Any], *, exclusive: bool = False) -> None:
-    channel.queue_delete(queue)
-    channel.queue_declare(queue, durable=True, auto_delete=False, exclusive=exclusive, arguments=arguments)
+def replace(connection: amqp.Connection, queue: str, arguments: dict[str, Any], *, exclusive: bool = False) -> None:
+    """Delete it and declare it so: once more if a bridge that looks just then was faster."""
+
+    def done() -> bool:
+        channel = connection.channel()
+        try:
+            channel.queue_delete(queue)
+            channel.queue_declare(queue, durable=True, auto_delete=False, exclusive=exclusive, arguments=arguments)
+        except amqp.PreconditionFailed:
+            return False
+        channel.close()
+        return True
+
+    until(done, 10, "it is declared so")
 
 
 def is_ours(url: str) -> bool:
@@ -69,7 +80,7 @@ def test_live_events_are_stored_beside_an_overflow_queue_of_other_arguments(
     bridge = start_bridge(**settings).await_ready()
     with oracle.broker(broker_url) as connection:
         channel = connection.channel()
-        replace(channel, OVERFLOW, arguments, exclusive=exclusive)
+        replace(connection, OVERFLOW, arguments, exclusive=exclusive)
         if not exclusive:
             held = amqp.Message(oracle.numbered(500, 1)[0].body, content_type="application/json")
             channel.basic_publish(held, "", OVERFLOW)
@@ -103,7 +114,7 @@ def test_a_live_queue_that_was_declared_anew_with_other_arguments_is_consumed(
     bridge = start_bridge(**store.settings, BRIDGE_BROKER_URL=broker_url).await_ready()
     with oracle.broker(broker_url) as connection:
         channel = connection.channel()
-        replace(channel, LIVE, {"x-message-ttl": 60_000})
+        replace(connection, LIVE, {"x-message-ttl": 60_000})
         until(lambda: bridge.metric("notices_total", kind="queue-differs") >= 1, 20, "it is told of")
         # It is told of before it is bound, and consumed after.
         until(lambda: channel.queue_declare(LIVE, passive=True).consumer_count == 1, 20, "it is consumed")
@@ -119,7 +130,7 @@ def test_a_migration_works_from_an_overflow_queue_of_other_arguments(
     store = SqliteStore(tmp_path)
     bridge = start_bridge(**store.settings, BRIDGE_BROKER_URL=broker_url).await_ready()
     with oracle.broker(broker_url) as connection:
-        replace(connection.channel(), OVERFLOW, {"x-max-length": 1000})
+        replace(connection, OVERFLOW, {"x-max-length": 1000})
         until(lambda: bridge.logged("with other arguments"), 20, "it is said")
         assert f"queues migrate --from {LIVE}" in bridge.logged("with other arguments")[0]["event"]
         assert 0 == bridge.stop()
@@ -140,7 +151,7 @@ def test_a_migration_from_a_stream_is_refused_in_a_sentence(broker_url: str) -> 
     with oracle.broker(broker_url) as connection:
         channel = connection.channel()
         Topology.from_settings(Settings(broker_url=broker_url)).declare(channel)
-        replace(channel, OVERFLOW, STREAM)
+        replace(connection, OVERFLOW, STREAM)
         done = run_to_end(
             *("celery_event_bridge", "queues", "migrate", "--from", LIVE),
             BRIDGE_BROKER_URL=broker_url,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AclOperation, NewTopic, ResourceType
 
-from celery_event_bridge.contract import secret_files
+from celery_event_bridge.contract import SinkUnavailable, secret_files
 from celery_event_bridge.reader import open_reader
+from celery_event_bridge.testing import await_available, deliver, sample_events
+from celery_event_sinks.kafka import reader as reader_module, sink as sink_module
 from celery_event_sinks.kafka.cluster import Cluster
 from celery_event_sinks.kafka.settings import KafkaSettings
+from celery_event_sinks.kafka.sink import KafkaSink
 from tests import oracle
 from tests.bridges import Bridge
 from tests.integration.test_kafka_readers import take
@@ -27,6 +31,7 @@ from tests.stores import FULL
 
 pytestmark = pytest.mark.timeout(600)
 
+DEADLINE = 30
 USER = "bridge"
 OLD, NEW = "open-sesame", "open-barley"
 
@@ -139,6 +144,51 @@ def test_a_reader_goes_on_with_what_was_renewed(case: Case, group: str | None) -
         assert reader.reason is None
         if group:
             assert reader.commit(found[-1])
+
+
+@pytest.mark.parametrize("case", ["certificates"], indirect=True)
+def test_a_reader_that_nobody_tells_of_a_refusal_reads_what_was_renewed(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In TLS 1.3 a refusal can be lost with its connection: the files themselves tell that they are others now."""
+    monkeypatch.setattr(reader_module, "REFUSED", frozenset())
+    name = make(case.server)
+    write(case.server, name, "first")
+    environ: dict[str, Any] = case.settings | {"BRIDGE_SINK": "kafka", "BRIDGE_KAFKA_TOPIC": name}
+    with open_reader(environ=environ) as reader:
+        take(reader, bool)
+        case.renew()
+        write(case.server, name, "second")
+        take(reader, lambda taken: any(one.data == b"second" for one in taken), 20)
+        assert reader.reason is None
+
+
+@pytest.mark.parametrize("case", ["certificates"], indirect=True)
+def test_an_idle_sink_that_nobody_tells_of_a_refusal_has_a_new_login_at_the_next_look(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What asks the cluster is let in; the producer would learn it only with the first events in its hands."""
+    monkeypatch.setattr(sink_module, "REFUSED", frozenset())
+    name = make(case.server)
+    given = {key.removeprefix("BRIDGE_KAFKA_").lower(): text for key, text in case.settings.items()}
+    sink = KafkaSink(KafkaSettings(**given, topic=name))
+    sink.open()
+    await_available(sink, DEADLINE)
+    deliver(sink, sample_events(3), DEADLINE)
+    before = sink._producer
+    case.renew()
+    until(lambda: looks(sink) and sink._producer is not before, 30, "it has another producer")
+    deliver(sink, sample_events(3), DEADLINE)
+    until(lambda: count(case.server, name) == 6, 20, "all are stored")
+    sink.close()
+
+
+def looks(sink: KafkaSink) -> bool:
+    """Turn as the relay does, and look."""
+    sink.verdicts(0.05)
+    with suppress(SinkUnavailable):
+        sink.look()
+    return True
 
 
 def test_what_asks_the_cluster_reads_a_renewed_password_itself(tmp_path: Path) -> None:

@@ -19,6 +19,9 @@ class Login:
         self.settings = settings
         self.failure: str | None = None
         """Why the client is not let in, if it is not."""
+        self.doubted = False
+        """True from the moment when no broker is reached until something is: a server's refusal in TLS 1.3 can be lost
+        with its connection, and nothing but the credentials themselves tells of it then."""
         self._used: Hashable = None
         self._is_news = False
 
@@ -26,7 +29,7 @@ class Login:
         """Return the settings for a new client, with what came from files read again."""
         self.settings = self.settings.fresh()
         self._used = self.settings.credentials()
-        self.failure, self._is_news = None, False
+        self.failure, self.doubted, self._is_news = None, False, False
         return self.settings
 
     def failed(self, reason: str) -> None:
@@ -36,4 +39,8 @@ class Login:
     def is_renewed(self) -> bool:
         """Return whether a client that is not let in could be by now; asks the files once for each failure."""
         asks, self._is_news = self._is_news, False
-        return asks and self.settings.credentials() != self._used
+        return asks and self.differs()
+
+    def differs(self) -> bool:
+        """Return whether what a login is made with is another than that of the present client."""
+        return self.settings.credentials() != self._used

@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from celery_event_bridge.contract import LOOK_INTERVAL, Batch, Reading, Record, SinkUnavailable
 from celery_event_sinks.kafka.assignment import Assignment
-from celery_event_sinks.kafka.login import REFUSED
+from celery_event_sinks.kafka.login import REFUSED, Login
 from celery_event_sinks.kafka.offsets import reason
 from celery_event_sinks.kafka.settings import PROMISED, KafkaSettings
 from celery_event_sinks.kafka.stored import record
@@ -49,6 +49,7 @@ class KafkaReader:
 
     def __init__(self, settings: KafkaSettings, reading: Reading) -> None:
         self._settings = settings
+        self._login = Login(settings)
         self._reading = reading
         topics = list(dict.fromkeys(settings.topics.values()))
         self._watched = Topics(settings)
@@ -86,7 +87,7 @@ class KafkaReader:
         """Make the consumer, which connects by itself; without a group, find out where to begin."""
         if self._consumer is not None:
             return
-        self._trouble, self._refused = None, False
+        self._trouble, self._refused, self._settings = None, False, self._login.begin()
         self._look_due = time.monotonic() + LOOK_INTERVAL
         try:
             consumer = Consumer(self._properties(), logger=logging.getLogger("librdkafka"))
@@ -122,8 +123,8 @@ class KafkaReader:
             trouble = self._trouble
             if not self._denied and self._answers(consumer):
                 self._trouble, self._refused = None, False
-            elif self._refused:
-                self._renew()
+            else:
+                self._renew_login()
             raise SinkUnavailable(trouble)
         if assignment.owned:
             self._lost = False
@@ -164,10 +165,11 @@ class KafkaReader:
         self._discard()
         return True
 
-    def _renew(self) -> None:
-        """Let the next attempt make a new consumer, of certificates and passwords that are read again."""
-        self._settings = self._settings.fresh()
-        self._watched.renew(self._settings)
+    def _renew_login(self) -> None:
+        """Let the next attempt make a new consumer, if this one's login failed, or is another than the files have."""
+        if not (self._refused or self._login.differs()):
+            return
+        self._watched.renew(self._settings.fresh())
         self._discard()
 
     def _assign_all(self, consumer: Consumer) -> None:
@@ -176,6 +178,8 @@ class KafkaReader:
         except SinkUnavailable:
             if self._assignment.failed is not None:
                 self._discard()
+            else:
+                self._renew_login()
             raise
 
     def _consumed(self, consumer: Consumer, limit: int, timeout: float) -> Sequence[Any]:

@@ -120,6 +120,7 @@ class KafkaSink:
         if stored:
             verdicts.append(Verdict(Outcome.STORED, stored))
             self._trouble = self._cause = self._login.failure = None
+            self._login.doubted = False
         elif self._trouble is not None:
             # On no event, as librdkafka goes on trying; but the relay learns of the outage, and why it is one.
             verdicts.append(Verdict(Outcome.RETRY, (), self._trouble))
@@ -132,6 +133,8 @@ class KafkaSink:
 
     def look(self) -> None:
         """Look again whether the topics are there, the same as before, and ready: see `Topics`."""
+        if self._login.doubted and self._login.differs():
+            self._renew("a certificate or a password was renewed")
         try:
             self._topics.look()
         except SinkUnavailable as exc:
@@ -252,6 +255,7 @@ class KafkaSink:
                 self._login.failed(self._cause)
         elif error.code() == KafkaError._ALL_BROKERS_DOWN:
             self._trouble = self._cause or no_answer(self._settings)
+            self._login.doubted = True
 
     # After a failure ----------------------------------------------------------------------------------------------
 

@@ -388,10 +388,11 @@ class TestPermissions:
 
     def refuses(self, subject: KafkaSink, reason: str) -> None:
         def says() -> bool:
-            with pytest.raises(SinkUnavailable) as failure:
+            try:
                 subject.available()
-            assert "\n" not in str(failure.value)
-            return reason in str(failure.value)
+            except SinkUnavailable as exc:
+                return reason in str(exc) and "\n" not in str(exc)
+            return False
 
         until(says, 20, f"it says {reason!r}")
 
@@ -456,8 +457,12 @@ class TestPermissions:
             return len(stored) == len(events)
 
         def asked_often() -> bool:
-            with pytest.raises(SinkUnavailable):
+            try:
                 subject.available()
+            except SinkUnavailable:
+                pass
+            else:
+                return False  # a node may not know of the rights yet
             asked.append(time.monotonic())
             return len(asked) >= 20 and asked[-1] - asked[0] > 2
 

@@ -7,18 +7,21 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import amqp
 import pytest
 
+from celery_event_bridge.brokers.rabbitmq import upkeep as upkeep_module
 from celery_event_bridge.brokers.rabbitmq.connection import connect
 from celery_event_bridge.brokers.rabbitmq.mark import SinkMark
 from celery_event_bridge.brokers.rabbitmq.source import AmqpSource
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
 from celery_event_bridge.brokers.rabbitmq.upkeep import Upkeep
 from celery_event_bridge.config.settings import Settings
-from celery_event_bridge.contract import notices
+from celery_event_bridge.contract import JSON, notices
+from celery_event_bridge.contract.broker import Message
 from tests import oracle
 from tests.bridges import Bridge, run_to_end
 from tests.faults.proxy import Mode, Proxy
@@ -259,6 +262,66 @@ def test_a_queue_that_was_deleted_and_declared_at_once_is_told_of(
     until(lambda: publish_if_there(broker_url, next(numbers)) or store.count() > 3, SOON, "events are stored again")
     # By the look, and by the connection that is made anew where that comes between.
     assert bridge.metric("gaps_total") in (1, 2)
+
+
+def test_a_queue_that_is_made_anew_in_the_midst_of_a_look_is_told_of_by_the_next(
+    broker_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the look has found all there, and before it declares what it looked for."""
+    topology = Topology.from_settings(Settings(broker_url=broker_url))
+    upkeep, declare = Upkeep(topology, declares=True), Upkeep._declare
+    with oracle.broker(broker_url) as connection:
+        upkeep.open(connection)
+        upkeep.look()
+
+        def make_anew(self: Upkeep, **given: bool) -> None:
+            monkeypatch.undo()
+            others = connection.channel()
+            others.queue_delete(LIVE)
+            others.queue_declare(LIVE, durable=True, auto_delete=False, arguments=dict(topology.live.arguments))
+            declare(self, **given)
+
+        monkeypatch.setattr(Upkeep, "_declare", make_anew)
+        upkeep.look()
+        upkeep.look()
+        assert 1 == notices.NOTICES.counts()["queue-made"]
+        assert 1 == notices.NOTICES.counts()["gap"]
+        upkeep.look()
+        assert 1 == notices.NOTICES.counts()["queue-made"]
+
+
+def test_silences_that_an_outage_explains_are_no_gap(broker_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is the time until those who publish are back; a silence on one connection that binding ends is one."""
+    clock = SimpleNamespace(now=1000.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(upkeep_module, "time", clock)
+    topology = Topology.from_settings(Settings(broker_url=broker_url))
+    upkeep = Upkeep(topology, declares=True)
+    event = Message(None, 0, b"{}", JSON, {}, {}, "celeryev", "", False, False)
+
+    def come(times: int = 5) -> None:
+        for _ in range(times):
+            upkeep.arrived([event])
+            clock.now += 0.1
+
+    for _ in range(2):
+        with oracle.broker(broker_url) as connection:
+            upkeep.open(connection)
+            upkeep.look()
+            clock.now += 10
+            upkeep.look()  # declares the binding just before the first events come
+            come()
+            upkeep.drop()
+        clock.now += 30
+    assert 0 == notices.NOTICES.counts()["gap"]
+    upkeep = Upkeep(topology, declares=True)
+    with oracle.broker(broker_url) as connection:
+        upkeep.open(connection)
+        for gaps in (1, 2):  # the first hides no second one
+            come()
+            clock.now += 8
+            upkeep.look()
+            come()
+            assert gaps == notices.NOTICES.counts()["gap"]
 
 
 def test_a_standstill_is_said_once(broker_url: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -77,6 +77,32 @@ def of(policy: dict[str, int], queue: str) -> str:
     return f"queue '{queue}' has {key}={value} by "
 
 
+@pytest.mark.parametrize("declares", ["true", "false"])
+def test_a_binding_that_is_removed_is_a_gap_for_certain_where_the_api_is_asked(
+    start_bridge: Callable[..., Bridge],
+    managed_rabbitmq: NativeRabbitMQ,
+    vhost: tuple[str, str],
+    tmp_path: Path,
+    declares: str,
+) -> None:
+    """With no event before it and none after; who declares nothing is not ready until somebody has bound it."""
+    url, _ = vhost
+    bridge = start_bridge(**settings(managed_rabbitmq, url, tmp_path), BRIDGE_DECLARE=declares).await_ready()
+    until(lambda: bridge.metric("queue_messages", queue=LIVE) == 0, 10, "it has looked")
+    before = bridge.metric("gaps_total")  # what has declared the queues is no bridge
+    with oracle.broker(url) as connection:
+        channel = connection.channel()
+        channel.queue_unbind(LIVE, "celeryev", "#")
+        until(lambda: bridge.metric("gaps_total") == before + 1, 20, "the gap is counted")
+        assert "the binding had been removed" in bridge.logged("gap on the way")[-1]["event"]
+        if declares == "false":
+            reason = f"queue {LIVE!r} is not bound to exchange 'celeryev': no event reaches it\n"
+            until(lambda: bridge.get("/readyz") == (503, reason), 10, "it says why it is not ready")
+            channel.queue_bind(LIVE, "celeryev", "#")
+    bridge.await_ready()
+    assert before + 1 == bridge.metric("gaps_total")
+
+
 @pytest.mark.parametrize(("command", "policy", "queue"), [POLICIES[0], POLICIES[4]], ids=str)
 def test_a_policy_fails_check_and_is_told_by_a_bridge(
     start_bridge: Callable[..., Bridge],

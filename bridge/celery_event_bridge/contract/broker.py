@@ -51,7 +51,7 @@ class Source(Protocol):
 
     @property
     def held_up(self) -> str | None:
-        """Name what waits in a queue that cannot be consumed, though events are received; None where nothing does."""
+        """Name what keeps events from us though we consume: they wait where we may not, or pass by; None if nothing."""
 
     def open(self) -> None:
         """Connect and declare the queues; consume nothing yet."""

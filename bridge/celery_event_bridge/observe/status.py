@@ -18,7 +18,7 @@ class Status:
         self.broker_reason: str | None = "not connected yet"
         """Why the broker is not connected; None if it is."""
         self.held_up: str | None = None
-        """Name of what waits in a queue that cannot be consumed, while others are; None where nothing does."""
+        """Obstacle that keeps events from us though we consume; None where there is none."""
         self.sink_reasons: dict[str, str | None] = {}
         """Why each sink is not available; None where it is."""
         self.inflight_messages = 0

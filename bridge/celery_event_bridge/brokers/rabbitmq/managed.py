@@ -2,22 +2,61 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
+
+from celery_event_bridge.contract.broker import BrokerUnavailable
 
 if TYPE_CHECKING:
     from celery_event_bridge.brokers.rabbitmq.management import PolicyWatch
     from celery_event_bridge.brokers.rabbitmq.topology import Topology
     from celery_event_bridge.config.settings import Settings
 
+AT_MOST = 5.0
+"""Seconds to wait for an answer with everything else going on."""
+PROMPT = 1.0
+"""Seconds to wait for one while a connection is made, with nothing else going on."""
 
-def is_unbound(settings: Settings, topology: Topology) -> bool:
-    """Return whether the live queue is known to be unbound; without the API nothing is known."""
-    if settings.management_url is None:
-        return False
-    from celery_event_bridge.brokers.rabbitmq import management
 
-    return management.is_unbound(settings, topology)
+class Binding:
+    """Asks, in a thread, whether the live queue is bound; without the API nothing is known."""
+
+    def __init__(self, settings: Settings, topology: Topology) -> None:
+        self._settings = settings
+        self._topology = topology
+        self._answers: list[bool | None] = []
+        self._thread: threading.Thread | None = None
+        self._until = 0.0
+
+    def asked(self) -> bool:
+        """Return whether there is nothing to wait for; begins to ask if nobody has. Returns at once."""
+        thread = self._thread or self._begin()
+        return thread is None or not thread.is_alive() or time.monotonic() >= self._until
+
+    def is_removed(self) -> bool | None:
+        """Return whether the binding is not there, by what was asked, or else asks now; None: nobody knows."""
+        thread = self._thread or self._begin()
+        if thread is not None:
+            thread.join(PROMPT)
+        self._thread = None
+        return self._answers[-1] if self._answers else None
+
+    def _begin(self) -> threading.Thread | None:
+        if self._settings.management_url is None:
+            return None
+        self._answers, self._until = [], time.monotonic() + AT_MOST
+        self._thread = threading.Thread(target=self._ask, args=(self._answers,), name="binding", daemon=True)
+        self._thread.start()
+        return self._thread
+
+    def _ask(self, answers: list[bool | None]) -> None:
+        from celery_event_bridge.brokers.rabbitmq import management
+
+        with suppress(BrokerUnavailable):  # the look at the policies tells
+            answers.append(management.is_unbound(self._settings, self._topology))
 
 
 def policy_watch(settings: Settings, topology: Topology) -> PolicyWatch | None:

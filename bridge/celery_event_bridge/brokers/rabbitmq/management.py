@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 ANSWER = 5.0
 """Seconds for one answer."""
-PROMPT = 1.0
-"""Seconds for one where the loop waits for it."""
 LARGEST = 4 * 2**20
 """Bytes of an answer that are read."""
 WATCH_INTERVAL = 60.0
@@ -155,13 +153,12 @@ def _consumed(topology: Topology) -> Iterator[QueueSpec]:
     yield from (queue for queue in (topology.live, topology.overflow) if queue)
 
 
-def is_unbound(settings: Settings, topology: Topology) -> bool:
-    """Return whether the API shows that nothing reaches the live queue; False where it cannot be asked."""
-    try:
-        management = Management(settings, timeout=PROMPT)
-        return management.exists(topology.exchange) and not management.is_bound(topology.live.name, topology.exchange)
-    except BrokerUnavailable:
-        return False  # the look at the policies tells
+def is_unbound(settings: Settings, topology: Topology) -> bool | None:
+    """Return whether nothing reaches the live queue; None without an exchange. Raises BrokerUnavailable."""
+    management = Management(settings)
+    if not management.exists(topology.exchange):
+        return None
+    return not management.is_bound(topology.live.name, topology.exchange)
 
 
 class PolicyWatch:

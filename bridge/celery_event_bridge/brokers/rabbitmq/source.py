@@ -9,7 +9,6 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from functools import partial
 from itertools import cycle
 from typing import TYPE_CHECKING, cast
 
@@ -18,7 +17,7 @@ from amqp.exceptions import AccessRefused, PreconditionFailed, ResourceLocked
 from celery_event_bridge.brokers.rabbitmq.bulk import CHUNK, Scanner, reader
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, translated
 from celery_event_bridge.brokers.rabbitmq.lane import Lane
-from celery_event_bridge.brokers.rabbitmq.managed import is_unbound, policy_watch
+from celery_event_bridge.brokers.rabbitmq.managed import Binding, policy_watch
 from celery_event_bridge.brokers.rabbitmq.mark import SinkMark
 from celery_event_bridge.brokers.rabbitmq.overflow import OverflowWatch
 from celery_event_bridge.brokers.rabbitmq.presence import Presence
@@ -62,7 +61,8 @@ class AmqpSource:
         self._overflow_window = Window(min(settings.prefetch, OVERFLOW_PREFETCH), self._max_bytes // 4)
         overflow = topology.overflow
         self._watch = OverflowWatch(overflow.name, settings.overflow_max_bytes) if overflow else None
-        self._upkeep = Upkeep(topology, declares=settings.declare, is_unbound=partial(is_unbound, settings, topology))
+        self._binding = Binding(settings, topology)
+        self._upkeep = Upkeep(topology, declares=settings.declare, is_unbound=self._binding.is_removed)
         self._mark = SinkMark(topology.live.name, location) if location and settings.declare else None
         self._presence = Presence(topology.live.name) if settings.declare else None
         self._purges = PurgeWatch(topology.live.name, overflow.name) if overflow and settings.declare else None
@@ -76,8 +76,10 @@ class AmqpSource:
 
     @property
     def held_up(self) -> str | None:
-        """Name what is ours and not consumed, though the live queue is; None where there is no such."""
-        overflow = self._topology.overflow
+        """Name what keeps events from us though the live queue is consumed; None where nothing does."""
+        overflow, live = self._topology.overflow, self._topology.live
+        if self._upkeep.unbound:
+            return f"queue {live.name!r} is not bound to exchange {self._topology.exchange!r}: no event reaches it"
         if overflow is None or not self._lanes or any(lane.expired for lane in self._lanes):
             return None
         return f"queue {overflow.name!r} cannot be consumed: what is in it waits"
@@ -245,7 +247,7 @@ class AmqpSource:
     def _look(self) -> None:
         """See again to what is ours on the broker and others can change."""
         now = time.monotonic()
-        if now < self._look_due:
+        if now < self._look_due or not self._binding.asked():
             return
         self._look_due = now + LOOK_INTERVAL
         self._upkeep.look()

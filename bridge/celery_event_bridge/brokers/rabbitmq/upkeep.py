@@ -42,8 +42,11 @@ QUIET_AFTER = 60.0
 """Seconds without an event after which it is said: a worker with events switched on sends a heartbeat every two."""
 SUSPICIOUS_SILENCE = 2.0
 """Seconds, at least, of a silence that a removed binding may explain."""
+AT_ONCE = 1.0
+"""Seconds, at most, from the new binding to the first event behind it: later ones are explained by chance as well."""
 FORGOTTEN_AFTER = 300.0
 """Seconds."""
+_NOT_OURS = ", and BRIDGE_DECLARE=false leaves it to you"
 
 
 class Upkeep:
@@ -54,12 +57,12 @@ class Upkeep:
         topology: Topology,
         *,
         declares: bool,
-        is_unbound: Callable[[], bool] = lambda: False,
+        is_unbound: Callable[[], bool | None] = lambda: None,
         quiet_after: float = QUIET_AFTER,
     ) -> None:
         """Begin; without `declares` nothing is put right: the queues are somebody else's to declare.
 
-        `is_unbound` says whether the binding is known not to be there, and is asked with each new connection.
+        `is_unbound` says whether the binding is not there (None: nobody knows), and is asked before it is declared.
         """
         self._is_unbound = is_unbound
         self._quiet_after = quiet_after
@@ -77,6 +80,8 @@ class Upkeep:
         """True once everything could be declared."""
         self._witnessed = False
         """Whether our witness was there at the last look."""
+        self.unbound = False
+        """True while the binding is known not to be there."""
         self._bound_at = 0.0
         """When the binding was last declared and no event has come since; 0.0 otherwise."""
         self._heard_at = self._opened_at = time.monotonic()
@@ -98,15 +103,16 @@ class Upkeep:
             if self._topology.live.name in missing:
                 self._declare(may_be_refused=False)
             else:
-                self._look_for_what_nobody_saw()
-            self._bound_at = 0.0  # what a lost connection has held up proves nothing
+                self._look_at_exchange(first=not self._seen)
+            self._bound_at = 0.0
         for name in missing if self._declares else ():  # else consuming it will fail, with the remedy
             self._says.missing(name, seen=name in self._seen)
         for name in self._cancelled.difference(missing):
             self._says.replaced(name)
         self._cancelled.clear()
         self._seen.update(queue.name for queue in self._topology.queues)
-        self._opened_at = time.monotonic()
+        # Who publishes has to connect again as well: neither the silence until then nor its end proves anything.
+        self._has_heard, self._opened_at = False, time.monotonic()
 
     def look(self) -> None:
         """See to everything again. Raises BrokerUnavailable if a queue is gone, and what the client raises."""
@@ -128,9 +134,9 @@ class Upkeep:
         if all(message.expired for message in messages):
             return
         now = time.monotonic()
-        pause, self._heard_at = now - self._heard_at, now
+        pause, self._heard_at = now - max(self._heard_at, self._opened_at), now
         bound_at, self._bound_at = self._bound_at, 0.0
-        came_at_once = self._has_heard and now - bound_at <= max(0.5, self._usual_pause)
+        came_at_once = self._has_heard and now - bound_at <= min(max(0.5, self._usual_pause), AT_ONCE)
         self._has_heard = True
         silent = pause >= 1.5 * self._longest_pause
         # A worker that has just started ends a silence as well.
@@ -138,6 +144,7 @@ class Upkeep:
             self._says.gap(
                 f"no event for {pause:.1f} s, until its binding was declared again: it had probably been removed"
             )
+            pause = self._longest_pause  # one that is explained hides no other
         fading = 0.5 ** (pause / FORGOTTEN_AFTER)
         self._longest_pause = max(SUSPICIOUS_SILENCE, min(pause, self._quiet_after), self._longest_pause * fading)
         self._usual_pause += (min(pause, self._quiet_after) - self._usual_pause) / 20
@@ -156,13 +163,17 @@ class Upkeep:
 
     # On the broker ------------------------------------------------------------------------------------------------
 
-    def _declare(self, *, may_be_refused: bool) -> None:
-        """Declare everything. Where that is not permitted, go on if the queue that we consume is there all the same."""
+    def _declare(self, *, may_be_refused: bool, bind: bool = True, witness: bool = True) -> None:
+        """Declare everything. Where that is not permitted, go on if the queue that we consume is there all the same.
+
+        A binding or a `witness` that was found there is not declared: what removes it since is for the next look.
+        """
         topology = self._topology
         try:
             self._on_a_channel(lambda channel: declare_exchange(channel, topology.exchange))
             self.differing.as_asked([queue.name for queue in topology.queues if self._declare_queue(queue)])
-            self._on_a_channel(topology.bind)
+            if bind:
+                self._bind()
         except AccessRefused as exc:
             if not may_be_refused:
                 raise
@@ -170,12 +181,16 @@ class Upkeep:
             every = notices.INTERVAL if self._declared else A_DAY
             notices.tell("rights", f"cannot see to the queues and the binding: {explain(exc)}", every=every)
             with suppress(AccessRefused):  # to bind takes other rights than to declare
-                self._on_a_channel(topology.bind)
+                self._bind()
             return
         notices.over("rights", "the queues and the binding can be seen to again")
         self._declared = True
-        self._bound_at = time.monotonic()
-        self._witness()
+        if witness:
+            self._witness()
+
+    def _bind(self) -> None:
+        self._on_a_channel(self._topology.bind)
+        self._bound_at, self.unbound = time.monotonic(), False
 
     def _declare_queue(self, queue: QueueSpec) -> bool:
         """Declare one; return whether it has our arguments. Where it has others the rest is seen to all the same."""
@@ -194,23 +209,19 @@ class Upkeep:
             return False
         return True
 
-    def _look_for_what_nobody_saw(self) -> None:
-        """Look, before anything is declared again, for what was done while nobody was connected."""
-        unbound, first = self._is_unbound(), not self._seen
-        known = self._look_at_exchange(first=first)
-        if unbound and not known:
-            self._says.gap("the binding had been removed, and what was published without it is gone")
-
-    def _look_at_exchange(self, *, first: bool = False) -> bool:
-        """See to the exchange and the binding; return whether a gap was told of. `first` of a process."""
+    def _look_at_exchange(self, *, first: bool = False) -> None:
+        """See to the exchange and the binding; tell of a gap. `first` of a process."""
         topology = self._topology
+        known, answer = self.unbound, self._is_unbound()
+        self.unbound = bool(answer)
         present = self._is_exchange_there(topology.exchange, "topic")
         witnessed = not (self._witnessed or first) or self._is_witness_there()
         same_queue = not (self._witnessed or first) or self._is_exchange_there(topology.queue_witness, "fanout")
+        lost = not (self._witnessed and witnessed and same_queue)
         if self._declares:
-            self._declare(may_be_refused=True)
+            self._declare(may_be_refused=True, bind=answer is not False or lost, witness=lost)
         if not present:
-            remedy = "" if self._declares else ": BRIDGE_DECLARE=false expects it to be there"
+            remedy = "" if self._declares else f": declare it, `queues declare` does{_NOT_OURS}"
             self._says.gap(
                 f"exchange {topology.exchange!r} is not there, and events published meanwhile are gone{remedy}"
             )
@@ -222,10 +233,12 @@ class Upkeep:
             )
         elif not same_queue and (self._witnessed or not first):
             self._says.replaced(topology.live.name)
+        elif answer and not known:
+            remedy = f": bind it, `queues declare` does{_NOT_OURS}" if self.unbound else ""
+            self._says.gap(f"the binding had been removed, and what was published without it is gone{remedy}")
         else:
-            return False
+            return
         self._bound_at = 0.0  # that gap is told of
-        return True
 
     def _witness(self) -> None:
         try:

@@ -9,6 +9,7 @@ UNIT, INTEGRATION = "tests/unit", "tests/integration"
 FORWARD = "bridge/celery_event_bridge/forward"
 RABBITMQ = "bridge/celery_event_bridge/brokers/rabbitmq"
 DIFFERING = f"{INTEGRATION}/test_differing_queues.py"
+KEPT = f"{INTEGRATION}/test_kept_connections.py"
 MOVED = f"{INTEGRATION}/test_sqlite_moved.py"
 CHANGED = f"{INTEGRATION}/test_sqlite_changed.py"
 KAFKA, REDIS, SQLITE = (f"sinks/celery_event_sinks/{sink}" for sink in ("kafka", "redis", "sqlite"))
@@ -692,5 +693,12 @@ MUTATIONS = (
         "an answer of the management API without its deadline",
         [Change(f"{RABBITMQ}/management.py", "asking.join(self._timeout)", "asking.join()")],
         [f"{UNIT}/test_management.py::test_an_answer_that_trickles_in_ends_with_its_deadline"],
+    ),
+    Mutation(
+        "a missing overflow queue holds up live events",
+        [Change(f"{RABBITMQ}/source.py", "(AccessRefused, NotFound, ResourceLocked", "(AccessRefused, ResourceLocked")],
+        [
+            f"{KEPT}::test_a_queue_that_the_bridge_cannot_declare_is_told_of_and_live_events_are_received",
+        ],
     ),
 )

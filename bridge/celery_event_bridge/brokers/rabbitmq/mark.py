@@ -47,6 +47,8 @@ class SinkMark:
         self._channel: amqp.Channel | None = None
         self._held: str | None = None
         """Name of the mark that we hold."""
+        self._is_cancelled = False
+        """Whether somebody has deleted it."""
         self._stands_for = ""
         self._refused = False
         """Whether nothing more is asked on this connection."""
@@ -57,14 +59,15 @@ class SinkMark:
 
     def open(self, connection: amqp.Connection) -> None:
         """Begin on a connection just made."""
-        self._connection, self._channel, self._held, self._refused = connection, None, None, False
+        self._connection, self._channel, self._held = connection, None, None
+        self._refused = self._is_cancelled = False
 
     def look(self) -> None:
         """Hold a mark, and tell of another deployment's. Raises what the client raises."""
         location = self._location()
         if self._refused or time.monotonic() < self._off_until:
             return
-        if location != self._stands_for:
+        if location != self._stands_for or self._is_cancelled:
             self._let_go()
         self._stands_for = location
         try:
@@ -94,7 +97,8 @@ class SinkMark:
                 self._tell(str(exc.reply_text))
             return
         if self._held is None:
-            channel.basic_consume(name)
+            # Without a callback a cancel would be an error of the connection.
+            channel.basic_consume(name, on_cancel=self._cancelled)
             self._held, self._channel = name, channel
         else:  # one of our own kind holds it: both marks are free of others
             channel.close()
@@ -129,6 +133,11 @@ class SinkMark:
         if self._channel is not None:
             self._channel.close()
         self._channel = self._held = None
+        self._is_cancelled = False
+
+    def _cancelled(self, _: str) -> None:
+        """Take note that somebody has deleted it: the next look takes one again."""
+        self._is_cancelled = True
 
     def _tell(self, refusal: str) -> None:
         current = _CURRENT.search(refusal)

@@ -63,9 +63,9 @@ class PurgeWatch:
             self.forget()
             return
         before, self._before = self._before, (at, messages)
-        if before is not None and messages < before[1]:
+        if before is not None and messages < before[1] and (ready := self._count(connection)) is not None:
             since, missing = self._missing or (before[0], 0)
-            self._missing = (since, missing + max(0, before[1] - max(messages, self._count(connection))))
+            self._missing = (since, missing + max(0, before[1] - max(messages, ready)))
         self._tell(connection)
 
     def _tell(self, connection: amqp.Connection) -> None:
@@ -96,18 +96,21 @@ class PurgeWatch:
         channel.close()
         return True
 
-    def _count(self, connection: amqp.Connection) -> int:
-        """Return how many are ready, for sure.
+    def _count(self, connection: amqp.Connection) -> int | None:
+        """Return how many are ready, for sure; None where nobody can tell, as without the right to read.
 
         A quorum queue without a leader is said to hold nothing; so a message is asked for, and given back.
         """
-        channel = connection.channel()
-        message = channel.basic_get(self._overflow)
-        if message is None:
-            channel.close()
-            return 0
-        channel.basic_reject(message.delivery_tag, requeue=True)
-        found = channel.queue_declare(self._overflow, passive=True)
+        try:
+            channel = connection.channel()
+            message = channel.basic_get(self._overflow)
+            if message is None:
+                channel.close()
+                return 0
+            channel.basic_reject(message.delivery_tag, requeue=True)
+            found = channel.queue_declare(self._overflow, passive=True)
+        except ChannelError:
+            return None
         channel.close()
         # The one that was given back may not be ready again yet.
         return int(found.message_count) + 1

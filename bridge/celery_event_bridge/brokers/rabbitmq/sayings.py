@@ -36,6 +36,20 @@ class Sayings:
         if name == self._live:
             self.gap("the queue itself was gone, and events published meanwhile too")
 
+    def absent(self, name: str, *, declares: bool) -> None:
+        """Tell, once a minute, of a queue that is not there and is not declared by this bridge."""
+        why = "this user may not declare it" if declares else "BRIDGE_DECLARE=false expects it to be there"
+        notices.tell(
+            "queue-missing",
+            f"queue {name!r} is not there, and {why}: declare it with `queues declare`, as a user who may; live events "
+            "are stored meanwhile",
+            subject=name,
+        )
+
+    def present(self, name: str) -> None:
+        """Tell that it is there by now."""
+        notices.over("queue-missing", f"queue {name!r} is there", subject=name)
+
     def replaced(self, name: str) -> None:
         """Tell of a queue that somebody has deleted and declared."""
         text = f"queue {name!r} was deleted and declared anew by somebody: what it held is gone"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING, cast
 
-from amqp.exceptions import AccessRefused, PreconditionFailed, ResourceLocked
+from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed, ResourceLocked
 
 from celery_event_bridge.brokers.rabbitmq.bulk import CHUNK, Scanner, reader
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, translated
@@ -225,7 +225,7 @@ class AmqpSource:
         lanes = len(self._lanes)
         try:
             self._open_lane(overflow.name, self._overflow_window, expired=True)
-        except (AccessRefused, ResourceLocked, PreconditionFailed) as exc:
+        except (AccessRefused, NotFound, ResourceLocked, PreconditionFailed) as exc:
             del self._lanes[lanes:]
             self._upkeep.differing.cannot_be_consumed(overflow.name, exc)
 
@@ -258,7 +258,7 @@ class AmqpSource:
             self._policies.look()
         if self._watch and self._topology.overflow:
             mean = self._overflow_window.mean_body or self._live_window.mean_body
-            self._watch.look(self.depths[self._topology.overflow.name], mean)
+            self._watch.look(self.depths.get(self._topology.overflow.name, 0), mean)
         if self._mark:
             try:
                 self._mark.look()
@@ -268,15 +268,16 @@ class AmqpSource:
     def _look_at_others(self, at: float) -> None:
         """See to whoever else consumes the queues, or empties them."""
         connection, live, overflow = self._connected(), self._topology.live, self._topology.overflow
+        consumers = self._upkeep.consumers  # not known of a queue that is another connection's alone
         if self._presence:
-            self._presence.look(self._upkeep.consumers[live.name])
+            self._presence.look(consumers.get(live.name, 0))
         if self._purges is None or overflow is None:
             return
         if any(lane.expired for lane in self._lanes):
             self._purges.forget()
             self._leave_trace()
         elif overflow.name not in self._upkeep.differing.unusable:
-            self._purges.look(connection, at, self.depths[overflow.name], self._upkeep.consumers[overflow.name])
+            self._purges.look(connection, at, self.depths.get(overflow.name, 0), consumers.get(overflow.name, 0))
 
     def _leave_trace(self) -> None:
         if self._purges:

@@ -74,6 +74,8 @@ class Upkeep:
         self._channel: amqp.Channel | None = None
         self._seen: set[str] = set()
         """Queues that were there before, by name."""
+        self._absent: set[str] = set()
+        """Queues beside the live one that are not there, and that this bridge cannot declare."""
         self._cancelled: set[str] = set()
         """Queues whose consumer the broker has cancelled since the last connection was made."""
         self._declared = False
@@ -105,8 +107,13 @@ class Upkeep:
             else:
                 self._look_at_exchange(first=not self._seen)
             self._bound_at = 0.0
-        for name in missing if self._declares else ():  # else consuming it will fail, with the remedy
-            self._says.missing(name, seen=name in self._seen)
+        gone = {name for name in missing if self._depth(name) is None}
+        for name in missing:
+            if name not in gone:
+                self._says.missing(name, seen=name in self._seen)
+        # Without the live one consuming fails, with the remedy.
+        self._absent = gone - {self._topology.live.name}
+        self._tell_of_absent()
         for name in self._cancelled.difference(missing):
             self._says.replaced(name)
         self._cancelled.clear()
@@ -118,8 +125,12 @@ class Upkeep:
         """See to everything again. Raises BrokerUnavailable if a queue is gone, and what the client raises."""
         depths = {queue.name: self._depth(queue.name) for queue in self._topology.queues}
         self.depths = {name: depth for name, depth in depths.items() if depth is not None}
-        if missing := [name for name, depth in depths.items() if depth is None]:
-            raise BrokerUnavailable(f"queue {missing[0]} was deleted while it was in use: declaring it again")
+        if missing := [name for name, depth in depths.items() if depth is None and name not in self._absent]:
+            raise BrokerUnavailable(f"queue {missing[0]} was deleted while it was in use")
+        for name in self._absent.intersection(self.depths):
+            self._absent.discard(name)
+            self._says.present(name)
+        self._tell_of_absent()
         self._look_at_exchange()
         silent = time.monotonic() - max(self._heard_at, self._opened_at)
         if silent >= self._quiet_after:
@@ -160,6 +171,10 @@ class Upkeep:
         """Forget the connection, which is gone."""
         self._connection = self._channel = None
         self._bound_at = 0.0
+
+    def _tell_of_absent(self) -> None:
+        for name in self._absent:
+            self._says.absent(name, declares=self._declares)
 
     # On the broker ------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import amqp
 import pytest
 
 from celery_event_bridge.brokers.rabbitmq.differing import differences
+from celery_event_bridge.brokers.rabbitmq.target import BrokerTarget, OursToo
 from celery_event_bridge.brokers.rabbitmq.topology import QueueSpec, Topology
 from celery_event_bridge.config.settings import Settings
 from tests import oracle
@@ -162,6 +163,16 @@ def test_a_migration_from_a_stream_is_refused_in_a_sentence(broker_url: str) -> 
         assert "Traceback" not in done.stderr
         with pytest.raises(amqp.NotFound):
             channel.queue_declare("celeryev.other", passive=True)
+
+
+def test_a_queue_that_is_another_connections_alone_is_taken_for_the_bridges_own(broker_url: str) -> None:
+    """By `replay`, which would publish into it: the refusal says so, with the ways out."""
+    settings = Settings(broker_url=broker_url)
+    with oracle.broker(broker_url) as connection:
+        connection.channel().queue_declare(LIVE, exclusive=True)
+        with pytest.raises(OursToo, match="it would get its own events again"):
+            BrokerTarget(settings, again=False)
+    BrokerTarget(settings, again=False).close()
 
 
 def test_all_differences_are_found_and_nothing_is_declared(rabbitmq_server: RabbitMQ, broker_url: str) -> None:

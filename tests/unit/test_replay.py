@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 import pytest
+import structlog
 from hypothesis import given, strategies as st
 
 from celery_event_bridge.brokers.rabbitmq.publish import properties
@@ -179,6 +180,24 @@ def await_all(made: SinkTarget) -> list[tuple[int, str | None]]:
         if not made.owed:
             return found
     raise AssertionError("not all is decided")
+
+
+class ShortSink(MemorySink):
+    """Its stream removes what is older than an hour."""
+
+    def kept_for(self) -> float:
+        return 3600.0
+
+
+def test_events_that_are_older_than_the_sink_keeps_them_are_warned_of_once() -> None:
+    """A sink that does not say for how long it keeps them is warned of by nobody."""
+    old, new = (msgspec.structs.replace(event, time=at) for event, at in zip(happened(2), (1, 2**60), strict=True))
+    for sink, warnings in ((ShortSink(), 1), (MemorySink(), 0)):
+        with structlog.testing.capture_logs() as logged:
+            made = target(sink)
+            for number, event in enumerate((new, old, old)):
+                made.put(number, event)
+        assert warnings == len([line for line in logged if "older than it keeps them" in line["event"]])
 
 
 def test_what_is_given_back_goes_first_and_in_order() -> None:

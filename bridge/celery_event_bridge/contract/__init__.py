@@ -28,6 +28,7 @@ from celery_event_bridge.contract.event import (
 )
 from celery_event_bridge.contract.reader import (
     Batch as Batch,
+    Identified as Identified,
     KnowsGroups as KnowsGroups,
     Reader as Reader,
     ReaderPlugin as ReaderPlugin,
@@ -42,6 +43,7 @@ from celery_event_bridge.contract.sink import (
     Located as Located,
     Outcome as Outcome,
     Previewer as Previewer,
+    Retaining as Retaining,
     Sink as Sink,
     SinkGone as SinkGone,
     SinkPlugin as SinkPlugin,

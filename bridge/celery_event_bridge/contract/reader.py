@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import msgspec
@@ -96,6 +96,18 @@ class KnowsGroups(Protocol):
         """Records that were gone before a group came to them, by its name, as far as the stream can tell now.
 
         Of the period from `Reading.since` on. Raises SinkUnavailable.
+        """
+
+
+@runtime_checkable
+class Identified(Protocol):
+    """An optional part of a reader's plug-in: it can tell whether two addresses lead to the same stream."""
+
+    @staticmethod
+    def identity(settings: Any) -> Set[Hashable]:
+        """Return a set that two addresses of one stream, or of a part of it, have something of in common.
+
+        Asks the server where need be. Raises SinkUnavailable.
         """
 
 

@@ -126,6 +126,14 @@ class Located(Protocol):
         """
 
 
+@runtime_checkable
+class Retaining(Protocol):
+    """An optional part of a sink: its stream removes events by their own time."""
+
+    def kept_for(self) -> float | None:
+        """Return after how many seconds, None for never. Called by `replay` after `open`; it warns of older events."""
+
+
 class SinkPlugin(Protocol):
     """The object that an entry point of the group `celery_event_bridge.sinks` names: in practice the sink's class."""
 

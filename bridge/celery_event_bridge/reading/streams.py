@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Mapping, Set
+from collections.abc import Hashable, Mapping, Set
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from celery_event_bridge.config import plugins
 from celery_event_bridge.config.loading import SettingsError, load_stream, sink_prefix
-from celery_event_bridge.contract import ReaderPlugin, SinkPlugin
+from celery_event_bridge.contract import Identified, ReaderPlugin, SinkPlugin
 from celery_event_bridge.contract.secrets import hide_in_url
 from celery_event_bridge.contract.values import words
 
@@ -51,8 +51,9 @@ def identity(plugin: ReaderPlugin, settings: BaseModel) -> Set[Hashable]:
 
     Asks the server, if the reader knows how to: an address has many spellings. Raises SinkUnavailable.
     """
-    ask: Callable[[BaseModel], Set[Hashable]] | None = getattr(plugin, "identity", None)
-    return {(plugin.sink, settings.model_dump_json())} if ask is None else ask(settings)
+    if isinstance(plugin, Identified):
+        return plugin.identity(settings)
+    return {(plugin.sink, settings.model_dump_json())}
 
 
 def _scheme(url: str) -> str:

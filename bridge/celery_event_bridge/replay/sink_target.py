@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from celery_event_bridge.contract import Event, Outcome, Sink, SinkUnavailable
+from celery_event_bridge.contract import Event, Outcome, Retaining, Sink, SinkUnavailable
 from celery_event_bridge.forward.outage import Outage
 from celery_event_bridge.replay.target import Decided
 
@@ -104,7 +104,7 @@ class SinkTarget:
                 self._outage.failed(str(exc))
                 time.sleep(max(0.0, min(self._outage.due, deadline) - time.monotonic()))
         self._outage.over()
-        kept_for = getattr(self._sink, "kept_for", lambda: None)()
+        kept_for = self._sink.kept_for() if isinstance(self._sink, Retaining) else None
         if kept_for is not None:
             self._kept_from = round((time.time() - kept_for) * 1e6)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from amqp.basic_message import Message as AmqpMessage
-from amqp.exceptions import AccessRefused, NotFound
+from amqp.exceptions import AccessRefused, NotFound, ResourceLocked
 
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, translated
 from celery_event_bridge.brokers.rabbitmq.publish import properties, routing_key, unfit
@@ -144,7 +144,7 @@ class BrokerTarget:
                 else:
                     why = f"the bridge's queue {queue!r} is on {self.where}"
         except BrokerUnavailable as exc:
-            if "RESOURCE_LOCKED" not in str(exc):  # there, and another connection's alone
+            if exc.code != ResourceLocked.code:  # there, and another connection's alone
                 raise
             why = f"the bridge's queue {queue!r} is on {self.where}"
         raise OursToo(

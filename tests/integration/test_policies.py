@@ -144,7 +144,7 @@ def test_a_policy_of_a_higher_priority_keeps_our_queues_out(
 def test_a_queue_that_is_not_bound_fails_check(
     managed_rabbitmq: NativeRabbitMQ, vhost: tuple[str, str], tmp_path: Path
 ) -> None:
-    """By the management API at once; without it once an event has been seen to pass by."""
+    """By the management API, at once, although no event comes."""
     url, _ = vhost
     given = settings(managed_rabbitmq, url, tmp_path)
     assert 0 == run_to_end("celery_event_bridge", "check", **given).returncode

@@ -116,13 +116,13 @@ class Line:
         return self._theirs.dup()
 
     def _read(self) -> None:
-        try:
-            while self.error is None and self._readable():
+        while self.error is None and self._readable():
+            try:
                 self.reader.read(self.messages)
-        except TimeoutError:
-            pass
-        except Exception as exc:  # noqa: BLE001 - whatever it is, both ways have to end with it
-            self.error = exc
+            except TimeoutError:
+                pass  # in the midst of a frame, also where this process stood still: the rest may be there
+            except Exception as exc:  # noqa: BLE001 - whatever it is, both ways have to end with it
+                self.error = exc
 
     def _readable(self) -> bool:
         return bool(select.select([self._ours], [], [], 0)[0])

@@ -95,6 +95,7 @@ def test_a_queue_that_the_bridge_cannot_declare_is_told_of_and_live_events_are_r
         declared(broker_url)
         until(lambda: turn(source) or f"queue {queue!r} is there" in caplog.text, 10, "it is seen")
         until(lambda: turn(source) or source.held_up is None, 10, "it is consumed")
+        assert (f"queue {queue!r} is consumed again" in caplog.text) == (queue == OVERFLOW)
 
 
 def test_a_mark_that_somebody_deletes_is_taken_again(broker_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,6 +109,10 @@ class DifferingQueues:
             subject=f"{queue} consumed",
         )
 
+    def is_consumed(self, queue: str) -> None:
+        """Tell that a queue can be consumed, if it could not."""
+        notices.over("queue-differs", f"queue {queue!r} is consumed again", subject=f"{queue} consumed")
+
     def as_asked(self, names: Iterable[str]) -> None:
         """Take note of those that have our arguments."""
         for name in names:

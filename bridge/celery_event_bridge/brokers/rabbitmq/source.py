@@ -228,6 +228,8 @@ class AmqpSource:
         except (AccessRefused, NotFound, ResourceLocked, PreconditionFailed) as exc:
             del self._lanes[lanes:]
             self._upkeep.differing.cannot_be_consumed(overflow.name, exc)
+        else:
+            self._upkeep.differing.is_consumed(overflow.name)
 
     def _deliver(self, message: Message) -> None:
         self._inbox.append(message)

@@ -67,14 +67,6 @@ def rest(events: Events, wanted: set[str], seconds: float = 30) -> list[str]:
     return found
 
 
-def stored_by(stream: Stream) -> bool:
-    try:
-        stream.sink.available()
-    except SinkUnavailable:
-        return False
-    return True
-
-
 def stores(stream: Stream) -> bool:
     try:
         stream.sink.available()
@@ -344,6 +336,6 @@ def test_a_password_that_is_replaced_under_a_reader(
         client.acl_setuser("reader", enabled=True, passwords=["-old", "+new"])
         file.write_text(own_redis.url.replace("redis://", "redis://reader:new@"))
         client.client_kill_filter(_type="normal", skipme=True)
-        until(lambda: stored_by(stream), 20, "the sink is connected again")
+        until(lambda: stores(stream), 20, "the sink is connected again")
         stream.write(all_of_it[100:])
         assert rest(events, set(ids(all_of_it[100:]))) == ids(all_of_it[100:])

@@ -36,9 +36,7 @@ class Beginnings:
         for one in [one for one in self._first if one[0] == topic]:
             del self._first[one], self._ends[one]
 
-    def look(
-        self, bounds: Mapping[Partition, tuple[int, int]], configs: Mapping[str, Mapping[str, str] | None]
-    ) -> None:
+    def look(self, bounds: Mapping[Partition, tuple[int, int]], configs: Configs) -> None:
         """Compare; tell of the records that no retention can have removed."""
         now = self._clock()
         gone: dict[str, int] = {}

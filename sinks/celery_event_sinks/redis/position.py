@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,8 +13,6 @@ from celery_event_sinks.redis.client import RedisClient, Reply
 from celery_event_sinks.redis.extent import Extent, Place, entry_of, extent, fields_of, place
 from celery_event_sinks.redis.overtaken import GroupOvertaken
 from celery_event_sinks.redis.scripts import COUNT, SET_BACK
-
-_RUN_ID = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
 
 
 class RedisProcess:
@@ -30,9 +27,7 @@ class RedisProcess:
         """Ask, after each connect, whether it is another one, or may be, than at the last call."""
         if self._client.generation == self._generation:
             return False
-        reply = self._client.ask("INFO", "server")
-        found = _RUN_ID.search(reply) if isinstance(reply, bytes) else None
-        before, self._run_id = self._run_id, found[1] if found else None
+        before, self._run_id = self._run_id, self._client.run_id()
         self._generation = self._client.generation
         return before is None or before != self._run_id
 

@@ -30,7 +30,7 @@ class Extent(msgspec.Struct, frozen=True):
 def extent(reply: Any) -> Extent | None:
     """Take the reply to `XINFO STREAM` apart; None where the user may not ask. Raises the ResponseError it is."""
     if isinstance(reply, ResponseError):
-        if "no such key" in str(reply):
+        if is_absent(reply):
             return Extent(added=0)
         if code_of(reply) == "NOPERM":
             return None
@@ -44,6 +44,11 @@ def extent(reply: Any) -> Extent | None:
         place(first[0]) if first else None,
         exists=True,
     )
+
+
+def is_absent(reply: Any) -> bool:
+    """Return whether a question about a stream was answered with that there is none."""
+    return isinstance(reply, ResponseError) and "no such key" in str(reply)
 
 
 def place(entry: bytes) -> Place:

@@ -22,7 +22,7 @@ from redis.exceptions import ResponseError
 
 from celery_event_bridge.contract import SinkUnavailable
 from celery_event_sinks.redis.client import Command, RedisClient, Reply
-from celery_event_sinks.redis.extent import Place, entry_of, extent, fields_of, place
+from celery_event_sinks.redis.extent import Place, entry_of, extent, fields_of, is_absent, place
 from celery_event_sinks.redis.position import GroupPosition, tell
 from celery_event_sinks.redis.scripts import COMMIT, LEAVE, REMOVE, RESTORE
 
@@ -89,7 +89,7 @@ class RedisGroup:
     def join_again(self, stream: bytes) -> None:
         """Make the group again where this reader was, if it is not there any more."""
         reply = self._client.ask("XINFO", "STREAM", stream)
-        now = None if isinstance(reply, ResponseError) and "no such key" not in str(reply) else extent(reply)
+        now = None if isinstance(reply, ResponseError) and not is_absent(reply) else extent(reply)
         after = self._position.last[stream]
         if now is not None and now.last < after:
             after = (0, 0)  # another stream, all of which is new

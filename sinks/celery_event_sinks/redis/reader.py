@@ -12,7 +12,7 @@ from redis.exceptions import ResponseError
 from celery_event_bridge.contract import Batch, Reading, Record, SinkUnavailable
 from celery_event_sinks.redis.anew import ReadPlaces
 from celery_event_sinks.redis.client import RedisClient, Reply
-from celery_event_sinks.redis.extent import Place, entry_of, extent, place
+from celery_event_sinks.redis.extent import Place, entry_of, extent, is_absent, place
 from celery_event_sinks.redis.group import LOOKED_AT, Found, GroupGone, RedisGroup
 from celery_event_sinks.redis.overtaken import ReaderOvertaken, missed_by_groups
 from celery_event_sinks.redis.settings import RedisSettings, from_url, streams
@@ -77,7 +77,8 @@ class RedisReader:
     def open(self) -> None:
         """Connect, join the group, and find out where to begin."""
         self._client.connect()
-        if self._reading.ends and self._group is None and not self._asked("EXISTS", *self._streams):
+        alone = self._reading.ends and self._group is None
+        if alone and all(is_absent(self._client.ask("XINFO", "STREAM", stream)) for stream in self._streams):
             names = ", ".join(repr(stream.decode()) for stream in self._streams)
             raise SinkUnavailable(
                 f"there is no stream {names} in Redis yet: is it the right name, server and database?"

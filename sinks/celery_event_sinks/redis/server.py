@@ -12,6 +12,7 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from celery_event_bridge.contract import SinkUnavailable
 from celery_event_sinks.redis.client import RedisClient, Reply
+from celery_event_sinks.redis.extent import is_absent
 
 LONGEST_VALUE = "proto-max-bulk-len"
 DEFAULT_LONGEST_VALUE = 512 * 1024 * 1024
@@ -97,7 +98,7 @@ class RedisServer:
         """
         settings = ("IDMP-DURATION", WINDOW_SECONDS, "IDMP-MAXSIZE", WINDOW_IDS)
         reply = self._client.ask("XCFGSET", stream, *settings)
-        if isinstance(reply, ResponseError) and "no such key" in str(reply):
+        if is_absent(reply):
             # There has to be a stream, and an empty one comes with a group only.
             self._client.ask("XGROUP", "CREATE", stream, "celery-event-bridge", "$", "MKSTREAM")
             self._client.ask("XGROUP", "DESTROY", stream, "celery-event-bridge")

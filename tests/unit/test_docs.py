@@ -131,6 +131,21 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert fragment in [re.sub(r"[^\w -]", "", text).lower().replace(" ", "-") for text in headings]
 
 
+def test_the_rooms_that_contributors_are_shown_are_there() -> None:
+    """Each path of the table, and each file that a row names, of that room."""
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith(("| `bridge/", "| `sinks/"))]
+    assert {
+        room.name for room in (ROOT / "bridge/celery_event_bridge").iterdir() if (room / "__init__.py").exists()
+    } <= {Path(name).name for row in rows for name in re.findall(r"`([\w/]+)/`", row)} | {"brokers"}
+    for row in rows:
+        _, rooms, text, _ = row.split("|")
+        paths = [ROOT / name for name in re.findall(r"`([\w/.]+)`", rooms)]
+        assert [] == [path for path in paths if not path.exists()]
+        files = re.findall(r"`(\w+\.py)`", text)
+        assert [] == [name for name in files if not any((path / name).exists() for path in paths)]
+
+
 def test_every_decision_is_in_the_index() -> None:
     """The index names each page, once, in order."""
     folder = ROOT / "docs/decisions"

@@ -1,7 +1,7 @@
 """The file as sink and reader share it: a connection that is known to lead to the file, and the log, of that name.
 
 Whatever others do to the three files of that name is found out by their inodes and by what the file holds without its
-log: asked before and after each commit, with two calls of the system while nothing has changed. A handle that no
+log: asked before and after each commit, with five calls of the system while nothing has changed. A handle that no
 longer leads there is left in the way that loses nothing: see `leave`.
 """
 

@@ -7,10 +7,12 @@ import threading
 
 import pytest
 
-from celery_event_bridge.brokers.rabbitmq.management import Management
+from celery_event_bridge.brokers.rabbitmq.management import Management, tell_of_policies
 from celery_event_bridge.brokers.rabbitmq.presence import OUR_TAG, foreign
+from celery_event_bridge.brokers.rabbitmq.topology import Topology
 from celery_event_bridge.config.loading import load
 from celery_event_bridge.contract.broker import BrokerUnavailable
+from celery_event_bridge.contract.notices import NOTICES
 
 BYTES = 100
 PAUSE = 0.1
@@ -41,6 +43,25 @@ def test_an_answer_that_trickles_in_ends_with_its_deadline() -> None:
         done.set()
         serving.join(10)
     assert "sesame" not in str(failure.value)
+
+
+def test_a_policy_that_is_set_again_is_told_of_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once a day while it lasts, at once where it was removed in between, and that is told, too."""
+    caplog.set_level("INFO")
+    settings = load({"BRIDGE_MANAGEMENT_URL": "http://127.0.0.1:1"}).settings
+    topology = Topology.from_settings(settings)
+    found: dict[str, object] = {}
+    monkeypatch.setattr(Management, "queue", lambda _, name: found if name == topology.live.name else None)
+    told: set[str] = set()
+    for policy in ({"max-length": 10}, {"max-length": 10}, [], {"max-length": 10}):
+        found["effective_policy_definition"], found["policy"] = policy, "everything"
+        tell_of_policies(settings, topology, told)
+    has = "queue 'celeryev.bridge' has max-length=10 by policy 'everything'"
+    lines = [record.getMessage().partition(": ")[0] for record in caplog.records]
+    assert [has, has.replace(" has ", " no longer has "), has] == lines
+    assert 3 == NOTICES.counts()["policy"]
 
 
 def test_consumers_are_known_by_their_tags() -> None:

@@ -65,4 +65,4 @@ def policy_watch(settings: Settings, topology: Topology) -> PolicyWatch | None:
         return None
     from celery_event_bridge.brokers.rabbitmq.management import PolicyWatch, tell_of_policies
 
-    return PolicyWatch(partial(tell_of_policies, settings, topology))
+    return PolicyWatch(partial(tell_of_policies, settings, topology, set()))

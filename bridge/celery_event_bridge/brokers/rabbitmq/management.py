@@ -180,13 +180,21 @@ class PolicyWatch:
         self._thread.start()
 
 
-def tell_of_policies(settings: Settings, topology: Topology) -> None:
-    """Tell, once a day, of each policy that changes what our queues keep. Never raises."""
+def tell_of_policies(settings: Settings, topology: Topology, told: set[str]) -> None:
+    """Tell, once a day, of each policy that changes what our queues keep, and once of each that does no longer.
+
+    `told` is what was so at the last look. Never raises.
+    """
     try:
         management = Management(settings)
-        for queue in topology.queues:
-            for text in harm(queue, management.queue(queue.name) or {}):
-                notices.tell("policy", text, subject=text, every=SAID_EVERY)
+        harms = {text for queue in topology.queues for text in harm(queue, management.queue(queue.name) or {})}
+        for text in sorted(harms):
+            notices.tell("policy", text, subject=text, every=SAID_EVERY)
+        for text in told - harms:
+            gone = text.partition(": ")[0].replace(" has ", " no longer has ", 1)
+            notices.over("policy", gone, subject=text)
+        told.clear()
+        told.update(harms)
         for queue in _consumed(topology):
             for text in foreign(queue.name, management.queue(queue.name) or {}):
                 notices.tell("competitor", text, subject=queue.name)

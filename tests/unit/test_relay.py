@@ -10,6 +10,7 @@ import pytest
 import structlog
 
 from celery_event_bridge.contract import Outcome, SinkUnavailable, notices
+from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.forward import driver, outage, relay as relay_module
 from celery_event_bridge.forward.intake import event_filter
 from celery_event_bridge.forward.relay import Relay
@@ -260,6 +261,25 @@ def test_what_is_confirmed_during_a_stop_is_acknowledged(clock: Clock, keeps: in
     assert stored
     assert [] == [each.body for each in house.source.queue if each.body in stored]
     assert BAD in [each.body for each in house.source.queue]
+
+
+def test_what_goes_back_during_a_stop_is_counted_though_the_broker_is_lost(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last line of the log does not say that all was confirmed."""
+    house = House(clock)
+    house.parking.fail = True
+    house.source.publish(BAD, *EVENTS)
+    house.turn(2)
+
+    def close() -> None:
+        raise BrokerUnavailable("the connection is lost")
+
+    monkeypatch.setattr(house.source, "close", close)
+    house.relay.stop()
+    house.sink.at_once = True
+    house.sink.decide(Outcome.STORED)
+    assert 1 == house.relay.run()
 
 
 def test_what_is_set_aside_during_a_stop_holds_up_no_acknowledgement(

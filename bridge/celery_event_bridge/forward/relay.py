@@ -18,7 +18,7 @@ from celery_event_bridge.contract import Outcome, Rejection, Sink, Verdict
 from celery_event_bridge.contract.broker import BrokerUnavailable, Message, Parking, Source
 from celery_event_bridge.forward.driver import Driver
 from celery_event_bridge.forward.intake import Intake
-from celery_event_bridge.forward.ledger import Delivery, Ledger
+from celery_event_bridge.forward.ledger import Ack, Delivery, Ledger
 from celery_event_bridge.forward.leftout import LeftOut
 from celery_event_bridge.forward.outage import Outage
 from celery_event_bridge.forward.parker import Parker
@@ -248,6 +248,7 @@ class Relay:
         deadline = time.monotonic() + self._settings.shutdown_timeout
         self._status.stopping = True
         back: Sequence[Delivery[Message]] = ()
+        held_up: Sequence[Ack] = ()
         try:
             if not self._connected:
                 return 0
@@ -263,12 +264,10 @@ class Relay:
                 self._source.give_back(held_up)
                 # With them gone one cumulative acknowledgement names all that is confirmed, and nothing else.
                 self._source.acknowledge(self._ledger.take_acks(time.monotonic(), singly=False))
-            returned = self._ledger.messages + len(back) + len(held_up)
             self._source.close()
         except BrokerUnavailable as exc:
             self._broker.failed(str(exc))
-            return self._ledger.messages + len(back)
-        return returned
+        return self._ledger.messages + len(back) + len(held_up)
 
     def _unfinished(self) -> bool:
         """Return whether waiting can still settle something: no end is known to be away."""

@@ -28,6 +28,8 @@ class StreamWatch:
         self._turn = 0
         self._generation = -1
         self._run_id: bytes | None = None
+        self._restarted = False
+        """Whether the server at this connection is another process than the one before."""
         self._newest: dict[bytes, bytes] = {}
         """The last entry of each stream that was confirmed on this connection."""
         self._confirmed_on = 0
@@ -95,9 +97,6 @@ class StreamWatch:
         self._restarted = again and found is not None and self._run_id not in (None, found)
         self._run_id = found
         self._generation = self._client.generation
-
-    _restarted = False
-    """Whether the server at this connection is another process than the one before."""
 
     def _compare(self, stream: bytes, before: Extent, now: Extent, removed: int, own: int) -> bool:
         """Tell of what is gone; returns whether the stream is another one.

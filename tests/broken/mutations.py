@@ -8,6 +8,7 @@ from typing import NamedTuple
 UNIT, INTEGRATION = "tests/unit", "tests/integration"
 FORWARD = "bridge/celery_event_bridge/forward"
 RABBITMQ = "bridge/celery_event_bridge/brokers/rabbitmq"
+OTHERS = f"{INTEGRATION}/test_others_on_rabbitmq.py"
 DIFFERING = f"{INTEGRATION}/test_differing_queues.py"
 KEPT = f"{INTEGRATION}/test_kept_connections.py"
 MOVED = f"{INTEGRATION}/test_sqlite_moved.py"
@@ -569,30 +570,63 @@ MUTATIONS = (
         [f"{UNIT}/test_redis_replies.py::test_however_the_bytes_are_cut"],
     ),
     Mutation(
+        "a stop watched by Python's handler alone",
+        [
+            Change(
+                "bridge/celery_event_bridge/process/signals.py",
+                "signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)",
+                "-1",
+            )
+        ],
+        [f"{UNIT}/test_signals.py::test_a_call_that_no_signal_ends_is_cut_off"],
+    ),
+    Mutation(
+        "a binding known to be there declared again",
+        [Change(f"{RABBITMQ}/upkeep.py", "bind=answer is not False or lost, witness=lost", "witness=True")],
+        [f"{OTHERS}::test_a_queue_that_is_made_anew_in_the_midst_of_a_look_is_told_of_by_the_next"],
+    ),
+    Mutation(
+        "an outage taken for a removed binding",
+        [
+            Change(
+                f"{RABBITMQ}/upkeep.py",
+                "now - max(self._heard_at, self._opened_at), now",
+                "now - self._heard_at, now",
+            ),
+            Change(f"{RABBITMQ}/upkeep.py", "self._has_heard, self._opened_at = False,", "self._opened_at ="),
+        ],
+        [f"{OTHERS}::test_silences_that_an_outage_explains_are_no_gap"],
+    ),
+    Mutation(
+        "credentials read again only where a refusal is told",
+        [Change(f"{KAFKA}/reader.py", "if not (self._refused or self._login.differs()):", "if not self._refused:")],
+        [f"{INTEGRATION}/test_kafka_login.py::test_a_reader_that_nobody_tells_of_a_refusal_reads_what_was_renewed"],
+    ),
+    Mutation(
         "the binding not declared again",
         [
             Change(
                 f"{RABBITMQ}/upkeep.py",
-                "        if self._declares:\n            self._declare(may_be_refused=True)\n",
-                "",
+                "            self._declare(may_be_refused=True, bind=answer is not False or lost, witness=lost)\n",
+                "            pass\n",
             )
         ],
-        [f"{INTEGRATION}/test_others_on_rabbitmq.py::test_a_way_that_others_have_cut_is_made_again"],
+        [f"{OTHERS}::test_a_way_that_others_have_cut_is_made_again"],
     ),
     Mutation(
         "the witness not asked",
         [Change(f"{RABBITMQ}/upkeep.py", "not (self._witnessed or first) or self._is_witness_there()", "True")],
-        [f"{INTEGRATION}/test_others_on_rabbitmq.py::test_a_way_that_others_have_cut_is_made_again"],
+        [f"{OTHERS}::test_a_way_that_others_have_cut_is_made_again"],
     ),
     Mutation(
         "the witness of the queue not asked",
         [Change(f"{RABBITMQ}/upkeep.py", 'self._is_exchange_there(topology.queue_witness, "fanout")', "True")],
-        [f"{INTEGRATION}/test_others_on_rabbitmq.py::test_a_queue_that_was_deleted_and_declared_at_once_is_told_of"],
+        [f"{OTHERS}::test_a_queue_that_was_deleted_and_declared_at_once_is_told_of"],
     ),
     Mutation(
         "a refused channel kept",
         [Change(f"{RABBITMQ}/bounded.py", "        self.collect()\n", "        super()._do_revive()\n")],
-        [f"{INTEGRATION}/test_others_on_rabbitmq.py::test_a_look_leaves_no_channel_behind"],
+        [f"{OTHERS}::test_a_look_leaves_no_channel_behind"],
     ),
     Mutation(
         "what cannot be parked kept in memory",

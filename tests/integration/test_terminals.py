@@ -8,14 +8,19 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import msgspec
 import pytest
 
 from celery_event_bridge.contract import Event
 from celery_event_bridge.forward.decode import decode
+from tests import oracle
 from tests.servers.debian import ROOT, free_port, until
+from tests.stores import SqliteStore
 from tests.streams import in_sqlite, some
 
 COMMAND = f"{sys.executable} -m celery_event_bridge"
@@ -67,6 +72,57 @@ def test_a_run_whose_standard_error_is_closed(settings: dict[str, str], broker_u
     finally:
         process.kill()
         process.wait(60)
+
+
+def test_a_run_whose_log_nobody_reads(settings: dict[str, str], broker_url: str, tmp_path: Path) -> None:
+    """A log's reader that stands still holds up no event and no stop; when it reads again the lines are there."""
+    port = free_port()
+    environ = {**os.environ, **settings, "BRIDGE_BROKER_URL": broker_url, "BRIDGE_HTTP": f"127.0.0.1:{port}"}
+    environ["BRIDGE_SHUTDOWN_TIMEOUT"] = "5"
+    store = SqliteStore(tmp_path)
+    reads, writes = os.pipe()
+    os.set_blocking(reads, False)
+    fill(writes)
+    process = subprocess.Popen([*COMMAND.split(), "run"], env=environ, cwd=ROOT, stderr=writes)
+    try:
+        until(lambda: answers(f"http://127.0.0.1:{port}/readyz") == b"ok\n", 30, "it is ready")
+        oracle.publish(broker_url, oracle.numbered(0, 10))
+        until(lambda: store.count() == 14, 20, "all is stored")
+        found = bytearray()
+
+        def started() -> bool:
+            with suppress(BlockingIOError):
+                found.extend(os.read(reads, 65536))
+            return b'"started"' in found
+
+        until(started, 20, "what it had to say is there")
+        fill(writes)
+        process.terminate()
+        assert 0 == process.wait(30)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reads)
+        os.close(writes)
+
+
+def answers(url: str) -> bytes:
+    try:
+        with urlopen(url, timeout=5) as answer:
+            found: bytes = answer.read()
+    except HTTPError as exc:
+        exc.close()
+        raise
+    return found
+
+
+def fill(pipe: int) -> None:
+    """Write until nothing more goes in."""
+    os.set_blocking(pipe, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(pipe, b"x" * 16)
+    os.set_blocking(pipe, True)
 
 
 @pytest.mark.parametrize("encoding", ["PYTHONIOENCODING=ascii LC_ALL=C", "PYTHONIOENCODING=ascii:strict", "LC_ALL=C"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from typing import TYPE_CHECKING, Any, TextIO, cast
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 import structlog
 
 from celery_event_bridge.contract.secrets import hide_secrets
+from celery_event_bridge.observe.stderr import Unfailing
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -22,32 +24,10 @@ LONGEST = 10_000
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
-class Unfailing:
-    """A stream that takes lines while it can: a full disk under a log, or a reader that is gone, ends no bridge."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        """Write, or not. Never raises."""
-        try:
-            self._stream.write(text)
-        except (OSError, ValueError):
-            pass
-        return len(text)
-
-    def flush(self) -> None:
-        """Flush, or not. Never raises."""
-        try:
-            self._stream.flush()
-        except (OSError, ValueError):
-            pass
-
-
 def configure(log_format: str | None, level: str) -> None:
     """Set up structlog, and send what libraries log through the standard library the same way."""
-    stream = cast("TextIO", Unfailing(sys.stderr))
     console = log_format == "console" or (log_format is None and sys.stderr.isatty())
+    stream = cast("TextIO", Unfailing(sys.stderr, _said_of_dropped if console else _dropped_in_json))
     shared: list[Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=not console),
@@ -74,6 +54,15 @@ def configure(log_format: str | None, level: str) -> None:
     logging.getLogger("amqp").setLevel(logging.ERROR)
     # It tells of each attempt to reach a broker that is away; that it is, the relay says once.
     logging.getLogger("librdkafka").setLevel(logging.WARNING if level == "debug" else logging.CRITICAL)
+
+
+def _said_of_dropped(lines: int) -> str:
+    return f"{lines} lines of this log were dropped: whoever reads it stood still\n"
+
+
+def _dropped_in_json(lines: int) -> str:
+    event = _said_of_dropped(lines).rstrip()
+    return json.dumps({"event": event, "lines": lines, "level": "warning"}) + "\n"
 
 
 def _without_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -14,6 +16,52 @@ SHOW_CURSOR = b"\x1b[?25h"
 """A bar may have hidden it."""
 GRACE = 1.0
 """Seconds, after those that a stop may take, until it is cut off."""
+
+
+class _Watch:
+    """Thread that learns of signals from the kernel's handler, also while Python's cannot run."""
+
+    def __init__(self, within: float, cut_off: Callable[[], None]) -> None:
+        self._within = within
+        self._cut_off = cut_off
+        self._numbers, self._wake = os.pipe()
+        os.set_blocking(self._wake, False)
+        self._before = signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+        threading.Thread(target=self._run, name="stop", daemon=True).start()
+
+    def end(self) -> None:
+        """Let go of the signals; the thread ends."""
+        signal.set_wakeup_fd(self._before)
+        os.close(self._wake)
+
+    def _run(self) -> None:
+        if self._next() is None:
+            os.close(self._numbers)
+            return
+        deadline = time.monotonic() + self._within + GRACE
+        poller = select.poll()
+        poller.register(self._numbers, select.POLLIN)
+        while (left := deadline - time.monotonic()) > 0:
+            if poller.poll(left * 1000) and (number := self._next()) is not None:
+                _end(number)
+        try:
+            self._cut_off()
+        finally:
+            os._exit(0)
+
+    def _next(self) -> int | None:
+        """Wait for a signal of ours; None at the end."""
+        while read := os.read(self._numbers, 1):
+            if read[0] in SIGNALS:
+                return read[0]
+        return None
+
+
+def _end(number: int) -> None:
+    if os.isatty(2):
+        os.write(2, SHOW_CURSOR)
+    # Not the default action: process 1 of a container ignores signals that have no handler.
+    os._exit(128 + number)
 
 
 @contextmanager
@@ -24,41 +72,24 @@ def stopping(
 
     With `within`, a stop that has not ended after that many seconds and GRACE is cut off: `cut_off` is called, from
     another thread, and the process ends with 0. Every call has a deadline of its own; this is for the one that hangs
-    all the same, in a library or in the kernel. A replica may be killed at any instant, so nothing is lost by it.
+    all the same, in a library or in the kernel, where no handler runs: a name server that does not answer, say. A
+    replica may be killed at any instant, so nothing is lost by it.
     """
     asked = False
-    # Not an Event: a second signal within its `set` would wait for the lock that the first one holds.
-    go = threading.Lock()
-    go.acquire()
 
     def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         nonlocal asked
         if asked:
-            if os.isatty(2):
-                os.write(2, SHOW_CURSOR)
-            # Not the default action: process 1 of a container ignores signals that have no handler.
-            os._exit(128 + number)
+            _end(number)
         asked = True
-        with suppress(RuntimeError):  # released by a signal within this one
-            go.release()
         stop()
 
-    def watch(seconds: float) -> None:
-        go.acquire()
-        if not over.wait(seconds + GRACE):
-            try:
-                cut_off()
-            finally:
-                os._exit(0)
-
-    over = threading.Event()
     before = {number: signal.signal(number, handle) for number in SIGNALS}
-    if within is not None:
-        threading.Thread(target=watch, args=(within,), name="stop", daemon=True).start()
+    watch = _Watch(within, cut_off) if within is not None else None
     try:
         yield
     finally:
-        if not asked:  # else it is on until the process has ended: what ends with it may hang as well
-            over.set()
+        if watch is not None and not asked:  # else it is on until the process has ended: that may hang as well
+            watch.end()
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -17,7 +17,7 @@ def demo(sink: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return run_to_end("examples.demo", "--sink", sink, timeout=180, **environment)
 
 
-@pytest.mark.parametrize("sink", ["sqlite", "redis", "kafka"] if FULL else ["kafka"])
+@pytest.mark.parametrize("sink", ["sqlite", "redis", "kafka"] if FULL else ["redis"])
 def test_the_demo(sink: str) -> None:
     """With a kill and an outage of eight seconds nothing is missing: exit code 0, last line `missing 0`."""
     done = demo(sink)

@@ -147,39 +147,32 @@ def test_a_reader_goes_on_with_what_was_renewed(case: Case, group: str | None) -
 
 
 @pytest.mark.parametrize("case", ["certificates"], indirect=True)
-def test_a_reader_that_nobody_tells_of_a_refusal_reads_what_was_renewed(
+def test_a_reader_and_an_idle_sink_that_nobody_tells_of_a_refusal_read_what_was_renewed(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In TLS 1.3 a refusal can be lost with its connection: the files themselves tell that they are others now."""
+    """In TLS 1.3 a refusal can be lost with its connection: the files themselves tell that they are others now.
+
+    Of the sink what asks the cluster is let in; the producer would learn it only with the first events in its hands.
+    """
     monkeypatch.setattr(reader_module, "REFUSED", frozenset())
-    name = make(case.server)
-    write(case.server, name, "first")
-    environ: dict[str, Any] = case.settings | {"BRIDGE_SINK": "kafka", "BRIDGE_KAFKA_TOPIC": name}
-    with open_reader(environ=environ) as reader:
-        take(reader, bool)
-        case.renew()
-        write(case.server, name, "second")
-        take(reader, lambda taken: any(one.data == b"second" for one in taken), 20)
-        assert reader.reason is None
-
-
-@pytest.mark.parametrize("case", ["certificates"], indirect=True)
-def test_an_idle_sink_that_nobody_tells_of_a_refusal_has_a_new_login_at_the_next_look(
-    case: Case, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What asks the cluster is let in; the producer would learn it only with the first events in its hands."""
     monkeypatch.setattr(sink_module, "REFUSED", frozenset())
     name = make(case.server)
+    environ: dict[str, Any] = case.settings | {"BRIDGE_SINK": "kafka", "BRIDGE_KAFKA_TOPIC": name}
     given = {key.removeprefix("BRIDGE_KAFKA_").lower(): text for key, text in case.settings.items()}
     sink = KafkaSink(KafkaSettings(**given, topic=name))
     sink.open()
     await_available(sink, DEADLINE)
     deliver(sink, sample_events(3), DEADLINE)
     before = sink._producer
-    case.renew()
+    with open_reader(environ=environ) as reader:
+        take(reader, bool)
+        case.renew()
+        write(case.server, name, "second")
+        take(reader, lambda taken: any(one.data == b"second" for one in taken), 20)
+        assert reader.reason is None
     until(lambda: looks(sink) and sink._producer is not before, 30, "it has another producer")
     deliver(sink, sample_events(3), DEADLINE)
-    until(lambda: count(case.server, name) == 6, 20, "all are stored")
+    until(lambda: count(case.server, name) == 7, 20, "all are stored")
     sink.close()
 
 

@@ -600,7 +600,9 @@ MUTATIONS = (
     Mutation(
         "credentials read again only where a refusal is told",
         [Change(f"{KAFKA}/reader.py", "if not (self._refused or self._login.differs()):", "if not self._refused:")],
-        [f"{INTEGRATION}/test_kafka_login.py::test_a_reader_and_an_idle_sink_that_nobody_tells_of_a_refusal_read_what_was_renewed"],
+        [
+            f"{INTEGRATION}/test_kafka_login.py::test_a_reader_and_an_idle_sink_that_nobody_tells_of_a_refusal_read_what_was_renewed"
+        ],
     ),
     Mutation(
         "the binding not declared again",

@@ -31,6 +31,29 @@ def test_the_same_matter_is_logged_once_a_minute_and_counted_each_time(
     assert 10 == notices.counts()["removed"]
 
 
+def test_what_came_too_soon_is_logged_when_its_time_has_come_though_nothing_follows(
+    clock: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once, with the number; and at the end without its time, but for what is said once a day."""
+    notices = Notices()
+    for every in (60.0, 86_400.0):
+        for number in range(3):
+            notices.tell("stream-shrunk", f"{number} are gone", subject=f"{every}", count=number + 1, every=every)
+    clock[0] += 59
+    notices.tell_rest()
+    assert 2 == len(caplog.records)
+    clock[0] += 1
+    for _ in range(3):
+        notices.tell_rest()
+        clock[0] += 1
+    assert ["2 are gone (5 since the last line on it)"] == [record.getMessage() for record in caplog.records[2:]]
+    notices.tell("stream-shrunk", "7 are gone", subject="60.0", count=7)
+    notices.tell_rest()
+    assert 3 == len(caplog.records)
+    notices.tell_rest(at_the_end=True)
+    assert ["7 are gone"] == [record.getMessage().partition(" (")[0] for record in caplog.records[3:]]
+
+
 def test_a_name_that_is_no_utf_8_can_be_written(caplog: pytest.LogCaptureFixture) -> None:
     """As a file's may be: it is escaped."""
     Notices().tell("stream-replaced", "events\udcff.db is another file")

@@ -104,6 +104,7 @@ def forward(chosen: Loaded) -> int:
         gc.collect()
         gc.freeze()
         returned = relay.run()
+    notices.tell_rest(at_the_end=True)
     if returned:
         log.warning(
             "stopped; what was not confirmed goes back to the broker",

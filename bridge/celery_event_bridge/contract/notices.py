@@ -1,6 +1,7 @@
 """Notices: what others have changed, and what was dropped, removed, parked, waited for or made anew.
 
-Each is logged at once, and again at most once in its interval, with how often it has come since; all are counted, in
+Each is logged at once, and what comes after it once its interval is over, with how often it has come since; all are
+counted, in
 `celery_bridge_notices_total{kind}`. Sinks, readers and brokers tell of them here, so that nobody logs by hand what may
 come a thousand times a second, and nothing is passed over in silence. Logged through the standard library: a reader
 lives in other people's applications.
@@ -50,11 +51,23 @@ MOST_SUBJECTS = 1000
 """Matters remembered; past it the oldest may be told of again too early."""
 
 
+class _Line(msgspec.Struct):
+    """Line that is due later, as the last one on its matter is too fresh."""
+
+    text: str
+    level: int
+    logger: str
+    due: float
+    """By the monotonic clock."""
+
+
 class _Matter(msgspec.Struct):
     """A kind of notice on one subject."""
 
     said_at: float
     unsaid: int = 0
+    last: _Line | None = None
+    """The newest of those that are unsaid."""
 
 
 class Notices:
@@ -64,6 +77,8 @@ class Notices:
         self._matters: dict[tuple[str, str], _Matter] = {}
         self._counts: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
         self._lock = threading.Lock()
+        self._rest_due = 0.0
+        """When the rest is looked through again, by the monotonic clock."""
 
     def tell(
         self,
@@ -86,17 +101,35 @@ class Notices:
             matter = self._matters.get((kind, subject))
             if matter is not None and now - matter.said_at < every:
                 matter.unsaid += count
+                if count:
+                    matter.last = _Line(text, level, logger, matter.said_at + every)
                 return False
             total = count + (matter.unsaid if matter else 0)
             self._matters.pop((kind, subject), None)
             self._matters[kind, subject] = _Matter(now)
             if len(self._matters) > MOST_SUBJECTS:
                 del self._matters[next(iter(self._matters))]
-        more = f" ({total} since the last line on it)" if total > count else ""
-        # A file's name need not be UTF-8, and a handler of somebody else's may be able to write nothing but.
-        text = text.encode(errors="backslashreplace").decode()
-        logging.getLogger(logger).log(level, "%s%s", text, more, extra={"kind": kind, "count": total})
+        _log(_Line(text, level, logger, now), kind, total, total > count)
         return True
+
+    def tell_rest(self, *, at_the_end: bool = False) -> None:
+        """Log what came too soon after its last line, if it is time to; `at_the_end` all that is due within INTERVAL.
+
+        Called again and again by whoever loops; looks through it once a second.
+        """
+        now = time.monotonic()
+        if now < self._rest_due and not at_the_end:
+            return
+        self._rest_due = now + 1.0
+        rest: list[tuple[str, _Matter, _Line]] = []
+        with self._lock:
+            for (kind, subject), matter in self._matters.items():
+                line = matter.last
+                if line is not None and line.due <= now + (INTERVAL if at_the_end else 0.0):
+                    self._matters[kind, subject] = _Matter(now)
+                    rest.append((kind, matter, line))
+        for kind, matter, line in rest:
+            _log(line, kind, matter.unsaid, matter.unsaid > 1)
 
     def over(self, kind: str, text: str, *, subject: str = "", logger: str = "celery_event_bridge") -> bool:
         """Log at info that a matter has been put right, if it had been told of. Returns whether it had."""
@@ -119,7 +152,15 @@ class Notices:
             self._counts = Counter(dict.fromkeys(KINDS, 0))
 
 
+def _log(line: _Line, kind: str, count: int, several: bool) -> None:
+    more = f" ({count} since the last line on it)" if several else ""
+    # A file's name need not be UTF-8, and a handler of somebody else's may be able to write nothing but.
+    text = line.text.encode(errors="backslashreplace").decode()
+    logging.getLogger(line.logger).log(line.level, "%s%s", text, more, extra={"kind": kind, "count": count})
+
+
 NOTICES = Notices()
 """The one of this process."""
 tell = NOTICES.tell
 over = NOTICES.over
+tell_rest = NOTICES.tell_rest

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from celery_event_bridge.contract import Outcome, Rejection, Sink, Verdict
+from celery_event_bridge.contract import Outcome, Rejection, Sink, Verdict, notices
 from celery_event_bridge.contract.broker import BrokerUnavailable, Message, Parking, Source
 from celery_event_bridge.forward.driver import Driver
 from celery_event_bridge.forward.intake import Intake
@@ -285,3 +285,4 @@ class Relay:
         status.oldest_inflight_since = self._ledger.oldest()
         status.queue_messages = self._source.depths
         status.held_up = self._source.held_up
+        notices.tell_rest()

@@ -171,6 +171,7 @@ class Events:
             self._records = ()
             if not self._process.copied:
                 self._reader.close()
+                notices.tell_rest(at_the_end=True)
 
     def _forget_fetched(self) -> None:
         self._records, self._at = (), 0
@@ -201,6 +202,7 @@ class Events:
             self._tell_skipped(batch.skipped)
         if self._reading.group is not None:
             self._owed.add(self._first, batch.records)
+        notices.tell_rest()
         if not batch.records:
             self._picked.look()
             if self.idle is not None:

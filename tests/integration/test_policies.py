@@ -135,7 +135,7 @@ def test_a_policy_of_a_higher_priority_keeps_our_queues_out(
 
     def content() -> bool:
         done = run_to_end("celery_event_bridge", "check", **settings(managed_rabbitmq, url, tmp_path))
-        assert "exchange celeryev: no event in 5 s: do workers run with -E" in done.stdout
+        assert "exchange celeryev: no event in 5 s: do workers run, and with -E" in done.stdout
         return done.returncode == 0 and "policies: none that changes what our queues keep" in done.stdout
 
     until(content, 20, "check is content")

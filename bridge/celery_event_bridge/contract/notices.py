@@ -109,7 +109,7 @@ class Notices:
             self._matters[kind, subject] = _Matter(now)
             if len(self._matters) > MOST_SUBJECTS:
                 del self._matters[next(iter(self._matters))]
-        _log(_Line(text, level, logger, now), kind, total, total > count)
+        _log(_Line(text, level, logger, now), kind, total, several=total > count)
         return True
 
     def tell_rest(self, *, at_the_end: bool = False) -> None:
@@ -129,7 +129,7 @@ class Notices:
                     self._matters[kind, subject] = _Matter(now)
                     rest.append((kind, matter, line))
         for kind, matter, line in rest:
-            _log(line, kind, matter.unsaid, matter.unsaid > 1)
+            _log(line, kind, matter.unsaid, several=matter.unsaid > 1)
 
     def over(self, kind: str, text: str, *, subject: str = "", logger: str = "celery_event_bridge") -> bool:
         """Log at info that a matter has been put right, if it had been told of. Returns whether it had."""
@@ -152,7 +152,7 @@ class Notices:
             self._counts = Counter(dict.fromkeys(KINDS, 0))
 
 
-def _log(line: _Line, kind: str, count: int, several: bool) -> None:
+def _log(line: _Line, kind: str, count: int, *, several: bool) -> None:
     more = f" ({count} since the last line on it)" if several else ""
     # A file's name need not be UTF-8, and a handler of somebody else's may be able to write nothing but.
     text = line.text.encode(errors="backslashreplace").decode()

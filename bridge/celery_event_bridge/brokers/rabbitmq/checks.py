@@ -189,7 +189,7 @@ def _events(topology: Topology, connection: amqp.Connection) -> Iterator[Finding
     if not came:
         yield Finding(
             "warn",
-            f"exchange {topology.exchange}: no event in {LISTEN:g} s: do workers run with -E "
+            f"exchange {topology.exchange}: no event in {LISTEN:g} s: do workers run, and with -E "
             "(worker_send_task_events), and is BRIDGE_EVENT_EXCHANGE what Celery's event_exchange says?",
         )
     elif not reached:

@@ -62,8 +62,8 @@ class Sayings:
         notices.tell(
             "no-events",
             f"no event has come through exchange {self._exchange!r} into queue {self._live!r} for "
-            f"{seconds:.0f} s: do workers run, and with -E (worker_send_task_events), and is BRIDGE_EVENT_EXCHANGE what "
-            "Celery's event_exchange says?",
+            f"{seconds:.0f} s: do workers run, and with -E (worker_send_task_events), and is BRIDGE_EVENT_EXCHANGE "
+            "what Celery's event_exchange says?",
             subject=self._live,
             every=A_DAY,
         )

@@ -14,6 +14,8 @@ import datetime
 from collections.abc import Callable, Iterable, Mapping
 
 from celery_event_bridge.contract import Reading
+from celery_event_bridge.contract.secrets import hide_in_value
+from celery_event_bridge.contract.values import no_url
 from celery_event_bridge.forward.intake import patterns_in
 from celery_event_bridge.reading.event import StoredEvent, Undecodable
 from celery_event_bridge.reading.fork import Forked
@@ -62,6 +64,11 @@ def open_reader(
     """
     if group is not None and not group.strip():
         raise ValueError(f"group={group!r}: it needs a name; None reads for oneself, without a position")
+    if group is not None:
+        try:
+            no_url(group)
+        except ValueError as exc:
+            raise ValueError(f"group={hide_in_value(group)!r}: {exc}") from None
     if window < 0:
         raise ValueError(f"window={window}: expected a number of ids; 0 drops no duplicates")
     if lease <= 0:

@@ -163,6 +163,36 @@ def test_a_login_that_works_and_consuming_that_does_not_is_one_outage(
         proxy.close()
 
 
+def test_a_file_that_holds_no_valid_url_is_told_of(
+    start_bridge: Callable[..., Bridge], own_rabbitmq: RabbitMQ, tmp_path: Path
+) -> None:
+    """With the reason, in the log and by /readyz, and without a piece of the password; the next content is in use."""
+    url = own_rabbitmq.new_vhost()
+    vhost = urlsplit(url).path[1:]
+    secret = tmp_path / "url"
+    store = SqliteStore(tmp_path)
+    own_rabbitmq.ctl("add_user", "cutting", "first")
+    try:
+        own_rabbitmq.ctl("set_permissions", "-p", vhost, "cutting", ".*", ".*", ".*")
+        secret.write_text(url.replace("guest:guest", "cutting:first"))
+        bridge = start_bridge(**store.settings, BRIDGE_BROKER_URL_FILE=str(secret)).await_ready()
+        secret.write_text(url.replace("guest:guest", "cutting:Sommer2030/xyz"))
+        own_rabbitmq.ctl("change_password", "cutting", "Sommer2030/xyz")
+        own_rabbitmq.ctl("close_all_connections", "--vhost", vhost, "the password is another one")
+        until(lambda: "_URL_FILE (which holds no valid URL: the port" in bridge.get("/readyz")[1], 30, "it is shown")
+        shown = bridge.get("/readyz")[1]
+        secret.write_text(url.replace("guest:guest", "cutting:Sommer2030%2Fxyz"))
+        oracle.publish(url, oracle.numbered(0, 10))
+        until(lambda: store.count() == 10, 30, "it has logged in with the new one")
+        bridge.await_log("can be read again")
+        assert 0 == bridge.stop()
+        (line,) = bridge.logged("; the old one stays in use")
+        assert f"BRIDGE_BROKER_URL_FILE={secret} holds no valid URL: the port is no number" in line["event"]
+        assert not [piece for piece in ("Sommer", "2030", "xyz") if piece in shown + bridge.log_file.read_text()]
+    finally:
+        own_rabbitmq.ctl("delete_user", "cutting")
+
+
 def test_a_password_that_was_rotated_is_read_again(
     start_bridge: Callable[..., Bridge], own_rabbitmq: RabbitMQ, tmp_path: Path
 ) -> None:

@@ -173,8 +173,10 @@ def test_bridges_that_store_elsewhere_are_told_of_each_other(
     first, second = map(SqliteStore, folders)
     ours = [start_bridge(BRIDGE_BROKER_URL=broker_url, **first.settings).await_ready() for _ in range(2)]
     theirs = start_bridge(BRIDGE_BROKER_URL=broker_url, **second.settings).await_ready()
-    for bridge in (theirs, *ours):
-        bridge.await_log("take events off queue 'celeryev.bridge' as well", timeout=2 * SOON)
+    for bridge, folder in ((theirs, folders[1]), *((each, folders[0]) for each in ours)):
+        line = bridge.await_log("take events off queue 'celeryev.bridge' as well", timeout=2 * SOON)["event"]
+        (file,) = (each.stat() for each in folder.glob("*.db"))
+        assert f"(device {file.st_dev}, inode {file.st_ino}): each event reaches" in line  # numbers with their names
     theirs.stop()
     again = start_bridge(BRIDGE_BROKER_URL=broker_url, **first.settings).await_ready()
     until(lambda: again.metric("queue_messages", queue=LIVE) == 0, 10, "it has looked")

@@ -110,6 +110,11 @@ def test_a_password_that_is_replaced(
         messages = oracle.numbered(0, 10)
         oracle.publish(broker_url, messages)
         until(lambda: "WRONGPASS" in bridge.get("/readyz")[1], 30, "the login is refused")
+        assert "check user and password in BRIDGE_REDIS_URL_FILE" in bridge.get("/readyz")[1]
+        file.write_text(own_redis.url.replace("redis://", "redis://writer:Sommer2030/xyz@"))
+        bridge.await_log(f"BRIDGE_REDIS_URL_FILE={file} holds no valid URL: not a URL of Redis", 30)
+        until(lambda: "_FILE (which holds no valid URL" in bridge.get("/readyz")[1], 30, "it is shown")
+        assert "Sommer" not in bridge.get("/readyz")[1] + bridge.log_file.read_text()
         file.write_text(own_redis.url.replace("redis://", "redis://writer:new@") + "\n")
         until(lambda: bodies(messages) <= stored(own_redis.url), 40, "all are stored")
         assert ":old@" not in bridge.log_file.read_text()

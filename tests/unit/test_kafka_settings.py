@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from confluent_kafka import KafkaException, Producer
 
 from celery_event_bridge.config.loading import SettingsError, load
-from celery_event_sinks.kafka.settings import KafkaSettings
+from celery_event_sinks.kafka.settings import USUAL, KafkaSettings
 
 
 def kafka(**variables: str) -> KafkaSettings:
@@ -93,8 +94,6 @@ def test_what_makes_no_sense_here_is_refused(name: str, hint: str) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "wanted"),
     [
-        ("FOO_BAR", "1", "neither a setting nor a property of librdkafka's"),
-        ("PARTITION", "3", "did you mean BRIDGE_KAFKA_PARTITIONS?"),
         ("LINGER_MS", "soon", "Invalid value"),
         ("MAX_IN_FLIGHT", "9", "must be set <= 5"),
         ("SECURITY_PROTOCOL", "telepathy", "Invalid value"),
@@ -110,6 +109,67 @@ def test_what_librdkafka_would_not_take(name: str, text: str, wanted: str) -> No
     assert line.startswith(f"BRIDGE_KAFKA_{name}={text}: ")
     assert wanted in line
     assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("FOO_BAR", "see docs/how-to/kafka.md"),
+        ("PARTITION", "did you mean BRIDGE_KAFKA_PARTITIONS?"),
+        ("SASL_PASWORD", "did you mean BRIDGE_KAFKA_SASL_PASSWORD?"),
+        ("SASL_PASSWORD2", "did you mean BRIDGE_KAFKA_SASL_PASSWORD?"),
+        ("SSL_KEY_PASWORD", "did you mean BRIDGE_KAFKA_SSL_KEY_PASSWORD?"),
+        ("SASL_USER", "did you mean BRIDGE_KAFKA_SASL_USERNAME?"),
+    ],
+)
+def test_an_unknown_name_is_told_without_its_value(name: str, hint: str) -> None:
+    """Whatever the value is, since a password's name may be the one that is mistyped."""
+    wanted = f"BRIDGE_KAFKA_{name}: neither a setting nor a property of librdkafka's, {hint}"
+    assert wanted == error(**{"SASL_PASSWORD": "right", name: "open-sesame"})
+
+
+def test_what_may_have_been_meant_is_a_property() -> None:
+    """Librdkafka knows each name that is proposed."""
+    for name in USUAL:
+        assert "No such configuration property" not in _refusal(name), name
+
+
+def _refusal(name: str) -> str:
+    try:
+        Producer({"log_level": 0, name.replace("_", "."): "?"})
+    except KafkaException as exc:
+        return str(exc.args[0].str())
+    return ""
+
+
+@pytest.mark.parametrize(
+    "addresses", ["user:sesame@127.0.0.1:1", "h:9092,u:sesame@h:1", "SASL_SSL://u:sesame@h:1", "sesame@h", "@"]
+)
+def test_a_login_among_the_addresses_is_refused(addresses: str) -> None:
+    """As it is in a URL: user and password are settings of their own, and nothing of them is shown."""
+    line = error(BOOTSTRAP_SERVERS=addresses)
+    assert line.startswith("BRIDGE_KAFKA_BOOTSTRAP_SERVERS: user and password are settings: BRIDGE_KAFKA_SASL_USERNAME")
+    assert "sesame" not in line
+
+
+@pytest.mark.parametrize(
+    "addresses", ["user:sesame", "h:1,user:sesame", "kafka://sesame", "h/sesame", ",", "h:1 h:sesame"]
+)
+def test_what_is_no_address_is_refused_without_it(addresses: str) -> None:
+    """Since it may be a login whose @ was forgotten."""
+    assert error(BOOTSTRAP_SERVERS=addresses) == "BRIDGE_KAFKA_BOOTSTRAP_SERVERS: expected host:9092,host2:9092"
+
+
+@pytest.mark.parametrize("addresses", ["h", "h:1, my_host-2.x:9092,", "[::1]:9092", "SSL://h:1,plaintext://h:2"])
+def test_addresses_as_librdkafka_takes_them(addresses: str) -> None:
+    """With and without a port, in brackets, with a protocol."""
+    assert addresses == kafka(BOOTSTRAP_SERVERS=addresses).bootstrap_servers
+
+
+def test_a_password_is_a_line() -> None:
+    """A file with a second one was put together wrongly; a key in PEM has several."""
+    assert error(SASL_PASSWORD="open\nsesame") == "BRIDGE_KAFKA_SASL_PASSWORD=**: expected one line"
+    assert error(SASL_USERNAME="u\r\nv").endswith(": expected one line")
 
 
 def test_sasl_without_a_mechanism() -> None:

@@ -10,17 +10,30 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
+from unittest.mock import Mock
 
 import pytest
+from amqp.exceptions import AccessRefused
 from click.testing import CliRunner
+from kombu.transport.pyamqp import Transport
+from redis.connection import AbstractConnection
+from redis.exceptions import AuthenticationError
 
 from celery_event_bridge import cli
+from celery_event_bridge.brokers.rabbitmq.connection import connect
+from celery_event_bridge.brokers.rabbitmq.management import Management
 from celery_event_bridge.cli import audit, ends, replay, tail
-from celery_event_bridge.contract import SinkUnavailable
+from celery_event_bridge.config.loading import Loaded, load
+from celery_event_bridge.contract import SinkUnavailable, notices
+from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.secrets import hide_in_url, hide_secrets
 from celery_event_bridge.forward.relay import Relay
 from celery_event_sinks.kafka.reader import KafkaReader
+from celery_event_sinks.kafka.settings import KafkaSettings
 from celery_event_sinks.kafka.sink import KafkaSink
+from celery_event_sinks.redis import client as redis_client
+from celery_event_sinks.redis.client import RedisClient
+from celery_event_sinks.redis.settings import RedisSettings
 from tests.stores import FULL
 
 COUNT = 10_000 if FULL else 500
@@ -45,6 +58,21 @@ OTHERS += [
     "BRIDGE_UNKNOWN",
     "BRIDGE_QUEUE",
 ]
+UNKNOWN = ["BRIDGE_KAFKA_SASL_PASWORD", "BRIDGE_KAFKA_SASL_USER", "BRIDGE_REDIS_PASSWORD", "BRIDGE_BROKER_URI"]
+UNKNOWN += ["BRIDGE_KAFKA_X", "BRIDGE_SQLITE_KEY", "BRIDGE_PASSWORT", "BRIDGE_STDOUT_X", "BRIDGE_REDIS_ULR"]
+NAMES = [
+    "BRIDGE_QUEUE",
+    "BRIDGE_EVENT_EXCHANGE",
+    "BRIDGE_KAFKA_TOPIC",
+    "BRIDGE_REDIS_STREAM",
+    "--queue",
+    "--redis-stream",
+]
+NAMES += ["--event-exchange", "--kafka-topic"]
+CHANGING = ["BRIDGE_BROKER_URL", "BRIDGE_REDIS_URL", "BRIDGE_MANAGEMENT_URL", "BRIDGE_KAFKA_SASL_PASSWORD"]
+CHANGING += ["BRIDGE_KAFKA_BOOTSTRAP_SERVERS"]
+LINE = re.compile(r"celery-event-bridge: |Usage: |Try |Error: |\{.*\}$")
+"""Beginning of each line of errors: what is told is told in one."""
 COMMANDS = [["check"], ["run"], ["tail"], ["audit"], ["replay", "--to"], ["queues", "show"], ["queues", "declare"]]
 COMMANDS += [["rejected", "list"], ["queues", "remove"]]
 
@@ -55,6 +83,14 @@ class Case(NamedTuple):
     secret: str
     environ: dict[str, str]
     arguments: list[str]
+    later: bytes | None = None
+    """What the file of a variable holds once the command has read it."""
+
+    def change(self) -> None:
+        """Replace the file, as somebody does while a bridge runs."""
+        for name, path in self.environ.items():
+            if name.endswith("_FILE"):
+                Path(path).write_bytes(self.later or b"")
 
 
 class Grammar:
@@ -72,8 +108,11 @@ class Grammar:
         arguments = list(pick(COMMANDS))
         if arguments[-1] == "--to":
             arguments.append(pick([self._url(secret), "sqlite:///other.db", "amqp://127.0.0.1:9//"]))
-        way = self._dice.randrange(8)
-        if way < 2:
+        way = self._dice.randrange(13)
+        later = None
+        if way > 7:
+            later = self._more(way, secret, environ, arguments)
+        elif way < 2:
             environ[pick(URLS)] = self._url(secret)
         elif way == 2:
             environ["BRIDGE_BROKER_TRANSPORT_OPTIONS"] = self._json(secret)
@@ -91,7 +130,67 @@ class Grammar:
             arguments += [pick(["--from", "--since", "--format", "--from"]), self._url(secret)]
         else:
             arguments += [self._url(secret)]
-        return Case(secret, {name: text for name, text in environ.items() if "\0" not in text}, arguments)
+        return Case(secret, {name: text for name, text in environ.items() if "\0" not in text}, arguments, later)
+
+    def _more(self, way: int, secret: str, environ: dict[str, str], arguments: list[str]) -> bytes | None:
+        pick = self._dice.choice
+        if way == 8:
+            variable = pick(CHANGING)
+            good = {"BRIDGE_KAFKA_SASL_PASSWORD": "a", "BRIDGE_KAFKA_BOOTSTRAP_SERVERS": "h:1"}.get(variable, "")
+            good = good or {"B": "amqp", "R": "redis", "M": "http"}[variable[7]] + "://u:old@127.0.0.1:9"
+            file = self._folder / "changing"
+            file.write_text(good + pick(["", "\n"]))
+            environ |= {f"{variable}_FILE": str(file), "BRIDGE_SINK": "redis,kafka", "BRIDGE_LOG_LEVEL": "info"}
+            environ["BRIDGE_LOG_FORMAT"] = "json"
+            arguments[:] = ["run"]
+            # A password for Kafka is one whatever it is made of, as long as it is a line.
+            text = pick([self._url(secret), self._url(secret), secret, self._json(secret), f"u:{secret}@h:1", ""])
+            return pick([text.encode(), text.encode() + b"\n", text.encode() + b"\n\n", text.encode() + b"\xff"])
+        if way == 9 and self._dice.random() < 0.3:
+            arguments += ["--" + pick(UNKNOWN).removeprefix("BRIDGE_").lower().replace("_", "-"), secret]
+        elif way == 9:
+            environ |= {pick(UNKNOWN): pick([secret, self._url(secret), self._json(secret)])}
+        elif way == 10:
+            at = pick(["@", "@", "@@", ""])
+            address = f"u:{secret.replace('@', '') if not at else secret}{at}127.0.0.1:1"
+            address = pick(["", "h:9092,", "SASL_SSL://", "kafka://"]) + address + pick(["", ",h:9092", "/topic"])
+            if pick([True, False]):
+                environ |= {"BRIDGE_KAFKA_BOOTSTRAP_SERVERS": address, "BRIDGE_SINK": "kafka"}
+            else:
+                arguments += ["--sink", "kafka", "--kafka-bootstrap-servers", address]
+        elif way == 11:
+            self._name(self._url(secret), environ, arguments)
+        else:
+            scheme = pick(["redis", "rediss"])
+            environ["BRIDGE_SINK"] = "redis"
+            environ |= pick(
+                [
+                    {"BRIDGE_REDIS_URL": f"{scheme}://127.0.0.1:9/{secret.replace('@', '')}"},
+                    {"BRIDGE_BROKER_TRANSPORT_OPTIONS": f'{{"login_method": "{secret}"}}'},
+                    {"BRIDGE_BROKER_TRANSPORT_OPTIONS": f'{{"read_timeout": "{secret}"}}'},
+                    {"BRIDGE_BROKER_URL": f"amqp://127.0.0.1:9//?login_method={secret}"},
+                    {"BRIDGE_BROKER_URL": f"amqp://127.0.0.1:9//?{pick(['password', 'userid'])}={secret}"},
+                    {"BRIDGE_BROKER_URL": f"amqp://u:9#{secret}@h//"},
+                    {"BRIDGE_REDIS_URL": f"redis://u:9?{secret}@h/0"},
+                ]
+            )
+        return None
+
+    def _name(self, url: str, environ: dict[str, str], arguments: list[str]) -> None:
+        """A URL in the place of a name."""
+        pick = self._dice.choice
+        name = pick([*NAMES, "migrate", "group", "stream"])
+        if name == "migrate":
+            arguments[:] = ["queues", "migrate", "--from", url]
+        elif name == "group":
+            arguments[:] = ["replay", "--to", "amqp://127.0.0.1:9//", "--group", url]
+        elif name == "stream":
+            arguments[:] = ["tail", "--from", f"redis://127.0.0.1:9/0?stream={url}"]
+        elif name.startswith("--"):
+            environ["BRIDGE_SINK"] = "redis,kafka"
+            arguments += [name, url]
+        else:
+            environ |= {name: url, "BRIDGE_SINK": "redis,kafka"}
 
     def _word(self) -> str:
         return "Zq" + "".join(self._dice.choices(string.ascii_letters, k=8))
@@ -137,7 +236,7 @@ def told(case: Case, text: str) -> list[str]:
 
 
 @pytest.fixture
-def invoke(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Case], tuple[int, str]]:
+def invoke(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Case], tuple[int, str, str]]:
     """Calls a command in this process, where nothing can be reached."""
 
     def refused(*_: Any, **__: Any) -> Any:
@@ -160,15 +259,41 @@ def invoke(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Case], 
         monkeypatch.setattr(kind, "open", away)
     monkeypatch.setattr(KafkaSink, "available", away)
 
-    def call(case: Case) -> tuple[int, str]:
+    def call(case: Case) -> tuple[int, str, str]:
+        """The exit code, what was printed, and what was said of errors."""
+        notices.NOTICES.clear()
         with monkeypatch.context() as patched:
             for name, text in case.environ.items():
                 patched.setenv(name, text)
             with CliRunner().isolation() as (out, err, _):
+                chosen = load(os.environ) if case.later is not None else None
                 code = cli._main(case.arguments)
-                return code, out.getvalue().decode() + err.getvalue().decode()
+                if chosen is not None:
+                    case.change()
+                    log_in_again(chosen, patched)
+                return code, out.getvalue().decode(), err.getvalue().decode()
 
     return call
+
+
+def log_in_again(chosen: Loaded, patched: pytest.MonkeyPatch) -> None:
+    """Print what is said where the old login is refused at each end, as it is before the last net of the log."""
+    settings, redis, kafka = chosen.settings, chosen.sinks["redis"][1], chosen.sinks["kafka"][1]
+    assert isinstance(redis, RedisSettings)
+    assert isinstance(kafka, KafkaSettings)
+    refusal = AuthenticationError("WRONGPASS invalid username-password pair or user is disabled.")
+    patched.setattr(Transport, "establish_connection", Mock(side_effect=AccessRefused("Login was refused", (10, 11))))
+    patched.setattr(AbstractConnection, "connect", Mock(side_effect=refusal))
+    patched.setattr(redis_client, "resolve", lambda *_: None)
+    client = RedisClient(redis.url)
+    for attempt in (lambda: connect(settings, settings.broker_urls[0], role="test"), client.connect):
+        for _ in range(2):
+            with pytest.raises((BrokerUnavailable, SinkUnavailable)) as failure:
+                attempt()
+            print(failure.value)
+    if settings.management_url is not None:
+        Management(settings)
+    print(kafka.fresh().bootstrap_servers)
 
 
 def cases(count: int, folder: Path) -> Iterator[Case]:
@@ -177,22 +302,28 @@ def cases(count: int, folder: Path) -> Iterator[Case]:
 
 
 @pytest.mark.timeout(900)
-def test_no_secret_gets_out(invoke: Callable[[Case], tuple[int, str]], tmp_path: Path) -> None:
+def test_no_secret_gets_out(invoke: Callable[[Case], tuple[int, str, str]], tmp_path: Path) -> None:
     """Of settings that are wrong in every way, in no command's output, which is no traceback either."""
-    leaks = []
+    leaks, changed, told_of = [], 0, 0
     for number, case in enumerate(cases(COUNT, tmp_path)):
-        code, text = invoke(case)
+        code, printed, errors = invoke(case)
+        text = printed + errors
         assert code in (0, 1, 2, 3), (number, case, text)
         assert "Traceback" not in text, (number, case, text)
+        assert not [line for line in errors.splitlines() if line and not LINE.match(line)], (number, case, errors)
+        if case.later is not None:
+            changed += 1
+            told_of += "secret-file" in errors
         if found := told(case, text):
             leaks.append((number, found, case, text))
     assert not leaks, f"{len(leaks)} of {COUNT}: {leaks[:3]}"
+    assert told_of > changed / 4 > 0, (told_of, changed)
 
 
-def test_a_secret_that_is_told_is_found(invoke: Callable[[Case], tuple[int, str]]) -> None:
+def test_a_secret_that_is_told_is_found(invoke: Callable[[Case], tuple[int, str, str]]) -> None:
     """The same look finds one in a setting that is no secret: a queue's name in the listing of `check`."""
     case = Case("ZqabcdefghZqijklmnop", {"BRIDGE_QUEUE": "ZqabcdefghZqijklmnop", "BRIDGE_HTTP": "off"}, ["check"])
-    assert ["Zqabcdefgh", "Zqijklmnop"] == told(case, invoke(case)[1])
+    assert ["Zqabcdefgh", "Zqijklmnop"] == told(case, "".join(invoke(case)[1:]))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import assume, given, strategies as st
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
-from celery_event_bridge.config import loading as settings_source, plugins
+from celery_event_bridge.config import plugins, validation
 from celery_event_bridge.config.loading import Loaded, SettingsError, load
 from celery_event_bridge.config.settings import NO_EVENTS, Settings
 from celery_event_bridge.contract import bounded_file, secret_files, values as settings_values
@@ -657,7 +657,7 @@ def test_whatever_a_password_is_made_of_it_is_hidden(text: str, password: str) -
 
 def test_a_secret_shows_nothing_of_itself() -> None:
     """Not even what stands after an @, as it does in a URL."""
-    assert "**" == settings_source._harmless("BRIDGE_X_PASSWORD", "open@sesame")
+    assert "**" == validation.harmless("BRIDGE_X_PASSWORD", "open@sesame")
 
 
 def test_a_secret_that_came_from_a_file_is_read_again(tmp_path: Path) -> None:

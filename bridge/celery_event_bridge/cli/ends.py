@@ -14,7 +14,7 @@ from celery_event_bridge.brokers.rabbitmq.target import BrokerTarget, OursToo
 from celery_event_bridge.cli.options import naming, refuse_backwards
 from celery_event_bridge.config.loading import SettingsError
 from celery_event_bridge.config.settings import AMQP, Settings
-from celery_event_bridge.contract.secrets import hide_in_url, hide_secrets
+from celery_event_bridge.contract.secrets import hide_in_url
 from celery_event_bridge.reader import Events, open_reader
 from celery_event_bridge.reading.since import start
 from celery_event_bridge.reading.streams import find, find_sink, identity
@@ -111,10 +111,10 @@ def target_of(
     with naming("--from", url):
         here = identity(source, source_settings)
     if there & here:
-        raise SettingsError(f"--to {hide_secrets(to)}: it is the stream that is read")
+        raise SettingsError(f"--to {hide_in_url(to)}: it is the stream that is read")
     sink = plugin(sink_settings)
     with naming("--to", to):
-        return SinkTarget(sink, hide_secrets(to), settings.retry_max_interval, SINKS_PATIENCE, PATIENCE)
+        return SinkTarget(sink, hide_in_url(to), settings.retry_max_interval, SINKS_PATIENCE, PATIENCE)
 
 
 def _with_broker(settings: Settings, to: str) -> Settings:

@@ -18,9 +18,10 @@ from celery_event_bridge.config.loading import PREFIX, Loaded, SettingsError, lo
 from celery_event_bridge.config.settings import Settings
 from celery_event_bridge.contract import SinkUnavailable
 from celery_event_bridge.contract.broker import BrokerUnavailable
-from celery_event_bridge.contract.secrets import hide_in_url, is_secret
+from celery_event_bridge.contract.secrets import hide_in_url, hide_in_value, is_secret
+from celery_event_bridge.contract.values import no_url
 
-_IN_PLACE_OF = re.compile(r"BRIDGE_(?:BROKER_URL|REDIS_URL|KAFKA_BOOTSTRAP_SERVERS|SQLITE_PATH)\b")
+_IN_PLACE_OF = re.compile(r"BRIDGE_(?:BROKER_URL|REDIS_URL|KAFKA_BOOTSTRAP_SERVERS|SQLITE_PATH)(?:_FILE)?\b")
 OPTIONS = "settings"
 """Where a command finds its options in the context: variable names and texts."""
 
@@ -93,6 +94,14 @@ def refuse_backwards(ctx: click.Context, texts: tuple[Any, Any], since: Any, unt
         raise click.UsageError(f"--since {texts[0]} is not before --until {texts[1]}", ctx)
 
 
+def refuse_url(ctx: click.Context, option: str, name: str | None) -> None:
+    """A name that looks like a URL, with a password in it perhaps, is in the wrong place: usage error without it."""
+    try:
+        no_url(name or "")
+    except ValueError as exc:
+        raise click.UsageError(f"{option} {hide_in_value(name or '')}: {exc}", ctx) from exc
+
+
 def _option(field: str) -> str:
     return "--" + field.replace("_", "-")
 
@@ -104,8 +113,8 @@ def _keep(ctx: click.Context, parameter: click.Parameter, value: str | None) -> 
 
 def _sinks_variable(ctx: click.Context, option: str) -> str:
     """The variable of a sink's option. Raises a usage error for any other."""
-    if not option.startswith("--"):
-        raise click.UsageError(f"Got unexpected argument '{option}'", ctx)
+    if not option.startswith("--") or not option.isprintable():  # a line end in it would make two of the message
+        raise click.UsageError(f"Got unexpected argument '{hide_in_value(option)}'", ctx)
     variable = PREFIX + option.removeprefix("--").upper().replace("-", "_")
     if is_secret(variable):
         raise click.UsageError(f"{option}: secrets are no options; set {variable} or {variable}_FILE", ctx)

@@ -10,7 +10,7 @@ import msgspec
 from celery_event_bridge.brokers.rabbitmq.management import findings as policy_findings
 from celery_event_bridge.brokers.rabbitmq.operations import QueuesInUse, connected
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
-from celery_event_bridge.cli.options import SettingsCommand, loaded
+from celery_event_bridge.cli.options import SettingsCommand, loaded, refuse_url
 from celery_event_bridge.config.loading import Loaded
 from celery_event_bridge.contract.secrets import hide_secrets
 from celery_event_bridge.observe import logs
@@ -78,6 +78,7 @@ def migrate(ctx: click.Context, old: str, wait: float) -> int:
     and bound, the old one is unbound, what it and its overflow and parking queue hold is moved, and they are removed
     once the bridges that consume them are stopped. Start bridges with the new settings before or after.
     """
+    refuse_url(ctx, "--from", old)
     topology, chosen = _topology(ctx)
     if old == topology.live.name:
         raise click.UsageError(f"--from {old}: BRIDGE_QUEUE has to name another queue, the new one", ctx)

@@ -10,7 +10,7 @@ import click
 
 from celery_event_bridge.brokers.rabbitmq.target import BrokerTarget
 from celery_event_bridge.cli.ends import between_of, events_of, target_of
-from celery_event_bridge.cli.options import OPTIONS, SettingsCommand, loaded
+from celery_event_bridge.cli.options import OPTIONS, SettingsCommand, loaded, refuse_url
 from celery_event_bridge.cli.progress import progress
 from celery_event_bridge.config.event_types import unmatched
 from celery_event_bridge.contract import SinkUnavailable
@@ -65,6 +65,7 @@ def replay(
     options: Mapping[str, str] = ctx.meta.get(OPTIONS, {})
     if group is not None and not group.strip():
         raise click.UsageError("--group: expected a name", ctx)
+    refuse_url(ctx, "--group", group)
     between = between_of(ctx, since, until, group)
     with (
         closing(target_of(to, url, options, chosen.settings, again=again)) as target,

@@ -17,7 +17,7 @@ from celery_event_bridge.cli.options import SettingsCommand, loaded
 from celery_event_bridge.config.loading import Loaded, SettingsError
 from celery_event_bridge.config.settings import Settings
 from celery_event_bridge.contract import Located, Sink, notices
-from celery_event_bridge.contract.secrets import hide_secrets
+from celery_event_bridge.contract.secrets import hide_in_url
 from celery_event_bridge.forward.leftout import doubts
 from celery_event_bridge.forward.relay import Relay
 from celery_event_bridge.forward.tee import Tee
@@ -95,7 +95,7 @@ def forward(chosen: Loaded) -> int:
     with serve(settings.http, status, metrics) as address, stop, giving_back():
         log.info(
             "started",
-            broker=[hide_secrets(url) for url in settings.broker_urls],
+            broker=[hide_in_url(url) for url in settings.broker_urls],
             queue=settings.queue,
             sink=sink.name,
             http=address,

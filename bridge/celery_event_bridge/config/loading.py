@@ -10,28 +10,31 @@ import difflib
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import BaseModel, SecretStr
 
 from celery_event_bridge.config import plugins
 from celery_event_bridge.config.settings import Settings
+from celery_event_bridge.config.validation import (
+    FILE,
+    Model,
+    SettingsError,
+    shown_path,
+    validated,
+)
 from celery_event_bridge.contract import SinkPlugin, secret_files
-from celery_event_bridge.contract.secrets import hide_in_value, hide_of, is_secret
-
-Model = TypeVar("Model", bound=BaseModel)
+from celery_event_bridge.contract.secrets import hide_in_value, is_secret
 
 PREFIX = "BRIDGE_"
-FILE = "_FILE"
 _KUBERNETES = re.compile(
     r"BRIDGE_(?:[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
 )
 """Injected for a Service called `bridge` or `bridge-...`; `BRIDGE_PORT=tcp://...` is told by its value."""
 
 
-class SettingsError(Exception):
-    """The settings are wrong; each line of the text names a variable, its value and what is allowed."""
+__all__ = ["Loaded", "SettingsError", "all_variables", "content", "load", "load_stream", "sink_prefix"]
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -56,13 +59,15 @@ def load(environ: Mapping[str, str], options: Mapping[str, str] | None = None) -
     options = options or {}
     given = _given(environ)
     sinks_own = tuple(sink_prefix(name) for name in plugins.installed())
-    variables = _resolved({name: text for name, text in given.items() if not _is_sinks(name, sinks_own)}, options)
+    variables, files = _resolved(
+        {name: text for name, text in given.items() if not _is_sinks(name, sinks_own)}, options
+    )
     core = {name: text for name, text in variables.items() if _field(name, Settings)}
-    origin = {}
+    set_by = None
     if "BRIDGE_BROKER_URL" not in core and environ.get("CELERY_BROKER_URL"):
-        core["BRIDGE_BROKER_URL"] = environ["CELERY_BROKER_URL"]
-        origin["BRIDGE_BROKER_URL"] = "CELERY_BROKER_URL"
-    settings = _validated(Settings, PREFIX, core, origin)
+        core["BRIDGE_BROKER_URL"], set_by = environ["CELERY_BROKER_URL"], "CELERY_BROKER_URL"
+    settings = validated(Settings, PREFIX, core, files, {"BRIDGE_BROKER_URL": set_by} if set_by else {})
+    secret_files.set_by(settings.broker_url, set_by)
     sinks = {}
     for name in settings.sink:
         try:
@@ -72,13 +77,14 @@ def load(environ: Mapping[str, str], options: Mapping[str, str] | None = None) -
         prefix = sink_prefix(name)
         of_sink = {variable: text for variable, text in given.items() if _is_sinks(variable, prefix)}
         literal = {prefix + field.upper() for field in getattr(plugin.Settings, "ending_in_file", ())}
-        variables |= _resolved(of_sink, options, literal)
+        own, files = _resolved(of_sink, options, literal)
+        variables |= own
         mine = {
             variable: text
             for variable, text in variables.items()
             if variable.startswith(prefix) and variable not in core and _field(variable, plugin.Settings, prefix)
         }
-        sinks[name] = (plugin, _validated(plugin.Settings, prefix, mine, {}))
+        sinks[name] = (plugin, validated(plugin.Settings, prefix, mine, files))
     return Loaded(settings, sinks, _unknown(variables, sinks))
 
 
@@ -92,13 +98,13 @@ def load_stream(
     prefix = sink_prefix(name)
     of_sink = {variable: text for variable, text in _given(environ).items() if _is_sinks(variable, prefix)}
     literal = {prefix + field.upper() for field in getattr(model, "ending_in_file", ())}
-    variables = _resolved(of_sink, options or {}, literal)
+    variables, files = _resolved(of_sink, options or {}, literal)
     mine = {
         variable: text
         for variable, text in variables.items()
         if _is_sinks(variable, prefix) and _field(variable, model, prefix)
     }
-    return _validated(model, prefix, mine, {})
+    return validated(model, prefix, mine, files)
 
 
 def sink_prefix(name: str) -> str:
@@ -127,9 +133,13 @@ def _is_sinks(variable: str, prefix: str | tuple[str, ...]) -> bool:
     return variable.startswith(prefix) and not _field(variable.removesuffix(FILE), Settings)
 
 
-def _resolved(given: Mapping[str, str], options: Mapping[str, str], literal: Collection[str] = ()) -> dict[str, str]:
-    """The variables by name: options over them, each `_FILE` read unless it is one of the `literal` names."""
-    variables = dict(given)
+def _resolved(
+    given: Mapping[str, str], options: Mapping[str, str], literal: Collection[str] = ()
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The variables by name: options over them, each `_FILE` read unless it is one of the `literal` names; and the
+    paths of those that were read, by the names of their values.
+    """
+    variables, paths = dict(given), {}
     for name, path in given.items():
         target = name.removesuffix(FILE)
         if target == name or name in literal:
@@ -139,28 +149,18 @@ def _resolved(given: Mapping[str, str], options: Mapping[str, str], literal: Col
             continue
         if target in given:
             raise SettingsError(f"{target} and {name}: both are set; give one of them")
-        variables[target] = _content(name, path)
-    return {**variables, **options}
+        variables[target], paths[target] = content(name, path), path
+    return {**variables, **options}, paths
 
 
-def _content(name: str, path: str) -> str:
+def content(name: str, path: str) -> str:
+    """Return what the file of a variable holds. Raises SettingsError."""
     try:
-        text = secret_files.content(path)
+        return secret_files.content(path)
     except OSError as exc:
-        raise SettingsError(f"{name}={_path(name, path)}: cannot read the file: {exc.strerror}") from exc
+        raise SettingsError(f"{name}={shown_path(name, path)}: cannot read the file: {exc.strerror}") from exc
     except UnicodeDecodeError as exc:
-        raise SettingsError(f"{name}={_path(name, path)}: the file is not UTF-8 text") from exc
-    secret_files.remember(text, path, name.removesuffix(FILE))
-    return text
-
-
-def _path(name: str, path: str) -> str:
-    """The path as it may be shown: somebody may have put the secret itself there."""
-    if is_secret(name.removesuffix(FILE)) and not Path(path).absolute().parent.is_dir():
-        return "**"
-    if is_secret(name.removesuffix(FILE)) and not path.startswith("/"):
-        return "**"
-    return hide_in_value(path)
+        raise SettingsError(f"{name}={shown_path(name, path)}: the file is not UTF-8 text") from exc
 
 
 def _is_kubernetes(name: str, text: str) -> bool:
@@ -173,32 +173,6 @@ def _field(variable: str, model: type[BaseModel], prefix: str = PREFIX) -> str |
     """The field of the model that the variable sets, if any."""
     field = variable.removeprefix(prefix).lower()
     return field if field in model.model_fields or model.model_config.get("extra") == "allow" else None
-
-
-def _validated(model: type[Model], prefix: str, variables: Mapping[str, str], origin: Mapping[str, str]) -> Model:
-    try:
-        return model.model_validate({name.removeprefix(prefix).lower(): text for name, text in variables.items()})
-    except ValidationError as exc:
-        # Not str(exc), which prints the values; and no cause: a traceback would print them too.
-        lines = [_explain(prefix, error, variables, origin) for error in exc.errors(include_url=False)]
-    raise SettingsError("\n".join(dict.fromkeys(lines)))
-
-
-def _explain(prefix: str, error: Any, variables: Mapping[str, str], origin: Mapping[str, str]) -> str:
-    message = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
-    if not error["loc"]:
-        return str(message)
-    variable = prefix + str(error["loc"][0]).upper()
-    text = variables.get(variable, "")
-    message = hide_of(message, text, variable)  # urlsplit, for one, repeats the host that it refuses
-    return f"{origin.get(variable, variable)}={_harmless(variable, text)}: {message}"
-
-
-def _harmless(variable: str, text: str) -> str:
-    """The text as it may be shown."""
-    if is_secret(variable):
-        return "**"
-    return hide_in_value(text)
 
 
 def _unknown(variables: Mapping[str, str], sinks: Mapping[str, tuple[SinkPlugin, BaseModel]]) -> dict[str, str]:

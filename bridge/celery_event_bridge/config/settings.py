@@ -6,11 +6,20 @@ Plain pydantic, with a source of our own (settings_source.py): see docs/decision
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FilePath, Json, field_validator, model_validator
 
-from celery_event_bridge.contract.values import Seconds, ShortName, Size, address, is_http_url, patterns, words
+from celery_event_bridge.contract.values import (
+    Seconds,
+    ShortName,
+    Size,
+    address,
+    is_http_url,
+    is_one_line,
+    patterns,
+    words,
+)
 
 AMQP = frozenset({"amqp", "amqps", "pyamqp"})
 NO_EVENTS = frozenset(
@@ -22,6 +31,9 @@ LONGEST_TTL = 4_294_967
 """Seconds; RabbitMQ refuses an `x-message-ttl` of 2^32 ms and more."""
 
 
+LOGIN_METHODS = ("AMQPLAIN", "PLAIN", "EXTERNAL", "GSSAPI", "ANONYMOUS")
+BEFORE_QUERY = frozenset({"transport", "hostname", "port", "userid", "password", "virtual_host"})
+"""Parts of a URL that the client calls so, and takes no second time from the query."""
 LEAST_HEARTBEAT = 10
 """Seconds."""
 
@@ -95,7 +107,7 @@ class Settings(BaseModel):
             transport = scheme.partition("+")[0]
             if transport in NO_EVENTS:
                 raise ValueError(f"Celery's events cannot travel over {transport}: it has no fan-out")
-            if scheme in AMQP and "://" in url:
+            if scheme in AMQP and url[len(scheme) :].startswith("://"):
                 _check_parts(url)
             elif transport in ("redis", "rediss", "sentinel", "filesystem", "mongodb", "memory", "valkey"):
                 raise ValueError(f"a broker of the kind {transport}:// is not available yet, only amqp:// and amqps://")
@@ -115,6 +127,14 @@ class Settings(BaseModel):
                         "sink may take 5, and two missed heartbeats end the connection"
                     )
         return self
+
+    @field_validator("broker_transport_options")
+    @classmethod
+    def _a_login_that_there_is(cls, value: dict[str, Any]) -> dict[str, Any]:
+        method = value.get("login_method")
+        if method is not None and method not in LOGIN_METHODS:
+            raise ValueError(f"a login_method is one of {', '.join(LOGIN_METHODS)}")
+        return value
 
     @field_validator("management_url")
     @classmethod
@@ -154,7 +174,9 @@ def _is_heartbeat(text: Any) -> bool:
 
 
 def _check_parts(url: str) -> None:
-    """A password that was not %-encoded would be taken for another part of the URL."""
+    """Refuse a password that was not %-encoded, which is taken for another part of the URL, and parts given twice."""
+    if not is_one_line(url):
+        raise ValueError("expected one line without tabs: in a password they are %0A and %09")
     parts = urlsplit(url)
     try:
         strange = (
@@ -164,3 +186,10 @@ def _check_parts(url: str) -> None:
         strange = True
     if strange:
         raise ValueError("the port is no number from 0 to 65535, or a / @ # or ? in the password is not %-encoded")
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if BEFORE_QUERY & options.keys():
+        raise ValueError(
+            "user, password, host, port and vhost stand before the ?, as in amqp://user:password@host:5672/vhost"
+        )
+    if options.get("login_method", LOGIN_METHODS[0]) not in LOGIN_METHODS:
+        raise ValueError(f"a login_method is one of {', '.join(LOGIN_METHODS)}")

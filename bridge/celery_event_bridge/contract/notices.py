@@ -22,7 +22,7 @@ KINDS: Mapping[str, str] = {
     "queue-made": "a queue that had been there was made anew",
     "queue-declared": "a queue was not there at the start and was declared",
     "queue-missing": "a queue is not there, and the bridge cannot declare it",
-    "secret-file": "a secret's file cannot be read again",
+    "secret-file": "a secret's file cannot be read again, or holds nothing valid",
     "purged": "messages are gone from overflow that no bridge has taken",
     "queue-differs": "a queue of ours has other arguments than the settings ask for",
     "rights": "a right that is needed was refused or withdrawn",

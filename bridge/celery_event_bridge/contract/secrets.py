@@ -28,6 +28,10 @@ _SHOWN = frozenset(
     | {"ssl_check_hostname", "ssl_keyfile", "stream", "timeout", "write_timeout"}
 )
 """Parameters of a URL whose values are shown."""
+_NUMBERED = frozenset({"redis", "rediss", "valkey", "valkeys"})
+"""Schemes of URLs whose path is a number, or something that is in the wrong place."""
+_NUMBER = re.compile(r"(?:/*\d{0,5}/*)?", re.ASCII)
+_METHODS = re.compile(r"(?:AMQ)?PLAIN|EXTERNAL|GSSAPI|ANONYMOUS", re.IGNORECASE)
 _PLAIN = re.compile(r"[\w.,:/@{}+-]{1,200}", re.ASCII)
 _BETWEEN = re.compile(r";(?=\s*[a-zA-Z][\w+.-]*:/)")
 _BEGINNING = re.compile(r"\s*([a-zA-Z][\w+.-]*:///*[^:/@\s;]*):")
@@ -45,7 +49,7 @@ _NO_LOGIN = re.compile(r"[?{}\[\]\"'\x00-\x1f\x7f]")
 """What is before the last @ of something else than a URL, or of its parameters, one of which may hold that @."""
 _WORD = re.compile(r"[^\W_]{4,}")
 _WORDS = r"password|passwd|passphrase|secret|token|login_response|credential"
-_IN_QUERY = re.compile(rf"([?&][\w.-]*(?:{_WORDS})[\w.-]*=)[^&\s]+", re.IGNORECASE)
+_IN_QUERY = re.compile(rf"([?&][\w.-]*(?:{_WORDS})[\w.-]*=)(?!\*\*(?:[:;,]?\s|$))[^&\s]+", re.IGNORECASE)
 _IN_JSON = re.compile(
     rf"""((["'])[\w.-]*(?:{_WORDS})[\w.-]*\2\s*:\s*)(?:"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[^\s,}}\]]+)""",
     re.IGNORECASE,
@@ -80,7 +84,7 @@ def hide_in_url(text: str) -> str:
     parts = []
     for part in _BETWEEN.split(text):
         url = _URL.fullmatch(part.strip())
-        parts.append(_without_secrets(url) if url else _of_none(part))
+        parts.append(_without_secrets(url) if url and not _is_cut(url) else _of_none(part))
     return ";".join(parts)
 
 
@@ -112,7 +116,16 @@ def is_secret(name: str) -> bool:
 
 def _without_secrets(url: re.Match[str]) -> str:
     user = "" if url["user"] is None else f"{url['user']}:**@" if url["password"] is not None else "**@"
-    return f"{url['scheme']}://{user}{url['hosts'] or ''}{url['path'] or ''}{_parameters(url['query'])}"
+    path = url["path"] or ""
+    if url["scheme"].lower() in _NUMBERED and not _NUMBER.fullmatch(path):
+        path = "/**"
+    return f"{url['scheme']}://{user}{url['hosts'] or ''}{path}{_parameters(url['query'])}"
+
+
+def _is_cut(url: re.Match[str]) -> bool:
+    """Return whether a ? was not encoded: it makes a host of the user, and a port of the password's beginning."""
+    pairs = (url["query"] or "").split("&") if url["user"] is None else []
+    return any("@" in pair and pair.partition("=")[0] not in _SHOWN for pair in pairs)
 
 
 def _of_none(text: str) -> str:
@@ -134,6 +147,7 @@ def _parameters(query: str | None) -> str:
     pairs = []
     for pair in query.split("&"):
         name, equals, value = pair.partition("=")
-        good = equals and (len(value) < 4 or (name in _SHOWN and _PLAIN.fullmatch(value)))
+        plain = _METHODS if name == "login_method" else _PLAIN
+        good = equals and (len(value) < 4 or (name in _SHOWN and plain.fullmatch(value)))
         pairs.append(pair if good else f"{name}=**" if equals and name.isidentifier() else "**")
     return f"?{'&'.join(pairs)}"

@@ -86,8 +86,19 @@ def in_a_lifetime(value: float | None) -> float | None:
 
 def short_name(value: str) -> str:
     """A name that AMQP can carry: 255 bytes, of which a queue's suffix needs some."""
+    no_url(value)
     if len(value.encode(errors="surrogateescape")) > LONGEST_NAME:
         raise ValueError(f"expected at most {LONGEST_NAME} bytes")
+    return value
+
+
+_LIKE_A_URL = re.compile(r":/|//|:[^@\s]*@|^\s*[\[{]\s*[\[{\"']")
+
+
+def no_url(value: str) -> str:
+    """Refuse a name that looks like a URL or JSON: names are shown, and so would be the password in it."""
+    if _LIKE_A_URL.search(value):
+        raise ValueError("expected a name, not a URL or JSON")
     return value
 
 
@@ -122,18 +133,28 @@ def address(value: Any) -> Any:
     return host, int(port)
 
 
+def is_one_line(text: str) -> bool:
+    """Return whether no line ends within the text, and no tab is: what takes a URL apart leaves them out in silence."""
+    return not re.search(r"[\t\r\n]", text.strip())
+
+
 def is_http_url(text: str) -> bool:
     """Return whether the text is the URL of a server that speaks HTTP."""
     try:
         parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and "@" not in parts.path
+        elsewhere = parts.path + parts.query + parts.fragment
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        return good and "@" not in elsewhere and is_one_line(text)
     except ValueError:
         return False
 
 
 Size = Annotated[int, BeforeValidator(size)]
 """Bytes."""
+Name = Annotated[str, AfterValidator(no_url)]
+"""Of a stream, say."""
 ShortName = Annotated[str, AfterValidator(short_name)]
+"""Of a queue or an exchange."""
 Seconds = Annotated[float, BeforeValidator(duration), AfterValidator(in_a_lifetime)]
 OptionalRetention = Annotated[float | None, BeforeValidator(retention_or_never), AfterValidator(in_a_lifetime)]
 """Seconds after which events are removed, or None for never."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping, Set
-from pathlib import Path
+from collections.abc import Callable, Hashable, Mapping, Set
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
 from celery_event_bridge.config import plugins
-from celery_event_bridge.config.loading import SettingsError, load_stream, sink_prefix
+from celery_event_bridge.config.loading import SettingsError, content, load_stream, sink_prefix
 from celery_event_bridge.contract import Identified, ReaderPlugin, SinkPlugin
 from celery_event_bridge.contract.secrets import hide_in_url
 from celery_event_bridge.contract.values import words
@@ -85,10 +84,7 @@ def _selected(environ: Mapping[str, str], options: Mapping[str, str]) -> str:
     """The first of the selected sinks that can be read back."""
     text = options.get(SINK) or environ.get(SINK)
     if not text and (file := environ.get(f"{SINK}_FILE")):
-        try:
-            text = Path(file).read_text(encoding="utf-8").strip()
-        except OSError as exc:
-            raise SettingsError(f"{SINK}_FILE={file}: cannot read the file: {exc.strerror}") from exc
+        text = content(f"{SINK}_FILE", file).strip()
     names = words(text) if text else ("sqlite",)
     readable = [name for name in names if name != "stdout"]
     if not readable:

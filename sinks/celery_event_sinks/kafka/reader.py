@@ -10,11 +10,11 @@ import time
 import uuid
 from collections.abc import Hashable, Mapping, Sequence, Set
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from celery_event_bridge.contract import LOOK_INTERVAL, Batch, Reading, Record, SinkUnavailable
+from celery_event_sinks.kafka.addresses import parts_of
 from celery_event_sinks.kafka.assignment import Assignment
 from celery_event_sinks.kafka.login import REFUSED, Login
 from celery_event_sinks.kafka.offsets import reason
@@ -66,13 +66,8 @@ class KafkaReader:
     @staticmethod
     def from_url(url: str, settings: KafkaSettings) -> Mapping[str, str]:
         """`kafka://host:9092,host2:9092/topic`; without a topic, that of the settings."""
-        parts = urlsplit(url)
-        topic = parts.path.removeprefix("/")
-        if "@" in parts.netloc:
-            raise ValueError("user and password are settings: BRIDGE_KAFKA_SASL_USERNAME, BRIDGE_KAFKA_SASL_PASSWORD")
-        if not parts.netloc or "/" in topic or parts.query or parts.fragment:
-            raise ValueError("expected kafka://host:9092,host2:9092/topic")
-        return {"bootstrap_servers": parts.netloc, "topic": topic or settings.topic}
+        addresses, topic = parts_of(url)
+        return {"bootstrap_servers": addresses, "topic": topic or settings.topic}
 
     @staticmethod
     def identity(settings: KafkaSettings) -> Set[Hashable]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -13,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from celery_event_bridge.contract import secret_files
 from celery_event_bridge.contract.secrets import hide_in_value, hide_of, is_secret
 from celery_event_bridge.contract.values import in_a_lifetime, retention_or_never
+from celery_event_sinks.kafka.addresses import servers
 
 PROMISED = {
     "acks": "all",
@@ -50,6 +52,23 @@ DEFAULTS = {
     "socket.timeout.ms": "10000",
 }
 """What is set unless a setting says otherwise."""
+
+
+USUAL = (
+    *("security_protocol", "sasl_mechanism", "sasl_mechanisms", "sasl_username", "sasl_password"),
+    *("sasl_oauthbearer_method", "sasl_oauthbearer_config", "sasl_oauthbearer_client_id", "sasl_oauthbearer_scope"),
+    *("sasl_oauthbearer_client_secret", "sasl_oauthbearer_token_endpoint_url", "sasl_oauthbearer_extensions"),
+    *("sasl_kerberos_principal", "sasl_kerberos_keytab", "sasl_kerberos_service_name", "sasl_kerberos_kinit_cmd"),
+    *("ssl_ca_location", "ssl_ca_pem", "ssl_certificate_location", "ssl_certificate_pem", "ssl_key_location"),
+    *("ssl_key_pem", "ssl_key_password", "ssl_keystore_location", "ssl_keystore_password", "ssl_cipher_suites"),
+    *("ssl_endpoint_identification_algorithm", "enable_ssl_certificate_verification", "client_id", "client_rack"),
+    *("compression_type", "compression_level", "linger_ms", "batch_size", "batch_num_messages", "message_max_bytes"),
+    *("queue_buffering_max_kbytes", "queue_buffering_max_messages", "socket_timeout_ms", "request_timeout_ms"),
+    *("metadata_max_age_ms", "broker_address_family", "debug", "fetch_max_bytes", "max_poll_interval_ms"),
+)
+"""Properties that may have been meant by a name that librdkafka, which lists none, does not know."""
+_OF_A_LINE = ("username", "password")
+"""Ends of the names of properties that are a line; others, such as a key in PEM, have several."""
 
 
 def _state_of(path: str) -> Hashable:
@@ -115,7 +134,13 @@ class KafkaSettings(BaseModel):
 
     @model_validator(mode="after")
     def _properties_that_keep_the_promise(self) -> KafkaSettings:
+        try:
+            servers(self.bootstrap_servers, "host:9092,host2:9092")
+        except ValueError as exc:  # the value is not shown, as it is where a field's own validator refuses it
+            raise ValueError(f"BRIDGE_KAFKA_BOOTSTRAP_SERVERS: {exc}") from None
         for name, text in (self.model_extra or {}).items():
+            if name.endswith(_OF_A_LINE) and re.search(r"[\r\n]", text):
+                raise ValueError(_line(name, text, "expected one line"))
             given = name.replace("_", ".")
             wanted = ALIASES.get(given, given)
             if given in REFUSED or given.startswith("test.mock."):
@@ -132,7 +157,7 @@ class KafkaSettings(BaseModel):
     def _explain(self, text: str) -> str:
         """Say in a line what librdkafka would not take, by the name of the variable."""
         own: dict[str, str] = self.model_extra or {}
-        named = [name for name in own if name.replace("_", ".") in text]
+        named = [name for name in sorted(own, key=len, reverse=True) if name.replace("_", ".") in text]
         # It calls some by another name than was given.
         name = next(iter(named or filter(self._is_refused, own)), None)
         if "GSSAPI" in text:
@@ -144,9 +169,10 @@ class KafkaSettings(BaseModel):
             return f"BRIDGE_KAFKA_*: {text}"
         value = own[name]
         if "No such configuration property" in text:
-            near = difflib.get_close_matches(name, type(self).model_fields, n=1, cutoff=0.75)
+            near = difflib.get_close_matches(name, (*type(self).model_fields, *USUAL), n=1, cutoff=0.75)
             hint = f"did you mean BRIDGE_KAFKA_{near[0].upper()}?" if near else "see docs/how-to/kafka.md"
-            return _line(name, value, f"neither a setting nor a property of librdkafka's, {hint}")
+            # Without the value: nobody knows what an unknown one holds, and a mistyped password's is one.
+            return f"BRIDGE_KAFKA_{name.upper()}: neither a setting nor a property of librdkafka's, {hint}"
         return _line(name, value, hide_of(text, value, of=f"BRIDGE_KAFKA_{name}"))
 
     def _is_refused(self, name: str) -> bool:

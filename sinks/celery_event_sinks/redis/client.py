@@ -193,11 +193,11 @@ class RedisClient:
         if code and not text.startswith(code):
             text = f"{code} {text}"
         if is_of_the_login(error) and code != "NOPERM":
-            text += ": check user and password in BRIDGE_REDIS_URL"
+            text += f": check user and password in {self._set_by()}"
         elif isinstance(error, (RedisTimeoutError, TimeoutError)):
             text += ": the connection is stuck; is Redis busy, or a proxy or network between?"
         elif isinstance(error, (ConnectionRefusedError, RedisConnectionError)) and not code:
-            text = f"{text.rstrip('.')}: is Redis there, and BRIDGE_REDIS_URL right?"
+            text = f"{text.rstrip('.')}: is Redis there, and {self._set_by()} right?"
         return f"Redis at {self.where}: {text}"
 
     def explain_reply(self, reply: Reply, stream: bytes) -> str:
@@ -223,6 +223,9 @@ class RedisClient:
         if not isinstance(error, ResponseError):
             raise error
         return error
+
+    def _set_by(self) -> str:
+        return secret_files.named(self._url, "BRIDGE_REDIS_URL")
 
     def _renew(self) -> bool:
         """Read the file of the URL again, if it came from one; returns whether it holds another one now."""

@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from celery_event_bridge.contract import secret_files
+from celery_event_bridge.contract.values import Name, is_one_line
 from celery_event_sinks.redis.client import RedisClient
 from celery_event_sinks.redis.trim import Trim, trim_rule
 
@@ -24,7 +25,7 @@ class RedisSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     url: str = Field("redis://localhost:6379/0", description="redis://user:password@host:6379/0, rediss://, unix://")
-    stream: str = Field("celery-events", min_length=1, description="name of the stream; {group}: task, worker, other")
+    stream: Name = Field("celery-events", min_length=1, description="name of the stream; {group}: task, worker, other")
     shards: int = Field(1, ge=1, le=16384, description="more than one: streams NAME:{0} to NAME:{n-1}, by key")
     trim: Annotated[Trim, BeforeValidator(trim_rule)] = Field(
         Trim("never"), description="never, acked, maxlen=1000000 or age=7d"
@@ -35,18 +36,28 @@ class RedisSettings(BaseModel):
     @field_validator("url")
     @classmethod
     def _a_server_that_we_can_serve(cls, value: str) -> str:
-        scheme = urlsplit(value).scheme
+        try:
+            scheme, elsewhere = urlsplit(value).scheme, urlsplit(value).query + urlsplit(value).fragment
+        except ValueError:  # whose text may repeat the password
+            raise ValueError("not a URL: the host is wrong; an IPv6 address is [::1]") from None
         if scheme in ("redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel"):
             raise ValueError(f"{scheme}:// is not available yet")
         if scheme not in ("redis", "rediss", "unix"):
             raise ValueError("expected redis://, rediss:// or unix://")
         try:
             path = "" if scheme == "unix" else urlsplit(value).path
+            if not is_one_line(value):
+                raise ValueError("a line end in it would be left out")
             if "@" in path:  # redis:///user:password@host would be this host
                 raise ValueError("its host is in its path")
+            if "@" in elsewhere and "@" not in urlsplit(value).netloc:  # and redis://user:1#rest@host the host `user`
+                raise ValueError("its host is behind a ? or #")
             RedisClient(value)
         except (ValueError, TypeError) as exc:
-            raise ValueError("not a URL of Redis, such as redis://user:password@host:6379/0") from exc
+            raise ValueError(
+                "not a URL of Redis, such as redis://user:password@host:6379/0; a / @ # or ? in the password has to be "
+                "%-encoded"
+            ) from exc
         if not _DATABASE.fullmatch(path):  # redis-py would take database 0
             raise ValueError("after the host comes the database's number, such as redis://host:6379/0")
         return value

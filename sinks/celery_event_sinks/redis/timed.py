@@ -75,6 +75,8 @@ def resolve(host: str, port: int, seconds: float) -> None:
             socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
         except OSError as exc:
             answer.put(exc)
+        except UnicodeError:  # the codec of international names
+            answer.put(OSError(f"{host} is no name that a host can have"))
         else:
             answer.put(None)
 

@@ -229,7 +229,7 @@ class SqliteSink(BlockingSink):
             found = Path(self._path).stat()
         except OSError:
             return f"sqlite {self._path}"
-        return f"sqlite {self._path} {found.st_dev}:{found.st_ino}"
+        return f"sqlite {self._path} (device {found.st_dev}, inode {found.st_ino})"
 
     def _current(self) -> sqlite3.Connection:
         """The connection, if it still leads to the file of that name."""

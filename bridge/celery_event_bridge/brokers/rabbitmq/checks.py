@@ -16,7 +16,7 @@ from celery_event_bridge.brokers.rabbitmq.topology import Topology, declare_exch
 from celery_event_bridge.contract import Finding, SinkUnavailable
 from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.deadline import Deadline
-from celery_event_bridge.contract.secrets import hide_secrets
+from celery_event_bridge.contract.secrets import hide_in_url
 
 if TYPE_CHECKING:
     import amqp
@@ -47,7 +47,7 @@ def findings(settings: Settings, location: Callable[[], str]) -> Iterator[Findin
         except BrokerUnavailable as exc:
             yield Finding("FAIL", f"broker {exc}")
             continue
-        yield Finding("ok", f"broker {hide_secrets(url)}: connected")
+        yield Finding("ok", f"broker {hide_in_url(url)}: connected")
         try:
             if not looked:  # the others are nodes of the same cluster
                 looked = True

@@ -5,6 +5,7 @@ Not the `kombu.Connection`: it reconnects on access, and a reconnected one has n
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ TCP_USER_TIMEOUT = 18
 """Linux's number of the socket option. py-amqp sets it to a second, too little for a broker under load."""
 
 
+_UNKNOWN = re.compile(r"unexpected keyword argument '(\w+)'")
 _IN_USE: dict[str, str] = {}
 """Texts of BRIDGE_BROKER_URL as they were loaded, and what has replaced each in its file since."""
 
@@ -52,8 +54,9 @@ def connect(settings: Settings, url: str, *, role: str, heartbeat: int = HEARTBE
         return _connect(settings, _url_at(text, position), role, heartbeat)
     except LoginRefused:
         fresh = secret_files.fresh(text)
-        if fresh == text or not fresh.strip(" ;"):
-            raise
+        if fresh == text:
+            # Said anew, with why the file does not help, if so.
+            raise LoginRefused(_login_refused(settings, _url_at(text, position))) from None
     connection = _connect(settings, _url_at(fresh, position), role, heartbeat)
     _IN_USE[settings.broker_url] = fresh
     return connection
@@ -62,6 +65,18 @@ def connect(settings: Settings, url: str, *, role: str, heartbeat: int = HEARTBE
 def url_in_use(settings: Settings) -> str:
     """Return the first URL, with the password that the last login has worked with."""
     return _url_at(_IN_USE.get(settings.broker_url, settings.broker_url), 0)
+
+
+def _named(settings: Settings) -> str:
+    return secret_files.named(_IN_USE.get(settings.broker_url, settings.broker_url), "BRIDGE_BROKER_URL")
+
+
+def _login_refused(settings: Settings, url: str) -> str:
+    return f"{hide_in_url(url)}: login refused: check user and password in {_named(settings)}"
+
+
+def _check_options(settings: Settings) -> str:
+    return f"check what follows the ? in {_named(settings)}, and BRIDGE_BROKER_TRANSPORT_OPTIONS"
 
 
 def _url_at(text: str, position: int) -> str:
@@ -81,20 +96,23 @@ def _connect(settings: Settings, url: str, role: str, heartbeat: int) -> amqp.Co
         connection.transport.Connection = BoundedConnection
         established: amqp.Connection = connection.transport.establish_connection()
     except (TypeError, AttributeError) as exc:  # an option that the client does not know, or of a wrong type
-        raise BrokerUnavailable(
-            f"{hide_in_url(url)}: {exc}: check what follows the ? in BRIDGE_BROKER_URL, and "
-            "BRIDGE_BROKER_TRANSPORT_OPTIONS"
-        ) from exc
+        unknown = _UNKNOWN.search(str(exc))
+        why = f"there is no option {unknown[1]}" if unknown else "an option is of a wrong type"
+        raise BrokerUnavailable(f"{hide_in_url(url)}: {why}: {_check_options(settings)}") from exc
     except AccessRefused as exc:
-        raise LoginRefused(f"{hide_in_url(url)}: login refused: check user and password in BRIDGE_BROKER_URL") from exc
+        raise LoginRefused(_login_refused(settings, url)) from exc
     except NotAllowed as exc:
         raise BrokerUnavailable(
             f"{hide_in_url(url)}: {explain(exc)}: check the vhost and the user's rights to it"
         ) from exc
-    except (AMQPError, OSError, ValueError) as exc:
+    except (AMQPError, OSError) as exc:
         raise BrokerUnavailable(
-            f"{hide_in_url(url)}: cannot connect: {explain(exc)}: is RabbitMQ there, and BRIDGE_BROKER_URL right?"
+            f"{hide_in_url(url)}: cannot connect: {explain(exc)}: is RabbitMQ there, and {_named(settings)} right?"
         ) from exc
+    except UnicodeError as exc:  # of the resolver, which may repeat the name
+        raise BrokerUnavailable(f"{hide_in_url(url)}: the host's name is none: check {_named(settings)}") from exc
+    except (ValueError, NotImplementedError) as exc:  # whose text may repeat a part of the URL, or an option
+        raise BrokerUnavailable(f"{hide_in_url(url)}: an option has a wrong value: {_check_options(settings)}") from exc
     established.transport.sock.settimeout(CALL_TIMEOUT)
     return established
 

@@ -53,6 +53,8 @@ class Management:
         user = unquote(parts.username or broker.username or "guest")
         password = unquote(parts.password or broker.password or "guest")
         self._base = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
+        name = secret_files.named(settings.management_url, "BRIDGE_MANAGEMENT_URL")
+        self._where = f"{name}={self._base}" if name == "BRIDGE_MANAGEMENT_URL" else f"{name}: {self._base}"
         self._authorization = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
         self._vhost = quote(unquote(broker.path[1:]) or "/", safe="")
 
@@ -79,7 +81,7 @@ class Management:
         asking.start()
         asking.join(self._timeout)
         if not answers:
-            raise BrokerUnavailable(f"BRIDGE_MANAGEMENT_URL={self._base}: no answer within {self._timeout:g} s")
+            raise BrokerUnavailable(f"{self._where}: no answer within {self._timeout:g} s")
         if isinstance(answers[0], BrokerUnavailable):
             raise answers[0]
         return answers[0]
@@ -95,10 +97,12 @@ class Management:
                 return None
             login = "check user and password in it, and the user's tag `monitoring`"
             remedy = login if exc.code in (401, 403) else exc.reason
-            return BrokerUnavailable(f"BRIDGE_MANAGEMENT_URL={self._base}: it answers {exc.code}: {remedy}")
+            return BrokerUnavailable(f"{self._where}: it answers {exc.code}: {remedy}")
+        except (http.client.InvalidURL, UnicodeError):  # whose text may repeat a part of the URL
+            return BrokerUnavailable(f"{self._where}: the URL, or what it answers, cannot be read")
         except (OSError, ValueError, http.client.HTTPException) as exc:  # the last one of what does not speak HTTP
             reason = hide_secrets(str(getattr(exc, "reason", exc)))
-            return BrokerUnavailable(f"BRIDGE_MANAGEMENT_URL={self._base}: no answer: {reason}")
+            return BrokerUnavailable(f"{self._where}: no answer: {reason}")
 
 
 def harm(queue: QueueSpec, found: Mapping[str, Any]) -> Iterator[str]:

@@ -149,9 +149,10 @@ class SinkMark:
         self._sighting.add(other)
         notices.tell(
             "competitor",
-            f"bridges that store in {other or 'another stream'} take events off queue {self._queue!r} as well, and "
-            f"this one stores in {self._stands_for}: each event reaches one of the two only. Stop one of them, or give "
-            "it a queue of its own with BRIDGE_QUEUE; if the two are names of one stream, use one of them everywhere",
+            f"bridges that store in {_whole(other) or 'another stream'} take events off queue {self._queue!r} as well, "
+            f"and this one stores in {self._stands_for}: each event reaches one of the two only. Stop one of them, or "
+            "give it a queue of its own with BRIDGE_QUEUE; if the two are names of one stream, use one of them "
+            "everywhere",
             subject=other,
         )
 
@@ -201,7 +202,7 @@ def other_stream(connection: amqp.Connection, queue: str, location: str) -> str 
             if _OTHER not in str(exc.reply_text):
                 continue
             current = _CURRENT.search(str(exc.reply_text))
-            return current["current"].rpartition(" ")[0] if current else "another stream"
+            return _whole(current["current"].rpartition(" ")[0]) if current else "another stream"
         channel.close()
     return None
 
@@ -209,6 +210,11 @@ def other_stream(connection: amqp.Connection, queue: str, location: str) -> str 
 def _declare(channel: amqp.Channel, name: str, stands_for: str) -> None:
     arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": stands_for, "x-max-length": 1}
     channel.queue_declare(name, durable=True, auto_delete=True, arguments=arguments)
+
+
+def _whole(shown: str) -> str:
+    """Return the beginning of a location without a bracket that it was cut in."""
+    return shown.rpartition(" (")[0] if shown.count("(") > shown.count(")") else shown
 
 
 def _short(location: str) -> str:

@@ -13,7 +13,7 @@ from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, tr
 from celery_event_bridge.brokers.rabbitmq.publish import properties, routing_key, unfit
 from celery_event_bridge.contract import Event
 from celery_event_bridge.contract.broker import BrokerUnavailable
-from celery_event_bridge.contract.secrets import hide_secrets
+from celery_event_bridge.contract.secrets import hide_in_url
 from celery_event_bridge.replay.target import Decided
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ def _connected(settings: Settings) -> tuple[amqp.Connection, str]:
     failure: BrokerUnavailable | None = None
     for url in settings.broker_urls:
         try:
-            return connect(settings, url, role="replay"), hide_secrets(url)
+            return connect(settings, url, role="replay"), hide_in_url(url)
         except BrokerUnavailable as exc:
             failure = failure or exc
     assert failure is not None, "the settings have a URL at least"

@@ -661,3 +661,18 @@ def test_what_a_sink_advises_is_warned_of_once(
     sink.look()
     assert ["sink memory: one replica", "sink memory: compacted"] == [r.getMessage() for r in caplog.records]
     assert 4 == value(metrics, "notices_total", kind="stream-advice")
+
+
+def test_what_a_sink_no_longer_advises_is_said_and_warned_of_anew_when_it_is_back(
+    metrics: Metrics, status: Status, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Within the day in which it would not be repeated."""
+    caplog.set_level("INFO")
+    inner = Watched()
+    sink = ObservedSink(inner, metrics, status)
+    for findings in ((Finding("warn", "one replica"),), (), (Finding("warn", "one replica"),)):
+        inner.findings = findings
+        sink.open()
+        sink.look()
+    said = "sink memory: one replica"
+    assert [said, f"no longer so: {said}", said] == [record.getMessage() for record in caplog.records]

@@ -32,6 +32,8 @@ class ObservedSink:
         status.sink_reasons[self.name] = "not tried yet"
         self._was_available = False
         self._advice_due = 0.0
+        self._advised: set[str] = set()
+        """What it advised when it was last asked."""
         self._made = self._makings()
         self._distrusted = False
         """Whether the last look found that nothing would be stored, or kept."""
@@ -86,10 +88,12 @@ class ObservedSink:
         # Of a stream that was made anew it is said again: it is another one.
         every = ADVICE_SAID_EVERY if made == self._made else 0.0
         self._advice_due, self._made = now + ADVICE_INTERVAL, made
-        for finding in findings:
-            if finding.verdict != "ok":
-                text = f"sink {self.name}: {finding.text}"
-                notices.tell("stream-advice", text, subject=text, every=every)
+        advised = [f"sink {self.name}: {finding.text}" for finding in findings if finding.verdict != "ok"]
+        for text in advised:
+            notices.tell("stream-advice", text, subject=text, every=every)
+        for text in self._advised - {*advised}:
+            notices.over("stream-advice", f"no longer so: {text}", subject=text)
+        self._advised = {*advised}
 
     @staticmethod
     def _makings() -> int:

@@ -64,6 +64,7 @@ class _Line(msgspec.Struct):
 class _Matter(msgspec.Struct):
     """A kind of notice on one subject."""
 
+    said: str
     said_at: float
     unsaid: int = 0
     last: _Line | None = None
@@ -106,16 +107,17 @@ class Notices:
                 return False
             total = count + (matter.unsaid if matter else 0)
             self._matters.pop((kind, subject), None)
-            self._matters[kind, subject] = _Matter(now)
+            self._matters[kind, subject] = _Matter(text, now)
             if len(self._matters) > MOST_SUBJECTS:
                 del self._matters[next(iter(self._matters))]
         _log(_Line(text, level, logger, now), kind, total, several=total > count)
         return True
 
     def tell_rest(self, *, at_the_end: bool = False) -> None:
-        """Log what came too soon after its last line, if it is time to; `at_the_end` all that is due within INTERVAL.
+        """Log what came too soon after its last line, if it is time to.
 
-        Called again and again by whoever loops; looks through it once a second.
+        `at_the_end` all that is due within INTERVAL and says something else than that line. Called again and again by
+        whoever loops; looks through it once a second.
         """
         now = time.monotonic()
         if now < self._rest_due and not at_the_end:
@@ -125,8 +127,10 @@ class Notices:
         with self._lock:
             for (kind, subject), matter in self._matters.items():
                 line = matter.last
-                if line is not None and line.due <= now + (INTERVAL if at_the_end else 0.0):
-                    self._matters[kind, subject] = _Matter(now)
+                if line is None or (at_the_end and line.text == matter.said):
+                    continue
+                if line.due <= now + (INTERVAL if at_the_end else 0.0):
+                    self._matters[kind, subject] = _Matter(line.text, now)
                     rest.append((kind, matter, line))
         for kind, matter, line in rest:
             _log(line, kind, matter.unsaid, several=matter.unsaid > 1)

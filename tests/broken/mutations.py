@@ -391,12 +391,34 @@ MUTATIONS = (
         "Kafka's removed records passed over in silence",
         [
             Change(f"{KAFKA}/begin.py", "skipped=first - found.offset, to_commit", "to_commit"),
-            Change(f"{KAFKA}/reader.py", '"auto.offset.reset": "error"', '"auto.offset.reset": "earliest"'),
+            Change(f"{KAFKA}/consumer.py", '"auto.offset.reset": "error"', '"auto.offset.reset": "earliest"'),
         ],
         [
             f"{INTEGRATION}/test_kafka_readers.py::test_a_retention_that_overtakes_a_group_is_told_of",
             f"{INTEGRATION}/test_kafka_readers.py::test_a_retention_that_overtakes_a_reader_is_told_of",
         ],
+    ),
+    Mutation(
+        "a lost end of Kafka's log not noticed",
+        [Change(f"{KAFKA}/removed.py", "if last >= before:", "if True:")],
+        [f"{INTEGRATION}/test_kafka_ends.py::test_an_end_that_is_lost_is_told_of_and_a_group_begins_anew"],
+    ),
+    Mutation(
+        "other events at the offsets that were read of Kafka's log gone by",
+        [Change(f"{KAFKA}/lost.py", "and now.event != read[one].event", "and False")],
+        [
+            f"{INTEGRATION}/test_kafka_ends.py::test_an_end_that_is_lost_is_told_of_and_a_group_begins_anew",
+            f"{INTEGRATION}/test_kafka_ends.py::test_a_log_that_grows_again_under_a_reader_is_read_anew",
+        ],
+    ),
+    Mutation(
+        "a transaction of somebody else hides what is behind it in Kafka",
+        [
+            Change(
+                f"{KAFKA}/settings.py", '"isolation.level": "read_uncommitted"', '"isolation.level": "read_committed"'
+            )
+        ],
+        [f"{INTEGRATION}/test_kafka_ends.py::test_a_transaction_of_somebody_else_hides_nothing_from_readers"],
     ),
     Mutation(
         "records of Kafka's beside one that cannot be read dropped",

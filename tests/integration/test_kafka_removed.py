@@ -10,7 +10,7 @@ from confluent_kafka import TopicPartition
 
 from celery_event_bridge.contract.notices import NOTICES
 from celery_event_bridge.reader import open_reader
-from celery_event_sinks.kafka.removed import Beginnings
+from celery_event_sinks.kafka.removed import Bounds
 from celery_event_sinks.kafka.settings import KafkaSettings
 from celery_event_sinks.kafka.sink import KafkaSink
 from tests.servers import Kafka
@@ -72,19 +72,19 @@ def test_only_what_no_retention_can_have_removed_is_told_of(
 ) -> None:
     """Ten records were there at the first look, and forty are gone: those from before it may have been old."""
     now = [1000.0]
-    beginnings = Beginnings(lambda: now[0])
-    beginnings.look({("t", 0): (0, 10)}, {"t": config})
+    bounds = Bounds(lambda: now[0])
+    bounds.look({("t", 0): (0, 10)}, {"t": config})
     now[0] += after
-    beginnings.look({("t", 0): (40, 50)}, {"t": config})
+    bounds.look({("t", 0): (40, 50)}, {"t": config})
     assert told() == gone
 
 
 def test_a_leader_that_begins_earlier_for_a_moment_removes_nothing() -> None:
     """A replica may have removed less than the leader before it; another topic has its own numbers."""
-    beginnings = Beginnings()
+    bounds = Bounds()
     for first in (30, 10, 30):
-        beginnings.look({("t", 0): (first, 50)}, {"t": WEEK | {"retention.ms": "-1"}})
+        bounds.look({("t", 0): (first, 50)}, {"t": WEEK | {"retention.ms": "-1"}})
     assert told() == 0
-    beginnings.forget("t")
-    beginnings.look({("t", 0): (40, 50)}, {"t": WEEK | {"retention.ms": "-1"}})
+    bounds.forget("t")
+    bounds.look({("t", 0): (40, 50)}, {"t": WEEK | {"retention.ms": "-1"}})
     assert told() == 0

@@ -157,6 +157,11 @@ class NativeKafka:
         self._signal(signal.SIGKILL, killed)
         until(lambda: not any(self._children[node].running for node in killed), 20, "Kafka's nodes are gone")
 
+    def lose(self, topic: str) -> None:
+        """Remove what the nodes, which are down, have of a topic: as when a disk was replaced."""
+        for log in self._folder.glob(f"data-*/{topic}-[0-9]*"):
+            shutil.rmtree(log)
+
     def stop(self) -> None:
         """All end in good order."""
         self._signal(signal.SIGTERM, self.nodes)

@@ -57,6 +57,7 @@ def test_any_other_variable_is_a_property() -> None:
         ("MESSAGE_TIMEOUT_MS", "300000"),
         ("DELIVERY_TIMEOUT_MS", "1"),
         ("PARTITIONER", "random"),
+        ("ISOLATION_LEVEL", "read_committed"),
     ],
 )
 def test_what_would_break_the_promise_is_refused(name: str, text: str) -> None:

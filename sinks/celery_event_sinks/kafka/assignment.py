@@ -14,9 +14,10 @@ from contextlib import contextmanager, suppress
 import msgspec
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from celery_event_bridge.contract import Reading, SinkUnavailable
+from celery_event_bridge.contract import Reading, Record, SinkUnavailable
 from celery_event_sinks.kafka.begin import Known, begin, tell_of_a_lost_end
-from celery_event_sinks.kafka.marks import Mark
+from celery_event_sinks.kafka.lost import Peek, lost
+from celery_event_sinks.kafka.marks import Last, Mark
 from celery_event_sinks.kafka.offsets import Places, reason
 
 NEW_PARTITIONS = 60.0
@@ -46,11 +47,13 @@ class Assignment:
         reading: Reading,
         commit: Callable[[Consumer, list[TopicPartition]], bool],
         marks: Callable[[], Mapping[str, Mark]],
+        peek: Peek,
     ):
         self._topics = topics
         self._reading = reading
         self._commit = commit
         self._marks = marks
+        self._peek = peek
         self.owned: dict[Partition, Owned] = {}
         self.next: dict[Partition, int] = {}
         """The offset to go on from, in each that is or was read."""
@@ -80,10 +83,13 @@ class Assignment:
         self._look_due = time.monotonic() + NEW_PARTITIONS
         if {*partitions} == {*self.owned}:
             return
-        for partition in partitions:
-            if partition in self.owned:
-                continue
-            first, last = places.bounds(partition)
+        bounds = {one: places.bounds(one) for one in partitions if one not in self.owned}
+        gone = lost(self._peek, {one: at for one in bounds if (at := self.known.last.get(one))}, bounds)
+        for partition, (first, last) in bounds.items():
+            if partition in gone:
+                tell_of_a_lost_end(partition, last, self.known.last.pop(partition).offset + 1)
+                self.next[partition] = first
+                self._ends.pop(partition, None)
             if partition not in self.next:
                 # One that was added meanwhile, or is in a topic made anew, is new from its first record on.
                 self.next[partition] = first if self._known else places.beginning(partition)
@@ -102,11 +108,17 @@ class Assignment:
         if not self.known.look(self._marks()):
             return False
         anew = {name for name, mark in self.known.marks.items() if name in before and before[name].topic != mark.topic}
-        for places in (self.next, self._ends):
+        for places in (self.next, self._ends, self.known.last):
             for one in [one for one in places if one[0] in anew]:
                 del places[one]
         self.give_up([one for one in self.owned if one[0] in anew])
         return True
+
+    def read(self, last: Mapping[Partition, Record]) -> None:
+        """Take note of the last record that was had of each of these."""
+        for partition, its in last.items():
+            self.next[partition] = its.position + 1
+            self.known.last[partition] = Last.of(its.position, its.id)
 
     def ended(self) -> bool:
         """Return whether each has been read to its end; not while there is none, for a rebalance may bring some."""
@@ -141,8 +153,10 @@ class Assignment:
         first, last = Places(consumer, self._reading.since).bounds(partition)
         expected = max(self.next.get(partition, 0), owned.begin)
         at = expected
-        if expected > last:
+        read = self.known.last.get(partition)
+        if expected > last or lost(self._peek, {} if read is None else {partition: read}, {partition: (first, last)}):
             tell_of_a_lost_end(partition, last, expected)
+            self.known.last.pop(partition, None)
             at = owned.begin = first
         elif expected < first:
             self._skipped += first - expected
@@ -172,7 +186,7 @@ class Assignment:
         self.known.look(self._marks())
         since, back = self._reading.since, self._reading.read_back
         places = Places(consumer, since)
-        found = begin(places, self.known, partitions, since, back)
+        found = begin(places, self.known, partitions, since, back, self._peek)
         if decided := [self.marked(one, its.at) for one, its in found.items() if its.to_commit]:
             self._commit(consumer, decided)
         for one, its in found.items():

@@ -6,12 +6,13 @@ or its end, and the position may have been deleted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
 from celery_event_bridge.contract import notices
-from celery_event_sinks.kafka.marks import Mark, Position
+from celery_event_sinks.kafka.lost import Peek, lost
+from celery_event_sinks.kafka.marks import Last, Mark, Position
 from celery_event_sinks.kafka.offsets import Places
 
 LOGGER = "celery_event_bridge.reader"
@@ -43,6 +44,8 @@ class Known:
         """By this reader, and acknowledged."""
         self._begun: dict[Partition, Mark] = {}
         """What goes beside the positions of the partitions that are read."""
+        self.last: dict[Partition, Last] = {}
+        """The last event that was had of each."""
 
     def begun(self, partition: Partition, mark: Mark | None) -> None:
         """Remember what goes beside this partition's position: what was there, else what the topic is now."""
@@ -51,7 +54,8 @@ class Known:
 
     def beside(self, partition: Partition) -> str:
         """Return what to commit beside a position; nothing where the topic's id is not known."""
-        return str(self._begun.get(partition) or "")
+        mark = self._begun.get(partition)
+        return "" if mark is None else str(msgspec.structs.replace(mark, last=self.last.get(partition)))
 
     def look(self, marks: Mapping[str, Mark]) -> bool:
         """Compare what the topics are now with what they were; whether one is another than before, which is told of."""
@@ -62,7 +66,9 @@ class Known:
                 replaced = True
                 self.tell_of_another(name, mark, before)
                 self._anew.add(name)
-                self.committed = {one: at for one, at in self.committed.items() if one[0] != name}
+                for places in (self.committed, self.last):
+                    for one in [one for one in places if one[0] == name]:
+                        del places[one]
             self.marks[name] = mark
         return replaced
 
@@ -96,7 +102,7 @@ class Known:
 
 
 def begin(
-    places: Places, known: Known, partitions: Iterable[Partition], since: str | int, back: int
+    places: Places, known: Known, partitions: Iterable[Partition], since: str | int, back: int, peek: Peek
 ) -> dict[Partition, Begin]:
     """Find out where to begin in each. Raises SinkUnavailable."""
     partitions = [*partitions]
@@ -105,7 +111,17 @@ def begin(
         numbers = {name: mark.partitions for name, mark in known.marks.items() if name in bare}
         others = places.committed((name, number) for name, count in numbers.items() for number in range(count))
         positions = {**others, **positions}
-    return {one: _begin(places, known, one, positions, since, back) for one in partitions}
+    bounds = {one: places.bounds(one) for one in partitions}
+    for one in partitions:
+        mark = positions[one].mark if one in positions else None
+        if mark is not None and mark.last is not None and not known.is_another(one[0], mark):
+            known.last[one] = mark.last
+        elif one in positions:
+            known.last.pop(one, None)  # somebody else has set it elsewhere
+    gone = lost(peek, {one: at for one in partitions if (at := known.last.get(one))}, bounds)
+    for one in gone:
+        del known.last[one]
+    return {one: _begin(places, known, one, positions, bounds[one], gone, since, back) for one in partitions}
 
 
 def _begin(
@@ -113,11 +129,13 @@ def _begin(
     known: Known,
     partition: Partition,
     positions: Mapping[Partition, Position],
+    bounds: tuple[int, int],
+    gone: Collection[Partition],
     since: str | int,
     back: int,
 ) -> Begin:
     topic, number = partition
-    first, last = places.bounds(partition)
+    first, last = bounds
     found = positions.get(partition)
     replaced = found is not None and known.is_another(topic, found.mark)
     known.begun(partition, None if found is None or replaced else found.mark)
@@ -139,7 +157,7 @@ def _begin(
             return Begin(first)
         # Where a new group begins is decided once, and not again by the next reader that gets the partition.
         return Begin(places.beginning(partition), to_commit=since != "earliest")
-    if found.offset > last:
+    if found.offset > last or partition in gone:
         tell_of_a_lost_end(partition, last, found.offset)
         return Begin(first, to_commit=True)
     if found.offset < first:
@@ -148,14 +166,18 @@ def _begin(
 
 
 def tell_of_a_lost_end(partition: Partition, last: int, position: int) -> None:
-    """Warn of a log that ends before the group's position: the topic was made anew, or has lost its end. What is there
-    now has the offsets of what was handled, and is not it.
+    """Warn of a log that ends before a position, or has ended there and has grown again: the topic was made anew, or
+    has lost its end. What is there now has the offsets of what was handled, and is not it.
     """
     topic, number = partition
+    if position > last:
+        how = f"ends at {last}, before the position {position} that was read"
+    else:
+        how = f"has other events before the position {position} than those that were read: it had lost its end"
     notices.tell(
         "stream-shrunk",
-        f"topic {topic!r} partition {number} ends at {last}, before the group's position {position}: it is read from "
-        "its beginning",
+        f"topic {topic!r} partition {number} {how}; it is read from its beginning, and what was stored in it and had "
+        "not been read is gone",
         subject=f"{topic} {number}",
         logger=LOGGER,
     )

@@ -7,11 +7,17 @@ may keep its owner.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import (
     AdminClient,
     ConfigEntry,
@@ -24,10 +30,13 @@ from confluent_kafka.admin import (
 )
 
 from celery_event_bridge.contract import SinkUnavailable
+from celery_event_sinks.kafka.marks import Position, position
 from celery_event_sinks.kafka.settings import KafkaSettings
 
 ANSWER = 3.0
 """Seconds for one question to the cluster; the loop stands still meanwhile."""
+MOST_GROUPS = 1000
+"""Groups whose positions are asked for at most, each by a question of its own."""
 DEFAULT_REPLICAS = "default.replication.factor"
 AWAY = frozenset({KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE})
 
@@ -109,6 +118,26 @@ class Cluster:
             return None
         except TimeoutError as exc:
             raise self._unanswered() from exc
+
+    def positions(self, names: Collection[str]) -> dict[str, dict[tuple[str, int], Position]]:
+        """Return, by group, what readers of ours have committed in these topics; not of groups that we may not see."""
+        listed = self._answer(self._client().list_consumer_groups(request_timeout=ANSWER)).valid
+        asked = {
+            name: self._client().list_consumer_group_offsets(
+                [ConsumerGroupTopicPartitions(name)], request_timeout=ANSWER
+            )[name]
+            for name in [one.group_id for one in listed][:MOST_GROUPS]
+        }
+        found = {}
+        for group, future in asked.items():
+            try:
+                partitions = future.result(2 * ANSWER).topic_partitions or ()
+            except (KafkaException, TimeoutError):
+                continue
+            all_of_it = {(one.topic, one.partition): position(one.offset, one.metadata) for one in partitions}
+            if ours := {one: at for one, at in all_of_it.items() if one[0] in names and at.mark is not None}:
+                found[group] = ours
+        return found
 
     def id(self) -> str:
         """Return the cluster's own id."""

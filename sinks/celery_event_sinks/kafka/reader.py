@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import time
-import uuid
 from collections.abc import Hashable, Mapping, Sequence, Set
 from typing import Any, ClassVar
 
@@ -16,16 +15,14 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from celery_event_bridge.contract import LOOK_INTERVAL, Batch, Reading, Record, SinkUnavailable
 from celery_event_sinks.kafka.addresses import parts_of
 from celery_event_sinks.kafka.assignment import Assignment
+from celery_event_sinks.kafka.consumer import peek, properties
 from celery_event_sinks.kafka.login import REFUSED, Login
+from celery_event_sinks.kafka.marks import Last
 from celery_event_sinks.kafka.offsets import reason
-from celery_event_sinks.kafka.settings import PROMISED, KafkaSettings
+from celery_event_sinks.kafka.settings import KafkaSettings
 from celery_event_sinks.kafka.stored import record
 from celery_event_sinks.kafka.topics import Topics
 
-OF_PRODUCERS = frozenset({*PROMISED, "linger.ms"})
-"""What the sink sets and a consumer has no use for."""
-SHORTEST_SESSION = 6.0
-"""Seconds; a broker with its own settings refuses less."""
 LOOK = 1.0
 """Seconds that a look whether Kafka is back may take."""
 SETTLING = 5.0
@@ -53,7 +50,7 @@ class KafkaReader:
         self._reading = reading
         topics = list(dict.fromkeys(settings.topics.values()))
         self._watched = Topics(settings)
-        self._assignment = Assignment(topics, reading, self._committed, self._watched.marks)
+        self._assignment = Assignment(topics, reading, self._committed, self._watched.marks, self._peek)
         self._consumer: Consumer | None = None
         self._lost = False
         """Whether the group counts us out; it takes us in again with the next assignment."""
@@ -85,7 +82,8 @@ class KafkaReader:
         self._trouble, self._refused, self._settings = None, False, self._login.begin()
         self._look_due = time.monotonic() + LOOK_INTERVAL
         try:
-            consumer = Consumer(self._properties(), logger=logging.getLogger("librdkafka"))
+            wanted = properties(self._settings, self._reading, self._hear)
+            consumer = Consumer(wanted, logger=logging.getLogger("librdkafka"))
         except KafkaException as exc:  # a file of a certificate that is gone, say
             raise SinkUnavailable(exc.args[0].str()) from exc
         self._consumer = consumer
@@ -144,6 +142,10 @@ class KafkaReader:
             return False
         return self._committed(self._consumer, offsets) and len(offsets) == len(positions)
 
+    def missed_by_groups(self) -> Mapping[str, int]:
+        """Return what was lost with the end of a log that a group has read, at least. Raises SinkUnavailable."""
+        return self._watched.missed_by_groups(self._peek)
+
     def close(self) -> None:
         """Leave the group."""
         self._discard()
@@ -189,6 +191,9 @@ class KafkaReader:
             raise SinkUnavailable(reason(exc.args[0])) from exc
         return messages
 
+    def _peek(self, asked: Mapping[tuple[str, int], int]) -> dict[tuple[str, int], Last]:
+        return peek(self._settings, asked)
+
     def _committed(self, consumer: Consumer, offsets: list[TopicPartition]) -> bool:
         """Return whether the group took it. Raises SinkUnavailable where nobody can tell."""
         deadline = time.monotonic() + SETTLING
@@ -214,7 +219,8 @@ class KafkaReader:
         """Part those to hand out from those that were read back."""
         records: list[Record] = []
         seen: list[Record] = []
-        owned_by, following = self._assignment.owned, self._assignment.next
+        owned_by = self._assignment.owned
+        last: dict[tuple[str, int], Record] = {}
         for message in messages:
             error = message.error()
             partition, offset = (message.topic(), message.partition()), message.offset()
@@ -222,6 +228,8 @@ class KafkaReader:
             if error is not None:
                 if error.code() == KafkaError._AUTO_OFFSET_RESET:
                     self._look_due = 0.0  # it may be another topic
+                    self._assignment.read(last)
+                    last.clear()
                     try:
                         self._assignment.out_of_range(consumer, partition)
                     except SinkUnavailable as exc:  # for the next fetch, as this one has records of others
@@ -238,8 +246,9 @@ class KafkaReader:
                 owned.ended = True
                 if offset >= owned.end:
                     continue
-            (records if offset >= owned.begin else seen).append(record(owned.key, message))
-            following[partition] = offset + 1
+            last[partition] = found = record(owned.key, message)
+            (records if offset >= owned.begin else seen).append(found)
+        self._assignment.read(last)
         return records, seen
 
     def _answers(self, consumer: Consumer) -> bool:
@@ -269,29 +278,3 @@ class KafkaReader:
                 consumer.close()
             except (KafkaException, RuntimeError):
                 pass  # it is given up; what it had assigned goes to others by its session
-
-    def _properties(self) -> dict[str, Any]:
-        given = {name: text for name, text in self._settings.properties().items() if name not in OF_PRODUCERS}
-        session = round(max(SHORTEST_SESSION, self._reading.lease) * 1000)
-        defaults = {
-            "session.timeout.ms": session,
-            "heartbeat.interval.ms": min(3000, session // 3),
-            "max.poll.interval.ms": max(300_000, session),
-            "queued.max.messages.kbytes": 4 * 1024,
-            # A full queue is looked at again by this; by default after a second, in which it would run dry.
-            "fetch.queue.backoff.ms": 20,
-            "log_level": 2,  # the reader itself tells of an outage
-        }
-        promised = {
-            # Without a group it is a name only: nothing is committed by it.
-            "group.id": self._reading.group or f"celery-event-bridge-{uuid.uuid4().hex}",
-            "group.protocol": "classic",
-            "partition.assignment.strategy": "cooperative-sticky",
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            # Told of instead: records are gone that nobody has read, or the topic is another one.
-            "auto.offset.reset": "error",
-            "enable.partition.eof": self._reading.ends,
-            "error_cb": self._hear,
-        }
-        return defaults | given | promised

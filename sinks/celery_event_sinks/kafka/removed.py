@@ -1,4 +1,5 @@
-"""Records that somebody has deleted from the beginning of a partition (`kafka-delete-records`), as far as one can tell.
+"""Records that are gone from a partition, as far as one can tell: from its beginning, by somebody
+(`kafka-delete-records`), or from its end, with the disk of a broker that has come back with another log.
 
 The log's beginning moves by retention as well. What a retention cannot have removed yet is known all the same: a record
 gets a timestamp that the topic keeps for some time still (see `times`), so that one which was written less than that
@@ -22,7 +23,7 @@ LOOKS = 64
 """Ends of each partition that are remembered; past it every other one of them."""
 
 
-class Beginnings:
+class Bounds:
     """Beginning and end of each partition, look by look."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -30,17 +31,20 @@ class Beginnings:
         self._first: dict[Partition, int] = {}
         self._ends: dict[Partition, deque[tuple[float, int]]] = {}
         """When the log ended where."""
+        self._last: dict[Partition, int] = {}
+        """Where it has ended at the last look."""
 
     def forget(self, topic: str) -> None:
         """Forget a topic that is another one now."""
         for one in [one for one in self._first if one[0] == topic]:
-            del self._first[one], self._ends[one]
+            del self._first[one], self._ends[one], self._last[one]
 
     def look(self, bounds: Mapping[Partition, tuple[int, int]], configs: Configs) -> None:
         """Compare; tell of the records that no retention can have removed."""
         now = self._clock()
         gone: dict[str, int] = {}
         for one, (first, last) in bounds.items():
+            self._tell_of_a_lost_end(one, last)
             before, ends = self._first.get(one), self._ends.setdefault(one, deque())
             if before is not None and first > before:
                 oldest = _too_young_from(ends, now, configs.get(one[0]))
@@ -51,6 +55,7 @@ class Beginnings:
             ends.append((now, last))
             if len(ends) > LOOKS:
                 self._ends[one] = deque([*[*ends][:-1:2], ends[-1]])
+            self._last[one] = last
         for topic, count in gone.items():
             notices.tell(
                 "stream-shrunk",
@@ -59,6 +64,22 @@ class Beginnings:
                 subject=f"kafka removed {topic}",
                 count=count,
             )
+
+    def _tell_of_a_lost_end(self, partition: Partition, last: int) -> None:
+        """Compare the end, which a leader says only once it knows it: it never goes back otherwise."""
+        before = self._last.get(partition, 0)
+        if last >= before:
+            return
+        topic, number = partition
+        notices.tell(
+            "stream-shrunk",
+            f"topic {topic!r} partition {number} ends at {last}, and has ended at {before}: at least {before - last} "
+            "records at its end are gone, which were confirmed; a broker has come back without its log, or one that "
+            "lagged behind was made the leader (unclean.leader.election.enable)",
+            subject=f"kafka end {topic} {number}",
+            count=before - last,
+        )
+        del self._first[partition], self._ends[partition]
 
 
 def _too_young_from(ends: deque[tuple[float, int]], now: float, config: Mapping[str, str] | None) -> int | None:

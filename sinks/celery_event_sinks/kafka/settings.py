@@ -24,6 +24,11 @@ PROMISED = {
     "message.timeout.ms": "0",
 }
 """What no setting changes."""
+PROMISED_OF_READERS = {
+    # Nothing of ours is in a transaction. By default somebody else's that is left open would hide all behind it.
+    "isolation.level": "read_uncommitted",
+}
+"""The same, of what only a consumer has."""
 ALIASES = {"request.required.acks": "acks", "delivery.timeout.ms": "message.timeout.ms"}
 ACCEPTED = {"acks": {"all", "-1"}}
 """Other ways to say what is promised."""
@@ -145,7 +150,7 @@ class KafkaSettings(BaseModel):
             wanted = ALIASES.get(given, given)
             if given in REFUSED or given.startswith("test.mock."):
                 raise ValueError(_line(name, text, f"not possible: {REFUSED.get(given, 'it is for tests')}"))
-            promised = PROMISED.get(wanted)
+            promised = (PROMISED | PROMISED_OF_READERS).get(wanted)
             if promised is not None and text.lower() not in ACCEPTED.get(wanted, {promised}):
                 raise ValueError(_line(name, text, f"would break the promise; {wanted} is {promised}"))
         try:

@@ -11,8 +11,9 @@ from confluent_kafka.admin import AclOperation, NewTopic, TopicDescription
 from celery_event_bridge.contract import Finding, SinkUnavailable, notices
 from celery_event_sinks.kafka.advice import MIN_REPLICAS, findings
 from celery_event_sinks.kafka.cluster import DEFAULT_REPLICAS, Cluster, State
+from celery_event_sinks.kafka.lost import Peek, lost
 from celery_event_sinks.kafka.marks import Mark
-from celery_event_sinks.kafka.removed import Beginnings
+from celery_event_sinks.kafka.removed import Bounds
 from celery_event_sinks.kafka.seen import NO_ID, Seen, id_of
 from celery_event_sinks.kafka.settings import KafkaSettings
 from celery_event_sinks.kafka.times import RETENTION, Times, times
@@ -29,7 +30,7 @@ class Topics:
         self._cluster = Cluster(settings)
         self._cluster_id = ""
         self._seen: dict[str, Seen] = {}
-        self._beginnings = Beginnings()
+        self._bounds = Bounds()
         self._clusters: list[str] = []
         """The ids of those that the address has led to; the last is the present one."""
         self._brokers = len(settings.bootstrap_servers.split(","))
@@ -48,7 +49,7 @@ class Topics:
 
     def check(self) -> None:
         """Make those that are missing. Raises SinkUnavailable where a record would not be stored now."""
-        for troubles in self._look():
+        for troubles in self._look(bounds=True):
             for trouble in troubles:
                 if trouble:
                     raise SinkUnavailable(trouble)
@@ -64,7 +65,7 @@ class Topics:
 
     def look(self) -> None:
         """Check likewise, but a partition that cannot store now is the producer's to wait for while another can."""
-        for troubles in self._look(beginnings=True):
+        for troubles in self._look(bounds=True):
             if troubles and all(troubles):
                 raise SinkUnavailable(troubles[0])
 
@@ -93,7 +94,25 @@ class Topics:
         marks = {name: Mark(id_of(topic), len(topic.partitions)) for name, topic in found.items() if topic is not None}
         return {name: mark for name, mark in marks.items() if mark.topic != NO_ID}
 
-    def _look(self, planned: list[Finding] | None = None, *, beginnings: bool = False) -> list[list[str]]:
+    def missed_by_groups(self, peek: Peek) -> dict[str, int]:
+        """Return, by group, at least how many events were lost with the end of a log that the group has read.
+
+        Raises SinkUnavailable.
+        """
+        found = self._cluster.topics(self._names)
+        bounds, missed = self._cluster.bounds(found), {}
+        ids = {name: id_of(topic) for name, topic in found.items() if topic is not None}
+        for group, positions in self._cluster.positions(self._names).items():
+            read = {
+                one: at.mark.last
+                for one, at in positions.items()
+                if at.mark is not None and at.mark.last is not None and one in bounds and at.mark.topic == ids[one[0]]
+            }
+            if count := sum(max(1, read[one].offset + 1 - bounds[one][1]) for one in lost(peek, read, bounds)):
+                missed[group] = count
+        return missed
+
+    def _look(self, planned: list[Finding] | None = None, *, bounds: bool = False) -> list[list[str]]:
         """Look at all, make what is missing, and tell of what has changed. Returns, by topic, each partition's trouble,
         an empty text where it has none. With a list none is made: it gets a finding for each.
         """
@@ -119,10 +138,8 @@ class Topics:
             wanted = int((state.values(name) or {}).get(MIN_REPLICAS, 1))
             troubles.append([_trouble(name, partition, wanted) for partition in topic.partitions])
         self.times = times(state.values(name) for name in state.topics)
-        if beginnings and not any(map(any, troubles)):
-            self._beginnings.look(
-                self._cluster.bounds(state.topics), {name: state.values(name) for name in state.topics}
-            )
+        if bounds and not any(map(any, troubles)):
+            self._bounds.look(self._cluster.bounds(state.topics), {name: state.values(name) for name in state.topics})
         return troubles
 
     def _tell_of_cluster(self, cluster: str) -> None:
@@ -143,7 +160,7 @@ class Topics:
             self._seen[name] = Seen.first(topic, config)
         elif change := seen.again(topic, config):
             notices.tell("stream-replaced", f"topic {name!r} {change}", subject=name, every=0.0)
-            self._beginnings.forget(name)
+            self._bounds.forget(name)
 
     # How one is made ----------------------------------------------------------------------------------------------
 

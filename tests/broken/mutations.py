@@ -426,6 +426,14 @@ MUTATIONS = (
         ["tests/unit/test_kafka_reader.py::test_records_beside_a_partition_that_cannot_be_asked_for_are_handed_out"],
     ),
     Mutation(
+        "a table of SQLite's not tried once somebody has changed it",
+        [Change(f"{SQLITE}/sink.py", "        trial.run(connection, self._path)\n", "")],
+        [
+            f"{INTEGRATION}/test_sqlite_rules.py::test_a_table_that_numbers_nothing_stores_nothing",
+            f"{INTEGRATION}/test_sqlite_rules.py::test_a_rule_that_keeps_events_out_is_found_by_check",
+        ],
+    ),
+    Mutation(
         "a removed file of SQLite's not noticed",
         [
             Change(
@@ -506,7 +514,10 @@ MUTATIONS = (
     ),
     Mutation(
         "what a trigger keeps out of SQLite's table confirmed",
-        [Change(f"{SQLITE}/sink.py", "changed != len(rows) and not kept(connection, events)", "changed < 0")],
+        [
+            Change(f"{SQLITE}/sink.py", "changed != len(rows) and not trial.kept(connection, events)", "changed < 0"),
+            Change(f"{SQLITE}/sink.py", "        trial.run(connection, self._path)\n", ""),
+        ],
         [f"{CHANGED}::test_a_trigger_that_keeps_events_out"],
     ),
     Mutation(

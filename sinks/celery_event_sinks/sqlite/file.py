@@ -58,8 +58,8 @@ class EventFile:
         """The salt of the log that is known to be marked."""
         self._recorded = -1
         """The number that all who have the file open know to be in it without the log."""
-        self._stored = self._undone = 0
-        """Number of the last event that was stored through connections before, and of the last one rolled back."""
+        self.stored = 0
+        """Number of the last event stored here; 0 where none was, or that is not known."""
         self._known = False
         """Whether the file was open before, so that one that is made anew is worth a line."""
 
@@ -68,14 +68,10 @@ class EventFile:
         """Device and inode of the file that is open."""
         return self._at.places.file
 
-    @property
-    def stored(self) -> int:
-        """Number of the last event stored here; 0 where none was, or that is not known. Raises sqlite3.Error."""
+    def committed(self) -> None:
+        """Take note of the last event, right after the commit that has stored some. Raises sqlite3.Error."""
         if self.connection is not None:
-            (last,) = self.connection.execute("SELECT last_insert_rowid()").fetchone()
-            # 1 may be the number of the only row of a table of ours.
-            self._stored = self._stored if last <= 1 or last == self._undone else last
-        return self._stored
+            (self.stored,) = self.connection.execute("SELECT last_insert_rowid()").fetchone()
 
     def open(self, prepare: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
         """Open and prepare it, no log of another file beside it. Raises sqlite3.Error, OSError, SinkUnavailable."""
@@ -92,7 +88,7 @@ class EventFile:
                     self._guard = self._connect("ro")
                     self._guard.execute(READ).fetchone()
                 before, self._at = self._at.places.file, Whereabouts(self.path, self._real)
-                self._stored = self._stored if before == self._at.places.file else 0
+                self.stored = self.stored if before == self._at.places.file else 0
                 self.connection, self._examiner, self._marked = connection, Examiner(self._real), ""
                 self._recorded = -1
                 self.mark()
@@ -201,7 +197,6 @@ class EventFile:
         """Take back what the transaction has stored, if there is one. Raises sqlite3.Error."""
         connection = self.connection
         if connection is not None and connection.in_transaction:
-            (self._undone,) = connection.execute("SELECT last_insert_rowid()").fetchone()
             connection.execute("ROLLBACK")
 
     def abandon(self) -> None:
@@ -233,10 +228,7 @@ class EventFile:
         return sqlite3.connect(name, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None)
 
     def _close(self, *, finish: bool) -> None:
-        with suppress(sqlite3.Error):
-            self._stored = self.stored
         connection, self.connection = self.connection, None
-        self._undone = 0
         self._at.close()
         if finish:
             self._close_guard()

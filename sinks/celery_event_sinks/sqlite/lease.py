@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from celery_event_bridge.contract import notices
+from celery_event_bridge.contract import SinkUnavailable, notices
 from celery_event_sinks.sqlite import anew, content, overtaken
 from celery_event_sinks.sqlite.anew import Read
 
@@ -40,7 +40,8 @@ ON CONFLICT (name) DO UPDATE SET
 RENEW = "UPDATE bridge_readers SET expires = ? WHERE name = ? AND owner = ?"
 COMMIT = """
 UPDATE bridge_readers SET
-    event = CASE WHEN position < ?1 THEN ?2 ELSE event END, position = max(position, ?1), expires = ?3
+    event = CASE WHEN typeof(position) <> 'integer' OR position < ?1 THEN ?2 ELSE event END,
+    position = CASE WHEN typeof(position) = 'integer' THEN max(position, ?1) ELSE ?1 END, expires = ?3
 WHERE name = ?4 AND owner = ?5
 """
 
@@ -88,7 +89,12 @@ class Lease:
             ).fetchone()
             if row is not None and self._held(*row[2:]):
                 return None  # another reader was faster
-            read = Read(beginning()) if row is None else Read.parse(int(row[0]), row[1])
+            if row is not None and not isinstance(row[0], int):
+                raise SinkUnavailable(
+                    f"group {self._group!r}: its position in the table `bridge_readers` is {row[0]!r}, which is no "
+                    "number: set it to the `seq` of the last event that was handled, or DELETE the row to begin anew"
+                )
+            read = Read(beginning()) if row is None else Read.parse(row[0], row[1])
             before = None
             if anew.begun_anew(connection, read) is not None:
                 read, before = Read(), read

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from typing import NamedTuple
 
+from celery_event_bridge.contract import notices
 from celery_event_sinks.sqlite import anew
 
 TABLE = """
@@ -18,6 +19,10 @@ CREATE TABLE IF NOT EXISTS bridge_removed (
     last INTEGER NOT NULL,
     number INTEGER NOT NULL
 )
+"""
+OF_OTHERS = """
+DELETE FROM bridge_removed
+WHERE NOT (typeof(first) = 'integer' AND typeof(last) = 'integer' AND typeof(number) = 'integer')
 """
 ADD = """
 INSERT INTO bridge_removed (one, first, last, number) VALUES (1, ?, ?, ?)
@@ -49,6 +54,7 @@ def prepare(connection: sqlite3.Connection) -> None:
 
 def add(connection: sqlite3.Connection, what: Removed) -> None:
     """Take note of it, in the transaction of the removal. Raises sqlite3.Error."""
+    connection.execute(OF_OTHERS)
     connection.execute(ADD, what)
 
 
@@ -64,6 +70,15 @@ def removed(connection: sqlite3.Connection) -> Removed:
     if not _is_there(connection):
         return Removed()  # no bridge with a retention has written to it
     row = connection.execute("SELECT first, last, number FROM bridge_removed").fetchone()
+    if row is not None and not all(isinstance(number, int) for number in row):
+        notices.tell(
+            "stream-advice",
+            "SQLite: somebody has written something else than numbers into the table `bridge_removed`: what was "
+            "removed before is not known any more; DELETE FROM bridge_removed",
+            subject="bridge_removed",
+            every=3600.0,
+        )
+        row = None
     found, counter = Removed() if row is None else Removed(*row), anew.counter(connection)
     return found if counter is None or found.last <= counter else Removed()  # of a table before this one
 
@@ -86,5 +101,7 @@ def missed_by_groups(connection: sqlite3.Connection, since: str | int) -> dict[s
     if not connection.execute(asked).fetchone()[0]:
         return {}
     before = gone.last + 1 if oldest is None else int(oldest[0])
-    groups = connection.execute("SELECT name, position FROM bridge_readers").fetchall()
+    groups = connection.execute(
+        "SELECT name, position FROM bridge_readers WHERE typeof(position) = 'integer'"
+    ).fetchall()
     return {name: missed for name, position in groups if (missed := gone.after(position, before)) > 0}

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
 from celery_event_bridge.contract import Batch, Reading, SinkUnavailable
-from celery_event_sinks.sqlite import anew
+from celery_event_sinks.sqlite import anew, trial
 from celery_event_sinks.sqlite.anew import Read
 from celery_event_sinks.sqlite.file import EventFile, Left
 from celery_event_sinks.sqlite.lease import Lease
@@ -53,6 +53,8 @@ class SqliteReader:
         self._ended = False
         self._skipped = 0
         """Events that were gone before they were read, and that no batch has told of."""
+        self._schema = -1
+        """Version of the schema in which the table was known to number its events."""
 
     @staticmethod
     def from_url(url: str, settings: SqliteSettings) -> Mapping[str, str]:  # noqa: ARG004 - a path is all there is
@@ -81,7 +83,7 @@ class SqliteReader:
                 self._begin(connection)
         except (sqlite3.Error, OSError) as exc:
             raise self._unavailable(exc) from exc
-        self._identity = self._file.place
+        self._identity, self._schema = self._file.place, -1
 
     def fetch(self, limit: int, timeout: float) -> Batch:
         """The next rows, once the lease is held."""
@@ -116,8 +118,10 @@ class SqliteReader:
 
     def missed_by_groups(self) -> Mapping[str, int]:
         """Count, at least, by what the file knows of removals."""
+        connection = self._current()
         try:
-            return missed_by_groups(self._current(), self._reading.since)
+            self._see_to_numbers(connection)
+            return missed_by_groups(connection, self._reading.since)
         except (sqlite3.Error, OSError) as exc:
             raise self._unavailable(exc) from exc
 
@@ -184,6 +188,7 @@ class SqliteReader:
     def _rows(self, connection: sqlite3.Connection, limit: int) -> list[Any]:
         connection.execute("BEGIN")  # so that what somebody does meanwhile is in all of the answers or in none
         try:
+            self._see_to_numbers(connection)
             last = anew.begun_anew(connection, self._read)
             rows = [] if last is not None else self._of_this_table(connection, limit)
         finally:
@@ -202,6 +207,14 @@ class SqliteReader:
             self._read = anew.read_until(connection, rows[-1][0] if rows else fetched)
         self._ended = self._reading.ends and len(rows) < limit
         return rows
+
+    def _see_to_numbers(self, connection: sqlite3.Connection) -> None:
+        """Raise SinkUnavailable where events may be in the table that have no number, which no reader would see."""
+        if (version := trial.version(connection)) == self._schema:
+            return
+        if not trial.is_numbered(connection):
+            raise SinkUnavailable(f"SQLite file {self._path}: {trial.NO_KEY}")
+        self._schema = version
 
     def _begin_anew(self, connection: sqlite3.Connection, last: int) -> None:
         """Begin in a table of the same file that is another one than was read."""

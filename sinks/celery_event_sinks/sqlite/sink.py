@@ -17,10 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from celery_event_bridge.contract import BlockingSink, Event, EventRefused, Finding, SinkUnavailable, notices
 from celery_event_bridge.contract.values import OptionalRetention, too_short
-from celery_event_sinks.sqlite import content
+from celery_event_sinks.sqlite import content, trial
+from celery_event_sinks.sqlite.errors import ADVICE, what_to_do
 from celery_event_sinks.sqlite.file import EventFile, Left
 from celery_event_sinks.sqlite.retention import Retention
-from celery_event_sinks.sqlite.watch import TableWatch, keeps_out, kept, takes_one
+from celery_event_sinks.sqlite.watch import TableWatch
 
 _URL = re.compile(r"://|^\s*(?:amqps?|rediss?|kafka|sqlite|https?)(?::/|//)", re.IGNORECASE)
 WAL_PAGES = 1000
@@ -84,8 +85,8 @@ class SqliteSink(BlockingSink):
         self._file = EventFile(settings.path, "rwc")
         self._retention = Retention(settings.path, settings.retention) if settings.retention else None
         self._watch = TableWatch(settings.path)
-        self._kept_out = False
-        """True while somebody keeps events out of the table."""
+        self._tried = -1
+        """Version of the schema that was tried, see `trial`."""
         self._suspect = False
         """Whether SQLite has found the file to be damaged; then it is checked before it counts as available."""
 
@@ -96,8 +97,9 @@ class SqliteSink(BlockingSink):
             if self._suspect and content.sound(self._path) is False:
                 self._file.abandon()
                 raise SinkUnavailable(
-                    f"BRIDGE_SQLITE_PATH={self._path}: the file is damaged: {_ADVICE[sqlite3.SQLITE_CORRUPT]}"
+                    f"BRIDGE_SQLITE_PATH={self._path}: the file is damaged: {ADVICE[sqlite3.SQLITE_CORRUPT]}"
                 )
+            self._try(connection)
             self._watch.look(connection, self._file.place, self._file.stored)
         except (sqlite3.Error, OSError) as exc:
             raise self._unavailable(exc) from exc
@@ -126,13 +128,18 @@ class SqliteSink(BlockingSink):
             connection.execute("BEGIN IMMEDIATE")
             # With the write lock: whoever leaves the file for another one does so with it, or after this.
             self._file.check()
-            changed = connection.total_changes
+            if trial.version(connection) != self._tried:
+                self._try(connection)
+            before = connection.total_changes
             connection.executemany(INSERT, rows)
+            changed = connection.total_changes - before
             # All are new nearly always: to ask costs nothing then.
-            if connection.total_changes - changed != len(rows) and not kept(connection, events):
-                self._kept_out = True
-                raise keeps_out(connection, self._path)
+            if changed != len(rows) and not trial.kept(connection, events):
+                self._tried = -1
+                raise trial.keeps_out(connection, self._path)
             connection.execute("COMMIT")
+            if changed:
+                self._file.committed()
         except (sqlite3.DataError, OverflowError, UnicodeEncodeError) as exc:
             self._roll_back()
             raise EventRefused(f"SQLite cannot hold it: {exc}") from exc
@@ -154,11 +161,9 @@ class SqliteSink(BlockingSink):
         try:
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             self._file.mark()
-            if self._kept_out and not takes_one(connection, INSERT):
-                raise keeps_out(connection, self._path)
+            self._try(connection)
         except (sqlite3.Error, OSError) as exc:
             raise self._unavailable(exc) from exc
-        self._kept_out = False
 
     def look(self) -> None:
         """Look again at the file, its log and its clock; go on in another file of that name at once."""
@@ -169,6 +174,8 @@ class SqliteSink(BlockingSink):
         self._tidy(connection)
         size = self._file.log_size()
         try:
+            if trial.version(connection) != self._tried:
+                self._try(connection)
             self._watch.look(connection, self._file.place, self._file.stored)
             backlog = self._file.backlog() if size > LOG_TOO_LARGE else 0
         except (sqlite3.Error, OSError) as exc:
@@ -245,6 +252,13 @@ class SqliteSink(BlockingSink):
         assert self._file.connection is not None
         return self._file.connection
 
+    def _try(self, connection: sqlite3.Connection) -> None:
+        """Try whether the table keeps events. Raises sqlite3.Error, SinkUnavailable."""
+        self._tried = -1
+        tried = trial.version(connection)
+        trial.run(connection, self._path)
+        self._tried = tried
+
     def _tidy(self, connection: sqlite3.Connection) -> None:
         """Mark the log, without which no commit counts; remove what is old, which the next time will do as well."""
         try:
@@ -262,24 +276,12 @@ class SqliteSink(BlockingSink):
             self._file.abandon()
 
     def _unavailable(self, exc: sqlite3.Error | OSError) -> SinkUnavailable:
-        text = str(exc.strerror) if isinstance(exc, OSError) else str(exc)
         code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
+        text = what_to_do(exc, self._file.connection)
         self._suspect = self._suspect or code == sqlite3.SQLITE_CORRUPT
         if code not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             self._file.close()  # whatever it was, begin again with a fresh look at the file
-        advice = _ADVICE.get(code, "look at the file and its directory")
-        return SinkUnavailable(f"BRIDGE_SQLITE_PATH={self._path}: {text}: {advice}")
+        return SinkUnavailable(f"BRIDGE_SQLITE_PATH={self._path}: {text}")
 
 
 _NOTHING = "NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL WHERE 0"
-_ADVICE = {
-    sqlite3.SQLITE_BUSY: "another process holds its write lock",
-    sqlite3.SQLITE_LOCKED: "another process holds its write lock",
-    sqlite3.SQLITE_FULL: "make room on the disk",
-    sqlite3.SQLITE_IOERR: "make room on the disk, or look at its health",
-    sqlite3.SQLITE_CANTOPEN: "its directory has to be there and writable by this user",
-    sqlite3.SQLITE_READONLY: "the file and its directory have to be writable by this user",
-    sqlite3.SQLITE_NOTADB: "move the file away, or choose another path",
-    sqlite3.SQLITE_CORRUPT: "move the file away to repair it, or choose another path",
-    sqlite3.SQLITE_ERROR: "a table `events` of another program? choose another path",
-}

@@ -6,13 +6,10 @@ Nothing of this can be found by an event of its own: SQLite tells nobody of what
 from __future__ import annotations
 
 import sqlite3
-import uuid
-from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from celery_event_bridge.contract import Event, SinkUnavailable, notices
+from celery_event_bridge.contract import notices
 from celery_event_sinks.sqlite.beside import Place
 from celery_event_sinks.sqlite.overtaken import removed
 
@@ -88,31 +85,3 @@ class TableWatch:
 
     def _tell(self, text: str, count: int) -> None:
         notices.tell("stream-shrunk", text, subject=str(self._path), count=count)
-
-
-def kept(connection: sqlite3.Connection, events: Sequence[Event]) -> bool:
-    """Tell whether the table has all of these, in the transaction that has inserted them. Raises sqlite3.Error."""
-    asked = "SELECT 1 FROM events WHERE id = ?"
-    return all(connection.execute(asked, (event.id,)).fetchone() for event in events)
-
-
-def keeps_out(connection: sqlite3.Connection, path: Path) -> SinkUnavailable:
-    """Say who keeps events out of the table. Raises sqlite3.Error."""
-    names = ", ".join(row[0] for row in connection.execute(TRIGGERS)) or "none is listed"
-    return SinkUnavailable(
-        f"BRIDGE_SQLITE_PATH={path}: SQLite has taken events and does not have them: a trigger on the table `events` "
-        f"keeps them out ({names}); DROP TRIGGER"
-    )
-
-
-def takes_one(connection: sqlite3.Connection, insert: str) -> bool:
-    """Try it with an event that is taken back at once. Raises sqlite3.Error."""
-    event = Event(f"trial-{uuid.uuid4()}", "", "", None, "", None, b"", "")
-    row = (event.id, event.type, event.source, None, event.key, None, event.data, event.content_type, 0)
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        connection.execute(insert, row)
-        return kept(connection, [event])
-    finally:
-        with suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")

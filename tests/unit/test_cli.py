@@ -242,13 +242,20 @@ def test_a_reader_that_has_gone_is_no_failure(arguments: tuple[str, ...]) -> Non
     assert (0, "") == (done.returncode, done.stderr)
 
 
-@pytest.mark.parametrize("command", ["tail", "audit"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "tail --from sqlite:///none.db",
+        "audit --from sqlite:///none.db",
+        "rejected show --body",
+        "rejected show",
+        "rejected list",
+    ],
+)
 def test_a_standard_output_that_is_closed_is_said_so(command: str) -> None:
-    """One line and exit code 1, before the stream is looked for."""
+    """One line and exit code 1, before the stream or the broker is looked for."""
     shell = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "celery_event_bridge"]
-    done = subprocess.run(
-        [*shell, command, "--from", "sqlite:///none.db"], stderr=subprocess.PIPE, text=True, timeout=120
-    )
+    done = subprocess.run([*shell, *command.split()], stderr=subprocess.PIPE, text=True, timeout=120)
     assert 1 == done.returncode
     assert ["Error: standard output is closed, and what this command finds goes there"] == done.stderr.splitlines()
 

@@ -16,6 +16,7 @@ import msgspec
 from celery_event_bridge.brokers.rabbitmq.parked import Content, Parked, ParkingQueue, parking_queue
 from celery_event_bridge.cli.legible import legible
 from celery_event_bridge.cli.options import SettingsCommand, loaded
+from celery_event_bridge.cli.output import standard_output
 from celery_event_bridge.observe import logs
 
 NOTHING = "nothing is parked"
@@ -45,6 +46,7 @@ def chosen(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.pass_context
 def list_(ctx: click.Context, form: str, limit: int, reason: str | None, ids: tuple[str, ...]) -> int:
     """A line for each message, oldest first, then how many there are for each reason. Nothing is taken out."""
+    standard_output()
     wanted = _wanted(ctx, reason, ids)
     reasons: Counter[str] = Counter()
     size, oldest, newest = 0, "", ""
@@ -71,6 +73,7 @@ def list_(ctx: click.Context, form: str, limit: int, reason: str | None, ids: tu
 @click.pass_context
 def show(ctx: click.Context, reason: str | None, ids: tuple[str, ...], *, body: bool) -> int:
     """All of each message: why it was parked, properties, headers, body. A body is never unpickled."""
+    output = standard_output()
     wanted = _wanted(ctx, reason, ids)
     found = 0
     with _queue(ctx) as queue:
@@ -79,8 +82,8 @@ def show(ctx: click.Context, reason: str | None, ids: tuple[str, ...], *, body: 
                 continue
             found += 1
             if body:
-                sys.stdout.buffer.write(content.body)
-                sys.stdout.buffer.flush()
+                output.buffer.write(content.body)
+                output.buffer.flush()
             else:
                 _print(content)
     if not found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -64,7 +65,7 @@ def peek(settings: KafkaSettings, asked: Mapping[Partition, int]) -> dict[Partit
     own = properties(settings, Reading(ends=True), lambda _: None)
     own |= {"queued.min.messages": 1, "fetch.message.max.bytes": 1}  # of each no more than the broker cannot but send
     try:
-        consumer = Consumer(own)
+        consumer = Consumer(own, logger=logging.getLogger("librdkafka"))
     except KafkaException as exc:  # a file of a certificate that is gone, say
         raise SinkUnavailable(exc.args[0].str()) from exc
     try:

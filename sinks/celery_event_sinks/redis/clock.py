@@ -63,6 +63,10 @@ class StreamClock:
             self.saw(int(reply[0]) + int(reply[1]) / 1e6, client.where)
         return self.milliseconds()
 
+    def ahead(self, milliseconds: int) -> float:
+        """Return by how many seconds a time is ahead of Redis's clock now; 0 where that is not known."""
+        return 0.0 if self._last is None else milliseconds / 1000 - self._last - self._monotonic()
+
     def milliseconds(self) -> int | None:
         """Return the time in milliseconds since 1970; None before Redis has said it."""
         return None if self._behind is None else round((self._behind + self._monotonic()) * 1000)

@@ -12,6 +12,8 @@ from celery_event_sinks.redis.errors import code_of
 
 Place = tuple[int, int]
 NOWHERE: Place = (0, 0)
+LAST_PLACE: Place = (2**64 - 1, 2**64 - 1)
+"""The highest id that there is: Redis gives none after it."""
 
 
 class Extent(msgspec.Struct, frozen=True):
@@ -43,6 +45,14 @@ def extent(reply: Any) -> Extent | None:
         place(fields[b"last-generated-id"]),
         place(first[0]) if first else None,
         exists=True,
+    )
+
+
+def used_up(where: str, stream: bytes) -> str:
+    """Say that no id is left for the next entry of a stream."""
+    return (
+        f"Redis at {where}: the stream {stream.decode(errors='replace')!r} has no id left for an event, as somebody has "
+        "added an entry with the highest one (XADD, XSETID): RENAME it, and a new one is begun"
     )
 
 

@@ -12,7 +12,7 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from celery_event_bridge.contract import SinkUnavailable
 from celery_event_sinks.redis.client import RedisClient, Reply
-from celery_event_sinks.redis.extent import is_absent
+from celery_event_sinks.redis.extent import LAST_PLACE, extent, is_absent, used_up
 
 LONGEST_VALUE = "proto-max-bulk-len"
 DEFAULT_LONGEST_VALUE = 512 * 1024 * 1024
@@ -42,12 +42,17 @@ class RedisServer:
 
         Raises SinkUnavailable.
         """
-        for stream, refused in self._asked_of_all(streams, "XADD", "0-0", "probe", ""):
+        for stream, refused in self._asked_of_all(streams, ("XADD",), "0-0", "probe", ""):
             if not isinstance(refused, ResponseError) or "greater than 0-0" not in str(refused):
                 raise SinkUnavailable(self._client.explain_reply(refused, stream))
-        for stream, length in self._asked_of_all(streams, "XLEN"):
+        for stream, length in self._asked_of_all(streams, ("XLEN",)):
             if isinstance(length, ResponseError) and not isinstance(length, NoPermissionError):
                 raise SinkUnavailable(self._client.explain_reply(length, stream))
+        # The refused one is refused before Redis looks for an id for it.
+        for stream, reply in self._asked_of_all(streams, ("XINFO", "STREAM")):
+            found = None if isinstance(reply, ResponseError) else extent(reply)
+            if found is not None and found.last == LAST_PLACE:
+                raise SinkUnavailable(used_up(self._client.where, stream))
 
     def knows(self, streams: Iterable[bytes]) -> bool:
         """Return whether nothing has to be asked before entries of these streams are written."""
@@ -77,8 +82,10 @@ class RedisServer:
                 self._widen(stream)
         return bool(self._drops)
 
-    def _asked_of_all(self, streams: Sequence[bytes], command: str, *arguments: str) -> Iterator[tuple[bytes, Reply]]:
-        replies, lost = self._client.exchange([(command, stream, *arguments) for stream in streams])
+    def _asked_of_all(
+        self, streams: Sequence[bytes], command: Sequence[str], *arguments: str
+    ) -> Iterator[tuple[bytes, Reply]]:
+        replies, lost = self._client.exchange([(*command, stream, *arguments) for stream in streams])
         if lost is not None:
             raise lost
         return zip(streams, replies, strict=True)

@@ -9,8 +9,8 @@ from redis.exceptions import ResponseError
 
 from celery_event_bridge.contract import SinkUnavailable, notices
 from celery_event_sinks.redis.client import RedisClient
-from celery_event_sinks.redis.clock import StreamClock
-from celery_event_sinks.redis.extent import Extent, entry_of, extent, place
+from celery_event_sinks.redis.clock import JUMP, StreamClock
+from celery_event_sinks.redis.extent import LAST_PLACE, Extent, entry_of, extent, place, used_up
 from celery_event_sinks.redis.trim import Trim, Trimmer, tell_removed
 
 AT_A_TIME = 64
@@ -60,6 +60,7 @@ class StreamWatch:
                 raise SinkUnavailable(self._client.explain_reply(exc, stream)) from exc
             if now is None:
                 continue
+            self._see_to_ids(stream, now)
             before = self._known.get(stream)
             self._known[stream] = now
             removed = trimmer.removed.pop(stream, 0)
@@ -73,6 +74,23 @@ class StreamWatch:
                 self._tell_another(stream, newest, now)
                 replaced = True
         return replaced
+
+    def _see_to_ids(self, stream: bytes, now: Extent) -> None:
+        """Tell of a last id ahead of the server's clock, which all later ones go by. Raises SinkUnavailable."""
+        if now.last == LAST_PLACE:
+            raise SinkUnavailable(used_up(self._client.where, stream))
+        where, subject = f"Redis at {self._client.where}: the stream {self._name(stream)}", f"ids {stream!r}"
+        if (ahead := self._clock.ahead(now.last[0])) > JUMP:
+            notices.tell(
+                "clock",
+                f"{where} has an id {ahead:.0f} s ahead of the server's clock ({entry_of(now.last).decode()}): "
+                "somebody has added that entry (XADD, XSETID), or set the clock back; every event gets this time until "
+                "then: none is removed for its age or found by its time; RENAME the stream, and a new one is begun",
+                subject=subject,
+                every=3600.0,
+            )
+        else:
+            notices.over("clock", f"{where} gets ids by the server's clock again", subject=subject)
 
     def _refuse_a_replica(self) -> None:
         """A master that was demoted keeps its connections: its name may lead to another server by now."""

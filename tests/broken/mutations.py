@@ -707,7 +707,7 @@ MUTATIONS = (
     ),
     Mutation(
         "queues removed while messages wait for their dead-letter route",
-        [Change(f"{RABBITMQ}/operations.py", "if not may_hold_back(topology):", "if True:")],
+        [Change(f"{RABBITMQ}/unready.py", "if not self._may_hold_back and not self._classic:", "if True:")],
         [
             f"{INTEGRATION}/test_queues.py::test_what_waits_for_its_dead_letter_route_is_not_removed",
             f"{INTEGRATION}/test_queues.py::test_what_waits_for_its_dead_letter_route_is_migrated_too",
@@ -751,9 +751,9 @@ MUTATIONS = (
         "a migration unbinds once",
         [
             Change(
-                f"{RABBITMQ}/operations.py",
-                "                self._ask(unbind)  # a bridge",
-                "                # a bridge",
+                f"{RABBITMQ}/migration.py",
+                "            broker.ask(unbind)  # a bridge",
+                "            # a bridge",
             )
         ],
         [f"{INTEGRATION}/test_queues.py::test_a_migration_unbinds_what_others_bind_again"],
@@ -768,6 +768,51 @@ MUTATIONS = (
         [Change(f"{RABBITMQ}/source.py", "(AccessRefused, NotFound, ResourceLocked", "(AccessRefused, ResourceLocked")],
         [
             f"{KEPT}::test_a_queue_that_the_bridge_cannot_declare_is_told_of_and_live_events_are_received",
+        ],
+    ),
+    Mutation(
+        "what somebody has in hand removed with its queue",
+        [Change(f"{RABBITMQ}/unready.py", "            if in_hand:\n", "            if False:\n")],
+        [
+            f"{INTEGRATION}/test_queues_others.py::test_what_somebody_has_in_hand_is_not_removed",
+        ],
+    ),
+    Mutation(
+        "what nobody can see removed with its queue",
+        [
+            Change(
+                f"{RABBITMQ}/unready.py",
+                "        if self._classic:\n            raise",
+                "        if False:\n            raise",
+            )
+        ],
+        [
+            f"{INTEGRATION}/test_queues_others.py::test_what_nobody_can_see_is_not_removed",
+        ],
+    ),
+    Mutation(
+        "moved into a queue that a policy bounds",
+        [Change(f"{RABBITMQ}/migration.py", "    _refuse_what_would_be_lost(broker, new)\n    broker", "    broker")],
+        [
+            f"{INTEGRATION}/test_queues_others.py::test_nothing_is_moved_under_a_policy_that_the_api_shows",
+        ],
+    ),
+    Mutation(
+        "what was moved not counted where it went",
+        [
+            Change(
+                f"{RABBITMQ}/moving.py", "                self._make_sure_that_it_is_there(before_it, len(batch))\n", ""
+            )
+        ],
+        [
+            f"{INTEGRATION}/test_queues_others.py::test_a_migration_stops_where_the_new_queue_drops",
+        ],
+    ),
+    Mutation(
+        "an operator's bindings left behind by a migration",
+        [Change(f"{RABBITMQ}/migration.py", "    broker.ask(others.carry_over)\n", "")],
+        [
+            f"{INTEGRATION}/test_queues_others.py::test_bindings_of_an_operator_are_carried_over",
         ],
     ),
 )

@@ -8,8 +8,10 @@ import click
 import msgspec
 
 from celery_event_bridge.brokers.rabbitmq.management import findings as policy_findings
-from celery_event_bridge.brokers.rabbitmq.operations import QueuesInUse, connected
+from celery_event_bridge.brokers.rabbitmq.migration import migrate as move
+from celery_event_bridge.brokers.rabbitmq.operations import connected
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
+from celery_event_bridge.brokers.rabbitmq.unready import QueuesInUse
 from celery_event_bridge.cli.options import SettingsCommand, loaded, refuse_url
 from celery_event_bridge.config.loading import Loaded
 from celery_event_bridge.contract.secrets import hide_secrets
@@ -87,7 +89,7 @@ def migrate(ctx: click.Context, old: str, wait: float) -> int:
         was = {"queue": old, "queue_ttl": 5.0, "queue_type": "quorum"}
         before = Topology.from_settings(chosen.settings.model_copy(update=was))
         try:
-            broker.migrate(before, topology, wait, click.echo)
+            move(broker, before, topology, wait, click.echo)
         except QueuesInUse as exc:
             click.echo(f"celery-event-bridge: {exc}", err=True)
             return 1
@@ -101,7 +103,8 @@ def remove(ctx: click.Context, *, force: bool) -> int:
     """Delete them when the bridge is retired. Refused while one has consumers or holds messages.
 
     Messages that wait for their dead-letter route cannot be seen over AMQP: without BRIDGE_MANAGEMENT_URL this looks
-    for three minutes whether any turn up.
+    for three minutes whether any turn up. Nor can messages of a classic queue that somebody has in hand: without it
+    such queues are removed with --force alone.
     """
     topology, chosen = _topology(ctx)
     with connected(chosen.settings) as broker:

@@ -72,9 +72,12 @@ def _first(
     return None
 
 
-def is_stream(connection: amqp.Connection, name: str) -> bool:
-    """Return whether the queue is a stream, which hands out no single message. Raises what the client raises."""
-    return differences(connection, QueueSpec(name, {})).get(TYPE, ("", ""))[0] == "stream"
+def queue_type(connection: amqp.Connection, name: str) -> str:
+    """Return `quorum`, `stream`, or else what a classic queue has, which names no type in old versions.
+
+    Raises what the client raises.
+    """
+    return differences(connection, QueueSpec(name, {})).get(TYPE, ("", ""))[0]
 
 
 def listed(found: Differences) -> str:

@@ -72,6 +72,12 @@ class Management:
         found = self._get(f"bindings/{self._vhost}/e/{quote(exchange, safe='')}/q/{quote(queue, safe='')}")
         return isinstance(found, list) and any(binding.get("routing_key") == "#" for binding in found)
 
+    def bindings(self, queue: str) -> list[tuple[str, str, Mapping[str, Any]]]:
+        """Return exchange, routing key and arguments of each binding of a queue. Raises BrokerUnavailable."""
+        found = self._get(f"queues/{self._vhost}/{quote(queue, safe='')}/bindings")
+        bindings = found if isinstance(found, list) else []
+        return [(each["source"], each["routing_key"], each.get("arguments") or {}) for each in bindings]
+
     def _get(self, path: str) -> Any:
         headers = {"Authorization": self._authorization}
         request = urllib.request.Request(f"{self._base}/api/{path}", headers=headers)  # noqa: S310 - the same

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from celery_event_bridge.brokers.rabbitmq.topology import Topology
 
+LOOK = 0.5
+"""Seconds between two looks at a queue that others still drain."""
 SAY = 10.0
 """Seconds between two lines that say what is waited for."""
 Tell = Callable[[str], None]
@@ -34,7 +36,9 @@ def may_hold_back(topology: Topology) -> bool:
     return topology.live.arguments.get("x-dead-letter-strategy") == "at-least-once"
 
 
-def for_what_is_held_back(*, seen: bool) -> str:
+def for_what_is_not_ready(*, seen: bool) -> str:
     """Return what is waited for; `seen` where the management API tells."""
-    long = "15 s" if seen else "up to three minutes, 15 s with BRIDGE_MANAGEMENT_URL"
-    return f"looking for messages that RabbitMQ may hold back for their dead-letter route: {long}"
+    held_back = "that RabbitMQ may hold back for their dead-letter route"
+    if seen:
+        return f"looking for messages {held_back}, or that somebody has in hand: 15 s"
+    return f"looking for messages {held_back}: up to three minutes, 15 s with BRIDGE_MANAGEMENT_URL"

@@ -1,0 +1,150 @@
+"""Moving from queues of one name to others, with other arguments, under load and without loss."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from celery_event_bridge.brokers.rabbitmq.bindings import OtherBindings
+from celery_event_bridge.brokers.rabbitmq.connection import translated
+from celery_event_bridge.brokers.rabbitmq.differing import queue_type
+from celery_event_bridge.brokers.rabbitmq.management import harm
+from celery_event_bridge.brokers.rabbitmq.moving import Mover, QueueFull
+from celery_event_bridge.brokers.rabbitmq.purged import leave_trace
+from celery_event_bridge.brokers.rabbitmq.unready import HELD_BACK_FOR, SAMPLED_WITHIN, QueuesInUse, Unready
+from celery_event_bridge.brokers.rabbitmq.waiting import LOOK, Says, Tell
+from celery_event_bridge.contract.deadline import Deadline
+
+if TYPE_CHECKING:
+    import amqp
+
+    from celery_event_bridge.brokers.rabbitmq.operations import Broker
+    from celery_event_bridge.brokers.rabbitmq.topology import QueueSpec, Topology
+
+OWN_GETS = 2.0
+"""Seconds for which a queue may count our own gets as a consumer."""
+
+
+def migrate(
+    broker: Broker, old: Topology, new: Topology, wait: float, tell: Tell, *, sampled_within: float = SAMPLED_WITHIN
+) -> int:
+    """Publish goes to the new queues from now on; what is in the old ones is moved; then these are removed.
+
+    First the new queue is bound, then the old one unbound: what is published in between is in both, and comes twice
+    with the same id. Bridges of the old settings may drain theirs meanwhile. Returns how many messages were moved.
+    Raises QueuesInUse if these have not been stopped after `wait` seconds: they would declare the old queues anew; or
+    if the new ones have no room, or would lose by a policy; or if somebody has messages in hand.
+    """
+    _refuse_what_cannot_be_moved(broker, old)
+    broker.declare_queues(new)
+    _refuse_what_would_be_lost(broker, new)
+    broker.declare(new)
+    tell(f"queue {new.live.name}: declared and bound to {new.exchange}")
+    others = OtherBindings(broker.management, old, new, tell)
+    broker.ask(others.carry_over)
+
+    def unbind(channel: amqp.Channel) -> None:
+        channel.queue_unbind(old.live.name, old.exchange, routing_key="#")
+
+    broker.ask(unbind)
+    broker.ask(others.unbind)
+    tell(f"queue {old.live.name}: no longer bound")
+    movers = _movers(broker, old, new)
+    deadline = Deadline(wait)
+    names = [state.name for state in broker.present(old)]
+    unready = Unready(broker.connection, broker.management, old, names, sampled_within=sampled_within)
+    says = Says(tell)
+    leave_trace(broker.connection, old.live.name)
+    try:
+        while (busy := _move_all(broker, old, movers)) or not unready.none():
+            leave_trace(broker.connection, old.live.name)
+            broker.ask(unbind)  # a bridge of the old settings binds it again with each look
+            if deadline.passed:
+                raise QueuesInUse(_why_not(busy or unready.seen, seen=broker.management is not None))
+            says.waiting(f"waiting for {busy}" if busy else unready.seen or unready.looking)
+            time.sleep(LOOK)
+    except QueueFull as exc:
+        raise QueuesInUse(str(exc)) from exc
+    finally:
+        moved = sum(mover.moved for mover in movers.values())
+        tell(f"{moved} messages moved")
+    # What has come meanwhile, which only a bridge of the old settings can have brought about, is looked at again.
+    found = broker.present(old)
+    broker.refuse_what_is_in_use(found)
+    for state in reversed(found):
+        broker.delete(state.name)
+        tell(f"queue {state.name}: removed")
+    broker.delete_witnesses(old)
+    return moved
+
+
+def _refuse_what_cannot_be_moved(broker: Broker, old: Topology) -> None:
+    if broker.state(old.live).messages is None:
+        raise QueuesInUse(f"there is no queue {old.live.name}: nothing is changed")
+    if broker.state(old.rejected).messages is None:
+        raise QueuesInUse(
+            f"queue {old.live.name} is none of a bridge's, no queue {old.rejected.name} is beside it: nothing "
+            "is changed. If it is one, declare them with `queues declare` and BRIDGE_QUEUE first"
+        )
+    for state in broker.present(old):
+        with translated():
+            is_stream = queue_type(broker.connection, state.name) == "stream"
+        if is_stream:
+            raise QueuesInUse(
+                f"queue {state.name} is a stream, which hands out no single message: nothing is changed. Read what "
+                "is in it with a client of streams, delete it, and say the same again"
+            )
+
+
+def _refuse_what_would_be_lost(broker: Broker, new: Topology) -> None:
+    """Raise QueuesInUse for a policy that makes a new queue lose, where the API shows it."""
+    if broker.management is None:
+        return
+    counted = Deadline(SAMPLED_WITHIN)
+    for queue in new.queues:
+        # The API knows a queue that was just declared before it knows its policies.
+        while "effective_policy_definition" not in (found := broker.management.queue(queue.name) or {}):
+            if counted.passed:
+                break
+            time.sleep(LOOK / 5)
+        if text := next(iter(harm(queue, found)), ""):
+            raise QueuesInUse(f"{text}. Nothing was moved, and nothing is bound that was not before")
+
+
+def _movers(broker: Broker, old: Topology, new: Topology) -> Mapping[str, Mover]:
+    targets: dict[str, tuple[QueueSpec, tuple[str, ...]]] = {
+        # What expires meanwhile is in overflow.
+        old.live.name: (new.live, (new.overflow.name,) if new.overflow else ()),
+        old.rejected.name: (new.rejected, ()),
+    }
+    if old.overflow:
+        targets[old.overflow.name] = (new.overflow, ()) if new.overflow else targets[old.live.name]
+    return {name: Mover(broker.connection, name, target, beside) for name, (target, beside) in targets.items()}
+
+
+def _move_all(broker: Broker, old: Topology, movers: Mapping[str, Mover]) -> str:
+    """Move what is ready. Returns who and what is there still, empty if nobody and nothing is."""
+    before = broker.present(old)
+    for state in before:
+        if state.messages:
+            movers[state.name].move()
+    ours = {state.name for state in before if state.messages and not state.consumers}
+    gone = Deadline(OWN_GETS)
+    # A quorum queue counts who gets a message as a consumer, until it has seen to the acknowledgement.
+    while left := [state for state in broker.present(old) if state.consumers or state.messages]:
+        if gone.passed or not any(state.name in ours and not state.messages for state in left):
+            break
+        time.sleep(0.05)
+    text = ", ".join(f"{state.name} ({state.consumers} consumers, {state.messages} messages)" for state in left)
+    return text and f"{text}: stop the bridges that consume them"
+
+
+def _why_not(busy: str, *, seen: bool) -> str:
+    if busy:
+        return f"still in use: {busy}, and say the same again"
+    return (
+        "all that is ready was moved, but RabbitMQ may hold back messages for their dead-letter route, for "
+        f"{HELD_BACK_FOR:g} s at most: say the same again with --wait {HELD_BACK_FOR + 10:g}"
+        + ("" if seen else ", or set BRIDGE_MANAGEMENT_URL, which tells")
+    )

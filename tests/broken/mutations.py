@@ -815,4 +815,11 @@ MUTATIONS = (
             f"{INTEGRATION}/test_queues_others.py::test_bindings_of_an_operator_are_carried_over",
         ],
     ),
+    Mutation(
+        "bridges that want other types not told of each other",
+        [Change(f"{RABBITMQ}/mark.py", "    if tuple(types) == ALL:\n", "    if types:\n")],
+        [
+            f"{INTEGRATION}/test_others_on_rabbitmq.py::test_bridges_that_want_other_types_are_told_of_each_other",
+        ],
+    ),
 )

@@ -12,6 +12,7 @@ from celery_event_bridge.brokers.rabbitmq.checks import findings
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
 from celery_event_bridge.config.settings import Settings
 from tests import oracle
+from tests.bridges import run_to_end
 
 LIVE = "celeryev.bridge"
 
@@ -60,3 +61,15 @@ def test_events_that_pass_the_queue_by_fail_check(broker_url: str) -> None:
     assert verdict(broker_url).startswith(
         f"FAIL events are published to exchange celeryev, and none reaches queue {LIVE}"
     )
+
+
+def test_an_exchange_that_nobody_will_declare_fails_check(broker_url: str) -> None:
+    """With BRIDGE_DECLARE=false no bridge declares or binds it, and `check` says so."""
+    for declare, verdict, says in (
+        ("true", "ok", "will declare it"),
+        ("false", "FAIL", "BRIDGE_DECLARE=false leaves it"),
+    ):
+        done = run_to_end("celery_event_bridge", "check", BRIDGE_BROKER_URL=broker_url, BRIDGE_DECLARE=declare)
+        (line,) = [line for line in done.stdout.splitlines() if "exchange celeryev: not there" in line]
+        assert line.startswith(verdict)
+        assert says in line

@@ -183,6 +183,26 @@ def test_bridges_that_store_elsewhere_are_told_of_each_other(
     assert [] == again.logged("as well")
 
 
+def test_bridges_that_want_other_types_are_told_of_each_other(
+    start_bridge: Callable[..., Bridge], broker_url: str, tmp_path: Path
+) -> None:
+    """Though they store in one stream, on both sides and by `check`; the order of the patterns makes no difference."""
+    given = {"BRIDGE_BROKER_URL": broker_url, **SqliteStore(tmp_path).settings}
+    all_types = start_bridge(**given).await_ready()
+    some = [
+        start_bridge(**given, BRIDGE_EVENT_TYPES=types).await_ready()
+        for types in ("task-failed,task-sent", "task-sent,+task-failed")
+    ]
+    for bridge in (all_types, *some):
+        bridge.await_log("with another BRIDGE_EVENT_TYPES, take events off queue", timeout=2 * SOON)
+    done = run_to_end("celery_event_bridge", "check", **given)
+    assert (1, True) == (done.returncode, "with another BRIDGE_EVENT_TYPES, consume queue" in done.stdout)
+    assert 0 == all_types.stop()
+    again = start_bridge(**given, BRIDGE_EVENT_TYPES="task-sent,task-failed").await_ready()
+    until(lambda: again.metric("queue_messages", queue=LIVE) == 0, 10, "it has looked")
+    assert [] == again.logged("as well")
+
+
 def test_standard_output_takes_nothing_away_from_others(
     start_bridge: Callable[..., Bridge], broker_url: str, tmp_path: Path
 ) -> None:

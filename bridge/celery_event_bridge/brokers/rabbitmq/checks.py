@@ -11,7 +11,7 @@ from amqp.exceptions import AMQPError
 
 from celery_event_bridge.brokers.rabbitmq import management
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, translated
-from celery_event_bridge.brokers.rabbitmq.mark import other_stream
+from celery_event_bridge.brokers.rabbitmq.mark import consequence
 from celery_event_bridge.brokers.rabbitmq.topology import Topology, declare_exchange, declare_queue
 from celery_event_bridge.contract import Finding, SinkUnavailable
 from celery_event_bridge.contract.broker import BrokerUnavailable
@@ -82,7 +82,7 @@ def _on_the_broker(
     there = topology.rejected.name not in absent
     if there or settings.declare:
         yield from _parking(settings, topology, connection, there=there)
-    yield from _other_stream(topology, connection, location)
+    yield from _other_deployment(settings, topology, connection, location)
     if exchange.verdict == "ok":
         yield from _events(topology, connection)
 
@@ -98,6 +98,12 @@ def _exchange(topology: Topology, connection: amqp.Connection, *, declare: bool)
         _on_a_channel(connection, lambda channel: channel.exchange_declare(topology.exchange, "topic", passive=True))
     except BrokerUnavailable as exc:
         if exc.code == NOT_FOUND:
+            if not declare:
+                return Finding(
+                    "FAIL",
+                    f"exchange {topology.exchange}: not there, and BRIDGE_DECLARE=false leaves it and the binding to "
+                    "you: no event is stored before `queues declare`, as a user who may, has made both",
+                )
             return Finding("ok", f"exchange {topology.exchange}: not there yet, run or a worker will declare it")
         return Finding("FAIL", str(exc))
     if declare:
@@ -147,18 +153,16 @@ def _try_to_park(connection: amqp.Connection, queue: str, size: int) -> None:
         channel.close()
 
 
-def _other_stream(topology: Topology, connection: amqp.Connection, location: Callable[[], str]) -> Iterator[Finding]:
+def _other_deployment(
+    settings: Settings, topology: Topology, connection: amqp.Connection, location: Callable[[], str]
+) -> Iterator[Finding]:
     try:
         ours = location()
-        other = other_stream(connection, topology.live.name, ours)
+        text = consequence(connection, topology.live.name, ours, settings.event_types)
     except (SinkUnavailable, AMQPError, OSError):  # the sink's own findings say why; without a right nobody can tell
         return
-    if other is not None:
-        yield Finding(
-            "FAIL",
-            f"bridges that store in {other} consume queue {topology.live.name}, and these settings store in {ours}: "
-            "each event would reach one of the two only; give one of them a queue of its own with BRIDGE_QUEUE",
-        )
+    if text is not None:
+        yield Finding("FAIL", f"{text} (these settings store in {ours})")
 
 
 def _events(topology: Topology, connection: amqp.Connection) -> Iterator[Finding]:

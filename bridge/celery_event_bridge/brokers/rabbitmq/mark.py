@@ -1,6 +1,7 @@
-"""A mark on the broker that says into which stream the bridges of a queue store.
+"""A mark on the broker that says into which stream the bridges of a queue store, and which types of events.
 
-Two deployments on one queue share its events: each event would reach one of the two streams only. They tell each other
+Two deployments on one queue share its events: each event would reach one of the two streams only, or be left out by the
+one that does not want it. They tell each other
 without a message being published, which a consuming connection never does (see source.py): the mark is a queue that
 nothing is ever put into, consumed for as long as its owner lives and deleted by the broker with its last consumer. What
 it stands for is its dead-letter routing key. To declare it with another one is refused, and the refusal names both.
@@ -11,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from amqp.exceptions import AMQPError, ChannelError, NotFound, PreconditionFailed
@@ -29,8 +30,13 @@ NAMES = ("stores-in", "stores-in.other")
 """Endings of the marks' names. The second is for who finds the first one taken: so each side can see the other."""
 SHOWN = 31
 """Characters of a stream's name in its mark: a refusal has 255 for two of them, and what is around."""
+WITH_TYPES = "~"
+"""Between the hash of the stream and that of the types, in the mark of a bridge that leaves some out."""
 OFF_AFTER_SILENCE = 600.0
 """Seconds for which no mark is asked for after one that got no answer, which costs the connection."""
+ALL = ("*",)
+"""BRIDGE_EVENT_TYPES of who leaves out nothing."""
+OTHER_TYPES = "that store in the same stream, with another BRIDGE_EVENT_TYPES,"
 _OTHER = "inequivalent arg 'x-dead-letter-routing-key'"
 _CURRENT = re.compile(r"but current is '(?P<current>[^']*)")
 
@@ -38,8 +44,12 @@ _CURRENT = re.compile(r"but current is '(?P<current>[^']*)")
 class SinkMark:
     """The mark of one bridge, renewed with each connection."""
 
-    def __init__(self, queue: str, location: Callable[[], str]) -> None:
-        """`location` says where the sink stores; raises SinkUnavailable where nobody can tell now."""
+    def __init__(self, queue: str, location: Callable[[], str], types: Sequence[str] = ALL) -> None:
+        """`location` says where the sink stores; raises SinkUnavailable where nobody can tell now.
+
+        `types` are the patterns of BRIDGE_EVENT_TYPES.
+        """
+        self._types = types
         self._names = [f"{queue}.{ending}" for ending in NAMES]
         self._queue = queue
         self._location = location
@@ -89,7 +99,7 @@ class SinkMark:
             return
         channel = self._connection.channel()
         try:
-            _declare(channel, name, _short(self._stands_for))
+            _declare(channel, name, _short(self._stands_for, self._types))
         except PreconditionFailed as exc:
             if _OTHER not in str(exc.reply_text):
                 raise  # a limit of the vhost, or somebody else's queue of that name: it says nothing of another stream
@@ -140,8 +150,7 @@ class SinkMark:
         self._is_cancelled = True
 
     def _tell(self, refusal: str) -> None:
-        current = _CURRENT.search(refusal)
-        other = current["current"].rpartition(" ")[0] if current else ""
+        other = _other(refusal, self._stands_for)
         if other not in self._sighted:
             # A file that was moved has another name for a moment: replicas renew their marks one after the other.
             self._sighting.add(other)
@@ -149,10 +158,8 @@ class SinkMark:
         self._sighting.add(other)
         notices.tell(
             "competitor",
-            f"bridges that store in {_whole(other) or 'another stream'} take events off queue {self._queue!r} as well, "
-            f"and this one stores in {self._stands_for}: each event reaches one of the two only. Stop one of them, or "
-            "give it a queue of its own with BRIDGE_QUEUE; if the two are names of one stream, use one of them "
-            "everywhere",
+            f"bridges {other or OTHER_TYPES} take events off queue {self._queue!r} as well, and this one stores in "
+            f"{self._stands_for}: {_consequence(other)}",
             subject=other,
         )
 
@@ -166,8 +173,8 @@ def who_shares(settings: Settings, queue: str, location: str) -> str | None:
     try:
         channel = connection.channel()
         consumers = channel.queue_declare(queue, passive=True).consumer_count
-        if other := other_stream(connection, queue, location):
-            return f"bridges that store in {other}"
+        if other := other_deployment(connection, queue, location):
+            return f"bridges {other}"
         held = any(_is_there(connection, f"{queue}.{ending}") for ending in NAMES)
         return f"{consumers} consumers that say nothing of themselves" if consumers and not held else None
     except (AMQPError, OSError):
@@ -186,8 +193,25 @@ def _is_there(connection: amqp.Connection, name: str) -> bool:
     return True
 
 
-def other_stream(connection: amqp.Connection, queue: str, location: str) -> str | None:
-    """Return what a mark says that another deployment holds; None if there is none. Raises what the client raises."""
+def consequence(connection: amqp.Connection, queue: str, location: str, types: Sequence[str]) -> str | None:
+    """Return who else consumes the queue, and what comes of it; None if there is nobody.
+
+    Raises what the client raises.
+    """
+    other = _held_by_another(connection, queue, location, types)
+    return None if other is None else f"bridges {other or OTHER_TYPES} consume queue {queue}: {_consequence(other)}"
+
+
+def other_deployment(connection: amqp.Connection, queue: str, location: str) -> str | None:
+    """Return what a mark says that bridges of another stream hold; None if there are none, whatever types they want.
+
+    Raises what the client raises.
+    """
+    return _held_by_another(connection, queue, location, ALL) or None
+
+
+def _held_by_another(connection: amqp.Connection, queue: str, location: str, types: Sequence[str]) -> str | None:
+    """Return the other stream, empty if it is the same one with other types; None if there is no other mark."""
     for ending in NAMES:
         name = f"{queue}.{ending}"
         channel = connection.channel()
@@ -195,14 +219,13 @@ def other_stream(connection: amqp.Connection, queue: str, location: str) -> str 
             if not channel.queue_declare(name, passive=True).consumer_count:
                 channel.close()
                 continue
-            _declare(channel, name, _short(location))
+            _declare(channel, name, _short(location, types))
         except NotFound:
             continue
         except PreconditionFailed as exc:
             if _OTHER not in str(exc.reply_text):
                 continue
-            current = _CURRENT.search(str(exc.reply_text))
-            return _whole(current["current"].rpartition(" ")[0]) if current else "another stream"
+            return _other(str(exc.reply_text), location)
         channel.close()
     return None
 
@@ -212,14 +235,50 @@ def _declare(channel: amqp.Channel, name: str, stands_for: str) -> None:
     channel.queue_declare(name, durable=True, auto_delete=True, arguments=arguments)
 
 
+def _other(refusal: str, location: str) -> str:
+    """Return where those of a mark that was refused store, empty if it is in our stream."""
+    found = _CURRENT.search(refusal)
+    if found is None:
+        return "that store in another stream"
+    shown, _, digests = found["current"].rpartition(" ")
+    return "" if digests.partition(WITH_TYPES)[0] == _digest(location) else f"that store in {_whole(shown) or 'another stream'}"
+
+
 def _whole(shown: str) -> str:
     """Return the beginning of a location without a bracket that it was cut in."""
     return shown.rpartition(" (")[0] if shown.count("(") > shown.count(")") else shown
 
 
-def _short(location: str) -> str:
-    """Return a location's beginning, and a hash of all of it."""
-    digest = hashlib.blake2b(location.encode(), digest_size=4).hexdigest()
+def _consequence(other: str) -> str:
+    if not other:
+        return (
+            "each event reaches one of the two only, which may leave it out. Give both the same BRIDGE_EVENT_TYPES, or "
+            "one of them a queue of its own with BRIDGE_QUEUE; while replicas are replaced this is over with the last"
+        )
+    return (
+        "each event reaches one of the two only. Stop one of them, or give it a queue of its own with BRIDGE_QUEUE; if "
+        "the two are names of one stream, use one of them everywhere"
+    )
+
+
+def _wanted(types: Sequence[str]) -> str:
+    """Return the patterns alike for all who want the same, in whatever order; empty for those who want everything."""
+    if tuple(types) == ALL:
+        return ""
+    # A `+` says of a pattern what it is meant for, and not what it matches.
+    return ",".join(
+        sorted({("!" if each[:1] == "!" else "") + each.removeprefix("!").removeprefix("+") for each in types})
+    )
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+
+
+def _short(location: str, types: Sequence[str]) -> str:
+    """Return a location's beginning, and a hash of all of it, and of the types where not all are wanted."""
+    wanted = _wanted(types)
+    digest = _digest(location) + (WITH_TYPES + _digest(wanted) if wanted else "")
     # In ASCII: the refusal is cut at 255 bytes, and half a character cannot be read.
-    shown = location.encode("ascii", "backslashreplace").decode()[:SHOWN]
+    shown = location.encode("ascii", "backslashreplace").decode()[: SHOWN + len(_digest("")) - len(digest)]
     return f"{shown} {digest}".replace("'", "_")

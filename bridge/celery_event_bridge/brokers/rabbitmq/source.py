@@ -63,7 +63,9 @@ class AmqpSource:
         self._watch = OverflowWatch(overflow.name, settings.overflow_max_bytes) if overflow else None
         self._binding = Binding(settings, topology)
         self._upkeep = Upkeep(topology, declares=settings.declare, is_unbound=self._binding.is_removed)
-        self._mark = SinkMark(topology.live.name, location) if location and settings.declare else None
+        self._mark = (
+            SinkMark(topology.live.name, location, settings.event_types) if location and settings.declare else None
+        )
         self._presence = Presence(topology.live.name) if settings.declare else None
         self._purges = PurgeWatch(topology.live.name, overflow.name) if overflow and settings.declare else None
         self._policies = policy_watch(settings, topology)

@@ -822,4 +822,18 @@ MUTATIONS = (
             f"{INTEGRATION}/test_others_on_rabbitmq.py::test_bridges_that_want_other_types_are_told_of_each_other",
         ],
     ),
+    Mutation(
+        "a parking queue near its bound not told of",
+        [Change(f"{RABBITMQ}/bounds.py", "    yield Bound(topology.rejected, drops, parked)\n", "")],
+        [
+            f"{INTEGRATION}/test_poison.py::test_a_parking_queue_near_its_bound_is_told_of",
+        ],
+    ),
+    Mutation(
+        "a trace left by who cannot consume",
+        [Change(f"{RABBITMQ}/source.py", "            self._overflow_refused = True\n", "")],
+        [
+            f"{INTEGRATION}/test_foreign_hands.py::test_who_cannot_consume_overflow_leaves_no_trace",
+        ],
+    ),
 )

@@ -5,17 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import amqp
 import pytest
 
 from celery_event_bridge.brokers.rabbitmq.presence import LOOKS, Presence
-from celery_event_bridge.brokers.rabbitmq.purged import PurgeWatch, leave_trace
+from celery_event_bridge.brokers.rabbitmq.purged import PurgeWatch, Trace, leave_trace
+from celery_event_bridge.brokers.rabbitmq.source import AmqpSource
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
 from celery_event_bridge.config.settings import Settings
 from celery_event_bridge.contract import notices
 from tests import oracle
 from tests.bridges import Bridge, run_to_end
+from tests.servers import RabbitMQ
 from tests.servers.debian import until
 from tests.servers.rabbitmq import NativeRabbitMQ
 from tests.stores import SqliteStore
@@ -84,6 +87,59 @@ def test_what_other_bridges_have_taken_was_not_purged(broker_url: str) -> None:
         assert 30 == purged()
         until(lambda: look() or time.monotonic() > begin + 7.0, 10, "more looks have gone by")
         assert 30 == purged()
+
+
+def is_traced(url: str) -> bool:
+    """Return whether a trace is there; it is taken away."""
+    with oracle.broker(url) as connection:
+        try:
+            connection.channel().exchange_declare(f"{LIVE}.drained", "fanout", passive=True)
+        except amqp.NotFound:
+            return False
+        connection.channel().queue_delete(f"{LIVE}.drained")
+    return True
+
+
+def test_who_cannot_consume_overflow_leaves_no_trace(own_rabbitmq: RabbitMQ) -> None:
+    """Others would take a purge for its drain for as long as it tries, but for the first time."""
+    url = own_rabbitmq.new_vhost()
+    topology = Topology.from_settings(Settings(broker_url=url))
+    with oracle.broker(url) as connection:
+        topology.declare(connection.channel())
+    own_rabbitmq.ctl("add_user", "drainer", "open-sesame")
+    try:
+        vhost = urlsplit(url).path[1:]
+        rights = ("set_permissions", "-p", vhost, "drainer", ".*", ".*")
+        own_rabbitmq.ctl(*rights, rf"^(celeryev|{LIVE}|.*\.(witness.*|drained|bridges|stores-in.*))$")
+        settings = Settings(broker_url=url.replace("guest:guest", "drainer:open-sesame"))
+        source = AmqpSource(settings, topology)
+        source.open()
+        source.consume()
+        assert source.held_up
+        is_traced(url)
+        source.let_go()
+        source.consume()
+        assert source.held_up
+        assert not is_traced(url)
+        own_rabbitmq.ctl(*rights, ".*")
+        source.let_go()
+        until(lambda: source.consume() or not source.held_up or source.let_go(), 30, "the right has come", pause=1.0)
+        source.close()
+    finally:
+        own_rabbitmq.ctl("delete_user", "drainer")
+
+
+def test_who_consumes_overflow_anew_leaves_no_new_trace_each_time(broker_url: str) -> None:
+    """It is six round trips, and at the byte bound a bridge consumes anew many times a second."""
+    trace = Trace(LIVE)
+    with oracle.broker(broker_url) as connection:
+        trace.leave(connection)
+        assert is_traced(broker_url)
+        trace.leave(connection)
+        assert not is_traced(broker_url)
+        trace.forget()
+        trace.leave(connection)
+        assert is_traced(broker_url)
 
 
 def test_nothing_is_told_of_what_three_replicas_do(

@@ -14,7 +14,7 @@ import amqp
 import msgpack
 
 from tests import oracle
-from tests.bridges import Bridge
+from tests.bridges import Bridge, run_to_end
 from tests.oracle import Published
 from tests.servers.debian import until
 from tests.stores import SqliteStore
@@ -162,3 +162,19 @@ def test_a_routing_key_that_is_not_text(start_bridge: Callable[..., Bridge], bro
     until(lambda: store.bodies() == [GOOD], 20, "the event is stored")
     assert [] == bridge.logged("unavailable")
     assert 0 == bridge.stop()
+
+
+def test_a_parking_queue_near_its_bound_is_told_of(
+    start_bridge: Callable[..., Bridge], broker_url: str, tmp_path: Path
+) -> None:
+    """By `run` with each look while it is so, and by `check`; RabbitMQ drops the oldest past it."""
+    given = {**SqliteStore(tmp_path).settings, "BRIDGE_BROKER_URL": broker_url, "BRIDGE_REJECTED_MAX_BYTES": "100kB"}
+    bridge = start_bridge(**given).await_ready()
+    bad = oracle.captured()[0]._replace(body=b"{" + b"x" * 1000)
+    oracle.publish(broker_url, [bad] * 90)
+    line = bridge.await_log("queue 'celeryev.bridge.rejected' is nearly full", 40)
+    assert "BRIDGE_REJECTED_MAX_BYTES" in line["event"]
+    assert 1 == bridge.metric("notices_total", kind="nearly-full")
+    done = run_to_end("celery_event_bridge", "check", **given)
+    assert "queue 'celeryev.bridge.rejected' is nearly full: 90 messages are about 90 % of its bound" in done.stdout
+    assert 90 == oracle.depth(broker_url, "celeryev.bridge.rejected")

@@ -89,8 +89,9 @@ def forward(chosen: Loaded) -> int:
     made = [plugin(sink_settings) for plugin, sink_settings in chosen.sinks.values()]
     sinks: list[Sink] = [ObservedSink(sink, metrics, status) for sink in made]
     sink = sinks[0] if len(sinks) == 1 else Tee(sinks)
-    source = AmqpSource(settings, topology, partial(location, made))
-    relay = Relay(source, sink, AmqpParking(settings, topology.rejected.name), settings, metrics, status)
+    parking = AmqpParking(settings, topology.rejected.name)
+    source = AmqpSource(settings, topology, partial(location, made), parking.mean_body)
+    relay = Relay(source, sink, parking, settings, metrics, status)
     stop = stopping(relay.stop, settings.shutdown_timeout, partial(say_cut_off, status, metrics))
     with serve(settings.http, status, metrics) as address, stop, giving_back():
         log.info(

@@ -24,6 +24,7 @@ KINDS: Mapping[str, str] = {
     "queue-missing": "a queue is not there, and the bridge cannot declare it",
     "secret-file": "a secret's file cannot be read again, or holds nothing valid",
     "purged": "messages are gone from overflow that no bridge has taken",
+    "nearly-full": "a queue has come near its bound, past which messages are dropped or refused",
     "queue-differs": "a queue of ours has other arguments than the settings ask for",
     "rights": "a right that is needed was refused or withdrawn",
     "policy": "a policy of the broker changes what a queue keeps",

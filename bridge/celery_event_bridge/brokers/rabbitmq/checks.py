@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from amqp.basic_message import Message
 from amqp.exceptions import AMQPError
 
 from celery_event_bridge.brokers.rabbitmq import management
+from celery_event_bridge.brokers.rabbitmq.bounds import bounds
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, translated
 from celery_event_bridge.brokers.rabbitmq.mark import consequence
 from celery_event_bridge.brokers.rabbitmq.topology import Topology, declare_exchange, declare_queue
@@ -29,6 +32,8 @@ LISTEN = 5.0
 COUNTED_WITHIN = 8.0
 """Seconds after which a quorum queue, and the one that it expires into, certainly show a message: each counts every
 five (seen with 3.10.8)."""
+SAMPLE = 20
+"""Parked messages whose sizes are looked at."""
 TRIAL = 64
 """Bytes of a message that is published to the parking queue and taken back."""
 PAUSE = 0.2
@@ -79,6 +84,7 @@ def _on_the_broker(
                 yield Finding("FAIL", str(exc))
         else:
             yield _ready(queue.name, found.message_count, parked=queue is topology.rejected)
+            yield from _nearly_full(topology, connection, queue.name, found.message_count)
     there = topology.rejected.name not in absent
     if there or settings.declare:
         yield from _parking(settings, topology, connection, there=there)
@@ -91,6 +97,24 @@ def _ready(queue: str, messages: int, *, parked: bool) -> Finding:
     if parked and messages:
         return Finding("warn", f"queue {queue}: {messages} messages are parked: see docs/how-to/parked-messages.md")
     return Finding("ok", f"queue {queue}: {messages} messages ready")
+
+
+def _nearly_full(topology: Topology, connection: amqp.Connection, queue: str, messages: int) -> Iterator[Finding]:
+    (bound,) = (bound for bound in bounds(topology) if bound.queue.name == queue)
+    mean = 0.0
+    if bound.queue is topology.rejected and messages:
+        with suppress(BrokerUnavailable):  # without the right to read, a typical size will do
+            mean = _on_a_channel(connection, partial(_mean_body, queue))
+    if text := bound.warning(messages, mean):
+        yield Finding("warn", text)
+
+
+def _mean_body(queue: str, channel: amqp.Channel) -> float:
+    """Return the mean size of the oldest few, which go back with the channel."""
+    channel.auto_decode = False
+    found = (channel.basic_get(queue) for _ in range(SAMPLE))
+    sizes = [len(message.body or b"") for message in found if message is not None]
+    return sum(sizes) / len(sizes) if sizes else 0.0
 
 
 def _exchange(topology: Topology, connection: amqp.Connection, *, declare: bool) -> Finding:

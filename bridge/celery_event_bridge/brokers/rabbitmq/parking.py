@@ -63,6 +63,11 @@ class AmqpParking:
         self._owed: BrokerUnavailable | None = None
         """To be raised next time: what had been confirmed before it came first."""
         self._heard_at = 0.0
+        self._mean = 0.0
+
+    def mean_body(self) -> float:
+        """Return the bytes of a body that was parked, lately; 0.0 while none has been."""
+        return self._mean
 
     @property
     def under_way(self) -> Collection[Parcel]:
@@ -139,6 +144,8 @@ class AmqpParking:
     def _publish(self, channel: amqp.Channel, parcel: Parcel) -> None:
         self._count(parcel)
         properties = fitting(parked_properties(parcel), channel.connection.frame_max)
+        size = len(parcel.message.body)
+        self._mean += (size - self._mean) * (0.01 if self._mean else 1.0)
         message = AmqpMessage(parcel.message.body, **properties)
         channel.basic_publish(message, exchange="", routing_key=self._queue, mandatory=True)
 

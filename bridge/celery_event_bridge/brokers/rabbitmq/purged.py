@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 TRACE_FOR = 30.0
 """Seconds for which a trace stays after it was left."""
+RENEWED_AFTER = 2.0
+"""Seconds for which one that was left serves who consumes anew, as at the byte bound many times a second."""
 
 
 def leave_trace(connection: amqp.Connection, live: str, seconds: float = TRACE_FOR) -> None:
@@ -38,10 +40,29 @@ def leave_trace(connection: amqp.Connection, live: str, seconds: float = TRACE_F
         channel.close()
 
 
+class Trace:
+    """The one that a bridge leaves, on the connection that it has."""
+
+    def __init__(self, live: str) -> None:
+        self._live = live
+        self._left_at = -TRACE_FOR
+
+    def forget(self) -> None:
+        """Take note that the connection is another one, and the broker perhaps too."""
+        self._left_at = -TRACE_FOR
+
+    def leave(self, connection: amqp.Connection) -> None:
+        """Leave it, unless it was left just now. Raises what the client raises."""
+        now = time.monotonic()
+        if now - self._left_at >= RENEWED_AFTER:
+            leave_trace(connection, self._live)
+            self._left_at = now
+
+
 class PurgeWatch:
     """Compares one look at overflow with the last one."""
 
-    def __init__(self, live: str, overflow: str, trace_for: float = TRACE_FOR) -> None:
+    def __init__(self, live: str, overflow: str, trace_for: float = TRACE_FOR - RENEWED_AFTER) -> None:
         self._trace = _trace(live)
         self._overflow = overflow
         self._trace_for = trace_for

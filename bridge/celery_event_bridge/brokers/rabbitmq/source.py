@@ -14,17 +14,16 @@ from typing import TYPE_CHECKING, cast
 
 from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed, ResourceLocked
 
+from celery_event_bridge.brokers.rabbitmq.bounds import BoundWatch
 from celery_event_bridge.brokers.rabbitmq.bulk import CHUNK, Scanner, reader
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, translated
 from celery_event_bridge.brokers.rabbitmq.lane import Lane
-from celery_event_bridge.brokers.rabbitmq.managed import Binding, policy_watch
-from celery_event_bridge.brokers.rabbitmq.mark import SinkMark
-from celery_event_bridge.brokers.rabbitmq.overflow import OverflowWatch
-from celery_event_bridge.brokers.rabbitmq.presence import Presence
-from celery_event_bridge.brokers.rabbitmq.purged import PurgeWatch, leave_trace
+from celery_event_bridge.brokers.rabbitmq.managed import Binding
+from celery_event_bridge.brokers.rabbitmq.neighbours import Neighbours
+from celery_event_bridge.brokers.rabbitmq.presence import OUR_TAG
 from celery_event_bridge.brokers.rabbitmq.upkeep import Upkeep
 from celery_event_bridge.brokers.rabbitmq.window import Window
-from celery_event_bridge.contract import LOOK_INTERVAL, SinkUnavailable
+from celery_event_bridge.contract import LOOK_INTERVAL
 from celery_event_bridge.contract.broker import BrokerUnavailable, Message
 from celery_event_bridge.forward.ledger import Ack
 
@@ -46,8 +45,17 @@ RabbitMQ (seen with 3.10.8) may send no `basic.cancel`, and keeps what the chann
 class AmqpSource:
     """See the protocol `celery_event_bridge.contract.broker.Source` for what each method does and when it is called."""
 
-    def __init__(self, settings: Settings, topology: Topology, location: Callable[[], str] | None = None) -> None:
-        """`location` says where the events are stored, for the mark that other deployments see; None: no mark."""
+    def __init__(
+        self,
+        settings: Settings,
+        topology: Topology,
+        location: Callable[[], str] | None = None,
+        parked_body: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        """`location` says where the events are stored, for the mark that other deployments see; None: no mark.
+
+        `parked_body` says how many bytes a parked message has, the mean.
+        """
         self._settings = settings
         self._topology = topology
         self._urls = cycle(settings.broker_urls)
@@ -59,16 +67,12 @@ class AmqpSource:
         # Overflow's share is small: fresh events go first.
         self._live_window = Window(settings.prefetch, self._max_bytes * 3 // 4)
         self._overflow_window = Window(min(settings.prefetch, OVERFLOW_PREFETCH), self._max_bytes // 4)
-        overflow = topology.overflow
-        self._watch = OverflowWatch(overflow.name, settings.overflow_max_bytes) if overflow else None
+        self._bounds, self._parked_body = BoundWatch(topology), parked_body
         self._binding = Binding(settings, topology)
         self._upkeep = Upkeep(topology, declares=settings.declare, is_unbound=self._binding.is_removed)
-        self._mark = (
-            SinkMark(topology.live.name, location, settings.event_types) if location and settings.declare else None
-        )
-        self._presence = Presence(topology.live.name) if settings.declare else None
-        self._purges = PurgeWatch(topology.live.name, overflow.name) if overflow and settings.declare else None
-        self._policies = policy_watch(settings, topology)
+        self._neighbours = Neighbours(settings, topology, location)
+        self._overflow_refused = False
+        """Whether the last attempt to consume overflow failed."""
         self._look_due = self._quiet_due = 0.0
 
     @property
@@ -95,12 +99,7 @@ class AmqpSource:
         self._poller.register(self._connection.transport.sock, select.POLLIN)
         with translated("declaring the queues"):
             self._upkeep.open(self._connection)
-            if self._mark:
-                self._mark.open(self._connection)
-            if self._presence:
-                self._presence.open(self._connection)
-            if self._purges:
-                self._purges.forget()
+            self._neighbours.open(self._connection)
 
     def consume(self) -> None:
         """Open the channels and consume: live first."""
@@ -211,7 +210,7 @@ class AmqpSource:
 
     def _open_lane(self, queue: str, window: Window, *, expired: bool) -> None:
         channel = self._connected().channel()
-        begins = self._leave_trace if expired else lambda: None
+        begins = self._neighbours.drains if expired else lambda: None
         lane = Lane(
             channel, queue, window, self._deliver, expired=expired, cancelled=self._upkeep.cancelled, begins=begins
         )
@@ -226,12 +225,26 @@ class AmqpSource:
             return
         lanes = len(self._lanes)
         try:
+            if self._overflow_refused:
+                self._try_to_consume(overflow.name)
             self._open_lane(overflow.name, self._overflow_window, expired=True)
         except (AccessRefused, NotFound, ResourceLocked, PreconditionFailed) as exc:
             del self._lanes[lanes:]
             self._upkeep.differing.cannot_be_consumed(overflow.name, exc)
+            self._overflow_refused = True
         else:
+            self._overflow_refused = False
             self._upkeep.differing.is_consumed(overflow.name)
+
+    def _try_to_consume(self, queue: str) -> None:
+        """Raise what the client raises where a queue still cannot be consumed, before the others are told that it is.
+
+        What was delivered meanwhile, one message, goes back with the channel.
+        """
+        channel = self._connected().channel()
+        channel.basic_qos(0, 1, False)  # noqa: FBT003 - AMQP's own positional flag
+        channel.basic_consume(queue, consumer_tag=f"{OUR_TAG}trial", callback=lambda _: None, on_cancel=lambda _: None)
+        channel.close()
 
     def _deliver(self, message: Message) -> None:
         self._inbox.append(message)
@@ -257,35 +270,19 @@ class AmqpSource:
         self._upkeep.look()
         if len(self._lanes) == 1:
             self._open_overflow()  # it may be consumed by now
-        self._look_at_others(now)
-        if self._policies:
-            self._policies.look()
-        if self._watch and self._topology.overflow:
-            mean = self._overflow_window.mean_body or self._live_window.mean_body
-            self._watch.look(self.depths.get(self._topology.overflow.name, 0), mean)
-        if self._mark:
-            try:
-                self._mark.look()
-            except SinkUnavailable:  # where it stores cannot be told now; the relay knows of the outage
-                return
+        unusable = self._topology.overflow is None or self._topology.overflow.name in self._upkeep.differing.unusable
+        drains = any(lane.expired for lane in self._lanes)
+        self._neighbours.look(
+            now, self.depths, self._upkeep.consumers, drains=None if unusable and not drains else drains
+        )
+        self._bounds.look(self.depths, self._mean_bodies())
 
-    def _look_at_others(self, at: float) -> None:
-        """See to whoever else consumes the queues, or empties them."""
-        connection, live, overflow = self._connected(), self._topology.live, self._topology.overflow
-        consumers = self._upkeep.consumers  # not known of a queue that is another connection's alone
-        if self._presence:
-            self._presence.look(consumers.get(live.name, 0))
-        if self._purges is None or overflow is None:
-            return
-        if any(lane.expired for lane in self._lanes):
-            self._purges.forget()
-            self._leave_trace()
-        elif overflow.name not in self._upkeep.differing.unusable:
-            self._purges.look(connection, at, self.depths.get(overflow.name, 0), consumers.get(overflow.name, 0))
-
-    def _leave_trace(self) -> None:
-        if self._purges:
-            leave_trace(self._connected(), self._topology.live.name)
+    def _mean_bodies(self) -> Mapping[str, float]:
+        topology, live = self._topology, self._live_window.mean_body
+        means = {topology.live.name: live, topology.rejected.name: self._parked_body() or live}
+        if topology.overflow:
+            means[topology.overflow.name] = self._overflow_window.mean_body or live
+        return means
 
     def _look_at_consumers(self) -> None:
         """Replacement, with nothing in hand: a channel on which nothing arrives is replaced."""

@@ -836,4 +836,11 @@ MUTATIONS = (
             f"{INTEGRATION}/test_foreign_hands.py::test_who_cannot_consume_overflow_leaves_no_trace",
         ],
     ),
+    Mutation(
+        "a replica taken for another stream than its master's",
+        [Change(f"{REDIS}/client.py", "*([shared[1].decode()] if shared else [])", "")],
+        [
+            f"{INTEGRATION}/test_replay_sinks.py::test_not_from_a_replica_into_its_master",
+        ],
+    ),
 )

@@ -275,6 +275,10 @@ def test_entries_that_somebody_removes(
     assert told("stream-shrunk") == gone
     (line,) = [record.getMessage() for record in caplog.records if getattr(record, "kind", "") == "stream-shrunk"]
     assert f"{gone} entries of the stream 'celery-events'" in line
+    is_gone = how not in ("XTRIM", "XDEL")
+    assert (
+        is_gone == ("at least" in line) == ("deleted" in line) != ("removed from it by somebody (XTRIM, XDEL)" in line)
+    )
     store_all(subject, sample_events(5))
     subject.look()
     assert told("stream-shrunk") == gone

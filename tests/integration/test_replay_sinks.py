@@ -7,9 +7,11 @@ import shutil
 import signal
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from redis import Redis as Client
@@ -21,7 +23,7 @@ from tests.bridges import run_to_end
 from tests.integration.test_reader import in_kafka, in_sqlite, some
 from tests.integration.test_tail import captured
 from tests.replaying import happened, ids, replay, start_replay
-from tests.servers import Kafka, Redis
+from tests.servers import Kafka, Redis, redis
 from tests.servers.debian import until
 from tests.stores import FULL
 
@@ -140,6 +142,17 @@ def test_not_into_itself(tmp_path: Path, kafka_server: Kafka, redis_server: Redi
     copy = tmp_path / "copy.db"
     shutil.copy(tmp_path / "events.db", copy)
     assert 0 == replay("--from", stream.url, "--to", f"sqlite:///{copy}", "--since", "9999999999d").returncode
+
+
+def test_not_from_a_replica_into_its_master(own_redis: Redis) -> None:
+    """They are one stream, though two processes that name themselves otherwise."""
+    with redis(own=True) as replica, closing(Client.from_url(replica.url)) as client:
+        parts = urlsplit(own_redis.url)
+        client.replicaof(parts.hostname, parts.port)
+        until(lambda: client.info("replication")["master_link_status"] == "up", 20, "it is a replica")
+        done = replay("--from", replica.url, "--to", own_redis.url)
+        assert (2, "") == (done.returncode, done.stdout)
+        assert "it is the stream that is read" in done.stderr
 
 
 def test_kafka_keeps_them_for_less_than_their_age(tmp_path: Path, kafka_server: Kafka) -> None:

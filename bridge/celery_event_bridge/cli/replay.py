@@ -127,7 +127,11 @@ def _result(figures: Figures, target: BrokerTarget | SinkTarget, began: float, g
     seconds = time.monotonic() - began
     parts = [f"{figures.sent} events sent to {target.where} in {seconds:.1f} s ({figures.sent / seconds:.0f}/s)"]
     if figures.read and not figures.sent and not figures.refused and not figures.interrupted:
-        parts.append(f"0 of {figures.read} events matched (--type, --since, --until)")
+        parts.append(
+            f"none of the {figures.matched} events that matched was confirmed"
+            if figures.matched
+            else f"0 of {figures.read} events matched (--type, --since, --until)"
+        )
     if _unheard(figures, target):
         parts.append("none of them was received: no queue is bound there; start the receiver first")
     elif returned := getattr(target, "returned", 0):

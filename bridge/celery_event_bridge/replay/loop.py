@@ -29,6 +29,8 @@ class Figures(msgspec.Struct):
 
     read: int = 0
     """Events of the stream, those that are not picked too."""
+    matched: int = 0
+    """Of these, picked to be sent on."""
     sent: int = 0
     """Confirmed by the target."""
     refused: int = 0
@@ -115,6 +117,7 @@ class Replay:
             return
         at = time_of(stored, event)
         if self._between.holds(at):
+            self.figures.matched += 1
             self._waiting.add(number, stored.record.partition, event, at)
         else:
             self._settled.settle(number)

@@ -31,6 +31,7 @@ from celery_event_sinks.redis.replies import NoReply
 from celery_event_sinks.redis.timed import CONNECT_TIMEOUT, REPLY_TIMEOUT, is_name, resolve, timed
 
 _RUN_ID = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
+_HISTORY = re.compile(rb"^master_replid:(\w+)", re.MULTILINE)
 
 Command = Sequence[str | bytes | int]
 Reply = Any
@@ -179,13 +180,15 @@ class RedisClient:
         found = _RUN_ID.search(reply) if isinstance(reply, bytes) else None
         return found[1] if found else None
 
-    def whereabouts(self) -> tuple[str, int]:
+    def whereabouts(self) -> set[tuple[str, int]]:
         """Return the server's own id, or its address where it may not be asked, and the database.
 
-        Raises SinkUnavailable.
+        And the same with the id of its history, which a master and its replicas share. Raises SinkUnavailable.
         """
-        found = self.run_id()
-        return found.decode() if found else self.where, self._database
+        found, history = self.run_id(), self.ask("INFO", "replication")
+        shared = _HISTORY.search(history) if isinstance(history, bytes) else None
+        names = {found.decode() if found else self.where, *([shared[1].decode()] if shared else [])}
+        return {(name, self._database) for name in names}
 
     def explain(self, error: Exception) -> str:
         """Say in a line an error that the server or the way to it gave; no secret is in it."""

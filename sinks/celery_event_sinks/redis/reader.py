@@ -66,13 +66,16 @@ class RedisReader:
 
     @staticmethod
     def identity(settings: RedisSettings) -> Set[Hashable]:
-        """The server's own name for itself, the database and the keys. Raises SinkUnavailable."""
+        """The server's own name for itself, and that of its history, which replicas have too; database and keys.
+
+        Raises SinkUnavailable.
+        """
         client = RedisClient(settings.url)
         try:
             where = client.whereabouts()
         finally:
             client.close()
-        return {("redis", *where, stream) for stream in streams(settings)}
+        return {("redis", *each, stream) for each in where for stream in streams(settings)}
 
     def open(self) -> None:
         """Connect, join the group, and find out where to begin."""

@@ -142,7 +142,7 @@ class StreamWatch:
             self._newest.pop(stream, None)
             self._sought.pop(stream, None)
         if another or not self._by_our_rule(stream, before, now):
-            self._tell_shrunk(stream, gone, now)
+            self._tell_shrunk(stream, gone, now, another=another)
         elif self._trim.rule == "maxlen":
             # Each write of every bridge removes some: this one's share by what it has written.
             written = gone if now.added is None or before.added is None else now.added - before.added
@@ -176,15 +176,18 @@ class StreamWatch:
             if isinstance(found, list) and not found:
                 self._tell_unconfirmed(stream, newest)
 
-    def _tell_shrunk(self, stream: bytes, gone: int, now: Extent) -> None:
+    def _tell_shrunk(self, stream: bytes, gone: int, now: Extent, *, another: bool) -> None:
         what = "removed from it by somebody (XTRIM, XDEL)"
         if not now.exists:
             what = "gone with it: it was deleted, renamed or evicted, or Redis was emptied (FLUSHALL, SWAPDB)"
         elif now.length == 0:
             what = "gone: it was emptied (XTRIM, XDEL) or made anew, or Redis came back without its data"
+        elif another:
+            what = "gone with it: it was deleted (DEL, RENAME, FLUSHALL), and what was written next has made another"
         if self._restarted:
             what += "; Redis is another process than before: has it restarted without its file, or failed over?"
-        where = f"Redis at {self._client.where}: {gone} entries of the stream {self._name(stream)}"
+        least = "at least " if another or not now.exists else ""  # what came since the last look is gone as well
+        where = f"Redis at {self._client.where}: {least}{gone} entries of the stream {self._name(stream)}"
         notices.tell(
             "stream-shrunk",
             f"{where} that were there are {what}",

@@ -241,7 +241,9 @@ def _other(refusal: str, location: str) -> str:
     if found is None:
         return "that store in another stream"
     shown, _, digests = found["current"].rpartition(" ")
-    return "" if digests.partition(WITH_TYPES)[0] == _digest(location) else f"that store in {_whole(shown) or 'another stream'}"
+    if digests.partition(WITH_TYPES)[0] == _digest(location):
+        return ""
+    return f"that store in {_whole(shown) or 'another stream'}"
 
 
 def _whole(shown: str) -> str:

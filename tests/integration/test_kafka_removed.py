@@ -8,8 +8,10 @@ from collections.abc import Iterator
 import pytest
 from confluent_kafka import TopicPartition
 
+from celery_event_bridge.contract import SinkUnavailable
 from celery_event_bridge.contract.notices import NOTICES
 from celery_event_bridge.reader import open_reader
+from celery_event_sinks.kafka.cluster import Cluster
 from celery_event_sinks.kafka.removed import Bounds
 from celery_event_sinks.kafka.settings import KafkaSettings
 from celery_event_sinks.kafka.sink import KafkaSink
@@ -52,6 +54,21 @@ def test_records_that_somebody_deletes_are_told_of(kafka_server: Kafka, stream: 
     with open_reader(stream.url, "billing", lease=6.0, follow=False) as events:
         assert handle(events) == ids(some(20)[15:])
         assert events.skipped == 14
+
+
+def test_nothing_is_stored_while_a_partition_does_not_say_where_it_ends(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As just after a start of Kafka's: new events would hide that the end before was lost."""
+    stream.write(some(5))
+    stream.sink.look()
+    with monkeypatch.context() as patched:
+        patched.setattr(Cluster, "bounds", lambda *_: {})
+        with pytest.raises(SinkUnavailable, match="does not say where it ends"):
+            stream.sink.available()
+        stream.sink.look()
+    stream.sink.available()
+    assert told() == 0
 
 
 @pytest.mark.parametrize(

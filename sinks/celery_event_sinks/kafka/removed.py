@@ -39,6 +39,10 @@ class Bounds:
         for one in [one for one in self._first if one[0] == topic]:
             del self._first[one], self._ends[one], self._last[one]
 
+    def knows(self, partition: Partition) -> bool:
+        """Return whether its end was seen before."""
+        return partition in self._last
+
     def look(self, bounds: Mapping[Partition, tuple[int, int]], configs: Configs) -> None:
         """Compare; tell of the records that no retention can have removed."""
         now = self._clock()

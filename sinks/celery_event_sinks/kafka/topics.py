@@ -31,6 +31,8 @@ class Topics:
         self._cluster_id = ""
         self._seen: dict[str, Seen] = {}
         self._bounds = Bounds()
+        self._silent = ""
+        """A partition whose end was seen before, and could not be had at the last look."""
         self._clusters: list[str] = []
         """The ids of those that the address has led to; the last is the present one."""
         self._brokers = len(settings.bootstrap_servers.split(","))
@@ -53,6 +55,9 @@ class Topics:
             for trouble in troubles:
                 if trouble:
                     raise SinkUnavailable(trouble)
+        if self._silent:
+            # Asked again before anything is stored: what comes would hide that the end before was lost.
+            raise SinkUnavailable(f"{self._silent} does not say where it ends yet")
 
     def preview(self) -> Sequence[Finding]:
         """Check as `check` does, but say how those that are missing would be made, and make none."""
@@ -139,8 +144,15 @@ class Topics:
             troubles.append([_trouble(name, partition, wanted) for partition in topic.partitions])
         self.times = times(state.values(name) for name in state.topics)
         if bounds and not any(map(any, troubles)):
-            self._bounds.look(self._cluster.bounds(state.topics), {name: state.values(name) for name in state.topics})
+            self._look_at_bounds(state)
         return troubles
+
+    def _look_at_bounds(self, state: State) -> None:
+        found = self._cluster.bounds(state.topics)
+        asked = [(name, one.id) for name, topic in state.topics.items() if topic for one in topic.partitions]
+        silent = next((one for one in asked if one not in found and self._bounds.knows(one)), None)
+        self._silent = "" if silent is None else f"partition {silent[1]} of topic {silent[0]!r}"
+        self._bounds.look(found, {name: state.values(name) for name in state.topics})
 
     def _tell_of_cluster(self, cluster: str) -> None:
         if self._clusters and cluster != self._clusters[-1]:

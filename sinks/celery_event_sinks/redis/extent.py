@@ -51,8 +51,8 @@ def extent(reply: Any) -> Extent | None:
 def used_up(where: str, stream: bytes) -> str:
     """Say that no id is left for the next entry of a stream."""
     return (
-        f"Redis at {where}: the stream {stream.decode(errors='replace')!r} has no id left for an event, as somebody has "
-        "added an entry with the highest one (XADD, XSETID): RENAME it, and a new one is begun"
+        f"Redis at {where}: the stream {stream.decode(errors='replace')!r} has no id left for an event, as somebody "
+        "has added an entry with the highest one (XADD, XSETID): RENAME it, and a new one is begun"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from celery_event_bridge.brokers.rabbitmq.topology import Topology
 from celery_event_bridge.brokers.rabbitmq.unready import QueuesInUse
 from celery_event_bridge.config.settings import Settings
 from tests import oracle
+from tests.bridges import run_to_end
 from tests.servers import RabbitMQ
 from tests.servers.debian import until
 from tests.servers.rabbitmq import NativeRabbitMQ
@@ -182,3 +184,35 @@ def test_bindings_that_cannot_be_seen_are_named(broker_url: str) -> None:
     with connected(settings) as broker, pytest.raises(QueuesInUse):
         migrate(broker, topology, new, 30.0, said.append)
     assert 1 == sum("are not carried over" in line for line in said)
+
+
+@pytest.mark.parametrize("kind", ["classic", "quorum"])
+def test_parked_messages_in_somebodys_hand_are_told_of(
+    managed_rabbitmq: NativeRabbitMQ, hold: Callable[..., amqp.Channel], kind: str
+) -> None:
+    """With their number by the API; without it a quorum queue shows that there are some, and a classic one nothing."""
+    url = managed_rabbitmq.new_vhost()
+    given_all = {"BRIDGE_BROKER_URL": url, "BRIDGE_QUEUE_TYPE": kind}
+    settings, topology = given(url, kind, management_url=managed_rabbitmq.management_url)
+    declare(url, topology)
+    seen = {"BRIDGE_MANAGEMENT_URL": managed_rabbitmq.management_url}
+    if kind == "quorum":
+        assert "" == rejected("list", **given_all).stderr
+    hold(url, f"{LIVE}.rejected", 3)
+    unseen = (
+        "consumers: how many messages"
+        if kind == "quorum"
+        else "in somebody's hand cannot be seen without BRIDGE_MANAGEMENT_URL"
+    )
+    for command in (("list",), ("requeue", "--all"), ("purge", "--all", "--yes")):
+        assert unseen in rejected(*command, **given_all).stderr
+    management = Management(settings)
+    counted = lambda: (management.queue(f"{LIVE}.rejected") or {}).get("messages_unacknowledged") == 3  # noqa: E731
+    until(counted, 30, "the API has counted them")
+    done = rejected("purge", "--all", "--yes", **given_all, **seen)
+    assert (0, "nothing is parked\n") == (done.returncode, done.stdout)
+    assert "3 messages of queue celeryev.bridge.rejected are in somebody's hand" in done.stderr
+
+
+def rejected(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    return run_to_end("celery_event_bridge", "rejected", *arguments, **settings)

@@ -225,6 +225,41 @@ def test_a_consumer_that_somebody_deletes(stream: Stream, client: Client) -> Non
     assert told("group-made") == 1
 
 
+def test_a_dead_consumer_that_somebody_deletes(stream: Stream, client: Client) -> None:
+    """What it had in hand is handed out again by those that live, and told of; nothing of one that closed in order."""
+    all_of_it = some(100)
+    stream.write(all_of_it)
+    with stream.reader(GROUP, lease=8.0) as living:
+        living.idle = living.stop
+        with stream.reader(GROUP, lease=8.0) as closing:
+            assert closing.commit(take(closing, 10)[-1])
+            take(living, 1)  # it looks
+        dead = RedisReader(RedisSettings(url=stream.url), Reading(group=GROUP, lease=8.0))
+        dead.open()
+        held = {record.id for record in dead.fetch(20, 1.0).records}
+        (name,) = [one["name"] for one in client.xinfo_consumers(STREAM, GROUP) if one["pending"] == len(held)]
+        began, deleted = time.monotonic(), False
+
+        def delete_once_it_was_seen() -> None:
+            nonlocal deleted
+            if not deleted and time.monotonic() > began + 3.0:  # a look comes every quarter of a lease
+                deleted = bool(client.xgroup_delconsumer(STREAM, GROUP, name))
+            if time.monotonic() > began + 30.0:
+                living.stop()
+
+        living._stopping.clear()
+        living.idle = delete_once_it_was_seen
+        got: set[str] = set()
+        for event in living:
+            got.add(event.id)
+            living.commit(event)
+            if held <= got:
+                break
+        dead._client.close()
+        assert held <= got
+        assert told("group-made") == 1
+
+
 def test_a_position_that_somebody_sets_ahead(stream: Stream, client: Client, caplog: pytest.LogCaptureFixture) -> None:
     """XGROUP SETID passes over entries: they are counted as skipped, and a warning says who did it."""
     all_of_it = some(200)

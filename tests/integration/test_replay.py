@@ -132,6 +132,20 @@ def test_where_nothing_is_picked_that_is_said(broker_url: str, stream: Stream) -
     assert "--type: 'task-failled' matches no event of Celery's: did you mean task-failed?" in done.stderr
 
 
+def test_where_nothing_is_confirmed_that_is_said(own_rabbitmq: RabbitMQ, stream: Stream) -> None:
+    """And not that nothing matched: a memory alarm keeps a broker from taking any."""
+    url = own_rabbitmq.new_vhost()
+    stream.write(captured())
+    own_rabbitmq.ctl("set_vm_memory_high_watermark", "0.0001")
+    try:
+        done = run_to_end("tests.impatient", "replay", "--from", stream.url, "--to", url)
+    finally:
+        own_rabbitmq.ctl("set_vm_memory_high_watermark", "0.6")
+    assert done.returncode == 1
+    assert f"none of the {len(captured())} events that matched was confirmed" in done.stderr
+    assert "0 of" not in done.stderr
+
+
 @pytest.mark.parametrize("kind", ["broker", "redis"])
 def test_a_target_that_refuses_the_login_is_named_by_its_option(
     request: pytest.FixtureRequest, stream: Stream, kind: str

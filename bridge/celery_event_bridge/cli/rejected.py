@@ -132,6 +132,8 @@ def _queue(ctx: click.Context) -> Iterator[ParkingQueue]:
     logs.configure(settings.settings.log_format, "error")
     with parking_queue(settings.settings) as queue:
         yield queue
+        if text := queue.in_hand():
+            click.echo(f"celery-event-bridge: {text}", err=True)
 
 
 def _wanted(

@@ -25,6 +25,7 @@ from celery_event_sinks.redis.client import Command, RedisClient, Reply
 from celery_event_sinks.redis.extent import Place, entry_of, extent, fields_of, is_absent, place
 from celery_event_sinks.redis.position import GroupPosition, tell
 from celery_event_sinks.redis.scripts import COMMIT, LEAVE, REMOVE, RESTORE
+from celery_event_sinks.redis.vanished import VanishedConsumers
 
 RELEASED = b"released"
 """The consumer that holds what readers have left behind when they closed; everybody takes from it."""
@@ -60,6 +61,7 @@ class RedisGroup:
         self._position = GroupPosition(client, name)
         self._releases: Counter[bytes] = Counter()
         """How often what was held was released, by stream."""
+        self._vanished = VanishedConsumers(self._asked, name, self._lease, (RELEASED, LONG_AGO))
         self._turn = 0
         self.skipped = 0
         """Entries that were gone before the group came to them, since somebody has taken the number from here."""
@@ -99,6 +101,7 @@ class RedisGroup:
                 raise SinkUnavailable(self._client.explain_reply(reply, stream))
             return
         self._position.last[stream] = after
+        self._vanished.forget(stream)
         self._release(stream, f"was destroyed, and is made again after entry {entry_of(after).decode()}")
 
     def read(self, streams: Sequence[bytes], count: int, block: int | None) -> Found:
@@ -154,6 +157,8 @@ class RedisGroup:
         if mine < len(self._held.get(stream, ())):
             self._regain(stream)
         found: Found = []
+        if again := self._vanished.look(stream, consumers, self._consumer.encode()):
+            tell(self._name, stream, f"has lost a consumer (XGROUP DELCONSUMER): {again} entries are handed out again")
         for one in consumers:
             name, idle, pending = one[b"name"], one[b"idle"], one[b"pending"]
             if name == self._consumer.encode() or (idle < self._lease and name != RELEASED):
@@ -206,7 +211,7 @@ class RedisGroup:
         return bool(done == len(places))
 
     def leave(self, stream: bytes) -> None:
-        """Hand on what is held, and be no consumer any more."""
+        """Hand on what is held. The consumer stays, without any, until it is long gone: see `VanishedConsumers`."""
         self._asked("EVAL", LEAVE, 1, stream, self._name, self._consumer, RELEASED, LONG_AGO)
         self._held.pop(stream, None)
 

@@ -66,10 +66,7 @@ class RedisReader:
 
     @staticmethod
     def identity(settings: RedisSettings) -> Set[Hashable]:
-        """The server's own name for itself, and that of its history, which replicas have too; database and keys.
-
-        Raises SinkUnavailable.
-        """
+        """The server's names for itself and for what replicas share, the database, the keys. Raises SinkUnavailable."""
         client = RedisClient(settings.url)
         try:
             where = client.whereabouts()

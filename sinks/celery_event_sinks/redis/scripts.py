@@ -15,7 +15,7 @@ return redis.call('XACK', KEYS[1], ARGV[1], unpack(done))
 LEAVE = """
 while true do
     local held = redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1000, ARGV[2])
-    if #held == 0 then return redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2]) end
+    if #held == 0 then return 0 end
     local command = {'XCLAIM', KEYS[1], ARGV[1], ARGV[3], 0}
     for _, entry in ipairs(held) do command[#command + 1] = entry[1] end
     command[#command + 1] = 'IDLE'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
@@ -14,8 +15,11 @@ from amqp.basic_message import Message as AmqpMessage
 
 from celery_event_bridge.brokers.rabbitmq.confirms import Confirms
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, translated
+from celery_event_bridge.brokers.rabbitmq.differing import queue_type
+from celery_event_bridge.brokers.rabbitmq.management import Management
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
 from celery_event_bridge.contract.broker import BrokerUnavailable
+from celery_event_bridge.contract.deadline import Deadline
 from celery_event_bridge.contract.values import as_text
 from celery_event_bridge.forward.decode import decode
 
@@ -23,6 +27,9 @@ if TYPE_CHECKING:
     from celery_event_bridge.config.settings import Settings
 
 ID_BYTES = 6
+OWN_GETS, PAUSE = 2.0, 0.05
+"""Seconds for which our own gets may count as a consumer, and between two looks."""
+BACK = "they can be listed, sent again and purged once they are given back"
 NOT_FOUND, NOT_IMPLEMENTED = 404, 540
 OURS = ("x-bridge-reason", "x-bridge-error", "x-bridge-parked-at")
 """Headers that a message loses when it is sent again; where it was published first it keeps."""
@@ -60,8 +67,11 @@ class Content(msgspec.Struct, frozen=True):
 class ParkingQueue:
     """Return what is in it, taken without acknowledging: it all goes back, in order, unless it is dealt with."""
 
-    def __init__(self, connection: amqp.Connection, topology: Topology) -> None:
+    def __init__(self, connection: amqp.Connection, topology: Topology, management: Management | None = None) -> None:
         self._connection = connection
+        self._management = management
+        self._came = False
+        """Whether any message was there."""
         self._topology = topology
         self._name = topology.rejected.name
 
@@ -100,6 +110,44 @@ class ParkingQueue:
                     gone += 1
         return gone
 
+    def in_hand(self) -> str:
+        """Return a line on messages that others have taken and not acknowledged, which nobody else gets meanwhile.
+
+        Empty if there are none. Raises BrokerUnavailable.
+        """
+        gone = Deadline(OWN_GETS)
+        while (consumers := self._consumers()) and not gone.passed:
+            time.sleep(PAUSE)  # a quorum queue counts who gets a message as one, until it has seen to the rest
+        if consumers is None:
+            return ""  # no such queue
+        try:
+            found = (self._management.queue(self._name) or {}) if self._management else {}
+        except BrokerUnavailable as exc:
+            return f"messages of queue {self._name} in somebody's hand cannot be seen: {exc}"
+        if (count := found.get("messages_unacknowledged")) is not None:
+            return f"{count} messages of queue {self._name} are in somebody's hand: {BACK}" if count else ""
+        if consumers:
+            return (
+                f"queue {self._name} has {consumers} consumers: how many messages they have in hand cannot be seen "
+                f"without BRIDGE_MANAGEMENT_URL; {BACK}"
+            )
+        with translated():
+            if self._came or queue_type(self._connection, self._name) == "quorum":
+                return ""
+        return f"messages of queue {self._name} in somebody's hand cannot be seen without BRIDGE_MANAGEMENT_URL"
+
+    def _consumers(self) -> int | None:
+        channel = self._connection.channel()
+        try:
+            with translated():
+                found = int(channel.queue_declare(self._name, passive=True).consumer_count)
+                channel.close()
+        except BrokerUnavailable as exc:
+            if exc.code == NOT_FOUND:
+                return None
+            raise
+        return found
+
     @contextmanager
     def _channel(self) -> Iterator[amqp.Channel]:
         with translated(f"looking at {self._name}"):
@@ -120,6 +168,7 @@ class ParkingQueue:
 
     def _taken(self, channel: amqp.Channel) -> Iterator[tuple[Content, int]]:
         while (message := self._get(channel)) is not None:
+            self._came = True
             properties = dict(message.properties)
             headers = properties.pop("application_headers", None) or {}
             body = bytes(message.body or b"")
@@ -153,7 +202,8 @@ def parking_queue(settings: Settings) -> Iterator[ParkingQueue]:
             if position == len(settings.broker_urls):
                 raise
     try:
-        yield ParkingQueue(connection, Topology.from_settings(settings))
+        management = Management(settings) if settings.management_url else None
+        yield ParkingQueue(connection, Topology.from_settings(settings), management)
     finally:
         abandon(connection)
 

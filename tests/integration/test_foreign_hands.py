@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import amqp
 import pytest
 
+from celery_event_bridge.brokers.rabbitmq import purged as purged_module
 from celery_event_bridge.brokers.rabbitmq.presence import LOOKS, Presence
 from celery_event_bridge.brokers.rabbitmq.purged import PurgeWatch, Trace, leave_trace
 from celery_event_bridge.brokers.rabbitmq.source import AmqpSource
@@ -100,8 +101,9 @@ def is_traced(url: str) -> bool:
     return True
 
 
-def test_who_cannot_consume_overflow_leaves_no_trace(own_rabbitmq: RabbitMQ) -> None:
+def test_who_cannot_consume_overflow_leaves_no_trace(own_rabbitmq: RabbitMQ, monkeypatch: pytest.MonkeyPatch) -> None:
     """Others would take a purge for its drain for as long as it tries, but for the first time."""
+    monkeypatch.setattr(purged_module, "RENEWED_AFTER", 0.0)
     url = own_rabbitmq.new_vhost()
     topology = Topology.from_settings(Settings(broker_url=url))
     with oracle.broker(url) as connection:

@@ -254,7 +254,7 @@ def test_nothing_to_be_read_back() -> None:
 
 def test_a_reader_without_a_share_has_not_ended() -> None:
     """A rebalance may bring it one: the first assignment of a group that was at work before is often empty."""
-    assignment = Assignment(["topic"], Reading("billing", ends=True), lambda *_: True, dict)
+    assignment = Assignment(["topic"], Reading("billing", ends=True), lambda *_: True, dict, lambda *_: {})
     assert not assignment.ended()
     assignment._own(("topic", 0), 0, 5)
     assert not assignment.ended()

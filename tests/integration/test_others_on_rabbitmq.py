@@ -21,7 +21,7 @@ from celery_event_bridge.brokers.rabbitmq.topology import Topology
 from celery_event_bridge.brokers.rabbitmq.upkeep import Upkeep
 from celery_event_bridge.config.settings import Settings
 from celery_event_bridge.contract import JSON, notices
-from celery_event_bridge.contract.broker import Message
+from celery_event_bridge.contract.broker import BrokerUnavailable, Message
 from tests import oracle
 from tests.bridges import Bridge, run_to_end
 from tests.faults.proxy import Mode, Proxy
@@ -160,6 +160,29 @@ def test_a_queue_that_was_deleted_is_made_anew_and_told_of(
     assert 1 == bridge.metric("gaps_total")
     numbers = itertools.count()
     until(lambda: publish_if_there(broker_url, next(numbers)) or store.count() > 0, SOON, "stored again")
+
+
+def test_a_queue_that_was_made_anew_on_a_connection_that_was_lost_then_is_told_of(
+    broker_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the next connection, though that finds it there."""
+    upkeep = Upkeep(Topology.from_settings(Settings(broker_url=broker_url)), declares=True)
+    see_to_it = Upkeep._look_at_exchange
+
+    def lose(self: Upkeep, **given: bool) -> None:
+        see_to_it(self, **given)
+        raise BrokerUnavailable("connection lost")
+
+    with oracle.broker(broker_url) as connection:
+        upkeep.open(connection)
+        connection.channel().queue_delete(f"{LIVE}.overflow")
+        with monkeypatch.context() as patched:
+            patched.setattr(Upkeep, "_look_at_exchange", lose)
+            with pytest.raises(BrokerUnavailable):
+                upkeep.open(connection)
+        assert 0 == notices.NOTICES.counts()["queue-made"]
+        upkeep.open(connection)
+        assert 1 == notices.NOTICES.counts()["queue-made"]
 
 
 def test_bridges_that_store_elsewhere_are_told_of_each_other(

@@ -156,6 +156,8 @@ def test_the_loop_of_the_pages_is_interrupted_without_a_traceback(page: str, set
     samples = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     code = next(sample for sample in samples if 'group="billing"' in sample)
     code = code.replace("kafka://localhost:9092/celery-events", f"sqlite:///{settings['BRIDGE_SQLITE_PATH']}")
+    # What a shell has begun in its background ignores it, and so does all that comes of that.
+    code = f"import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n{code}"
     process = subprocess.Popen(
         [sys.executable, "-u", "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

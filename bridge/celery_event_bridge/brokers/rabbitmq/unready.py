@@ -54,6 +54,7 @@ class Unready:
         self._names = tuple(names)
         self._live = topology.live.name
         self._may_hold_back = may_hold_back(topology) and self._live in self._names
+        self._held_back_for = held_back_for
         self._unseen = Deadline(held_back_for)
         self._sampled_within = sampled_within
         self._held_back = 0
@@ -132,10 +133,12 @@ class Unready:
 
     def _refuse_what_nobody_sees(self) -> None:
         if self._classic:
+            # What RabbitMQ holds back leaves by itself; --force would lose it.
+            when = f" {self._held_back_for:g} s from now, when RabbitMQ holds none back any more" * self._may_hold_back
             raise QueuesInUse(
                 f"queue {self._classic[0]} is a classic one, and AMQP does not show whether somebody has messages of "
                 "it in hand, taken and not acknowledged: set BRIDGE_MANAGEMENT_URL, which tells; or, if you know that "
-                "nobody has any, `queues remove --force`, with BRIDGE_QUEUE as its bridges had it"
+                f"nobody has any, `queues remove --force`{when}, with BRIDGE_QUEUE as its bridges had it"
             )
 
     @cached_property

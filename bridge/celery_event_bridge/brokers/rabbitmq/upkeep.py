@@ -76,6 +76,8 @@ class Upkeep:
         """Queues that were there before, by name."""
         self._absent: set[str] = set()
         """Queues beside the live one that are not there, and that this bridge cannot declare."""
+        self._missing: set[str] = set()
+        """Queues that were found missing, and not told of: a connection can be lost in between."""
         self._cancelled: set[str] = set()
         """Queues whose consumer the broker has cancelled since the last connection was made."""
         self._declared = False
@@ -101,22 +103,22 @@ class Upkeep:
         """Declare what is to be there, on a connection just made. Raises what the client raises."""
         self._connection, self._channel = connection, None
         missing = [queue.name for queue in self._topology.queues if self._depth(queue.name) is None]
+        self._missing.update(missing)
         if self._declares:
             if self._topology.live.name in missing:
                 self._declare(may_be_refused=False)
             else:
                 self._look_at_exchange(first=not self._seen)
             self._bound_at = 0.0
-        gone = {name for name in missing if self._depth(name) is None}
-        for name in missing:
-            if name not in gone:
-                self._says.missing(name, seen=name in self._seen)
+        gone = {name for name in self._missing if self._depth(name) is None}
+        for name in sorted(self._missing - gone):
+            self._says.missing(name, seen=name in self._seen)
         # Without the live one consuming fails, with the remedy.
         self._absent = gone - {self._topology.live.name}
         self._tell_of_absent()
-        for name in self._cancelled.difference(missing):
+        for name in self._cancelled - self._missing:
             self._says.replaced(name)
-        self._cancelled.clear()
+        self._cancelled, self._missing = set(), set()
         self._seen.update(queue.name for queue in self._topology.queues)
         # Who publishes has to connect again as well: neither the silence until then nor its end proves anything.
         self._has_heard, self._opened_at = False, time.monotonic()

@@ -152,9 +152,9 @@ def is_http_url(text: str) -> bool:
 Size = Annotated[int, BeforeValidator(size)]
 """Bytes."""
 Name = Annotated[str, AfterValidator(no_url)]
-"""Of a stream, say."""
+"""Name of a stream, say."""
 ShortName = Annotated[str, AfterValidator(short_name)]
-"""Of a queue or an exchange."""
+"""Name of a queue or an exchange."""
 Seconds = Annotated[float, BeforeValidator(duration), AfterValidator(in_a_lifetime)]
 OptionalRetention = Annotated[float | None, BeforeValidator(retention_or_never), AfterValidator(in_a_lifetime)]
 """Seconds after which events are removed, or None for never."""

@@ -33,7 +33,7 @@ class ObservedSink:
         self._was_available = False
         self._advice_due = 0.0
         self._advised: set[str] = set()
-        """What it advised when it was last asked."""
+        """Lines that it advised when it was last asked."""
         self._made = self._makings()
         self._distrusted = False
         """Whether the last look found that nothing would be stored, or kept."""

@@ -29,7 +29,7 @@ class Unfailing:
         self._descriptor = _descriptor_that_may_block(stream)
         self._lock = threading.Lock()
         self._line = ""
-        """What has been written of a line that is not at its end."""
+        """Beginning of a line that is not at its end."""
         self._kept = bytearray()
         self._too_many = 0
         self._writer: threading.Thread | None = None

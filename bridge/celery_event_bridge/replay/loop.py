@@ -30,7 +30,7 @@ class Figures(msgspec.Struct):
     read: int = 0
     """Events of the stream, those that are not picked too."""
     matched: int = 0
-    """Of these, picked to be sent on."""
+    """Number of these that are picked to be sent on."""
     sent: int = 0
     """Confirmed by the target."""
     refused: int = 0

@@ -17,7 +17,7 @@ from celery_event_sinks.kafka.settings import PROMISED, PROMISED_OF_READERS, Kaf
 from celery_event_sinks.kafka.stored import record
 
 OF_PRODUCERS = frozenset({*PROMISED, "linger.ms"})
-"""What the sink sets and a consumer has no use for."""
+"""Properties that the sink sets and a consumer has no use for."""
 SHORTEST_SESSION = 6.0
 """Seconds; a broker with its own settings refuses less."""
 PEEK = 5.0

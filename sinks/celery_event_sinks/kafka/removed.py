@@ -32,7 +32,7 @@ class Bounds:
         self._ends: dict[Partition, deque[tuple[float, int]]] = {}
         """When the log ended where."""
         self._last: dict[Partition, int] = {}
-        """Where it has ended at the last look."""
+        """End of each at the last look."""
 
     def forget(self, topic: str) -> None:
         """Forget a topic that is another one now."""

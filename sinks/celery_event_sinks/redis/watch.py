@@ -29,7 +29,7 @@ class StreamWatch:
         self._generation = -1
         self._run_id: bytes | None = None
         self._restarted = False
-        """Whether the server at this connection is another process than the one before."""
+        """True if the server at this connection is another process than the one before."""
         self._newest: dict[bytes, bytes] = {}
         """The last entry of each stream that was confirmed on this connection."""
         self._confirmed_on = 0

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from celery_event_bridge.brokers.rabbitmq.topology import QueueSpec, Topology
 
 WARN_FROM = 0.8
-"""Of the bound."""
+"""Share of the bound."""
 EVERY = 60.0
 """Seconds between two warnings."""
 TYPICAL_BODY = 400.0

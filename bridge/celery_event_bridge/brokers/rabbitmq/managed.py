@@ -21,7 +21,7 @@ PROMPT = 1.0
 """Seconds to wait for one while a connection is made, with nothing else going on."""
 
 
-class Binding:
+class BindingWatch:
     """Asks, in a thread, whether the live queue is bound; without the API nothing is known."""
 
     def __init__(self, settings: Settings, topology: Topology) -> None:
@@ -38,10 +38,9 @@ class Binding:
 
     def is_removed(self) -> bool | None:
         """Return whether the binding is not there, by what was asked, or else asks now; None: nobody knows."""
-        thread = self._thread or self._begin()
-        if thread is not None:
+        if self._thread is None and (thread := self._begin()) is not None:
             thread.join(PROMPT)
-        self._thread = None
+        self._thread = None  # one that has not answered in AT_MOST is not waited for again
         return self._answers[-1] if self._answers else None
 
     def _begin(self) -> threading.Thread | None:

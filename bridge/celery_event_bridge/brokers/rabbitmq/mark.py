@@ -58,7 +58,7 @@ class SinkMark:
         self._held: str | None = None
         """Name of the mark that we hold."""
         self._is_cancelled = False
-        """Whether somebody has deleted it."""
+        """True once somebody has deleted it."""
         self._stands_for = ""
         self._refused = False
         """Whether nothing more is asked on this connection."""

@@ -71,7 +71,7 @@ class ParkingQueue:
         self._connection = connection
         self._management = management
         self._came = False
-        """Whether any message was there."""
+        """True once a message was there."""
         self._topology = topology
         self._name = topology.rejected.name
 

@@ -18,7 +18,7 @@ from celery_event_bridge.brokers.rabbitmq.bounds import BoundWatch
 from celery_event_bridge.brokers.rabbitmq.bulk import CHUNK, Scanner, reader
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, translated
 from celery_event_bridge.brokers.rabbitmq.lane import Lane
-from celery_event_bridge.brokers.rabbitmq.managed import Binding
+from celery_event_bridge.brokers.rabbitmq.managed import BindingWatch
 from celery_event_bridge.brokers.rabbitmq.neighbours import Neighbours
 from celery_event_bridge.brokers.rabbitmq.presence import OUR_TAG
 from celery_event_bridge.brokers.rabbitmq.upkeep import Upkeep
@@ -68,11 +68,11 @@ class AmqpSource:
         self._live_window = Window(settings.prefetch, self._max_bytes * 3 // 4)
         self._overflow_window = Window(min(settings.prefetch, OVERFLOW_PREFETCH), self._max_bytes // 4)
         self._bounds, self._parked_body = BoundWatch(topology), parked_body
-        self._binding = Binding(settings, topology)
+        self._binding = BindingWatch(settings, topology)
         self._upkeep = Upkeep(topology, declares=settings.declare, is_unbound=self._binding.is_removed)
         self._neighbours = Neighbours(settings, topology, location)
         self._overflow_refused = False
-        """Whether the last attempt to consume overflow failed."""
+        """True if the last attempt to consume overflow failed."""
         self._look_due = self._quiet_due = 0.0
 
     @property

@@ -270,6 +270,12 @@ def publish(broker_url: str, count: int, first: int) -> None:
         confirms.wait()
 
 
+def knows_eight(server: NativeKafka, name: str) -> bool:
+    """Whether every node knows of eight partitions."""
+    found = [described(port, name) for port in server.bootstrap.split(",")]
+    return all(one is not None and len(one.partitions) == 8 for one in found)
+
+
 def test_partitions_that_are_added_take_events(
     cluster: NativeKafka, sink: Callable[..., KafkaSink], topic: str
 ) -> None:
@@ -288,6 +294,9 @@ def test_partitions_that_are_added_take_events(
         return stored[-1] == 8
 
     until(spread, 30, "every partition takes events")
+    # The producer and the look may have asked two brokers, of which one knew less.
+    until(lambda: knows_eight(cluster, topic), 30, "every node knows of them")
+    subject.look()
     delete(cluster, topic)
     until(looks(subject), 30, "the topic is there again")
     assert (8, 3, "2") == shape(cluster, topic)

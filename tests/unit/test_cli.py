@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from celery_event_bridge import __version__, cli
 from celery_event_bridge.cli import options
 from celery_event_bridge.cli.run import location
+from celery_event_bridge.config import catalogue
 from celery_event_bridge.config.loading import SettingsError
 from celery_event_bridge.config.settings import Settings
 from celery_event_bridge.testing import MemorySink
@@ -72,13 +73,85 @@ def test_help_lists_the_commands() -> None:
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_every_command_has_help_with_an_example(name: str) -> None:
-    """It shows an option for each setting of the core, or its own commands."""
+    """The settings are listed by three of them, and the others say by which; their help fits a screen of 40 lines."""
     code, text = invoke(name, "--help")
     assert 0 == code
     assert "Example: " in text
-    if "COMMAND [ARGS]" in text:
+    listed = [field for field in Settings.model_fields if f"BRIDGE_{field.upper()}" in text]
+    if name in ("run", "check", "settings"):
+        assert [*Settings.model_fields] == [*dict.fromkeys(sorted(listed, key=[*Settings.model_fields].index))]
         return
-    assert [] == [field for field in Settings.model_fields if f"--{field.replace('_', '-')}" not in text]
+    assert 40 >= len(text.splitlines())
+    if "COMMAND [ARGS]" not in text:
+        assert "celery-event-bridge settings" in text
+        assert not {"queue_ttl", "prefetch"} & {*listed}
+
+
+def test_the_catalogue_has_every_setting_once() -> None:
+    """In one of its groups, with what it takes, its default and a meaning; and a sink's behind the core's."""
+    fields = [field for group in catalogue.GROUPS.values() for field in group]
+    assert sorted(Settings.model_fields) == sorted(fields)
+    known = {each.variable: each for each in catalogue.core()}
+    assert ("SIZE", "4GiB") == (
+        known["BRIDGE_OVERFLOW_MAX_BYTES"].kind,
+        known["BRIDGE_OVERFLOW_MAX_BYTES"].default,
+    )
+    assert {
+        "BRIDGE_BROKER_URL": "URL",
+        "BRIDGE_BROKER_TLS_CA": "FILE",
+        "BRIDGE_BROKER_TRANSPORT_OPTIONS": "JSON",
+        "BRIDGE_HTTP": "HOST:PORT",
+        "BRIDGE_LET_GO_AFTER": "SECONDS",
+        "BRIDGE_QUEUE_TYPE": "quorum|classic",
+        "BRIDGE_DECLARE": "true|false",
+        "BRIDGE_SINK": "LIST",
+    }.items() <= {name: each.kind for name, each in known.items()}.items()
+    assert [] == [each.variable for each in known.values() if not each.meaning]
+    assert "--sqlite-retention" in [each.option for each in catalogue.of_sink("sqlite")]
+
+
+def test_settings_are_listed_with_their_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they are now, beside their defaults, without secrets; those of other sinks too."""
+    monkeypatch.setenv("BRIDGE_BROKER_URL", "amqp://u:sesame@h//")
+    monkeypatch.setenv("BRIDGE_SINK", "kafka")
+    monkeypatch.setenv("BRIDGE_KAFKA_LINGER_MS", "5")
+    monkeypatch.setenv("BRIDGE_MAX_INFLIGHT_BYTES", "33554432")
+    code, text = invoke("settings", "--queue-ttl", "7")
+    assert (0, False) == (code, "sesame" in text)
+    for line in (
+        "  BRIDGE_BROKER_URL=amqp://u:**@h//  (default: CELERY_BROKER_URL, else amqp://guest:**@localhost:5672//)",
+        "  BRIDGE_QUEUE_TTL=7  (default: 5)",
+        "  BRIDGE_MAX_INFLIGHT_BYTES=32MiB  (default: 16MiB)",
+        "  BRIDGE_KAFKA_LINGER_MS=5",
+        "Sink redis, not selected",
+        "Sink kafka",
+    ):
+        assert line in text.splitlines()
+    code, text = invoke("settings", "--format", "json", "--queue-ttl", "7")
+    found = {each["variable"]: each for each in json.loads(text)}
+    assert ("7", "5", "--queue-ttl") == tuple(found["BRIDGE_QUEUE_TTL"][key] for key in ("value", "default", "option"))
+    assert found["BRIDGE_REDIS_URL"]["value"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (["--no-declare"], "BRIDGE_DECLARE=false"),
+        (["--declare"], "BRIDGE_DECLARE=true"),
+        (["--declare", "false"], "BRIDGE_DECLARE=false"),
+        (["--declare=no"], "BRIDGE_DECLARE=false"),
+        (["--no-ordered"], "BRIDGE_ORDERED=false"),
+    ],
+)
+def test_settings_of_yes_and_no_are_flags(arguments: list[str], shown: str) -> None:
+    """With `--no-` before the name for no, or with a value as their variable has it."""
+    code, text = invoke("settings", *arguments)
+    assert (0, True) == (code, shown in [line.split("  (")[0].strip() for line in text.splitlines()])
+
+
+def test_a_flag_alone_is_yes() -> None:
+    """As it can be seen of one that no version serves yet."""
+    assert (2, "celery-event-bridge: BRIDGE_ORDERED=true: not available yet\n") == invoke("settings", "--ordered")
 
 
 @pytest.mark.parametrize(
@@ -94,11 +167,11 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
     ],
 )
 def test_wrong_usage_is_exit_code_2(arguments: list[str], wanted: str) -> None:
-    """The text says what is wrong; there is no traceback."""
+    """One line says what is wrong."""
     code, text = invoke(*arguments)
-    assert 2 == code
+    assert (2, 1) == (code, len(text.splitlines()))
     assert wanted in text
-    assert "Traceback" not in text
+    assert text.startswith("celery-event-bridge")
 
 
 def test_options_of_sinks_are_settings_too() -> None:
@@ -257,7 +330,8 @@ def test_a_standard_output_that_is_closed_is_said_so(command: str) -> None:
     shell = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "celery_event_bridge"]
     done = subprocess.run([*shell, *command.split()], stderr=subprocess.PIPE, text=True, timeout=120)
     assert 1 == done.returncode
-    assert ["Error: standard output is closed, and what this command finds goes there"] == done.stderr.splitlines()
+    line = "celery-event-bridge: standard output is closed, and what this command finds goes there"
+    assert [line] == done.stderr.splitlines()
 
 
 def test_a_pipe_that_breaks_elsewhere_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:

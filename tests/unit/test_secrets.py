@@ -71,10 +71,10 @@ NAMES = [
 NAMES += ["--event-exchange", "--kafka-topic"]
 CHANGING = ["BRIDGE_BROKER_URL", "BRIDGE_REDIS_URL", "BRIDGE_MANAGEMENT_URL", "BRIDGE_KAFKA_SASL_PASSWORD"]
 CHANGING += ["BRIDGE_KAFKA_BOOTSTRAP_SERVERS"]
-LINE = re.compile(r"celery-event-bridge: |Usage: |Try |Error: |\{.*\}$")
+LINE = re.compile(r"celery-event-bridge[ \w-]*: |\{.*\}$")
 """Beginning of each line of errors: what is told is told in one."""
 COMMANDS = [["check"], ["run"], ["tail"], ["audit"], ["replay", "--to"], ["queues", "show"], ["queues", "declare"]]
-COMMANDS += [["rejected", "list"], ["queues", "remove"]]
+COMMANDS += [["settings"], ["rejected", "list"], ["queues", "remove"]]
 
 
 class Case(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import io
 import os
 import select
 import sys
@@ -22,6 +21,7 @@ COMMANDS = {
     "rejected": "List, show, requeue, purge what could not be forwarded.",
     "replay": "Send stored events to a broker again, or into another stream.",
     "run": "Forward events until stopped.",
+    "settings": "List every setting: its value, its default, its meaning.",
     "tail": "Print events from the stream.",
 }
 """Name, which is also the module's and the function's, and the line for `--help`."""
@@ -78,10 +78,11 @@ def _main(arguments: list[str] | None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     try:
         code = cli.main(given, prog_name="celery-event-bridge", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as exc:
+        exc.show(sys.stderr)
+        return exc.exit_code
     except click.ClickException as exc:
-        text = io.StringIO()
-        exc.show(text)
-        click.echo(_harmless(text.getvalue(), given), err=True, nl=False)  # a URL may be given in the wrong place
+        click.echo(_harmless(_in_one_line(exc), given), err=True)  # a URL may be given in the wrong place
         return exc.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130
@@ -91,6 +92,15 @@ def _main(arguments: list[str] | None) -> int:
     except Exception as exc:  # noqa: BLE001 - the last resort: one line for the user
         return _failed(exc, given)
     return code if isinstance(code, int) else 0
+
+
+def _in_one_line(exc: click.ClickException) -> str:
+    message = " ".join(exc.format_message().split())
+    context = getattr(exc, "ctx", None)
+    if not isinstance(exc, click.UsageError) or context is None:
+        return f"celery-event-bridge: {message}"
+    ending = "" if message.endswith((".", "?")) else "."
+    return f"{context.command_path}: {message}{ending} See {context.command_path} --help"
 
 
 def _reader_has_gone() -> bool:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 COLOURS = {"ok": "green", "warn": "yellow", "FAIL": "red"}
 
 
-@click.command(cls=SettingsCommand, epilog="Example: BRIDGE_SINK=redis celery-event-bridge check")
+@click.command(cls=SettingsCommand, lists_settings=True, epilog="Example: BRIDGE_SINK=redis celery-event-bridge check")
 @click.pass_context
 def check(ctx: click.Context) -> int:
     """Validate the settings, connect to both ends, and print a verdict per line. Exits 0, or 1 if a line says FAIL.

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from celery_event_bridge.cli import listing
 from celery_event_bridge.config import plugins
 from celery_event_bridge.config.loading import PREFIX, Loaded, SettingsError, load
 from celery_event_bridge.config.settings import Settings
@@ -29,15 +30,22 @@ OPTIONS = "settings"
 class SettingsCommand(click.Command):
     """A command that takes an option for every setting. Those of the sinks are known once it is clear which sink."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, lists_settings: bool = False, **kwargs: Any) -> None:
+        """Begin; one that `lists_settings` has them in its `--help`, others say where they are listed."""
         super().__init__(*args, **kwargs)
         self.context_settings = {"ignore_unknown_options": True, "allow_extra_args": True}
+        self._lists_settings = lists_settings
         for name, field in Settings.model_fields.items():
-            self.params.append(
-                click.Option(
-                    [_option(name)], metavar="TEXT", help=field.description, expose_value=False, callback=_keep
-                )
-            )
+            self.params += _options_of(name, is_flag=field.annotation is bool)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options of this command, then the settings in groups, or where they are listed."""
+        super().format_options(ctx, formatter)
+        if self._lists_settings:
+            listing.write(formatter)
+        else:
+            formatter.write_paragraph()
+            formatter.write_text(listing.ELSEWHERE)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse what click knows, then the sinks' options."""
@@ -102,6 +110,19 @@ def refuse_url(ctx: click.Context, option: str, name: str | None) -> None:
         raise click.UsageError(f"{option} {hide_in_value(name or '')}: {exc}", ctx) from exc
 
 
+def _options_of(field: str, *, is_flag: bool) -> list[click.Option]:
+    """Return the options of one setting, hidden: `--help` has them in groups. A flag may have a value all the same."""
+    name = _option(field)
+    if not is_flag:
+        return [click.Option([name], hidden=True, expose_value=False, callback=_keep)]
+    return [
+        click.Option([name], is_flag=False, flag_value="true", hidden=True, expose_value=False, callback=_keep),
+        click.Option(
+            [f"--no-{name.removeprefix('--')}"], is_flag=True, hidden=True, expose_value=False, callback=_keep_no
+        ),
+    ]
+
+
 def _option(field: str) -> str:
     return "--" + field.replace("_", "-")
 
@@ -109,6 +130,11 @@ def _option(field: str) -> str:
 def _keep(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
     if value is not None and parameter.name:
         ctx.meta.setdefault(OPTIONS, {})[PREFIX + parameter.name.upper()] = value
+
+
+def _keep_no(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's
+    if value and parameter.name:
+        ctx.meta.setdefault(OPTIONS, {})[PREFIX + parameter.name.removeprefix("no_").upper()] = "false"
 
 
 def _sinks_variable(ctx: click.Context, option: str) -> str:

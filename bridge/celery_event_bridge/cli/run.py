@@ -33,7 +33,9 @@ log = structlog.get_logger("celery_event_bridge")
 
 
 @click.command(
-    cls=SettingsCommand, epilog="Example: celery-event-bridge run --sink redis --broker-url amqp://rabbitmq:5672//"
+    cls=SettingsCommand,
+    lists_settings=True,
+    epilog="Example: celery-event-bridge run --sink redis --broker-url amqp://rabbitmq:5672//",
 )
 @click.pass_context
 def run(ctx: click.Context) -> int:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection, Mapping
-from pathlib import Path
-from typing import Any
 
 import msgspec
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel
 
 from celery_event_bridge.config import plugins
 from celery_event_bridge.config.settings import Settings
+from celery_event_bridge.config.shown import values_of
 from celery_event_bridge.config.validation import (
     FILE,
     Model,
@@ -25,7 +24,6 @@ from celery_event_bridge.config.validation import (
     validated,
 )
 from celery_event_bridge.contract import SinkPlugin, secret_files
-from celery_event_bridge.contract.secrets import hide_in_value, is_secret
 
 PREFIX = "BRIDGE_"
 _KUBERNETES = re.compile(
@@ -48,9 +46,9 @@ class Loaded(msgspec.Struct, frozen=True):
 
     def effective(self) -> dict[str, str]:
         """Each variable and its value as text, secrets hidden."""
-        shown = _shown(PREFIX, self.settings)
+        shown = values_of(PREFIX, self.settings)
         for name, (_, sink_settings) in self.sinks.items():
-            shown |= _shown(sink_prefix(name), sink_settings)
+            shown |= values_of(sink_prefix(name), sink_settings)
         return shown
 
 
@@ -192,30 +190,3 @@ def _unknown(variables: Mapping[str, str], sinks: Mapping[str, tuple[SinkPlugin,
         hint = f"did you mean {near[0]}?" if near else "see docs/reference/settings.md"
         lines[variable] = f"{variable}: unknown setting, {hint}"
     return lines
-
-
-def _shown(prefix: str, model: BaseModel) -> dict[str, str]:
-    return {prefix + name.upper(): _text(prefix + name.upper(), value) for name, value in model}
-
-
-_WITHOUT = {"BRIDGE_HTTP": "off", "BRIDGE_SQLITE_RETENTION": "never"}
-"""How the absence of a value is written."""
-
-
-def _text(variable: str, value: Any) -> str:
-    if value is None:
-        return _WITHOUT.get(variable, "unset")
-    if isinstance(value, SecretStr) or (is_secret(variable) and not isinstance(value, Path)):
-        return "**"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple) and not hasattr(value, "_fields"):  # a rule of several parts knows how it is written
-        return (":" if variable == "BRIDGE_HTTP" else ",").join(str(part) for part in value)
-    if isinstance(value, dict):
-        return str({key: _harmless_leaf(leaf) for key, leaf in value.items()})
-    return hide_in_value(str(value))
-
-
-def _harmless_leaf(value: Any) -> Any:
-    """A value in JSON as it may be shown: numbers and the like."""
-    return value if value is None or isinstance(value, (bool, int, float)) else "**"

@@ -57,7 +57,7 @@ class Settings(BaseModel):
     event_exchange: ShortName = Field("celeryev", min_length=1, description="Celery's event_exchange")
     queue: ShortName = Field("celeryev.bridge", min_length=1, description="queue that all replicas share")
     declare: bool = Field(True, description="false: the queues are there already, declare nothing")
-    queue_type: Literal["quorum", "classic"] = Field("quorum", description="quorum or classic")
+    queue_type: Literal["quorum", "classic"] = Field("quorum", description="kind of the queues")
     queue_ttl: Seconds = Field(
         5.0, ge=0, le=LONGEST_TTL, description="seconds before an event moves to overflow; 0: no limit, no overflow"
     )
@@ -84,9 +84,9 @@ class Settings(BaseModel):
         ("127.0.0.1", 9810), description="address of health and metrics, or off"
     )
     log_format: Literal["console", "json"] | None = Field(
-        None, description="console or json; by default console on a terminal, else json"
+        None, description="format of the log; by default console on a terminal, else json"
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning, error")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
 
     @property
     def broker_urls(self) -> tuple[str, ...]:

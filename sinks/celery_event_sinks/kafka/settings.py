@@ -102,10 +102,12 @@ class KafkaSettings(BaseModel):
     topic: str = Field(
         "celery-events", pattern=r"^([\w.-]|\{group\})+$", description="name of the topic; {group}: task, worker, other"
     )
-    partitions: int | None = Field(None, ge=1, description="of a topic that does not exist yet")
-    replication_factor: int | None = Field(None, ge=1, le=32767, description="of a topic that does not exist yet")
+    partitions: int | None = Field(None, ge=1, description="partitions of a topic that does not exist yet")
+    replication_factor: int | None = Field(
+        None, ge=1, le=32767, description="replicas of a topic that does not exist yet"
+    )
     retention: Annotated[str | None, AfterValidator(_duration)] = Field(
-        None, description="of a topic that does not exist yet: 7d, or never"
+        None, description="retention of a topic that does not exist yet: 7d, or never"
     )
 
     @property

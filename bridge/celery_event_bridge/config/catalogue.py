@@ -1,0 +1,116 @@
+"""Catalogue of the settings: each with its group, its default and its meaning, made from the models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import msgspec
+from pydantic.fields import FieldInfo
+
+from celery_event_bridge.config import plugins
+from celery_event_bridge.config.loading import PREFIX, sink_prefix
+from celery_event_bridge.config.settings import Settings
+from celery_event_bridge.config.shown import as_shown
+from celery_event_bridge.contract.values import address, duration, retention_or_never, size
+
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "Broker": (
+        "broker_url",
+        "management_url",
+        "broker_transport_options",
+        "broker_tls_ca",
+        "broker_tls_cert",
+        "broker_tls_key",
+        "broker_tls_verify",
+        "event_exchange",
+    ),
+    "Queues": (
+        "queue",
+        "declare",
+        "queue_type",
+        "queue_ttl",
+        "overflow_max_bytes",
+        "rejected_max_bytes",
+        "shards",
+        "ordered",
+    ),
+    "Intake": ("prefetch", "max_inflight_bytes", "max_message_bytes", "event_types", "redact"),
+    "Sinks": ("sink",),
+    "Running": ("retry_max_interval", "let_go_after", "shutdown_timeout", "http", "log_format", "log_level"),
+}
+"""The core's settings by group, in the order in which they are listed. A sink's follow the group Sinks."""
+
+_BY_PARSER: Mapping[Any, str] = {size: "SIZE", duration: "SECONDS", retention_or_never: "AGE", address: "HOST:PORT"}
+_BY_TYPE: Mapping[Any, str] = {bool: "true|false", int: "NUMBER", Path: "FILE", tuple: "LIST", dict: "JSON"}
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """A setting as people look it up."""
+
+    group: str
+    variable: str
+    kind: str
+    """What it takes: `SECONDS`, `SIZE`, `quorum|classic`, ..."""
+    default: str
+    meaning: str
+
+    @property
+    def option(self) -> str:
+        """Its command-line option."""
+        name = self.variable.removeprefix(PREFIX).replace("_", "-")
+        return f"--{name.lower()}".replace("<property>", "PROPERTY")
+
+
+def core() -> Iterator[Setting]:
+    """The settings that every command takes, in groups."""
+    for group, fields in GROUPS.items():
+        for field in fields:
+            yield _setting(group, PREFIX, field, Settings.model_fields[field])
+
+
+def of_sink(name: str) -> Iterator[Setting]:
+    """The settings of one sink. Imports its client; raises plugins.SinkNotInstalled where that is missing."""
+    model = plugins.load(name).Settings
+    prefix = sink_prefix(name)
+    for field, info in model.model_fields.items():
+        yield _setting(f"Sink {name}", prefix, field, info)
+    if model.model_config.get("extra") == "allow":
+        meaning = str(getattr(model, "any_other", "any other property of its client"))
+        yield Setting(f"Sink {name}", prefix + "<PROPERTY>", "TEXT", "", meaning)
+
+
+def kind_of(name: str, info: FieldInfo) -> str:
+    """Return what the setting takes, in a word or as the list of its values."""
+    parsers = {getattr(each, "func", None) for each in info.metadata}
+    for parser, kind in _BY_PARSER.items():
+        if parser in parsers:
+            return kind
+    for each in _types(info.annotation):
+        if get_origin(each) is Literal:
+            return "|".join(map(str, get_args(each)))
+        if (of_type := _BY_TYPE.get(get_origin(each) or each)) is not None:
+            return of_type
+    return "URL" if name.endswith("url") else "TEXT"
+
+
+def _types(annotation: Any) -> Iterator[Any]:
+    """Yield a type, then those that it is made of: of `X | None` and `Annotated[X, ...]` also X."""
+    yield annotation
+    if get_origin(annotation) in (Union, UnionType, Annotated):
+        for each in get_args(annotation)[: 1 if get_origin(annotation) is Annotated else None]:
+            yield from _types(each)
+
+
+def _setting(group: str, prefix: str, field: str, info: FieldInfo) -> Setting:
+    variable = prefix + field.upper()
+    default: Any = info.get_default(call_default_factory=True)
+    if variable == "BRIDGE_BROKER_URL":
+        text = f"CELERY_BROKER_URL, else {as_shown(variable, default, info)}"
+    elif default is None and variable.endswith(("PARTITIONS", "REPLICATION_FACTOR", "KAFKA_RETENTION")):
+        text = "the broker's"
+    else:
+        text = as_shown(variable, default, info)
+    return Setting(group, variable, kind_of(field, info), text, info.description or "")

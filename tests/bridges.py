@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tests.servers.debian import ROOT, until
+from tests.servers.debian import PATIENCE, ROOT, until
 
 SERIES = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 
@@ -29,14 +29,17 @@ def clean_environment() -> dict[str, str]:
 
 
 def run_to_end(module: str, *arguments: str, timeout: float = 60, **settings: str) -> subprocess.CompletedProcess[str]:
-    """`python -m module arguments` with these variables set, and what it printed."""
+    """`python -m module arguments` with these variables set, and what it printed.
+
+    `timeout` is in seconds of a machine with nothing else to do.
+    """
     return subprocess.run(
         [sys.executable, "-m", module, *arguments],
         cwd=ROOT,
         env=clean_environment() | settings,
         capture_output=True,
         text=True,
-        timeout=timeout,
+        timeout=timeout * PATIENCE,
         stdin=subprocess.DEVNULL,
     )
 

@@ -82,7 +82,7 @@ def test_a_paused_kafka_goes_on(own_kafka: Kafka) -> None:
             admin(own_kafka.bootstrap).list_topics(timeout=1)
     finally:
         own_kafka.resume()
-    assert {1} == brokers(own_kafka.bootstrap)
+    until(lambda: {1} == brokers(own_kafka.bootstrap), 20, "it answers")
 
 
 def test_servers_end_with_the_process_that_asked_for_them() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
@@ -40,13 +41,29 @@ def publish(broker_url: str, count: int, first: int = 0) -> set[bytes]:
 
 
 def test_check_is_content_with_a_sound_setup(broker_url: str, tmp_path: Path) -> None:
-    """With both ends there, `check` exits 0, has no FAIL, prints the settings, and stores no event."""
-    done = command("check", BRIDGE_BROKER_URL=broker_url, BRIDGE_SQLITE_PATH=str(tmp_path / "events.db"))
+    """With both ends there, `check` exits 0, and says so in the order of an event's way; it makes and stores nothing.
+
+    The settings come behind it, on demand; `--format json` has all in one object.
+    """
+    settings = {"BRIDGE_BROKER_URL": broker_url, "BRIDGE_SQLITE_PATH": str(tmp_path / "events.db")}
+    settings["BRIDGE_HTTP"] = f"127.0.0.1:{free_port()}"
+    done = command("check", **settings)
     assert 0 == done.returncode, done.stdout + done.stderr
     assert "FAIL" not in done.stdout
-    assert "BRIDGE_QUEUE_TTL=5" in done.stdout
     assert "guest:guest" not in done.stdout
-    assert [] == oracle.in_sqlite(tmp_path / "events.db")
+    subjects = [line.split()[1] for line in done.stdout.splitlines()]
+    assert ["settings", "broker", "exchange", "queue", "sink", "health"] == [
+        *dict.fromkeys(each for each in subjects if each != "policies")
+    ]
+    assert f"the file {tmp_path}/events.db is not there yet, run will make it" in done.stdout
+    assert [] == [*tmp_path.iterdir()]
+    more = command("check", "--settings", **settings).stdout
+    assert more.startswith(done.stdout)
+    assert "     BRIDGE_OVERFLOW_MAX_BYTES=4GiB" in more.splitlines()
+    found = json.loads(command("check", "--format", "json", "--settings", **settings).stdout)
+    assert found["ok"]
+    assert done.stdout == "".join(f"{each['verdict']:<4} {each['text']}\n" for each in found["findings"])
+    assert "5" == found["settings"]["BRIDGE_QUEUE_TTL"]
 
 
 def test_event_types_that_match_nothing(start_bridge: Callable[..., Bridge], broker_url: str, tmp_path: Path) -> None:
@@ -281,7 +298,7 @@ def test_the_disk_is_full(start_bridge: Callable[..., Bridge], broker_url: str, 
             "BRIDGE_KAFKA_SSL_KEY_PEM=**: ",
         ),
         ({"BRIDGE_SHARDS": "4"}, "BRIDGE_SHARDS=4: not available yet"),
-        ({"BRIDGE_PREFETCH": "many"}, "BRIDGE_PREFETCH=many: expected a valid integer"),
+        ({"BRIDGE_PREFETCH": "many"}, "BRIDGE_PREFETCH=many: expected a whole number"),
         ({"BRIDGE_BROKER_URL": "redis://:open-sesame@h/0"}, "BRIDGE_BROKER_URL=redis://:**@h/0: "),
     ],
 )

@@ -163,7 +163,7 @@ def test_a_flag_alone_is_yes() -> None:
         (["run", "stray"], "unexpected argument 'stray'"),
         (["rnu"], "No such command"),
         (["run", "--sqlite-paht", "x"], "did you mean BRIDGE_SQLITE_PATH?"),
-        (["run", "--prefetch", "x"], "BRIDGE_PREFETCH=x: expected a valid integer"),
+        (["run", "--prefetch", "x"], "BRIDGE_PREFETCH=x: expected a whole number"),
     ],
 )
 def test_wrong_usage_is_exit_code_2(arguments: list[str], wanted: str) -> None:
@@ -285,7 +285,7 @@ def test_a_process_says_wrong_settings_with_its_exit_code() -> None:
     assert (2, "") == (done.returncode, done.stdout)
     assert [
         "celery-event-bridge: BRIDGE_SHARDS=2: not available yet",
-        "celery-event-bridge: BRIDGE_PREFETCH=x: expected a valid integer, unable to parse string as an integer",
+        "celery-event-bridge: BRIDGE_PREFETCH=x: expected a whole number",
     ] == done.stderr.splitlines()
 
 

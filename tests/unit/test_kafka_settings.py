@@ -98,10 +98,14 @@ def test_what_makes_no_sense_here_is_refused(name: str, hint: str) -> None:
         ("LINGER_MS", "soon", "Invalid value"),
         ("MAX_IN_FLIGHT", "9", "must be set <= 5"),
         ("SECURITY_PROTOCOL", "telepathy", "Invalid value"),
-        ("PARTITIONS", "0", "greater than or equal to 1"),
-        ("REPLICATION_FACTOR", "x", "expected a valid integer"),
+        ("PARTITIONS", "0", "expected at least 1"),
+        ("REPLICATION_FACTOR", "x", "expected a whole number"),
         ("RETENTION", "long", "or never"),
-        ("TOPIC", "a b", "should match pattern"),
+        ("TOPIC", "a b", "letters, digits"),
+        ("TOPIC", "é", "letters, digits"),
+        ("TOPIC", "..", "not . or .."),
+        ("TOPIC", "a" * 250, "at most 249"),
+        ("TOPIC", "a" * 244 + "{group}", "at most 249"),
     ],
 )
 def test_what_librdkafka_would_not_take(name: str, text: str, wanted: str) -> None:

@@ -73,8 +73,8 @@ CHANGING = ["BRIDGE_BROKER_URL", "BRIDGE_REDIS_URL", "BRIDGE_MANAGEMENT_URL", "B
 CHANGING += ["BRIDGE_KAFKA_BOOTSTRAP_SERVERS"]
 LINE = re.compile(r"celery-event-bridge[ \w-]*: |\{.*\}$")
 """Beginning of each line of errors: what is told is told in one."""
-COMMANDS = [["check"], ["run"], ["tail"], ["audit"], ["replay", "--to"], ["queues", "show"], ["queues", "declare"]]
-COMMANDS += [["settings"], ["rejected", "list"], ["queues", "remove"]]
+COMMANDS = [["check", "--settings"], ["run"], ["tail"], ["audit"], ["replay", "--to"], ["queues", "show"]]
+COMMANDS += [["settings"], ["rejected", "list"], ["queues", "declare"], ["queues", "remove"]]
 
 
 class Case(NamedTuple):
@@ -321,8 +321,8 @@ def test_no_secret_gets_out(invoke: Callable[[Case], tuple[int, str, str]], tmp_
 
 
 def test_a_secret_that_is_told_is_found(invoke: Callable[[Case], tuple[int, str, str]]) -> None:
-    """The same look finds one in a setting that is no secret: a queue's name in the listing of `check`."""
-    case = Case("ZqabcdefghZqijklmnop", {"BRIDGE_QUEUE": "ZqabcdefghZqijklmnop", "BRIDGE_HTTP": "off"}, ["check"])
+    """The same look finds one in a setting that is no secret: a queue's name in the list of settings."""
+    case = Case("ZqabcdefghZqijklmnop", {"BRIDGE_QUEUE": "ZqabcdefghZqijklmnop", "BRIDGE_HTTP": "off"}, ["settings"])
     assert ["Zqabcdefgh", "Zqijklmnop"] == told(case, "".join(invoke(case)[1:]))
 
 

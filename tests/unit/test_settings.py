@@ -100,15 +100,15 @@ def test_addresses(text: str, address: tuple[str, int] | None) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "allowed"),
     [
-        ("BRIDGE_PREFETCH", "0", "greater than or equal to 1"),
-        ("BRIDGE_PREFETCH", "65536", "less than or equal to 65535"),
-        ("BRIDGE_PREFETCH", "many", "valid integer"),
+        ("BRIDGE_PREFETCH", "0", "expected at least 1"),
+        ("BRIDGE_PREFETCH", "65536", "expected at most 65535"),
+        ("BRIDGE_PREFETCH", "many", "expected a whole number"),
         ("BRIDGE_MAX_INFLIGHT_BYTES", "lots", "a size such as 16MiB"),
         ("BRIDGE_MAX_INFLIGHT_BYTES", "16XiB", "a size such as 16MiB"),
         ("BRIDGE_QUEUE_TTL", "-1", "seconds or a duration"),
-        ("BRIDGE_QUEUE_TTL", "60d", "less than or equal to 4294967"),
-        ("BRIDGE_QUEUE_TYPE", "stream", "'quorum' or 'classic'"),
-        ("BRIDGE_DECLARE", "perhaps", "valid boolean"),
+        ("BRIDGE_QUEUE_TTL", "60d", "expected at most 4294967"),
+        ("BRIDGE_QUEUE_TYPE", "stream", "expected quorum or classic"),
+        ("BRIDGE_DECLARE", "perhaps", "expected true or false"),
         ("BRIDGE_EVENT_TYPES", "task-*,!", "event types separated by commas"),
         ("BRIDGE_HTTP", "9810", "HOST:PORT"),
         ("BRIDGE_HTTP", "localhost:99999", "HOST:PORT"),
@@ -117,14 +117,17 @@ def test_addresses(text: str, address: tuple[str, int] | None) -> None:
         ("BRIDGE_HTTP", "localhost:²", "HOST:PORT"),
         ("BRIDGE_HTTP", ":9810", "HOST:PORT"),
         ("BRIDGE_HTTP", "[]:9810", "HOST:PORT"),
-        ("BRIDGE_BROKER_TRANSPORT_OPTIONS", "{", "JSON"),
+        ("BRIDGE_BROKER_TRANSPORT_OPTIONS", "{", "expected JSON: EOF while parsing"),
+        ("BRIDGE_BROKER_TRANSPORT_OPTIONS", "[]", "expected a JSON object, such as {}"),
+        ("BRIDGE_MAX_INFLIGHT_BYTES", "1k", "expected at least 64KiB"),
+        ("BRIDGE_LET_GO_AFTER", "0", "expected more than 0"),
         ("BRIDGE_BROKER_URL", "http://h/", "amqp://"),
         ("BRIDGE_BROKER_URL", ";", "a URL such as"),
         ("BRIDGE_BROKER_URL", "amqp://h:99999/", "the port is no number"),
         ("BRIDGE_SINK", "cassandra", "no such sink; there are kafka, redis, sqlite, stdout"),
         ("BRIDGE_SINK", ",", "at least one name"),
         ("BRIDGE_SQLITE_RETENTION", "for ever", "seconds or a duration"),
-        ("BRIDGE_BROKER_TLS_CA", "/nowhere.pem", "Path does not point to a file"),
+        ("BRIDGE_BROKER_TLS_CA", "/nowhere.pem", "there is no such file"),
     ],
 )
 def test_what_is_not_allowed(name: str, text: str, allowed: str) -> None:
@@ -174,8 +177,11 @@ def test_a_broker_that_cannot_carry_events_is_refused_with_the_reason(scheme: st
 
 
 def test_all_errors_are_said_at_once() -> None:
-    """Two mistakes are two lines."""
-    assert 2 == len(error(BRIDGE_PREFETCH="x", BRIDGE_QUEUE_TYPE="y").splitlines())
+    """Each mistake is a line: the core's, those of each sink, and a sink that there is none of."""
+    wrong = {"BRIDGE_PREFETCH": "x", "BRIDGE_QUEUE_TYPE": "y", "BRIDGE_REDIS_SHARDS": "0", "BRIDGE_KAFKA_TOPIC": "a b"}
+    lines = error(BRIDGE_SINK="kafka,redis,none", **wrong).splitlines()
+    assert [*sorted(wrong), "BRIDGE_SINK"] == sorted(line.partition("=")[0] for line in lines)
+    assert 2 == len(error(BRIDGE_SINK="redis,none", BRIDGE_REDIS_SHARDS="0").splitlines())
 
 
 def test_celerys_own_variable_is_the_fallback() -> None:

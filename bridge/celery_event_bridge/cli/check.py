@@ -1,8 +1,9 @@
-"""`check`: the settings in effect, then a verdict a line on each end."""
+"""`check`: a verdict a line on the settings and each end, in the order of an event's way."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,13 @@ import click
 
 from celery_event_bridge.brokers.rabbitmq.checks import findings as rabbitmq
 from celery_event_bridge.cli.options import SettingsCommand, loaded
+from celery_event_bridge.cli.output import standard_output
 from celery_event_bridge.cli.run import location
 from celery_event_bridge.config.loading import Loaded
 from celery_event_bridge.contract import Advisor, Finding, Previewer, SinkUnavailable
 from celery_event_bridge.contract.secrets import hide_secrets
 from celery_event_bridge.forward.leftout import doubts
-from celery_event_bridge.observe import logs
+from celery_event_bridge.observe import http, logs
 
 if TYPE_CHECKING:
     from celery_event_bridge.contract import SinkPlugin
@@ -24,27 +26,35 @@ COLOURS = {"ok": "green", "warn": "yellow", "FAIL": "red"}
 
 
 @click.command(cls=SettingsCommand, lists_settings=True, epilog="Example: BRIDGE_SINK=redis celery-event-bridge check")
+@click.option("--settings", "with_settings", is_flag=True, help="also print the settings in effect, secrets hidden")
+@click.option("--format", "form", type=click.Choice(["list", "json"]), default="list", help="list, or json: one object")
 @click.pass_context
-def check(ctx: click.Context) -> int:
+def check(ctx: click.Context, form: str, *, with_settings: bool) -> int:
     """Validate the settings, connect to both ends, and print a verdict per line. Exits 0, or 1 if a line says FAIL.
 
-    Takes the same options as `run`. It stores no event, takes no message and makes no topic; a SQLite file
-    that is not there is made.
+    The lines follow an event's way: settings, broker, exchange, queues, sink. Takes the same settings as `run`. It
+    stores no event, takes no message, and makes neither a topic nor a file.
     """
+    standard_output()
     chosen = loaded(ctx)
     logs.configure(chosen.settings.log_format, "error")
-    for name, text in chosen.effective().items():
-        click.echo(f"     {name}={text}")
-    failed = False
+    found: list[Finding] = []
     for finding in findings(chosen):
-        failed = failed or finding.verdict == "FAIL"
-        verdict = click.style(f"{finding.verdict:<4}", fg=COLOURS[finding.verdict])
-        click.echo(f"{verdict} {hide_secrets(finding.text)}")
+        found.append(Finding(finding.verdict, hide_secrets(finding.text)))
+        if form == "list":
+            click.echo(f"{click.style(f'{finding.verdict:<4}', fg=COLOURS[finding.verdict])} {found[-1].text}")
+    failed = any(finding.verdict == "FAIL" for finding in found)
+    settings = chosen.effective() if with_settings else {}
+    if form == "json":
+        listed = [{"verdict": finding.verdict, "text": finding.text} for finding in found]
+        click.echo(json.dumps({"ok": not failed, "findings": listed, "settings": settings}, indent=2))
+    for name, text in settings.items() if form == "list" else ():
+        click.echo(f"     {name}={text}")
     return int(failed)
 
 
 def findings(chosen: Loaded) -> Iterator[Finding]:
-    """A verdict on the settings, each broker URL, each queue and each sink."""
+    """Yield a verdict on the settings, each broker URL, each queue, each sink and the HTTP address."""
     for line in chosen.unknown.values():
         yield Finding("FAIL", line)
     if not chosen.unknown:
@@ -65,16 +75,17 @@ def findings(chosen: Loaded) -> Iterator[Finding]:
             sink.close()
     for name, (plugin, settings) in chosen.sinks.items():
         yield from _sink(name, plugin, settings)
+    yield http.finding(chosen.settings.http)
 
 
 def _sink(name: str, plugin: SinkPlugin, settings: object) -> Iterator[Finding]:
     sink = plugin(settings)
     try:
-        sink.open()
+        missing: Sequence[Finding] = ()
         if isinstance(sink, Previewer):
             missing = sink.preview()
         else:
-            missing = ()
+            sink.open()
             sink.available()
         yield Finding("ok", f"sink {name}: {'may store' if missing else 'stores'}")
         for finding in missing:

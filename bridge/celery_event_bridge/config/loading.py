@@ -64,26 +64,41 @@ def load(environ: Mapping[str, str], options: Mapping[str, str] | None = None) -
     set_by = None
     if "BRIDGE_BROKER_URL" not in core and environ.get("CELERY_BROKER_URL"):
         core["BRIDGE_BROKER_URL"], set_by = environ["CELERY_BROKER_URL"], "CELERY_BROKER_URL"
-    settings = validated(Settings, PREFIX, core, files, {"BRIDGE_BROKER_URL": set_by} if set_by else {})
-    secret_files.set_by(settings.broker_url, set_by)
+    wrong: list[str] = []
+    """Lines: all that is wrong is said at once."""
+    settings = None
+    try:
+        settings = validated(Settings, PREFIX, core, files, {"BRIDGE_BROKER_URL": set_by} if set_by else {})
+        secret_files.set_by(settings.broker_url, set_by)
+    except SettingsError as exc:
+        wrong.append(str(exc))
     sinks = {}
-    for name in settings.sink:
+    for name in _sinks_of(core) if settings is None else settings.sink:
         try:
             plugin = plugins.load(name)
-        except plugins.SinkNotInstalled as exc:
-            raise SettingsError(str(exc)) from exc
-        prefix = sink_prefix(name)
-        of_sink = {variable: text for variable, text in given.items() if _is_sinks(variable, prefix)}
-        literal = {prefix + field.upper() for field in getattr(plugin.Settings, "ending_in_file", ())}
-        own, files = _resolved(of_sink, options, literal)
-        variables |= own
-        mine = {
-            variable: text
-            for variable, text in variables.items()
-            if variable.startswith(prefix) and variable not in core and _field(variable, plugin.Settings, prefix)
-        }
-        sinks[name] = (plugin, validated(plugin.Settings, prefix, mine, files))
+            prefix = sink_prefix(name)
+            of_sink = {variable: text for variable, text in given.items() if _is_sinks(variable, prefix)}
+            literal = {prefix + field.upper() for field in getattr(plugin.Settings, "ending_in_file", ())}
+            own, files = _resolved(of_sink, options, literal)
+            variables |= own
+            mine = {
+                variable: text
+                for variable, text in variables.items()
+                if variable.startswith(prefix) and variable not in core and _field(variable, plugin.Settings, prefix)
+            }
+            sinks[name] = (plugin, validated(plugin.Settings, prefix, mine, files))
+        except (SettingsError, plugins.SinkNotInstalled) as exc:
+            wrong.append(str(exc))
+    if settings is None or wrong:
+        raise SettingsError("\n".join(wrong))
     return Loaded(settings, sinks, _unknown(variables, sinks))
+
+
+def _sinks_of(core: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names in BRIDGE_SINK where another setting is wrong; none if it is that one."""
+    text = core.get("BRIDGE_SINK")
+    names = Settings.model_fields["sink"].default if text is None else [part.strip() for part in text.split(",")]
+    return tuple(dict.fromkeys(name for name in names if name))
 
 
 def load_stream(

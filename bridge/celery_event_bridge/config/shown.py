@@ -39,7 +39,7 @@ def _written(variable: str, value: Any, *, in_bytes: bool) -> str:
     if isinstance(value, dict):
         return str({key: _harmless_leaf(leaf) for key, leaf in value.items()})
     if in_bytes:
-        return _in_units(value)
+        return in_units(value)
     return f"{value:.15g}" if isinstance(value, float) else hide_in_value(str(value))
 
 
@@ -48,7 +48,7 @@ def is_size(info: FieldInfo) -> bool:
     return any(getattr(each, "func", None) is size for each in info.metadata)
 
 
-def _in_units(count: int) -> str:
+def in_units(count: int) -> str:
     """Return a number of bytes in the largest unit that gives a whole number."""
     fits = [f"{count // bytes_}{unit}" for unit, bytes_ in _SIZES.items() if count and count % bytes_ == 0]
     return min(fits, key=len, default=str(count))

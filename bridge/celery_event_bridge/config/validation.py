@@ -6,20 +6,38 @@ What came from a file is judged the same way when it is read again, while a brid
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
+from celery_event_bridge.config.shown import in_units, is_size
 from celery_event_bridge.contract import secret_files
 from celery_event_bridge.contract.secrets import hide_in_value, hide_of, is_secret
 
 Model = TypeVar("Model", bound=BaseModel)
 
 FILE = "_FILE"
+_IN_WORDS = {
+    "bool_parsing": "expected true or false",
+    "dict_type": "expected a JSON object, such as {{}}",
+    "float_parsing": "expected a number",
+    "greater_than": "expected more than {gt}",
+    "greater_than_equal": "expected at least {ge}",
+    "int_from_float": "expected a whole number",
+    "int_parsing": "expected a whole number",
+    "int_parsing_size": "expected a smaller number",
+    "json_invalid": "expected JSON: {error}",
+    "less_than_equal": "expected at most {le}",
+    "literal_error": "expected {expected}",
+    "path_not_file": "there is no such file",
+    "string_too_short": "expected at least one character",
+}
+"""By pydantic's type of error; its own messages are for programmers."""
 
 
 class SettingsError(Exception):
@@ -40,7 +58,7 @@ def validated(
         made = model.model_validate(_fields(prefix, variables))
     except ValidationError as exc:
         # Not str(exc), which prints the values; and no cause: a traceback would print them too.
-        lines = [_explain(prefix, error, variables, files, set_by) for error in exc.errors(include_url=False)]
+        lines = [_explain(prefix, error, variables, files, set_by) for error in _errors(model, exc)]
     else:
         for variable, path in files.items():
             if variable in variables:
@@ -73,6 +91,21 @@ def _explain(
     return f"{set_by.get(variable, variable)}={harmless(variable, text)}: {message}"
 
 
+def _errors(model: type[BaseModel], exc: ValidationError) -> Iterator[Any]:
+    """Yield what pydantic has found, each with a message in our words."""
+    for error in exc.errors(include_url=False):
+        info = model.model_fields.get(str(error["loc"][0])) if error["loc"] else None
+        bounds = {key: _bound(value, info) for key, value in error.get("ctx", {}).items()}
+        words = _IN_WORDS.get(error["type"])
+        yield {**error, "msg": error["msg"] if words is None else words.format(**bounds)}
+
+
+def _bound(value: Any, info: FieldInfo | None) -> str:
+    if isinstance(value, int) and info is not None and is_size(info):
+        return in_units(value)
+    return f"{value:.15g}" if isinstance(value, float) else str(value).replace("'", "")
+
+
 def _message(error: Any, variable: str, text: str) -> str:
     message = str(error["msg"]).removeprefix("Value error, ").replace("Input should be", "expected")
     return hide_of(message, text, variable) if variable else message  # urlsplit repeats the host that it refuses
@@ -84,7 +117,7 @@ def _instead(model: type[BaseModel], prefix: str, variables: Mapping[str, str], 
     try:
         model.model_validate(_fields(prefix, {**variables, variable: text}))
     except ValidationError as exc:
-        for error in exc.errors(include_url=False):
+        for error in _errors(model, exc):
             if not error["loc"]:
                 found.append(re.sub(rf"\b{variable}(?:=\S*)?: ", "", _message(error, "", "")))
             elif prefix + str(error["loc"][0]).upper() == variable:

@@ -90,7 +90,8 @@ def hide_in_url(text: str) -> str:
 
 def hide_in_value(text: str) -> str:
     """Return the value of a setting as it may be shown: as it is, if it has nothing of a URL, JSON or several lines."""
-    return hide_in_url(text) if _SUSPICIOUS.search(text) and re.search(r"\w", text) else text
+    suspicious = _SUSPICIOUS.search(text.replace("{group}", ""))  # which a topic and a stream may have
+    return hide_in_url(text) if suspicious and re.search(r"\w", text) else text
 
 
 def hide_of(text: str, given: str, of: str = "") -> str:

@@ -110,7 +110,7 @@ class Previewer(Protocol):
     def preview(self) -> Sequence[Finding]:
         """Return a finding for each part that `run` would make; none where all is there. Changes nothing.
 
-        Called by `check` in place of `available`. Raises SinkUnavailable where nothing would be stored.
+        Called by `check` in place of `open` and `available`. Raises SinkUnavailable where nothing would be stored.
         """
 
 

@@ -6,10 +6,13 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Protocol
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from celery_event_bridge.contract import Finding
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -17,6 +20,10 @@ if TYPE_CHECKING:
     from celery_event_bridge.observe.status import Status
 
 TEXT = "text/plain; charset=utf-8"
+SERVER = "celery-event-bridge"
+"""Name in the header `Server`."""
+ANSWER = 2.0
+"""Seconds to wait for whoever has the address already."""
 Answer = tuple[int, str, bytes]
 """Status code, content type, body."""
 
@@ -51,6 +58,33 @@ def serve(address: tuple[str, int] | None, status: Status, metrics: Metrics) -> 
         server.server_close()
 
 
+def finding(address: tuple[str, int] | None) -> Finding:
+    """Return whether `serve` could have the address now, for `check`; a bridge that runs has it, and answers."""
+    if address is None:
+        return Finding("ok", "health and metrics: off")
+    where = f"{address[0]}:{address[1]}"
+    try:
+        _listen(address, {}).server_close()
+    except OSError as exc:
+        if _is_a_bridge(address):
+            return Finding(
+                "ok", f"health and metrics at {where}: a bridge is running there; another needs its own port"
+            )
+        return Finding("FAIL", str(exc))
+    return Finding("ok", f"health and metrics at {where}: free")
+
+
+def _is_a_bridge(address: tuple[str, int]) -> bool:
+    connection = HTTPConnection(*address, timeout=ANSWER)
+    try:
+        connection.request("HEAD", "/livez")
+        return connection.getresponse().getheader("Server", "").startswith(SERVER)
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
 def _verdict(reason: str | None) -> Answer:
     return (200, TEXT, b"ok\n") if reason is None else (503, TEXT, f"{reason}\n".encode())
 
@@ -83,7 +117,7 @@ class _Server6(_Server):
 class _Handler(BaseHTTPRequestHandler):
     answers: dict[str, Callable[[], Answer]]
     timeout = 5
-    server_version = "celery-event-bridge"
+    server_version = SERVER
     sys_version = ""
 
     def do_GET(self) -> None:

@@ -72,6 +72,8 @@ USUAL = (
     *("metadata_max_age_ms", "broker_address_family", "debug", "fetch_max_bytes", "max_poll_interval_ms"),
 )
 """Properties that may have been meant by a name that librdkafka, which lists none, does not know."""
+LONGEST_TOPIC = 249
+"""Characters."""
 _OF_A_LINE = ("username", "password")
 """Ends of the names of properties that are a line; others, such as a key in PEM, have several."""
 
@@ -89,6 +91,14 @@ def _duration(text: str | None) -> str | None:
     return text
 
 
+def _topic(text: str) -> str:
+    """Refuse what Kafka takes for no name of a topic: https://kafka.apache.org, class `Topic`."""
+    longest = text.replace("{group}", "worker")
+    if not re.fullmatch(r"[a-zA-Z0-9._-]+", longest) or longest in (".", "..") or len(longest) > LONGEST_TOPIC:
+        raise ValueError(f"expected letters, digits, . _ - and {{group}}, at most {LONGEST_TOPIC}, and not . or ..")
+    return text
+
+
 class KafkaSettings(BaseModel):
     """`BRIDGE_KAFKA_*`."""
 
@@ -99,8 +109,8 @@ class KafkaSettings(BaseModel):
     """Properties of librdkafka's that are a path themselves, and not a variable whose value is read from a file."""
 
     bootstrap_servers: str = Field("localhost:9092", min_length=1, description="host:port of some brokers")
-    topic: str = Field(
-        "celery-events", pattern=r"^([\w.-]|\{group\})+$", description="name of the topic; {group}: task, worker, other"
+    topic: Annotated[str, AfterValidator(_topic)] = Field(
+        "celery-events", description="name of the topic; {group}: task, worker, other"
     )
     partitions: int | None = Field(None, ge=1, description="partitions of a topic that does not exist yet")
     replication_factor: int | None = Field(

@@ -9,6 +9,7 @@ import os
 import re
 import sqlite3
 import time
+import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +22,7 @@ from celery_event_bridge.contract.values import OptionalRetention, too_short
 from celery_event_sinks.sqlite import content, trial
 from celery_event_sinks.sqlite.errors import ADVICE, what_to_do
 from celery_event_sinks.sqlite.file import EventFile, Left
+from celery_event_sinks.sqlite.log import index_of, log_of
 from celery_event_sinks.sqlite.retention import Retention
 from celery_event_sinks.sqlite.watch import TableWatch
 
@@ -156,6 +158,25 @@ class SqliteSink(BlockingSink):
             self._try(connection)
         except (sqlite3.Error, OSError) as exc:
             raise self._unavailable(exc) from exc
+
+    def preview(self) -> Sequence[Finding]:
+        """Ask as `available` does, but make no file: where there is none, one beside it is tried and removed."""
+        real = Path(os.path.realpath(self._path))
+        if real.exists():
+            self.available()
+            return ()
+        trial_file = real.with_name(f".{uuid.uuid4().hex}.check")
+        beside = SqliteSink(SqliteSettings(path=trial_file, retention=None))
+        try:
+            beside.available()
+        except SinkUnavailable as exc:
+            raise SinkUnavailable(str(exc).replace(str(trial_file), str(self._path))) from exc
+        finally:
+            beside.close()
+            for file in (trial_file, log_of(trial_file), index_of(trial_file)):
+                with suppress(OSError):
+                    file.unlink()
+        return (Finding("ok", f"the file {self._path} is not there yet, run will make it"),)
 
     def look(self) -> None:
         """Look again at the file, its log and its clock; go on in another file of that name at once."""

@@ -93,7 +93,8 @@ def send(broker_url: str, count: int) -> int:
         name, argument = {3: ("refuse", "card"), 6: ("deliver", "street"), 9: ("remind", 0)}.get(
             number % 20, ("charge", number)
         )
-        later = 1 if name == "remind" else None
+        # Long enough for a busy machine to hear that it is called off before it is its turn.
+        later = 5 if name == "remind" else None
         queue = POOLS[number // 20 % len(POOLS)]
         sent = app.send_task(f"examples.demo.tasks.{name}", (argument,), countdown=later, queue=queue)
         if later:

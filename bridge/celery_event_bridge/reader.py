@@ -34,6 +34,7 @@ def open_reader(
     types: str | Iterable[str] | None = None,
     *,
     follow: bool = True,
+    newest: int = 0,
     window: int = 50_000,
     lease: float = 30.0,
     give_up_after: float | None = None,
@@ -51,10 +52,12 @@ def open_reader(
     `since`: where to begin if there is no position: `"earliest"` (the default), `"latest"`, `"10m"` or a timedelta ago,
     an aware datetime or its ISO form. It picks a place in the stream: later ones may hold events of an earlier time.
     `types`: `"task-*,!task-received"`, or a list of such patterns.
+    `newest`: without a group, begin so many records before the end of each partition, and not at `since`.
     `follow=False` ends where the stream ended when it was opened.
     `window`: ids remembered for each partition, at least, to drop duplicates; 0 drops none.
     `lease`: seconds without a sign of life after which this reader's share goes to the group's others.
-    `give_up_after`: seconds of outage after which SinkUnavailable is raised; by default it is waited out.
+    `give_up_after`: seconds of outage after which SinkUnavailable is raised; by default it is waited out. A stream that
+    is not there at the start is waited for as well, or raised at once where a number is given.
     `idle` is called whenever there is nothing to read. `environ` and `options` stand in for `os.environ` and win over
     it, by variable name.
 
@@ -69,11 +72,13 @@ def open_reader(
             no_url(group)
         except ValueError as exc:
             raise ValueError(f"group={hide_in_value(group)!r}: {exc}") from None
+    if newest < 0 or (newest and group is not None):
+        raise ValueError(f"newest={newest}: expected a number of records, and no group")
     if window < 0:
         raise ValueError(f"window={window}: expected a number of ids; 0 drops no duplicates")
     if lease <= 0:
         raise ValueError(f"lease={lease:g}: expected a number of seconds")
-    reading = Reading(group, start(since), not follow, window, lease)
+    reading = Reading(group, start(since), not follow, window, lease, newest)
     picked = Picked(patterns_in(types))
     plugin, settings = find(url, environ, options)
     return Events(plugin(settings, reading), reading, picked, give_up_after=give_up_after, idle=idle)

@@ -143,7 +143,7 @@ def test_migrate_under_load(
     assert "stop the bridges that consume them" in refused.stderr
     after = start_bridge(**store.settings, **new, BRIDGE_BROKER_URL=broker_url).await_ready()
     assert 0 == before.stop()
-    done = queues(broker_url, "migrate", "--from", "celeryev.bridge", "--wait", "30", **new, **seen)
+    done = queues(broker_url, "migrate", "--from", "celeryev.bridge", "--wait", "120", **new, **seen)
     assert (0, "") == (done.returncode, done.stderr)
     assert not any(exists(broker_url, name) for name in QUEUES)
     published = load.finish()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from celery_event_bridge.forward.decode import decode
@@ -233,10 +235,14 @@ def test_a_pipe_that_is_closed_while_nothing_comes(file: Stream) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["--since", "yesterday"], 2, "--since='yesterday': expected an age such as 10m"),
+        (["--since", "tomorrow"], 2, "--since='tomorrow': expected an age such as 10m"),
+        (["--until", "latest"], 2, "--until latest: expected an age such as 10m"),
+        (["--since", "1h", "--until", "2h"], 2, "--since 1h is not before --until 2h"),
+        (["-f", "--reverse"], 2, "--reverse: not together with --follow"),
+        (["-n", "0"], 2, "0 is not in the range x>=1"),
         (["--from", "amqp://u:sesame@h//"], 2, "no reader for amqp://"),
         (["--from", "kafka://u:sesame@h/t"], 2, "kafka://u:**@h/t: user and password are settings"),
-        (["--format", "xml"], 2, "'xml' is not one of 'line', 'json'"),
+        (["--format", "xml"], 2, "'xml' is not one of 'line', 'full', 'json'"),
         (["--sink", "stdout"], 2, "BRIDGE_SINK=stdout: nothing is kept there"),
         (["--prefetch", "x"], 2, "BRIDGE_PREFETCH=x"),
     ],
@@ -250,9 +256,70 @@ def test_wrong_usage(arguments: list[str], code: int, said: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_stream_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is said at once, and given up after a while."""
-    done = run_to_end("tests.impatient", "tail", "--from", f"sqlite:///{tmp_path}/none.db")
-    assert (1, "") == (done.returncode, done.stdout)
-    assert "none.db: No such file or directory: is it there" in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
+@pytest.mark.parametrize("command", ["tail", "tail -n 3", "audit"])
+def test_a_file_that_is_not_there(command: str, tmp_path: Path) -> None:
+    """It is said in one line, the only one, since it is not waited for: as a path, and as a URL."""
+    for where in (f"{tmp_path}/none.db", f"sqlite:///{tmp_path}/none.db"):
+        done = run_to_end("celery_event_bridge", *command.split(), "--from", where)
+        assert (1, "") == (done.returncode, done.stdout)
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("celery-event-bridge: ")
+        assert "none.db: No such file or directory: is it there" in line
+
+
+def test_a_file_that_comes_later_is_followed(tmp_path: Path) -> None:
+    """Who follows waits for it."""
+    with Following("--follow", "--since", "earliest", "--from", f"{tmp_path}/events.db") as following:
+        assert following.process.stderr is not None
+        assert "No such file or directory" in following.process.stderr.readline()
+        in_sqlite(tmp_path).write(captured())
+        for _ in captured():
+            assert following.line()
+
+
+def test_the_newest(stream: Stream) -> None:
+    """The last that match, from each kind of stream, and no more of it is read than it takes."""
+    whole = [json.loads(line) for line in tail("--from", stream.url, "--format", "json").stdout.splitlines()]
+    if stream.kind != "kafka":  # which has no order across its partitions
+        last = tail("--from", stream.url, "-n", "7", "--format", "json")
+        assert [one["id"] for one in whole[-7:]] == [json.loads(line)["id"] for line in last.stdout.splitlines()]
+    for count in (1, 5, 10_000):
+        found = tail("--from", stream.url, "-n", str(count), "--type", "task-succeeded", "--format", "json")
+        there = [one["id"] for one in whole if one["type"] == "task-succeeded"]
+        ids = [json.loads(line)["id"] for line in found.stdout.splitlines()]
+        assert min(count, len(there)) == len(ids) == len({*ids} & {*there})
+    assert "0 of" in tail("--from", stream.url, "-n", "3", "--task", "nobody.has.it").stderr
+
+
+def test_far_back(file: Stream) -> None:
+    """The only one that matches is found, behind thousands that do not."""
+    (rare,) = [one for one in captured() if one.type == "worker-offline"][:1] or captured()[:1]
+    copies = [msgspec.structs.replace(one, id=f"{number:032d}") for number, one in enumerate(some(9000))]
+    file.write(copies)
+    found = tail("--from", file.url, "-n", "1", "--type", rare.type, "--format", "json").stdout.splitlines()
+    assert [rare.type] == [json.loads(line)["type"] for line in found]
+    assert file.url.endswith(".db")
+    path = file.url.removeprefix("sqlite:///")
+    backwards = tail("--from", path, "-n", "3", "--reverse", "--format", "json").stdout.splitlines()
+    assert [each.id for each in copies[:-4:-1]] == [json.loads(line)["id"] for line in backwards]
+
+
+def test_the_newest_and_what_comes(file: Stream) -> None:
+    """`-n 2 --follow`: two at once, and each that comes then."""
+    ids = [json.loads(line)["id"] for line in tail("--from", file.url, "--format", "json").stdout.splitlines()]
+    with Following("--follow", "-n", "2", "--format", "json", "--from", file.url) as following:
+        assert ids[-2:] == [json.loads(following.line())["id"] for _ in range(2)]
+        new = some(3)
+        file.write(new)
+        assert [one.id for one in new] == [json.loads(following.line())["id"] for _ in new]
+
+
+def test_a_period(file: Stream) -> None:
+    """`--until` ends it; what was stored later is not printed."""
+    before = len(tail("--from", file.url).stdout.splitlines())
+    until_ = datetime.datetime.now().astimezone() + datetime.timedelta(milliseconds=1)
+    until(lambda: datetime.datetime.now().astimezone() > until_, 5, "time passes")
+    file.write(some(3))
+    printed = tail("--from", file.url, "--until", until_.strftime("%Y-%m-%d %H:%M:%S.%f"), "--since", "yesterday")
+    assert before == len(printed.stdout.splitlines()) > 0
+    assert before + 3 == len(tail("--from", file.url, "--until", "now").stdout.splitlines())

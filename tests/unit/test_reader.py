@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from celery_event_bridge.contract import Batch, Reading, Record, SinkUnavailable, notices
-from celery_event_bridge.reading import session as module
+from celery_event_bridge.contract import Batch, Reading, Record, SinkUnavailable, StreamMissing, notices
+from celery_event_bridge.reading import batch_size, session as module
 from celery_event_bridge.reading.picked import Picked
 from celery_event_bridge.reading.session import Events
 
@@ -250,7 +250,7 @@ def test_batches_grow_while_they_are_handled_quickly(monkeypatch: pytest.MonkeyP
     reader = FakeReader(Batch([large]), Batch())
     list(reading(reader))
     assert [100, 2] == reader.limits
-    monkeypatch.setattr(module, "BATCH_SECONDS", -1.0)
+    monkeypatch.setattr(batch_size, "SECONDS", -1.0)
     reader = FakeReader(*(Batch([record(number)]) for number in range(3)))
     list(reading(reader))
     assert [100, 50, 25] == reader.limits
@@ -294,3 +294,20 @@ def test_a_type_that_never_came_and_is_none_of_celerys_is_told_of(
     lines = [line.getMessage() for line in caplog.records if "matches no event of Celery's" in line.getMessage()]
     assert len(lines) == notices.NOTICES.counts()["filter"] == told
     assert all("did you mean" in line for line in lines)
+
+
+def test_a_stream_that_is_missing_is_waited_for_only_by_who_waits_for_ever() -> None:
+    """At the start; one that is gone later is away, as any other."""
+    reader = FakeReader()
+    reader.errors["open"] = [StreamMissing("no such file")]
+    with pytest.raises(StreamMissing, match="no such file"):
+        reading(reader, give_up_after=1e6)
+    assert "close" == reader.calls[-1]
+    reader = FakeReader(Batch([record(1)]))
+    reader.errors["open"] = [StreamMissing("no such file")]
+    assert ["id-1"] == [event.id for event in reading(reader)]
+    reader = FakeReader(Batch([record(1)]), SinkUnavailable("moved"), Batch([record(2)]))
+    events = reading(reader, give_up_after=1e6)
+    assert "id-1" == next(events).id
+    reader.errors["open"] = [StreamMissing("no such file")]
+    assert ["id-2"] == [event.id for event in events]

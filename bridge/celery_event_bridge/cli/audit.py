@@ -11,7 +11,8 @@ import msgspec
 
 from celery_event_bridge.audit.auditor import Auditor, Wanted
 from celery_event_bridge.audit.report import Report
-from celery_event_bridge.cli.options import OPTIONS, SettingsCommand, loaded, naming, refuse_backwards
+from celery_event_bridge.cli.moments import as_since, moment_of, refuse_backwards
+from celery_event_bridge.cli.options import OPTIONS, SettingsCommand, loaded, naming
 from celery_event_bridge.cli.output import discard, standard_output
 from celery_event_bridge.contract.values import duration
 from celery_event_bridge.forward.intake import event_filter, patterns_in
@@ -19,7 +20,6 @@ from celery_event_bridge.observe import logs
 from celery_event_bridge.process.signals import stopping
 from celery_event_bridge.reader import open_reader
 from celery_event_bridge.reading.session import Events
-from celery_event_bridge.reading.since import start
 
 if TYPE_CHECKING:
     from celery_event_bridge.audit.live import Live
@@ -32,7 +32,7 @@ EMPTY = 3
 
 
 @click.command(cls=SettingsCommand, epilog="Example: celery-event-bridge audit --since 1h --format json")
-@click.option("--since", metavar=AGE, help="10m, 2d, 2030-01-31T12:00:00Z, earliest (the default) or latest")
+@click.option("--since", metavar=AGE, help="10m, 1h30m, yesterday, 14:00, 2030-01-31, earliest (the default)")
 @click.option("--until", metavar=AGE, help="the end of the period, in the same ways; now by default")
 @click.option("--settle", metavar="AGE", default="10s", show_default=True, help="what is younger is not judged yet")
 @click.option("--late", metavar="AGE", default="1h", show_default=True, help="how late events may come after others")
@@ -56,7 +56,7 @@ def audit(ctx: click.Context, /, **given: Any) -> int:
         standard_output()  # find out before a long reading, not after it
     chosen = loaded(ctx)
     logs.configure(chosen.settings.log_format, chosen.settings.log_level)
-    since, until = _moment(ctx, "since", given["since"]), _moment(ctx, "until", given["until"])
+    since, until = (moment_of(ctx, each, given[each]) for each in ("since", "until"))
     settle, late = _age(ctx, "settle", given["settle"]), _age(ctx, "late", given["late"])
     _refuse(ctx, given, since, until)
     wanted = Wanted(
@@ -70,7 +70,7 @@ def audit(ctx: click.Context, /, **given: Any) -> int:
     with naming("--from", given["url"]):
         events = open_reader(
             given["url"],
-            since=given["since"],
+            since=as_since(since),
             follow=given["follow"],
             window=0,  # what is there twice is what is looked for
             give_up_after=None if given["follow"] else PATIENCE,
@@ -156,13 +156,6 @@ def _refuse(ctx: click.Context, given: dict[str, Any], since: str | int | None, 
         for option in ("until", "app", "plot"):
             if given[option]:
                 raise click.UsageError(f"--{option}: not together with --follow", ctx)
-
-
-def _moment(ctx: click.Context, option: str, text: str | None) -> str | int | None:
-    try:
-        return None if text is None else start(text)
-    except ValueError as exc:
-        raise click.UsageError(f"--{str(exc).replace('since=', f'{option}=', 1)}", ctx) from exc
 
 
 def _age(ctx: click.Context, option: str, text: str) -> int:

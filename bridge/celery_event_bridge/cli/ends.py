@@ -11,12 +11,12 @@ import click
 from pydantic import ValidationError
 
 from celery_event_bridge.brokers.rabbitmq.target import BrokerTarget, OursToo
-from celery_event_bridge.cli.options import naming, refuse_backwards
+from celery_event_bridge.cli.moments import is_fixed, moment_of, refuse_backwards
+from celery_event_bridge.cli.options import naming
 from celery_event_bridge.config.loading import SettingsError
 from celery_event_bridge.config.settings import AMQP, Settings
 from celery_event_bridge.contract.secrets import hide_in_url
 from celery_event_bridge.reader import Events, open_reader
-from celery_event_bridge.reading.since import start
 from celery_event_bridge.reading.streams import find, find_sink, identity
 from celery_event_bridge.replay.pick import Between
 from celery_event_bridge.replay.sink_target import SinkTarget
@@ -38,13 +38,10 @@ def between_of(ctx: click.Context, since: str | None, until: str | None, group: 
     """The times, which with a group have to mean the same in a second run."""
     bounds: dict[str, int | None] = {}
     for name, text in (("since", since), ("until", until)):
-        try:
-            bound = None if text is None else start(text, name)
-        except ValueError as exc:
-            raise click.UsageError(f"--{exc}", ctx) from exc
+        bound = moment_of(ctx, name, text)
         if isinstance(bound, str):
             raise click.UsageError(f"--{name} {bound}: expected an age such as 10m, or a time", ctx)
-        if bound is not None and group is not None and text and not _is_time(text):
+        if bound is not None and group is not None and text and not is_fixed(text):
             raise click.UsageError(
                 f"--{name} {text} with --group: a second run would take it from another moment; "
                 f"say --{name} {_written_out(bound)}",
@@ -60,14 +57,6 @@ def _written_out(microseconds: int) -> str:
         return datetime.datetime.fromtimestamp(microseconds / 1e6, datetime.UTC).isoformat(timespec="seconds")
     except (ValueError, OverflowError):
         return "a time, or nothing"
-
-
-def _is_time(text: str) -> bool:
-    try:
-        datetime.datetime.fromisoformat(text.strip())
-    except ValueError:
-        return False
-    return True
 
 
 def events_of(

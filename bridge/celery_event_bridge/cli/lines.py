@@ -11,8 +11,9 @@ from typing import Any
 import click
 import msgspec
 
+from celery_event_bridge.cli.details import ENVELOPE, details, shortened
 from celery_event_bridge.cli.legible import legible
-from celery_event_bridge.config.event_types import unmatched
+from celery_event_bridge.config.event_types import CELERYS, unmatched
 from celery_event_bridge.contract import JSON
 from celery_event_bridge.forward.intake import event_filter
 from celery_event_bridge.reading.event import StoredEvent, Undecodable, without_surrogates
@@ -35,22 +36,40 @@ NAMED = frozenset({"task-received", "task-sent"})
 """The types that carry a task's name."""
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """Conditions that an event has to meet."""
+
+    types: Sequence[str] = ()
+    """Patterns of event types; none means all."""
+    name: str | None = None
+    """A pattern of the task's name."""
+    uuid: str | None = None
+    """The beginning of a task's uuid."""
+    workers: Sequence[str] = ()
+    """Patterns of the sender; none means all."""
+    until: int | None = None
+    """Microseconds since 1970 UTC: what was stored before. By the event's own time where nobody knows that."""
+
+    @property
+    def is_all(self) -> bool:
+        """Return whether every event meets them."""
+        return self == Asked()
+
+
 class Lines:
     """Knows the names of the tasks that it has seen."""
 
-    def __init__(
-        self, types: Sequence[str] = (), name: str | None = None, uuid: str | None = None, *, as_json: bool = False
-    ) -> None:
-        self._types = types
+    def __init__(self, asked: Asked, form: str = "line") -> None:
+        """Begin; `form` is `line`, `full` or `json`."""
+        self._asked = asked
         self._came: set[str] = set()
-        self._wanted = event_filter(types, self._came)
-        self._name = name
-        self._uuid = uuid
-        self._as_json = as_json
+        self._wanted = event_filter(asked.types, self._came)
+        self._worker = event_filter(asked.workers)
+        self._form = form
         self._names: tuple[dict[str, str], dict[str, str]] = ({}, {})
 
     def line(self, event: StoredEvent, *, colour: bool = False) -> str | None:
-        """The event's line without its end, or None where it is not wanted."""
+        """Return the event's line, or lines, without the last end; None where it is not wanted."""
         fields: dict[str, Any] | None = None
         named = event.type in NAMED and event.subject is not None
         if named:
@@ -58,21 +77,27 @@ class Lines:
             self._learn(event.subject or "", fields.get("name"))
         if not self._is_wanted(event):
             return None
-        if self._as_json:
+        if self._form == "json":
             return _json(event, self._named(event))
-        return self._text(event, _fields(event) if fields is None else fields, colour=colour)
+        fields = _fields(event) if fields is None else fields
+        head = self._text(event, fields, colour=colour)
+        return "\n".join([head, *details(fields)]) if self._form == "full" else head
 
     def _is_wanted(self, event: StoredEvent) -> bool:
-        wanted = event.problem is not None or self._wanted(event.type)
-        if self._uuid is not None and not (event.subject or "").startswith(self._uuid):
+        asked = self._asked
+        if event.problem is None and not self._wanted(event.type):
             return False
-        if self._name is not None and not fnmatchcase(self._named(event) or "", self._name):
+        if asked.until is not None and not _is_before(event, asked.until):
             return False
-        return wanted
+        if asked.uuid is not None and not (event.subject or "").startswith(asked.uuid):
+            return False
+        if asked.workers and not self._worker(event.source):
+            return False
+        return asked.name is None or fnmatchcase(self._named(event) or "", asked.name)
 
     def unmatched(self) -> Sequence[str]:
         """Return a sentence for each pattern that matches no type of Celery's, and none of those that came."""
-        return unmatched(self._types, "--type", self._came)
+        return unmatched(self._asked.types, "--type", self._came)
 
     def _text(self, event: StoredEvent, fields: dict[str, Any], *, colour: bool) -> str:
         parts = [_local(event.time or event.stored), f"{event.type or '?':<16}"]
@@ -85,6 +110,8 @@ class Lines:
         for name in ("exception", "reason"):
             if fields.get(name):
                 parts.append(str(fields[name]))
+        if event.type not in CELERYS:
+            parts += [f"{name}={shortened(value)}" for name, value in fields.items() if name not in ENVELOPE and name]
         if event.problem or "" in fields:
             parts.append(event.problem or str(fields[""]))
         text = legible("  ".join(parts))
@@ -102,6 +129,11 @@ class Lines:
             young[uuid] = without_surrogates(name)
             if len(young) >= NAMES:
                 self._names = ({}, young)
+
+
+def _is_before(event: StoredEvent, until: int) -> bool:
+    when = event.stored or event.time
+    return when is not None and when.timestamp() * 1e6 < until
 
 
 def _local(when: datetime.datetime | None) -> str:

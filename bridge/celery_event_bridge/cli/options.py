@@ -96,12 +96,6 @@ def _named(text: str, option: str, url: str | None) -> str:
     return _IN_PLACE_OF.sub(lambda found: f"{option} or {found[0]}" if shared else option, text)
 
 
-def refuse_backwards(ctx: click.Context, texts: tuple[Any, Any], since: Any, until: Any) -> None:
-    """A period that holds nothing is a mistake: usage error. The moments as microseconds; others have no order."""
-    if isinstance(since, int) and isinstance(until, int) and since >= until:
-        raise click.UsageError(f"--since {texts[0]} is not before --until {texts[1]}", ctx)
-
-
 def refuse_url(ctx: click.Context, option: str, name: str | None) -> None:
     """A name that looks like a URL, with a password in it perhaps, is in the wrong place: usage error without it."""
     try:

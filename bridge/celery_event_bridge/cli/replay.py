@@ -34,7 +34,7 @@ INTERRUPTED = 130
 )
 @click.option("--to", "to", required=True, metavar="URL", help="a broker: amqp://...; or a stream: kafka://...")
 @click.option("--from", "url", metavar="URL", help="kafka://host:9092/topic, redis://host:6379/0, sqlite:///events.db")
-@click.option("--since", metavar="AGE|TIME", help="events that happened since: 10m, 2d, 2030-01-31T12:00:00Z")
+@click.option("--since", metavar="AGE|TIME", help="events that happened since: 10m, yesterday, 14:00, 2030-01-31")
 @click.option("--until", metavar="AGE|TIME", help="events that happened before")
 @click.option("--type", "types", multiple=True, metavar="PATTERN", help="task-*,!task-received; may be repeated")
 @click.option("--speed", type=click.FloatRange(min=0, min_open=True), help="10: ten times as fast as it happened")

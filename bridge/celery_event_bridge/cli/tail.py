@@ -2,112 +2,219 @@
 
 from __future__ import annotations
 
+import datetime
 import select
-from collections.abc import Sequence
-from typing import TextIO
+import sys
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TextIO
 
 import click
 
-from celery_event_bridge.cli.lines import Lines
+from celery_event_bridge.cli.lines import Asked, Lines
+from celery_event_bridge.cli.moments import as_since, moment_of, refuse_backwards
 from celery_event_bridge.cli.options import OPTIONS, SettingsCommand, loaded, naming
 from celery_event_bridge.cli.output import discard, standard_output
 from celery_event_bridge.forward.intake import patterns_in
 from celery_event_bridge.observe import logs
 from celery_event_bridge.process.signals import stopping
-from celery_event_bridge.reader import Events, open_reader
+from celery_event_bridge.reader import Events, StoredEvent, open_reader
 
 PATIENCE = 10.0
 """Seconds that a stream may be away before a look at it fails. With `--follow` it is waited for."""
+FIRST_LOOK, LOOKS_GROW = 1000, 8
+"""Records from the end to look through for the newest that match, and the factor by which to look further back."""
 
 
 @click.command(
     cls=SettingsCommand,
     epilog="Example: celery-event-bridge tail --follow --type 'task-*' --from redis://localhost:6379/0",
 )
-@click.option("--follow", "-f", is_flag=True, help="wait for more, from now on unless --since says otherwise")
-@click.option("--since", metavar="AGE|TIME", help="10m, 2d, 2030-01-31T12:00:00Z, earliest or latest")
+@click.option("--newest", "-n", "count", type=click.IntRange(min=1), metavar="N", help="the last N that match")
+@click.option("--follow", "-f", is_flag=True, help="wait for more, from now on unless -n or --since say otherwise")
+@click.option("--since", metavar="AGE|TIME", help="stored since: 10m, 1h30m, 14:00, yesterday, 2030-01-31T12:00:00Z")
+@click.option("--until", metavar="AGE|TIME", help="stored before, in the same ways")
 @click.option("--type", "types", multiple=True, metavar="PATTERN", help="task-*,!task-received; may be repeated")
 @click.option("--task", "name", metavar="NAME", help="only events of tasks of this name, or pattern: billing.*")
 @click.option("--uuid", help="only events of this task; its beginning is enough")
-@click.option("--format", "form", type=click.Choice(["line", "json"]), default="line", help="line or json")
-@click.option("--from", "url", metavar="URL", help="kafka://host:9092/topic, redis://host:6379/0, sqlite:///events.db")
+@click.option("--worker", "workers", multiple=True, metavar="PATTERN", help="only from these: billing@*,!test@*")
+@click.option("--reverse", is_flag=True, help="the newest first; all that is printed is held in memory until the end")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["line", "full", "json"]),
+    default="line",
+    help="line, full (with args, result, traceback) or json",
+)
+@click.option("--from", "url", metavar="URL", help="kafka://host:9092/topic, redis://host:6379/0, a SQLite file")
 @click.pass_context
-def tail(
-    ctx: click.Context,
-    *,
-    follow: bool,
-    since: str | None,
-    types: tuple[str, ...],
-    name: str | None,
-    uuid: str | None,
-    form: str,
-    url: str | None,
-) -> int:
+def tail(ctx: click.Context, /, **given: Any) -> int:
     """Print events from the stream that the settings select, or the one of --from, and keep no position.
 
     Without --follow it prints what is there, from --since on or all, and ends. A line has the event's time, its type,
-    the task's name and uuid, the worker, and the run time or the error; --format json has one object a line. A task's
-    name is known once its task-received or task-sent has been read.
+    the task's name and uuid, the worker, and the run time or the error. A task's name is known once its task-received
+    or task-sent has been read. A time without a zone is this machine's, as in what is printed.
     """
     output = standard_output()
     chosen = loaded(ctx)
     logs.configure(chosen.settings.log_format, chosen.settings.log_level)
-    try:
-        with naming("--from", url):
-            events = open_reader(
-                url,
-                since=since or ("latest" if follow else "earliest"),
-                follow=follow,
-                give_up_after=None if follow else PATIENCE,
-                options=ctx.meta.get(OPTIONS, {}),
-            )
-    except ValueError as exc:
-        raise click.UsageError(f"--{exc}", ctx) from exc
-    lines = Lines(patterns_in(types), name, uuid, as_json=form == "json")
-    if follow:
+    since, until = (moment_of(ctx, each, given[each]) for each in ("since", "until"))
+    _refuse(ctx, given, since, until)
+    asked = Asked(
+        patterns_in(given["types"]),
+        given["name"],
+        given["uuid"],
+        patterns_in(given["workers"]),
+        until if isinstance(until, int) else None,
+    )
+    lines = Lines(asked, given["form"])
+    if given["follow"]:
         _complain(lines.unmatched())  # there may be no end to say it at
-    with naming("--from", url), events, stopping(events.stop):
-        read, matched = _print(events, lines, output)
-    if not matched and (types or name or uuid):
-        _complain([*([] if follow else lines.unmatched()), f"0 of {read} events matched"])
+    printer = Printer(output, lines, reverse=given["reverse"], count=given["count"])
+    with naming("--from", given["url"]):
+        read = _all(ctx, given, since, printer) if since or not given["count"] else _newest(ctx, given, asked, printer)
+    printer.end()
+    if not printer.matched and not asked.is_all:
+        _complain([*([] if given["follow"] else lines.unmatched()), f"0 of {read} events matched"])
+    elif not given["follow"] and (sys.stderr.isatty() or not read):
+        _complain([f"end of the stream, {read} events read, {printer.printed} printed"])
     return 0
+
+
+class Printer:
+    """Writes the lines of the events that are wanted: at once, or at the end the last `count` of them."""
+
+    def __init__(self, output: TextIO, lines: Lines, *, reverse: bool, count: int | None) -> None:
+        self._output = output
+        self._lines = lines
+        self._reverse = reverse
+        self._kept: deque[str] | None = deque(maxlen=count) if reverse or count else None
+        """Lines that are not written yet; None where each is written at once."""
+        self._waiting: list[str] = []
+        self._colour = output.isatty()
+        self.matched = 0
+        self.printed = 0
+
+    def read(self, events: Events, *, follow: bool = False) -> int:
+        """Print what comes, until the end, a signal, or until nobody reads it any more; return how many were read.
+
+        With `follow` what is kept is written once all was read that was there at the start.
+        """
+        began = datetime.datetime.now(datetime.UTC)
+        read = 0
+
+        def idle() -> None:
+            if follow:
+                self._release()
+            self._flush(events)
+
+        events.idle = idle
+        try:
+            for event in events:
+                read += 1
+                if follow and event.stored is not None and event.stored >= began:
+                    self._release()
+                self._take(event)
+                # Whole blocks into a pipe while there is more at once, and each event at once where there is not.
+                if len(self._waiting) >= 200 or events.in_hand == 0:
+                    self._flush(events)
+        except BrokenPipeError:
+            discard(self._output)
+        return read
+
+    def forget(self) -> None:
+        """Begin again: the same events will be read, and some before them."""
+        self.matched = 0
+        if self._kept is not None:
+            self._kept.clear()
+
+    def end(self) -> None:
+        """Write what was kept, the newest first if it was asked for."""
+        kept = self._kept or ()
+        try:
+            self._write(reversed([*kept]) if self._reverse else kept)
+            self._flush(None)
+        except BrokenPipeError:
+            discard(self._output)
+
+    def _release(self) -> None:
+        """Write what was kept, and from now on each at once."""
+        kept, self._kept = self._kept, None
+        self._write(kept or ())
+
+    def _take(self, event: StoredEvent) -> None:
+        line = self._lines.line(event, colour=self._colour)
+        if line is None:
+            return
+        self.matched += 1
+        if self._kept is None:
+            self._write([line])
+        else:
+            self._kept.append(line)
+
+    def _write(self, lines: Iterable[str]) -> None:
+        before = len(self._waiting)
+        self._waiting += [f"{line}\n" for line in lines]
+        self.printed += len(self._waiting) - before
+
+    def _flush(self, events: Events | None) -> None:
+        text = "".join(self._waiting)
+        self._waiting.clear()
+        if text:
+            self._output.write(text)
+            self._output.flush()
+        elif events is not None and _nobody_reads(self._output.fileno()):
+            events.stop()
+
+
+def _all(ctx: click.Context, given: Mapping[str, Any], since: str | int | None, printer: Printer) -> int:
+    """Read from that moment on; by default all, or with `--follow` what comes from now on."""
+    begin = since or ("latest" if given["follow"] else "earliest")
+    with _open(ctx, given, since=as_since(begin)) as events, stopping(events.stop):
+        return printer.read(events, follow=given["follow"])
+
+
+def _newest(ctx: click.Context, given: Mapping[str, Any], asked: Asked, printer: Printer) -> int:
+    """Read the end of the stream, and more of it while too few match; with `--follow` what comes then as well."""
+    count: int = given["count"]
+    size, before = count if asked.is_all else max(count, FIRST_LOOK), -1
+    while True:
+        with _open(ctx, {**given, "follow": False}, newest=size) as events, stopping(events.stop):
+            printer.forget()
+            read = printer.read(events)
+            if events.stopped or (not given["follow"] and (printer.matched >= count or read <= before)):
+                return read
+        if printer.matched >= count or read <= before:
+            break
+        size, before = size * LOOKS_GROW, read
+    printer.forget()
+    with _open(ctx, given, newest=size) as events, stopping(events.stop):
+        return printer.read(events, follow=True)
+
+
+def _open(ctx: click.Context, given: Mapping[str, Any], **begin: Any) -> Events:
+    follow: bool = given["follow"]
+    return open_reader(
+        given["url"],
+        follow=follow,
+        give_up_after=None if follow else PATIENCE,
+        options=ctx.meta.get(OPTIONS, {}),
+        **begin,
+    )
+
+
+def _refuse(ctx: click.Context, given: Mapping[str, Any], since: str | int | None, until: str | int | None) -> None:
+    if isinstance(until, str):
+        raise click.UsageError(f"--until {until}: expected an age such as 10m, or a time", ctx)
+    refuse_backwards(ctx, (given["since"], given["until"]), since, until)
+    for option in ("reverse", "until"):
+        if given["follow"] and given[option]:
+            raise click.UsageError(f"--{option}: not together with --follow", ctx)
 
 
 def _complain(lines: Sequence[str]) -> None:
     for line in lines:
         click.echo(f"celery-event-bridge: {line}", err=True)
-
-
-def _print(events: Events, lines: Lines, output: TextIO) -> tuple[int, int]:
-    """Write until the end, a signal, or until nobody reads it any more; returns how many were read, and written."""
-    # Whole blocks into a pipe while there is more at once, and each event at once where there is not.
-    waiting: list[str] = []
-
-    def flush() -> None:
-        text = "".join(waiting)
-        waiting.clear()
-        if text:
-            output.write(text)
-            output.flush()
-        elif _nobody_reads(output.fileno()):
-            events.stop()
-
-    events.idle = flush
-    colour = output.isatty()
-    read = matched = 0
-    try:
-        for event in events:
-            read += 1
-            line = lines.line(event, colour=colour)
-            if line is not None:
-                matched += 1
-                waiting.append(line + "\n")
-            if len(waiting) >= 200 or events.in_hand == 0:
-                flush()
-        flush()
-    except BrokenPipeError:
-        discard(output)
-    return read, matched
 
 
 def _nobody_reads(descriptor: int) -> bool:

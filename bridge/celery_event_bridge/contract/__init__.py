@@ -34,6 +34,7 @@ from celery_event_bridge.contract.reader import (
     ReaderPlugin as ReaderPlugin,
     Reading as Reading,
     Record as Record,
+    StreamMissing as StreamMissing,
 )
 from celery_event_bridge.contract.sink import (
     LOOK_INTERVAL as LOOK_INTERVAL,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 import msgspec
 
 from celery_event_bridge.contract.event import JSON
+from celery_event_bridge.contract.sink import SinkUnavailable
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -61,6 +62,16 @@ class Reading(msgspec.Struct, frozen=True):
     """Records before the position to read back, for each partition, where the stream may hold duplicates."""
     lease: float = 30.0
     """Seconds without a sign of life after which a reader of the group counts as dead."""
+    newest: int = 0
+    """Without a group: begin so many records before the end of each partition, and not at `since`; 0 for `since`. Where
+    the stream has gaps there may be fewer."""
+
+
+class StreamMissing(SinkUnavailable):
+    """Stream that is not there: to wait helps only if somebody makes it.
+
+    Raised by `Reader.open`. It ends at once a reader that gives up after some time, and is waited out by others.
+    """
 
 
 class Reader(Protocol):

@@ -11,8 +11,18 @@ import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
-from celery_event_bridge.contract import Batch, KnowsGroups, Reader, Reading, Record, SinkUnavailable, notices
+from celery_event_bridge.contract import (
+    Batch,
+    KnowsGroups,
+    Reader,
+    Reading,
+    Record,
+    SinkUnavailable,
+    StreamMissing,
+    notices,
+)
 from celery_event_bridge.forward.retry import Backoff
+from celery_event_bridge.reading.batch_size import BatchSize
 from celery_event_bridge.reading.duplicates import SeenIds
 from celery_event_bridge.reading.event import Clock, StoredEvent
 from celery_event_bridge.reading.fork import OneProcess
@@ -21,12 +31,6 @@ from celery_event_bridge.reading.uncommitted import Owed
 
 log = logging.getLogger("celery_event_bridge.reader")
 
-FIRST_BATCH, LARGEST_BATCH = 100, 1000
-"""Records to fetch at a time: more, as long as they are handled quickly and are not large."""
-BATCH_SECONDS = 1.0
-"""How long the handling of a batch may take before the next one is made smaller: a reader that is seen too rarely
-counts as dead."""
-BATCH_BYTES = 8 * 1024 * 1024
 PATIENCE = 0.5
 """Seconds that one fetch waits, and so the time within which `stop` is noticed."""
 SWEEP_INTERVAL = 1.0
@@ -65,7 +69,7 @@ class Events:
         """The number of the first of `_records`."""
         self._handed = -1
         self._committed_until = -1
-        self._limit = FIRST_BATCH
+        self._size = BatchSize()
         self._fetched_at = self._lived_at = self._swept_at = time.monotonic()
         self._stopping = threading.Event()
         self._backoff = Backoff(LONGEST_PAUSE)
@@ -73,6 +77,7 @@ class Events:
         self._reason: str | None = None
         self._closed = False
         self._process = OneProcess(reader, self._forget_fetched)
+        self._opened = self._ever_opened = False
         try:
             self._opened = self._attempt(reader.open)
         except SinkUnavailable:
@@ -179,7 +184,7 @@ class Events:
     def _fetch(self) -> None:
         self._sweep()
         now = time.monotonic()
-        self._adapt(now - self._fetched_at)
+        self._size.adapt(self._records, now - self._fetched_at)
         batch = Batch()
 
         def fetch() -> None:
@@ -187,7 +192,7 @@ class Events:
             nonlocal batch
             if not self._opened:
                 self._reader.open()
-            batch = self._reader.fetch(self._limit, PATIENCE)
+            batch = self._reader.fetch(self._size.limit, PATIENCE)
 
         self._opened = self._attempt(fetch)
         self._fetched_at = self._lived_at = time.monotonic()
@@ -220,13 +225,6 @@ class Events:
             count=count,
             logger=log.name,
         )
-
-    def _adapt(self, seconds: float) -> None:
-        """More at a time while it is handled quickly, fewer if not, or if they are large."""
-        if self._records:
-            self._limit = min(LARGEST_BATCH, self._limit * 2) if seconds < BATCH_SECONDS else max(1, self._limit // 2)
-            size = sum(len(record.data) for record in self._records)
-            self._limit = max(1, min(self._limit, BATCH_BYTES * len(self._records) // (size + 1)))
 
     def _still_ours(self) -> bool:
         """Give a sign of life if it is time to; False where the rest of the batch is another reader's by now."""
@@ -278,13 +276,15 @@ class Events:
             now = time.monotonic()
             if self._away_since is None:
                 self._away_since = now
-            if self._give_up_after is not None and now - self._away_since >= self._give_up_after:
+            missing = isinstance(exc, StreamMissing) and not self._ever_opened
+            if self._give_up_after is not None and (missing or now - self._away_since >= self._give_up_after):
                 raise
             if str(exc) != self._reason:
                 self._reason = str(exc)
                 log.warning("stream unavailable, trying again: %s", self._reason)
             self._stopping.wait(self._backoff.failed())
             return False
+        self._ever_opened = True
         if self._away_since is not None:
             log.info("stream available again after %.1f s", time.monotonic() - self._away_since)
             self._away_since = self._reason = None

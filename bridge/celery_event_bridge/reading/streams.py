@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Hashable, Mapping, Set
-from urllib.parse import urlsplit
+from pathlib import Path
+from urllib.parse import quote, urlsplit
 
 from pydantic import BaseModel
 
@@ -15,6 +17,8 @@ from celery_event_bridge.contract.secrets import hide_in_url
 from celery_event_bridge.contract.values import words
 
 SINK = "BRIDGE_SINK"
+_LIKE_A_FILE = re.compile(r"[^:@?#]+\.(?:db|sqlite3?)")
+"""A path, and no URL whose colon or slashes were mistyped: that may have a password in it."""
 
 
 def find(
@@ -22,6 +26,7 @@ def find(
 ) -> tuple[ReaderPlugin, BaseModel]:
     """The reader and its settings; `options`, by variable name, win over the environment. Raises SettingsError."""
     environ = os.environ if environ is None else environ
+    url = None if url is None else _as_url(url)
     try:
         plugin = plugins.load_reader(_selected(environ, options or {}) if url is None else _scheme(url))
     except plugins.SinkNotInstalled as exc:
@@ -36,6 +41,7 @@ def find_sink(
 ) -> tuple[ReaderPlugin, SinkPlugin, BaseModel]:
     """The reader and the sink of the stream at `url`, and the sink's settings. Raises SettingsError."""
     environ = os.environ if environ is None else environ
+    url = _as_url(url)
     try:
         reader = plugins.load_reader(_scheme(url))
         sink = plugins.load(reader.sink)
@@ -53,6 +59,13 @@ def identity(plugin: ReaderPlugin, settings: BaseModel) -> Set[Hashable]:
     if isinstance(plugin, Identified):
         return plugin.identity(settings)
     return {(plugin.sink, settings.model_dump_json())}
+
+
+def _as_url(text: str) -> str:
+    """Return a bare path as the URL of a SQLite file: one that is there, or that is called as one."""
+    if "://" in text or not (Path(text).is_file() or _LIKE_A_FILE.fullmatch(text)):
+        return text
+    return f"sqlite:///{quote(os.fsencode(text))}"
 
 
 def _scheme(url: str) -> str:

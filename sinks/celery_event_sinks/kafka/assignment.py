@@ -78,7 +78,7 @@ class Assignment:
         if self.owned and time.monotonic() < self._look_due:
             return
         self.is_another()
-        places = Places(consumer, self._reading.since)
+        places = Places(consumer, self._reading.since, self._reading.newest)
         partitions = places.partitions(self._topics)
         self._look_due = time.monotonic() + NEW_PARTITIONS
         if {*partitions} == {*self.owned}:

@@ -19,9 +19,11 @@ ANSWER = 3.0
 class Places:
     """Asks on behalf of one consumer. Each method raises SinkUnavailable."""
 
-    def __init__(self, consumer: Consumer, since: str | int) -> None:
+    def __init__(self, consumer: Consumer, since: str | int, newest: int = 0) -> None:
         self._consumer = consumer
         self._since = since
+        self._newest = newest
+        """Records before the end to begin at, in place of that time; 0 for the time."""
 
     def partitions(self, topics: Sequence[str]) -> list[tuple[str, int]]:
         """All that these topics have. It is enough if one of several is there."""
@@ -50,6 +52,8 @@ class Places:
     def beginning(self, partition: tuple[str, int]) -> int:
         """Return where to begin without a position."""
         first, last = self.bounds(partition)
+        if self._newest:
+            return max(first, last - self._newest)
         if self._since == "earliest":
             return first
         if self._since == "latest":

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 
 from redis.exceptions import ResponseError
 
-from celery_event_bridge.contract import Batch, Reading, Record, SinkUnavailable
+from celery_event_bridge.contract import Batch, Reading, Record, SinkUnavailable, StreamMissing
 from celery_event_sinks.redis.anew import ReadPlaces
+from celery_event_sinks.redis.begin import BEGINNING, Beginning
 from celery_event_sinks.redis.client import RedisClient, Reply
 from celery_event_sinks.redis.extent import Place, entry_of, extent, is_absent, place
 from celery_event_sinks.redis.group import LOOKED_AT, Found, GroupGone, RedisGroup
@@ -19,10 +20,6 @@ from celery_event_sinks.redis.settings import RedisSettings, from_url, streams
 from celery_event_sinks.redis.stored import record
 from celery_event_sinks.redis.timed import REPLY_TIMEOUT
 
-PAGE = 1000
-"""Entries to read back at a time."""
-BEGINNING: Place = (0, 0)
-LAST = 2**64 - 1
 CLAIM_INTERVAL = 4
 """The part of a lease after which to be heard of, and to look for the dead."""
 
@@ -37,6 +34,7 @@ class RedisReader:
         self._reading = reading
         self._client = RedisClient(settings.url)
         self._group = RedisGroup(self._client, reading.group, reading.lease) if reading.group else None
+        self._begin = Beginning(self._asked)
         self._streams = streams(settings)
         self._after: dict[bytes, Place] = {}
         """The last entry that was fetched of each stream, without a group."""
@@ -80,20 +78,18 @@ class RedisReader:
         alone = self._reading.ends and self._group is None
         if alone and all(is_absent(self._client.ask("XINFO", "STREAM", stream)) for stream in self._streams):
             names = ", ".join(repr(stream.decode()) for stream in self._streams)
-            raise SinkUnavailable(
-                f"there is no stream {names} in Redis yet: is it the right name, server and database?"
-            )
+            raise StreamMissing(f"there is no stream {names} in Redis yet: is it the right name, server and database?")
         for stream in self._streams:
             if self._reading.ends and stream not in self._ends:
-                self._ends[stream] = self._last(stream)
+                self._ends[stream] = self._begin.last(stream)
             if self._group is not None and stream in self._after:
                 self._group.join_again(stream)
             elif self._group is not None:
-                delivered = self._group.join(stream, self._beginning(stream))
-                self._seen += self._read_back(stream, delivered)
+                delivered = self._group.join(stream, self._begin.after(stream, self._reading))
+                self._seen += self._begin.read_back(stream, delivered, self._reading.read_back // len(self._streams))
                 self._after[stream] = place(delivered)
             elif stream not in self._after:
-                self._after[stream] = place(self._beginning(stream).encode())
+                self._after[stream] = place(self._begin.after(stream, self._reading).encode())
             if stream not in self._open and (not self._reading.ends or self._ends[stream] > BEGINNING):
                 self._open.append(stream)
         self._left_behind = self._group is not None
@@ -261,33 +257,6 @@ class RedisReader:
 
     def _count(self, limit: int) -> int:
         return max(1, limit // max(1, len(self._open)))  # Redis counts for each stream
-
-    def _beginning(self, stream: bytes) -> str:
-        """The entry after which to begin where there is no position."""
-        since = self._reading.since
-        if since == "earliest":
-            return "0-0"
-        last = self._last(stream)
-        # No position is beyond the stream's end: there it would be that of another stream.
-        at = last if since == "latest" else min(last, (max(0, -(-int(since) // 1000) - 1), LAST))
-        return entry_of(at).decode()
-
-    def _last(self, stream: bytes) -> Place:
-        reply = self._asked("XREVRANGE", stream, "+", "-", "COUNT", 1)
-        return place(reply[0][0]) if reply else BEGINNING
-
-    def _read_back(self, stream: bytes, delivered: bytes) -> list[Record]:
-        """The last entries up to this one, oldest first."""
-        records: list[Record] = []
-        wanted = self._reading.read_back // len(self._streams)
-        before = delivered
-        while len(records) < wanted:
-            page = self._asked("XREVRANGE", stream, before, "-", "COUNT", min(PAGE, wanted - len(records)))
-            if not page:
-                break
-            records += [record(stream, place(at), fields) for at, fields in page]
-            before = b"(" + page[-1][0]
-        return records[::-1]
 
     def _asked(self, *command: str | bytes | int) -> Any:
         return self._checked(self._client.ask(*command))

@@ -12,16 +12,23 @@ LATE = 10_000_000
 NEXT = "SELECT stored_at FROM events WHERE seq > ? AND typeof(stored_at) = 'integer' ORDER BY seq LIMIT 1"
 # Each by itself, for SQLite would look for both in all rows.
 BOUNDS = "SELECT (SELECT min(seq) FROM events), (SELECT max(seq) FROM events)"
+NEWEST = "SELECT min(seq) FROM (SELECT seq FROM events ORDER BY seq DESC LIMIT ?)"
 FIRST = """
 SELECT seq FROM events WHERE seq > ? AND stored_at >= ? AND typeof(stored_at) = 'integer' ORDER BY seq LIMIT 1
 """
 
 
-def beginning(connection: sqlite3.Connection, since: str | int) -> int:
-    """The `seq` after which to begin where there is no position. Raises sqlite3.Error."""
+def beginning(connection: sqlite3.Connection, since: str | int, newest: int = 0) -> int:
+    """Return the `seq` after which to begin where there is no position, or `newest` rows before the end.
+
+    Raises sqlite3.Error.
+    """
     first, last = connection.execute(BOUNDS).fetchone()
     if last is None:
         return removed(connection).last  # none of that was to be read
+    if newest:
+        (found,) = connection.execute(NEWEST, (newest,)).fetchone()
+        return int(found) - 1
     if since == "earliest":
         return int(first) - 1
     return int(last) if since == "latest" else _before(connection, int(since), int(last))

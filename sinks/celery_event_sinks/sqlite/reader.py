@@ -10,7 +10,7 @@ from collections.abc import Hashable, Mapping, Sequence, Set
 from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
-from celery_event_bridge.contract import Batch, Reading, SinkUnavailable
+from celery_event_bridge.contract import Batch, Reading, SinkUnavailable, StreamMissing
 from celery_event_sinks.sqlite import anew, trial
 from celery_event_sinks.sqlite.anew import Read
 from celery_event_sinks.sqlite.file import EventFile, Left
@@ -147,7 +147,9 @@ class SqliteReader:
         if self._reading.ends:
             (self._end,) = connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
         if self._lease is None:
-            self._read = Read(beginning(connection, self._reading.since if self._identity is None else "earliest"))
+            first = self._identity is None
+            since, newest = (self._reading.since, self._reading.newest) if first else ("earliest", 0)
+            self._read = Read(beginning(connection, since, newest))
             self._partition = uuid.uuid4().hex
         else:
             self._lease.owner = ""
@@ -260,6 +262,8 @@ class SqliteReader:
     def _identity_on_disk(self) -> tuple[int, int]:
         try:
             found = os.stat(self._path)  # noqa: PTH116 - once a fetch, and pathlib's is slower
+        except FileNotFoundError as exc:
+            raise StreamMissing(str(self._unavailable(exc))) from exc
         except OSError as exc:
             raise self._unavailable(exc) from exc
         return found.st_dev, found.st_ino

@@ -17,7 +17,8 @@ from celery_event_bridge.testing import deliver
 from celery_event_sinks.kafka.settings import KafkaSettings
 from celery_event_sinks.kafka.sink import KafkaSink
 from celery_event_sinks.redis.sink import RedisSettings, RedisStreamsSink
-from celery_event_sinks.sqlite.sink import SqliteSettings, SqliteSink
+from celery_event_sinks.sqlite.settings import SqliteSettings
+from celery_event_sinks.sqlite.sink import SqliteSink
 from tests.servers import Kafka
 from tests.servers.debian import until
 

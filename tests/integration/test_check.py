@@ -11,7 +11,8 @@ import pytest
 
 from celery_event_bridge.contract import SinkUnavailable
 from celery_event_bridge.observe import http
-from celery_event_sinks.sqlite.sink import SqliteSettings, SqliteSink
+from celery_event_sinks.sqlite.settings import SqliteSettings
+from celery_event_sinks.sqlite.sink import SqliteSink
 from tests.bridges import Bridge
 from tests.servers.debian import free_port
 from tests.stores import SqliteStore

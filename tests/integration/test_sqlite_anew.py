@@ -15,7 +15,8 @@ from celery_event_bridge.reader import open_reader
 from celery_event_bridge.testing import deliver
 from celery_event_sinks.sqlite.overtaken import Removed, add, prepare, removed
 from celery_event_sinks.sqlite.reader import SqliteReader
-from celery_event_sinks.sqlite.sink import SqliteSettings, SqliteSink
+from celery_event_sinks.sqlite.settings import SqliteSettings
+from celery_event_sinks.sqlite.sink import SqliteSink
 from tests.streams import Stream, handle, ids, in_sqlite, some
 
 Somebody = Callable[[str], None]

@@ -19,7 +19,8 @@ import pytest
 from celery_event_bridge.contract import Event, Outcome, SinkUnavailable, notices
 from celery_event_bridge.testing import deliver
 from celery_event_sinks.sqlite import beside
-from celery_event_sinks.sqlite.sink import SqliteSettings, SqliteSink
+from celery_event_sinks.sqlite.settings import SqliteSettings
+from celery_event_sinks.sqlite.sink import SqliteSink
 from tests.servers.debian import PATIENCE, until
 from tests.streams import Stream, ids, in_sqlite, some
 
@@ -31,8 +32,12 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "events.db"
 
 
+FOLDED_AFTER = 1000
+"""Pages of the log: few enough for some thousand events to begin it anew."""
+
+
 def opened(path: Path, **settings: Any) -> SqliteSink:
-    subject = SqliteSink(SqliteSettings(path=path, **settings))
+    subject = SqliteSink(SqliteSettings(path=path, **settings), wal_pages=FOLDED_AFTER)
     subject.open()
     return subject
 
@@ -385,7 +390,7 @@ def test_a_log_is_replayed_after_a_kill(path: Path, left_by_a_kill: Callable[...
 
 def write_on(folder: Path, first: int, stop: Any, confirmed: Any) -> None:
     """In a process of its own: store batches until told to stop, and tell of each that is confirmed."""
-    subject, number = SqliteSink(SqliteSettings(path=folder / "events.db")), first
+    subject, number = SqliteSink(SqliteSettings(path=folder / "events.db"), wal_pages=FOLDED_AFTER), first
     while not stop.is_set():
         try:
             events = some(20, number)

@@ -19,7 +19,8 @@ from celery_event_bridge.testing import deliver
 from celery_event_sinks.sqlite.file import LOG_LIMIT
 from celery_event_sinks.sqlite.overtaken import Removed
 from celery_event_sinks.sqlite.reader import SqliteReader
-from celery_event_sinks.sqlite.sink import SqliteSettings, SqliteSink
+from celery_event_sinks.sqlite.settings import SqliteSettings
+from celery_event_sinks.sqlite.sink import SqliteSink
 from tests import oracle
 from tests.streams import handle, ids, some
 

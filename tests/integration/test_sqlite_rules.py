@@ -13,7 +13,8 @@ from celery_event_bridge.cli.check import _sink
 from celery_event_bridge.contract import Outcome, SinkUnavailable, notices
 from celery_event_bridge.reader import Events, open_reader
 from celery_event_bridge.testing import deliver
-from celery_event_sinks.sqlite.sink import SqliteSettings, SqliteSink
+from celery_event_sinks.sqlite.settings import SqliteSettings
+from celery_event_sinks.sqlite.sink import SqliteSink
 from tests.integration.test_audit import audit
 from tests.integration.test_sqlite_changed import through_sqlite
 from tests.integration.test_sqlite_moved import found, opened, store

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import sqlite3
+import stat
 import time
 from collections.abc import Callable
 from multiprocessing.context import SpawnProcess
@@ -18,7 +19,8 @@ from celery_event_bridge.contract import Event, Outcome, Sink, SinkUnavailable
 from celery_event_bridge.testing import SinkContract, await_verdicts, deliver, sample_events
 from celery_event_sinks.sqlite import retention
 from celery_event_sinks.sqlite.file import BUSY_TIMEOUT
-from celery_event_sinks.sqlite.sink import SqliteSettings, SqliteSink
+from celery_event_sinks.sqlite.settings import SqliteSettings
+from celery_event_sinks.sqlite.sink import SqliteSink
 from celery_event_sinks.sqlite.whereabouts import Change
 from tests import oracle
 from tests.servers.debian import PATIENCE, until
@@ -244,3 +246,23 @@ def test_a_large_event_goes_alone(tmp_path: Path) -> None:
     subject.send(events)
     assert [1, 1, 1, 1] == [len(verdict.events) for verdict in await_verdicts(subject, 4, 80)]
     subject.close()
+
+
+def test_a_file_is_its_users_alone(tmp_path: Path) -> None:
+    """With the log beside it, whatever the umask; one that was there keeps the rights that it has."""
+    path = tmp_path / "events.db"
+    before = os.umask(0o022)
+    try:
+        subject = SqliteSink(SqliteSettings(path=path, retention=None))
+        subject.open()
+        deliver(subject, sample_events(3), 10.0)
+        assert {"events.db", "events.db-wal", "events.db-shm"} == {file.name for file in tmp_path.iterdir()}
+        assert {0o600} == {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
+        subject.close()
+        path.chmod(0o640)
+        subject.open()
+        deliver(subject, sample_events(3), 10.0)
+        assert {0o640} == {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
+        subject.close()
+    finally:
+        os.umask(before)

@@ -160,7 +160,10 @@ def test_a_wrong_password_of_redis(start_bridge: Callable[..., Bridge], broker_u
 
 
 def test_a_queue_with_other_arguments(start_bridge: Callable[..., Bridge], broker_url: str, tmp_path: Path) -> None:
-    """The line names the queue, the argument, both values and the ways out; the queue's messages stay."""
+    """The line names the queue, the argument, both values and the ways out; the queue's messages stay.
+
+    `run` ends with it and exit code 2: whoever started it sees that sooner than a log.
+    """
     first = start_bridge(BRIDGE_BROKER_URL=broker_url, **SqliteStore(tmp_path).settings).await_ready()
     assert 0 == first.stop()
     published = publish(broker_url, 10)
@@ -170,9 +173,12 @@ def test_a_queue_with_other_arguments(start_bridge: Callable[..., Bridge], broke
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("FAIL")]
     wanted = ("celeryev.bridge", "x-message-ttl=5000", "x-message-ttl=7000", "BRIDGE_QUEUE_TTL", "BRIDGE_QUEUE ")
     assert [] == [text for text in wanted if text not in f"{line} "]
-    bridge = start_bridge(**settings)
-    assert "x-message-ttl" in bridge.await_log("broker unavailable")["reason"]
-    assert 0 == bridge.stop()
+    refused = command("run", **settings, BRIDGE_HTTP="off")
+    said = refused.stderr.splitlines()[-1]
+    assert 2 == refused.returncode
+    assert said.startswith("celery-event-bridge: declaring the queues: queue 'celeryev.bridge' exists with")
+    assert [] == [text for text in wanted if text not in f"{said} "]
+    assert "move with `queues migrate --from celeryev.bridge`" in said
     again = start_bridge(BRIDGE_BROKER_URL=broker_url, **SqliteStore(tmp_path).settings)
     until(lambda: SqliteStore(tmp_path).count() == 10, 30, "all is stored")
     assert 0 == again.stop()
@@ -188,6 +194,9 @@ def test_an_exchange_of_another_type(broker_url: str, tmp_path: Path) -> None:
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("FAIL")]
     assert "exchange 'celeryev'" in line
     assert "fanout" in line
+    refused = command("run", **SqliteStore(tmp_path).settings, BRIDGE_BROKER_URL=broker_url, BRIDGE_HTTP="off")
+    assert 2 == refused.returncode
+    assert "exchange 'celeryev' exists with type=fanout" in refused.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -204,7 +213,11 @@ def test_options_that_the_client_does_not_take(settings: dict[str, str], broker_
     done = command("check", **SqliteStore(tmp_path).settings | {"BRIDGE_BROKER_URL": broker_url} | given)
     assert (1, "") == (done.returncode, done.stderr)
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("FAIL")]
-    assert "check what follows the ? in BRIDGE_BROKER_URL, and BRIDGE_BROKER_TRANSPORT_OPTIONS" in line
+    said = "check what follows the ? in BRIDGE_BROKER_URL, and BRIDGE_BROKER_TRANSPORT_OPTIONS"
+    assert said in line
+    quiet = {"BRIDGE_BROKER_URL": broker_url, "BRIDGE_HTTP": "off"}
+    refused = command("run", **SqliteStore(tmp_path).settings | quiet | given)
+    assert (2, True) == (refused.returncode, said in refused.stderr)
 
 
 def test_a_vhost_without_permission(

@@ -66,6 +66,11 @@ def test_what_is_none_of_them_is_refused(text: str) -> None:
         moment(text, "until")
 
 
+def test_an_age_before_all_streams_is_the_beginning() -> None:
+    """However large it is."""
+    assert [0, 0] == [moment(text, "since") for text in ("9999999999d", "100000000000w")]
+
+
 def test_ends_of_the_stream() -> None:
     """As they are."""
     assert ["earliest", "latest"] == [moment("Earliest", "since"), moment("latest", "since")]

@@ -222,7 +222,8 @@ def test_a_sink_that_is_named_in_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("events.db", "expected kafka://host:9092/topic"),
+        ("events", "expected kafka://host:9092/topic"),
+        ("redis:/u:sesame@h/0.db", "expected kafka://host:9092/topic"),
         ("amqp://u:sesame@h//", "no reader for amqp://; there are kafka, redis, rediss, sqlite"),
         ("sqlite://host/events.db", "expected sqlite:////absolute/path.db"),
         ("sqlite:///", "expected sqlite:////absolute/path.db"),
@@ -263,3 +264,10 @@ def test_a_reader_without_a_share_has_not_ended() -> None:
     assignment.give_up([("topic", 0)])
     assert not assignment.ended()
     assert 1 == len(assignment.take_revoked())
+
+
+def test_a_path_is_a_sqlite_file(tmp_path: Path) -> None:
+    """One that is called so, or that is there, whatever it is called."""
+    assert tmp_path / "events.db" == settings(str(tmp_path / "events.db")).path
+    (tmp_path / "a file?").touch()
+    assert tmp_path / "a file?" == settings(str(tmp_path / "a file?")).path

@@ -67,6 +67,8 @@ def audit(ctx: click.Context, /, **given: Any) -> int:
         worker=event_filter(patterns_in(given["workers"])),
         task=event_filter(patterns_in(given["names"])),
     )
+    if given["plot"]:
+        _writable(ctx, Path(given["plot"]))
     with naming("--from", given["url"]):
         events = open_reader(
             given["url"],
@@ -76,8 +78,6 @@ def audit(ctx: click.Context, /, **given: Any) -> int:
             give_up_after=None if given["follow"] else PATIENCE,
             options=ctx.meta.get(OPTIONS, {}),
         )
-    if given["plot"]:
-        _writable(ctx, Path(given["plot"]))
     live = _live(ctx, given["app"])
     if given["follow"]:
         from celery_event_bridge.audit.follow import Follower

@@ -17,6 +17,8 @@ EXPECTED = (
     "expected an age such as 10m, 2d or 1h30m, a time such as 14:00, 2030-01-31 or 2030-01-31T12:00:00Z, now, today, "
     "yesterday, earliest or latest"
 )
+BEFORE_ALL = 1e10
+"""Seconds, some 317 years: no stream goes back further."""
 _AGES = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhdw]))+", re.IGNORECASE)
 _AGE = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])", re.IGNORECASE)
 _OF_A_DAY = re.compile(r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?")
@@ -71,7 +73,7 @@ def _meant(word: str, now: datetime.datetime) -> str | datetime.datetime | datet
         return named
     if _AGES.fullmatch(word):
         seconds = sum(float(count) * _SECONDS[unit.lower()] for count, unit in _AGE.findall(word))
-        return datetime.timedelta(seconds=seconds)
+        return datetime.timedelta(seconds=min(seconds, BEFORE_ALL))
     if _OF_A_DAY.fullmatch(word):
         of_today = datetime.datetime.combine(now.date(), datetime.time.fromisoformat(word.zfill(5)), now.tzinfo)
         return of_today if of_today <= now else of_today - datetime.timedelta(days=1)

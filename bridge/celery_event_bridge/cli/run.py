@@ -17,6 +17,7 @@ from celery_event_bridge.cli.options import SettingsCommand, loaded
 from celery_event_bridge.config.loading import Loaded, SettingsError
 from celery_event_bridge.config.settings import Settings
 from celery_event_bridge.contract import Located, Sink, notices
+from celery_event_bridge.contract.broker import RefusedForGood
 from celery_event_bridge.contract.secrets import hide_in_url
 from celery_event_bridge.forward.leftout import doubts
 from celery_event_bridge.forward.relay import Relay
@@ -80,7 +81,8 @@ def say_cut_off(status: Status, metrics: Metrics) -> None:
 def forward(chosen: Loaded) -> int:
     """Run a relay with these settings until SIGTERM or SIGINT. Returns the exit code.
 
-    Raises OSError where the HTTP address cannot be had, SinkGone where a sink has ended for good.
+    Raises SettingsError where the broker refuses one at the start, OSError where the HTTP address cannot be had,
+    SinkGone where a sink has ended for good.
     """
     settings = chosen.settings
     topology = Topology.from_settings(settings)
@@ -106,7 +108,10 @@ def forward(chosen: Loaded) -> int:
         # What is there now stays: the collector need not look through it again and again.
         gc.collect()
         gc.freeze()
-        returned = relay.run()
+        try:
+            returned = relay.run()
+        except RefusedForGood as exc:
+            raise SettingsError(str(exc)) from exc
     notices.tell_rest(at_the_end=True)
     if returned:
         log.warning(

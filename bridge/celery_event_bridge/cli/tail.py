@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import heapq
 import select
 import sys
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
@@ -23,7 +23,8 @@ from celery_event_bridge.reader import Events, StoredEvent, open_reader
 PATIENCE = 10.0
 """Seconds that a stream may be away before a look at it fails. With `--follow` it is waited for."""
 FIRST_LOOK, LOOKS_GROW = 1000, 8
-"""Records from the end to look through for the newest that match, and the factor by which to look further back."""
+"""Records from the end of each partition to look through for the newest that match, and the factor by which to look
+further back. The names of their tasks are among them, most times."""
 
 
 @click.command(
@@ -72,7 +73,7 @@ def tail(ctx: click.Context, /, **given: Any) -> int:
         _complain(lines.unmatched())  # there may be no end to say it at
     printer = Printer(output, lines, reverse=given["reverse"], count=given["count"])
     with naming("--from", given["url"]):
-        read = _all(ctx, given, since, printer) if since or not given["count"] else _newest(ctx, given, asked, printer)
+        read = _all(ctx, given, since, printer) if since or not given["count"] else _newest(ctx, given, printer)
     printer.end()
     if not printer.matched and not asked.is_all:
         _complain([*([] if given["follow"] else lines.unmatched()), f"0 of {read} events matched"])
@@ -88,8 +89,11 @@ class Printer:
         self._output = output
         self._lines = lines
         self._reverse = reverse
-        self._kept: deque[str] | None = deque(maxlen=count) if reverse or count else None
-        """Lines that are not written yet; None where each is written at once."""
+        self._count = count
+        self._kept: list[tuple[float, int, str]] | None = [] if reverse or count else None
+        """Time of storing, number and line of those that are not written yet, as a heap: where there are enough, the
+        oldest of them goes for a newer one, from whatever partition. None where each is written at once.
+        """
         self._waiting: list[str] = []
         self._colour = output.isatty()
         self.matched = 0
@@ -128,19 +132,23 @@ class Printer:
         if self._kept is not None:
             self._kept.clear()
 
+    def kept(self) -> list[str]:
+        """Return the lines that are not written yet, the oldest first."""
+        return [line for *_, line in sorted(self._kept or ())]
+
     def end(self) -> None:
         """Write what was kept, the newest first if it was asked for."""
-        kept = self._kept or ()
+        kept = self.kept()
         try:
-            self._write(reversed([*kept]) if self._reverse else kept)
+            self._write(reversed(kept) if self._reverse else kept)
             self._flush(None)
         except BrokenPipeError:
             discard(self._output)
 
     def _release(self) -> None:
         """Write what was kept, and from now on each at once."""
-        kept, self._kept = self._kept, None
-        self._write(kept or ())
+        kept, self._kept = self.kept(), None
+        self._write(kept)
 
     def _take(self, event: StoredEvent) -> None:
         line = self._lines.line(event, colour=self._colour)
@@ -149,8 +157,13 @@ class Printer:
         self.matched += 1
         if self._kept is None:
             self._write([line])
+            return
+        when = event.stored or event.time
+        one = (when.timestamp() if when else 0.0, self.matched, line)
+        if self._count is not None and len(self._kept) >= self._count:
+            heapq.heappushpop(self._kept, one)
         else:
-            self._kept.append(line)
+            heapq.heappush(self._kept, one)
 
     def _write(self, lines: Iterable[str]) -> None:
         before = len(self._waiting)
@@ -174,17 +187,21 @@ def _all(ctx: click.Context, given: Mapping[str, Any], since: str | int | None, 
         return printer.read(events, follow=given["follow"])
 
 
-def _newest(ctx: click.Context, given: Mapping[str, Any], asked: Asked, printer: Printer) -> int:
-    """Read the end of the stream, and more of it while too few match; with `--follow` what comes then as well."""
+def _newest(ctx: click.Context, given: Mapping[str, Any], printer: Printer) -> int:
+    """Read the end of the stream, and more of it while too few match, or while that brings newer ones: a partition may
+    go back further in time than another one with as many records. With `--follow` read what comes then as well.
+    """
     count: int = given["count"]
-    size, before = count if asked.is_all else max(count, FIRST_LOOK), -1
+    size, before, found = max(count, FIRST_LOOK), -1, None
     while True:
         with _open(ctx, {**given, "follow": False}, newest=size) as events, stopping(events.stop):
             printer.forget()
-            read = printer.read(events)
-            if events.stopped or (not given["follow"] and (printer.matched >= count or read <= before)):
+            read, last = printer.read(events), found
+            found = printer.kept()
+            enough = read <= before or (printer.matched >= count and found == last)
+            if events.stopped or (enough and not given["follow"]):
                 return read
-        if printer.matched >= count or read <= before:
+        if enough:
             break
         size, before = size * LOOKS_GROW, read
     printer.forget()

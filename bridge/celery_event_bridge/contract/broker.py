@@ -23,6 +23,13 @@ class BrokerUnavailable(Exception):
         self.code = code
 
 
+class RefusedForGood(BrokerUnavailable):
+    """The broker refuses a setting, and will whenever it is asked: a queue that is there with other arguments.
+
+    At the start it ends the process, so that whoever started it sees it; a bridge that has consumed before waits.
+    """
+
+
 class Message(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A message as it was delivered."""
 

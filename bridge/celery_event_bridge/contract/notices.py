@@ -30,6 +30,7 @@ KINDS: Mapping[str, str] = {
     "policy": "a policy of the broker changes what a queue keeps",
     "competitor": "somebody else, or a deployment with another sink, takes events off the same queue",
     "no-events": "no event has come for a minute",
+    "no-task-events": "workers send events, and none of a task has come for a minute",
     "filter": "a pattern of BRIDGE_EVENT_TYPES matches no type of Celery's",
     "all-filtered": "BRIDGE_EVENT_TYPES has left out every event since the start",
     "parked": "messages were parked",

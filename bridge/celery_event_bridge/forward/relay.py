@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 import structlog
 
 from celery_event_bridge.contract import Outcome, Rejection, Sink, Verdict, notices
-from celery_event_bridge.contract.broker import BrokerUnavailable, Message, Parking, Source
+from celery_event_bridge.contract.broker import BrokerUnavailable, Message, Parking, RefusedForGood, Source
 from celery_event_bridge.forward.driver import Driver
 from celery_event_bridge.forward.intake import Intake
 from celery_event_bridge.forward.ledger import Ack, Delivery, Ledger
 from celery_event_bridge.forward.leftout import LeftOut
 from celery_event_bridge.forward.outage import Outage
 from celery_event_bridge.forward.parker import Parker
+from celery_event_bridge.observe.pulse import Pulse
 
 if TYPE_CHECKING:
     from celery_event_bridge.config.settings import Settings
@@ -59,8 +60,9 @@ class Relay:
         self._broker = Outage("broker", settings.retry_max_interval)
         self._stream = Outage("sink", settings.retry_max_interval)
         self._driver: Driver[Delivery[Message]] = Driver(sink, self._stream, lambda delivery: delivery.forgotten)
+        self._pulse = Pulse()
         self._connected = False
-        self._consuming = False
+        self._consuming = self._has_consumed = False
         self._idle = False
         self._stopping = False
 
@@ -95,6 +97,8 @@ class Relay:
                 # What is set aside weighs nothing, and is in hand all the same.
                 self._source.steer(held or bool(self._ledger.messages), self._ledger.largest)
         except BrokerUnavailable as exc:
+            if isinstance(exc, RefusedForGood) and not self._has_consumed:
+                raise
             self._lose_broker(str(exc))
         self._report()
 
@@ -141,7 +145,8 @@ class Relay:
         stores = self._driver.ask()
         if stores:
             self._source.consume()
-            self._consuming = True
+            self._consuming = self._has_consumed = True
+            self._pulse.consuming()
         # Not before: a login that works, and consuming that does not, is one outage, whose pauses grow.
         if self._broker.over():
             self._metrics.reconnected("broker")
@@ -214,7 +219,9 @@ class Relay:
         taken_in, self._arrived = messages[:count], messages[count:]
         redelivered = sum([message.redelivered for message in taken_in])
         self._metrics.received(count, redelivered, sum([message.expired for message in taken_in]))
-        self._metrics.events_received(Counter(types))
+        by_type = Counter(types)
+        self._metrics.events_received(by_type)
+        self._pulse.received(by_type)
         if filtered:
             self._metrics.events_filtered(Counter(filtered))
         self._left_out.count(len(filtered), len(types) - len(filtered))
@@ -285,4 +292,5 @@ class Relay:
         status.oldest_inflight_since = self._ledger.oldest()
         status.queue_messages = self._source.depths
         status.held_up = self._source.held_up
+        self._pulse.turn(self._metrics.events_confirmed, status.inflight_messages, status.queue_messages)
         notices.tell_rest()

@@ -24,6 +24,8 @@ BUSY_TIMEOUT = 2.0
 """Seconds to wait for another writer's lock; the loop stands still meanwhile. With three writers that each sync,
 waits of 2 s were seen."""
 
+MODE = 0o600
+"""Permissions of a file that we make."""
 READ = "SELECT 1 FROM sqlite_master LIMIT 1"
 LOG_LIMIT = 16 * 2**20
 """Bytes that the log is cut to once it is folded into the file, after it had to grow."""
@@ -80,6 +82,8 @@ class EventFile:
         with log.directory_lock(self._real.parent, 2 * BUSY_TIMEOUT):
             made = not self._real.exists()
             self._beside.settle(self._real)
+            if made and self._mode == "rwc":
+                self._make()
             connection = self._with_whole_log()
             try:
                 connection.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT}")
@@ -222,6 +226,13 @@ class EventFile:
             self._put_aside([log.index_of(self._real)])
             self._tell("stream-replaced", f"{text}; opening it with what is left there")
         raise SinkUnavailable(f"{text}; another program goes on with it: end that one")
+
+    def _make(self) -> None:
+        """Make it empty, for this user alone: arguments and results of tasks are in it. SQLite gives the log the same
+        rights. What is in the way, it says itself.
+        """
+        with suppress(OSError):
+            os.close(os.open(self._real, os.O_CREAT | os.O_EXCL | os.O_WRONLY, MODE))
 
     def _connect(self, mode: str) -> sqlite3.Connection:
         name = f"file:{quote(os.fsencode(self._real))}?mode={mode}"

@@ -17,7 +17,7 @@ from celery_event_sinks.sqlite.file import EventFile, Left
 from celery_event_sinks.sqlite.lease import Lease
 from celery_event_sinks.sqlite.overtaken import missed_by_groups, removed
 from celery_event_sinks.sqlite.positions import beginning
-from celery_event_sinks.sqlite.sink import SqliteSettings
+from celery_event_sinks.sqlite.settings import SqliteSettings
 from celery_event_sinks.sqlite.stored import lenient, record
 from celery_event_sinks.sqlite.whereabouts import Change
 

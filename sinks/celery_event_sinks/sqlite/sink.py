@@ -6,7 +6,6 @@ A batch is one transaction and one fsync. The id is unique, so an event that is 
 from __future__ import annotations
 
 import os
-import re
 import sqlite3
 import time
 import uuid
@@ -15,18 +14,17 @@ from contextlib import suppress
 from pathlib import Path
 
 from msgspec.structs import astuple
-from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from celery_event_bridge.contract import BlockingSink, Event, EventRefused, Finding, SinkUnavailable, notices
-from celery_event_bridge.contract.values import OptionalRetention, too_short
+from celery_event_bridge.contract.values import too_short
 from celery_event_sinks.sqlite import content, trial
 from celery_event_sinks.sqlite.errors import ADVICE, what_to_do
 from celery_event_sinks.sqlite.file import EventFile, Left
 from celery_event_sinks.sqlite.log import index_of, log_of
 from celery_event_sinks.sqlite.retention import Retention
+from celery_event_sinks.sqlite.settings import SqliteSettings
 from celery_event_sinks.sqlite.watch import TableWatch
 
-_URL = re.compile(r"://|^\s*(?:amqps?|rediss?|kafka|sqlite|https?)(?::/|//)", re.IGNORECASE)
 WAL_PAGES = 4000
 """Pages in the write-ahead log before it is folded into the file: about 16 MB, SQLite's own default is 1,000.
 
@@ -57,36 +55,15 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
 """
 
 
-class SqliteSettings(BaseModel):
-    """`BRIDGE_SQLITE_*`."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", validate_default=True)
-
-    path: Path = Field(Path("celery-events.db"), description="the file; made if it is not there")
-    """Absolute once it is read, so that what is shown says where it is."""
-    retention: OptionalRetention = Field(None, gt=0, description="never, or 30d: older events are removed")
-
-    @field_validator("path", mode="before")
-    @classmethod
-    def _no_url(cls, value: object) -> object:
-        if isinstance(value, str) and _URL.search(value):
-            raise ValueError("expected a path, not a URL")
-        return value
-
-    @field_validator("path")
-    @classmethod
-    def _absolute(cls, path: Path) -> Path:
-        return path.absolute()
-
-
 class SqliteSink(BlockingSink):
     """Events into the table `events` of one file."""
 
     name = "sqlite"
     Settings = SqliteSettings
 
-    def __init__(self, settings: SqliteSettings) -> None:
+    def __init__(self, settings: SqliteSettings, *, wal_pages: int = WAL_PAGES) -> None:
         super().__init__()
+        self._wal_pages = wal_pages
         self._path = settings.path
         self._settings = settings
         self._file = EventFile(settings.path, "rwc")
@@ -217,7 +194,7 @@ class SqliteSink(BlockingSink):
     def _prepare(self, connection: sqlite3.Connection) -> None:
         # Another process that does the same at the same moment is waited for by the transaction, not by the pragma.
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {self._wal_pages}")
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
             raise SinkUnavailable(f"{self._path}: no write-ahead log is possible there (a network file system?)")

@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from amqp.exceptions import AccessRefused, AMQPError, NotAllowed
+from amqp.exceptions import AccessRefused, AMQPError, NotAllowed, PreconditionFailed
 from kombu.connection import Connection
 
 from celery_event_bridge.brokers.rabbitmq.bounded import CALL_TIMEOUT, BoundedConnection
 from celery_event_bridge.brokers.rabbitmq.topology import explain
 from celery_event_bridge.contract import secret_files
-from celery_event_bridge.contract.broker import BrokerUnavailable
+from celery_event_bridge.contract.broker import BrokerUnavailable, RefusedForGood
 from celery_event_bridge.contract.secrets import hide_in_url
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def _connect(settings: Settings, url: str, role: str, heartbeat: int) -> amqp.Co
     except (TypeError, AttributeError) as exc:  # an option that the client does not know, or of a wrong type
         unknown = _UNKNOWN.search(str(exc))
         why = f"there is no option {unknown[1]}" if unknown else "an option is of a wrong type"
-        raise BrokerUnavailable(f"{hide_in_url(url)}: {why}: {_check_options(settings)}") from exc
+        raise RefusedForGood(f"{hide_in_url(url)}: {why}: {_check_options(settings)}") from exc
     except AccessRefused as exc:
         raise LoginRefused(_login_refused(settings, url)) from exc
     except NotAllowed as exc:
@@ -112,7 +112,7 @@ def _connect(settings: Settings, url: str, role: str, heartbeat: int) -> amqp.Co
     except UnicodeError as exc:  # of the resolver, which may repeat the name
         raise BrokerUnavailable(f"{hide_in_url(url)}: the host's name is none: check {_named(settings)}") from exc
     except (ValueError, NotImplementedError) as exc:  # whose text may repeat a part of the URL, or an option
-        raise BrokerUnavailable(f"{hide_in_url(url)}: an option has a wrong value: {_check_options(settings)}") from exc
+        raise RefusedForGood(f"{hide_in_url(url)}: an option has a wrong value: {_check_options(settings)}") from exc
     established.transport.sock.settimeout(CALL_TIMEOUT)
     return established
 
@@ -126,7 +126,8 @@ def translated(action: str = "") -> Iterator[None]:
         raise BrokerUnavailable(f"{action}: the broker's reason cannot be read".removeprefix(": ")) from exc
     except (AMQPError, OSError) as exc:
         code = exc.reply_code if isinstance(exc, AMQPError) else 0
-        raise BrokerUnavailable(f"{action}: {explain(exc)}".removeprefix(": "), code or 0) from exc
+        kind = RefusedForGood if code == PreconditionFailed.code else BrokerUnavailable
+        raise kind(f"{action}: {explain(exc)}".removeprefix(": "), code or 0) from exc
 
 
 def abandon(connection: amqp.Connection | None) -> None:

@@ -850,4 +850,30 @@ MUTATIONS = (
             f"{INTEGRATION}/test_redis_readers.py::test_a_dead_consumer_that_somebody_deletes",
         ],
     ),
+    Mutation(
+        "a setting that is refused for good waited out",
+        [Change(f"{FORWARD}/relay.py", "if isinstance(exc, RefusedForGood) and not self._has_consumed:", "if False:")],
+        [f"{UNIT}/test_relay.py::test_a_setting_that_is_refused_for_good_ends_it_at_the_start"],
+    ),
+    Mutation(
+        "a bridge that has consumed ended by another's queue",
+        [Change(f"{FORWARD}/relay.py", " and not self._has_consumed:", ":")],
+        [f"{UNIT}/test_relay.py::test_a_setting_that_is_refused_for_good_ends_it_at_the_start"],
+    ),
+    Mutation(
+        "the newest of one partition taken for the newest of all",
+        [
+            Change(
+                "bridge/celery_event_bridge/cli/tail.py",
+                "enough = read <= before or (printer.matched >= count and found == last)",
+                "enough = read <= before or printer.matched >= count",
+            )
+        ],
+        [f"{UNIT}/test_tail.py::test_the_newest_are_those_of_all_partitions"],
+    ),
+    Mutation(
+        "a file that everybody may read",
+        [Change(f"{SQLITE}/file.py", "MODE = 0o600", "MODE = 0o644")],
+        [f"{INTEGRATION}/test_sqlite_sink.py::test_a_file_is_its_users_alone"],
+    ),
 )

@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from celery_event_bridge.contract import Outcome, SinkUnavailable, notices
-from celery_event_bridge.contract.broker import BrokerUnavailable
+from celery_event_bridge.contract.broker import BrokerUnavailable, RefusedForGood
 from celery_event_bridge.forward import driver, outage, relay as relay_module
 from celery_event_bridge.forward.intake import event_filter
 from celery_event_bridge.forward.relay import Relay
@@ -392,6 +392,34 @@ def test_a_lost_connection_forgets_what_was_in_hand(house: House, clock: Clock) 
     house.turn()
     assert [EVENTS[0]] == bodies(house)
     assert 2 == len(house.sink.stored)
+
+
+def test_a_setting_that_is_refused_for_good_ends_it_at_the_start(
+    house: House, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever started it sees that; once it has consumed it is an outage as any other, and it goes on."""
+
+    def refuse() -> None:
+        raise RefusedForGood("queue 'q' exists with other arguments", 406)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(house.source, "open", refuse)
+        with pytest.raises(RefusedForGood, match="queue 'q' exists"):
+            house.turn()
+    house.turn()
+    assert "consume" in house.source.calls
+    house.source.fail = "lost"
+    house.turn()
+    house.source.fail = None
+    with monkeypatch.context() as patched:
+        patched.setattr(house.source, "open", refuse)
+        house.turn(3, seconds=11)
+        assert "queue 'q' exists with other arguments" == house.status.broker_reason
+    house.source.publish(EVENTS[0])
+    house.turn(3)
+    house.sink.decide(Outcome.STORED)
+    house.turn()
+    assert [EVENTS[0]] == bodies(house)
 
 
 def test_a_retry_of_what_the_broker_has_back_is_dropped(house: House, clock: Clock) -> None:

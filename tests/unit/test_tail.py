@@ -11,6 +11,7 @@ import pytest
 
 from celery_event_bridge.cli import tail
 from celery_event_bridge.cli.lines import Asked, Lines
+from celery_event_bridge.cli.printer import Printer
 from celery_event_bridge.contract import Batch, Reading, Record
 from celery_event_bridge.reading.session import Events
 
@@ -65,7 +66,7 @@ def printed(stream: Partitions, folder: Path, count: int, **asked: Any) -> list[
     """The senders and times, in seconds, of what `tail -n` prints of it, as JSON."""
     context: Any = SimpleNamespace(meta={})
     with (folder / "out").open("w+") as output:
-        printer = tail.Printer(output, Lines(Asked(**asked), "json"), reverse=False, count=count)
+        printer = Printer(output, Lines(Asked(**asked), "json"), reverse=False, count=count)
         tail._newest(context, {"count": count, "url": None, "follow": False}, printer)
         printer.end()
         output.seek(0)

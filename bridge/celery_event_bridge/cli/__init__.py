@@ -7,7 +7,8 @@ import os
 import select
 import sys
 import traceback
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import cast
 
 import click
 
@@ -23,6 +24,7 @@ COMMANDS = {
     "run": "Forward events until stopped.",
     "settings": "List every setting: its value, its default, its meaning.",
     "tail": "Print events from the stream.",
+    "tap": "Print the live events, and take none away.",
 }
 """Name, which is also the module's and the function's, and the line for `--help`."""
 
@@ -134,17 +136,35 @@ def _harmless(text: str, arguments: list[str]) -> str:
     for argument in arguments:
         given = argument.partition("=")[2] if argument.startswith("-") else argument
         text = hide_of(text, given) if given else text
-    for name, value in os.environ.items():
+    for name, value in _environment(arguments).items():
         if name.startswith("BRIDGE_") or name == "CELERY_BROKER_URL":
             text = hide_of(text, value, name)
     return hide_secrets(text)
 
 
+def _environment(arguments: list[str]) -> Mapping[str, str]:
+    """The variables, with what a file of settings says; without it where that cannot be read."""
+    from celery_event_bridge.config.settings_file import CONFIG, with_file
+    from celery_event_bridge.config.validation import SettingsError
+
+    path = _option(arguments, "--config")
+    try:
+        return with_file(os.environ, {CONFIG: path} if path else {})[0]
+    except SettingsError:
+        return os.environ
+
+
 def _debugging(arguments: list[str]) -> bool:
-    given: Any = os.environ.get("BRIDGE_LOG_LEVEL", "")
+    given = _option(arguments, "--log-level") or _environment(arguments).get("BRIDGE_LOG_LEVEL", "")
+    return given.lower() == "debug"
+
+
+def _option(arguments: list[str], name: str) -> str:
+    """The last value of an option, whatever command it is of; empty where it is not given."""
+    given = ""
     for position, argument in enumerate(arguments):
-        if argument == "--log-level" and position + 1 < len(arguments):
+        if argument == name and position + 1 < len(arguments):
             given = arguments[position + 1]
-        elif argument.startswith("--log-level="):
+        elif argument.startswith(f"{name}="):
             given = argument.partition("=")[2]
-    return str(given).lower() == "debug"
+    return given

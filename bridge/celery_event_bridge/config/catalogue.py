@@ -39,7 +39,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     ),
     "Intake": ("prefetch", "max_inflight_bytes", "max_message_bytes", "event_types", "redact"),
     "Sinks": ("sink",),
-    "Running": ("retry_max_interval", "let_go_after", "shutdown_timeout", "http", "log_format", "log_level"),
+    "Running": ("config", "retry_max_interval", "let_go_after", "shutdown_timeout", "http", "log_format", "log_level"),
 }
 """The core's settings by group, in the order in which they are listed. A sink's follow the group Sinks."""
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from celery_event_bridge.config import plugins
 from celery_event_bridge.config.settings import Settings
+from celery_event_bridge.config.settings_file import with_file
 from celery_event_bridge.config.shown import values_of
 from celery_event_bridge.config.validation import (
     FILE,
@@ -55,6 +56,7 @@ class Loaded(msgspec.Struct, frozen=True):
 def load(environ: Mapping[str, str], options: Mapping[str, str] | None = None) -> Loaded:
     """Settings from the environment; `options`, by variable name, win over it. Raises SettingsError."""
     options = options or {}
+    environ, named = with_file(environ, options)
     given = _given(environ)
     sinks_own = tuple(sink_prefix(name) for name in plugins.installed())
     variables, files = _resolved(
@@ -68,7 +70,8 @@ def load(environ: Mapping[str, str], options: Mapping[str, str] | None = None) -
     """Lines: all that is wrong is said at once."""
     settings = None
     try:
-        settings = validated(Settings, PREFIX, core, files, {"BRIDGE_BROKER_URL": set_by} if set_by else {})
+        set_by_another = {"BRIDGE_BROKER_URL": set_by} if set_by else {}
+        settings = validated(Settings, PREFIX, core, files, {**_named(named, options), **set_by_another})
         secret_files.set_by(settings.broker_url, set_by)
     except SettingsError as exc:
         wrong.append(str(exc))
@@ -86,12 +89,18 @@ def load(environ: Mapping[str, str], options: Mapping[str, str] | None = None) -
                 for variable, text in variables.items()
                 if variable.startswith(prefix) and variable not in core and _field(variable, plugin.Settings, prefix)
             }
-            sinks[name] = (plugin, validated(plugin.Settings, prefix, mine, files))
+            sinks[name] = (plugin, validated(plugin.Settings, prefix, mine, files, _named(named, options)))
         except (SettingsError, plugins.SinkNotInstalled) as exc:
             wrong.append(str(exc))
     if settings is None or wrong:
         raise SettingsError("\n".join(wrong))
-    return Loaded(settings, sinks, _unknown(variables, sinks))
+    unknown = _unknown(variables, sinks)
+    return Loaded(settings, sinks, {each: f"{named.get(each, each)}: {why}" for each, why in unknown.items()})
+
+
+def _named(named: Mapping[str, str], options: Mapping[str, str]) -> dict[str, str]:
+    """Return what a file of settings calls them, but those that an option has replaced."""
+    return {variable: name for variable, name in named.items() if variable not in options}
 
 
 def _sinks_of(core: Mapping[str, str]) -> tuple[str, ...]:
@@ -108,6 +117,7 @@ def load_stream(
 
     Raises SettingsError.
     """
+    environ, named = with_file(environ, options)
     prefix = sink_prefix(name)
     of_sink = {variable: text for variable, text in _given(environ).items() if _is_sinks(variable, prefix)}
     literal = {prefix + field.upper() for field in getattr(model, "ending_in_file", ())}
@@ -117,7 +127,7 @@ def load_stream(
         for variable, text in variables.items()
         if _is_sinks(variable, prefix) and _field(variable, model, prefix)
     }
-    return validated(model, prefix, mine, files)
+    return validated(model, prefix, mine, files, _named(named, options or {}))
 
 
 def sink_prefix(name: str) -> str:
@@ -203,5 +213,5 @@ def _unknown(variables: Mapping[str, str], sinks: Mapping[str, tuple[SinkPlugin,
             continue
         near = difflib.get_close_matches(variable, known, n=1, cutoff=0.75)
         hint = f"did you mean {near[0]}?" if near else "see docs/reference/settings.md"
-        lines[variable] = f"{variable}: unknown setting, {hint}"
+        lines[variable] = f"unknown setting, {hint}"
     return lines

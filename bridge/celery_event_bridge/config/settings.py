@@ -5,6 +5,7 @@ Plain pydantic, with a source of our own (settings_source.py): see docs/decision
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
@@ -77,6 +78,7 @@ class Settings(BaseModel):
     sink: Annotated[tuple[str, ...], BeforeValidator(words)] = Field(
         ("sqlite",), description="kafka, redis, sqlite, stdout, or several: kafka,redis"
     )
+    config: Path | None = Field(None, description="TOML file of these settings; variables win over it")
     retry_max_interval: Seconds = Field(10.0, gt=0, description="seconds that retries back off to at most")
     let_go_after: Seconds = Field(30.0, gt=0, description="seconds of sink outage until messages in hand go back")
     shutdown_timeout: Seconds = Field(25.0, ge=0, description="seconds to confirm what is in hand when stopped")

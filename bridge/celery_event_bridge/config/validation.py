@@ -80,7 +80,7 @@ def _explain(
         names = {**set_by, **{variable: variable + FILE for variable in files}}
         message = _message(error, "", "")
         for variable, name in names.items():
-            message = re.sub(rf"\b{variable}\b", name, message)
+            message = re.sub(rf"\b{variable}\b", name.replace("\\", r"\\"), message)
         return message
     variable = prefix + str(error["loc"][0]).upper()
     text = variables.get(variable, "")

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from celery_event_bridge.config import plugins
 from celery_event_bridge.config.loading import SettingsError, content, load_stream, sink_prefix
+from celery_event_bridge.config.settings_file import with_file
 from celery_event_bridge.contract import Identified, ReaderPlugin, SinkPlugin
 from celery_event_bridge.contract.secrets import hide_in_url
 from celery_event_bridge.contract.values import words
@@ -95,6 +96,7 @@ def _with_url(
 
 def _selected(environ: Mapping[str, str], options: Mapping[str, str]) -> str:
     """The first of the selected sinks that can be read back."""
+    environ, _ = with_file(environ, options)
     text = options.get(SINK) or environ.get(SINK)
     if not text and (file := environ.get(f"{SINK}_FILE")):
         text = content(f"{SINK}_FILE", file).strip()

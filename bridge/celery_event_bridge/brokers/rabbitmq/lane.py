@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from celery_event_bridge.brokers.rabbitmq.bulk import described
@@ -107,19 +107,22 @@ class Lane:
         )
 
     def _arrived(self, received: Any) -> None:
-        info = received.delivery_info
-        content_type, headers, properties = described(received.properties)
-        self._deliver(
-            Message(
-                lane=self,
-                tag=info["delivery_tag"],
-                body=bytes(received.body or b""),  # py-amqp has '' for none
-                content_type=content_type,
-                headers=headers,
-                properties=properties,
-                exchange=info["exchange"],
-                routing_key=info["routing_key"],
-                redelivered=info["redelivered"],
-                expired=self.expired,
-            )
-        )
+        self._deliver(as_message(received, self, expired=self.expired))
+
+
+def as_message(received: Any, lane: Hashable, *, expired: bool) -> Message:
+    """Return a delivery as py-amqp has it, of a channel that decodes nothing."""
+    info = received.delivery_info
+    content_type, headers, properties = described(received.properties)
+    return Message(
+        lane=lane,
+        tag=info["delivery_tag"],
+        body=bytes(received.body or b""),  # py-amqp has '' for none
+        content_type=content_type,
+        headers=headers,
+        properties=properties,
+        exchange=info["exchange"],
+        routing_key=info["routing_key"],
+        redelivered=info["redelivered"],
+        expired=expired,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -294,6 +295,51 @@ def test_a_type_that_never_came_and_is_none_of_celerys_is_told_of(
     lines = [line.getMessage() for line in caplog.records if "matches no event of Celery's" in line.getMessage()]
     assert len(lines) == notices.NOTICES.counts()["filter"] == told
     assert all("did you mean" in line for line in lines)
+
+
+def test_commits_wait_for_others() -> None:
+    """For so many, or so long, or until there is nothing to read, or the end; one that fails at the end comes again."""
+    five, two = [record(number) for number in range(5)], [record(number) for number in (5, 6)]
+    reader = FakeReader(Batch(five), Batch(), Batch(two))
+    events = reading(reader)
+    for number, event in enumerate(events):
+        assert events.commit_soon(event, every=2, seconds=1e6)
+        assert [0, 1, 1, 2, 2, 3, 4][number] == len(reader.committed) or number > 4
+    assert [2, 2, 1, 2] == [sum(map(len, positions.values())) for positions in reader.committed]
+    reader = FakeReader(Batch([record(number) for number in range(3)]))
+    with reading(reader) as events:
+        events.commit_soon(next(events), seconds=0.0)
+        assert 1 == len(reader.committed)
+        events.commit_soon(next(events), seconds=1e6)
+        assert 1 == len(reader.committed)
+    assert ["commit", "close"] == reader.calls[-2:]
+    reader = FakeReader(Batch([record(number) for number in range(3)]))
+    reader.errors["commit"] = [SinkUnavailable("away")] * 3
+    with reading(reader) as events:
+        events.commit_soon(next(events), seconds=1e6)
+    assert [] == reader.committed
+    assert "close" == reader.calls[-1]
+
+
+def test_a_commit_that_waits_needs_a_group() -> None:
+    """As each does, and says so at once."""
+    events = Events(FakeReader(Batch([record(1)])), Reading())
+    with pytest.raises(ValueError, match="there is no position without a group"):
+        events.commit_soon(next(events))
+
+
+def test_signals_end_the_iteration() -> None:
+    """After the event in hand; the handlers of before come back."""
+    before = signal.getsignal(signal.SIGTERM)
+    reader = FakeReader(Batch([record(1)]), *(Batch() for _ in range(1000)))
+    with reading(reader) as events, events.stopped_by_signals():
+        seen = []
+        for event in events:
+            signal.raise_signal(signal.SIGTERM)
+            seen.append(event.id)
+            events.commit_soon(event)
+    assert (["id-1"], 1) == (seen, len(reader.committed))
+    assert before == signal.getsignal(signal.SIGTERM)
 
 
 def test_a_stream_that_is_missing_is_waited_for_only_by_who_waits_for_ever() -> None:

@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 
 from celery_event_bridge.contract import (
@@ -18,15 +19,17 @@ from celery_event_bridge.contract import (
     Reading,
     Record,
     SinkUnavailable,
-    StreamMissing,
     notices,
 )
-from celery_event_bridge.forward.retry import Backoff
+from celery_event_bridge.process.signals import stopping
+from celery_event_bridge.reading import gone
+from celery_event_bridge.reading.attempts import Attempts
 from celery_event_bridge.reading.batch_size import BatchSize
 from celery_event_bridge.reading.duplicates import SeenIds
 from celery_event_bridge.reading.event import Clock, StoredEvent
 from celery_event_bridge.reading.fork import OneProcess
 from celery_event_bridge.reading.picked import Picked
+from celery_event_bridge.reading.soon import Soon
 from celery_event_bridge.reading.uncommitted import Owed
 
 log = logging.getLogger("celery_event_bridge.reader")
@@ -35,6 +38,7 @@ PATIENCE = 0.5
 """Seconds that one fetch waits, and so the time within which `stop` is noticed."""
 SWEEP_INTERVAL = 1.0
 """Seconds between two commits of what was dropped only."""
+NO_GROUP = "commit: there is no position without a group: open_reader(..., group='name')"
 LONGEST_PAUSE = 5.0
 """Seconds between two attempts in an outage, at most."""
 
@@ -55,7 +59,6 @@ class Events:
         self._reading = reading
         self._picked = Picked() if picked is None else picked
         self._wanted = self._picked.wanted
-        self._give_up_after = give_up_after
         self.idle = idle
         """Called whenever there is nothing to read."""
         self.skipped = 0
@@ -72,12 +75,10 @@ class Events:
         self._size = BatchSize()
         self._fetched_at = self._lived_at = self._swept_at = time.monotonic()
         self._stopping = threading.Event()
-        self._backoff = Backoff(LONGEST_PAUSE)
-        self._away_since: float | None = None
-        self._reason: str | None = None
+        self._attempt = Attempts(self._stopping, LONGEST_PAUSE, give_up_after)
+        self._soon = Soon()
         self._closed = False
         self._process = OneProcess(reader, self._forget_fetched)
-        self._opened = self._ever_opened = False
         try:
             self._opened = self._attempt(reader.open)
         except SinkUnavailable:
@@ -125,7 +126,7 @@ class Events:
     @property
     def reason(self) -> str | None:
         """Return why the stream is away, while it is."""
-        return None if self._away_since is None else self._reason
+        return self._attempt.reason
 
     @property
     def in_hand(self) -> int:
@@ -141,10 +142,27 @@ class Events:
         outage. Raises ValueError without a group, SinkUnavailable as the iteration does and after `stop`.
         """
         if self._reading.group is None:
-            raise ValueError("commit: there is no position without a group: open_reader(..., group='name')")
+            raise ValueError(NO_GROUP)
         self._process.refuse_a_copy()
         number = event if isinstance(event, int) else event.number
         return self._commit_until(min(number, self._handed))
+
+    def commit_soon(self, event: StoredEvent | int, *, every: int = 500, seconds: float = 1.0) -> bool:
+        """Commit this event and those before it with others: each `every` events, or after so many seconds, while
+        there is nothing to read, and when the reader is closed. What a crash leaves uncommitted comes again.
+
+        Returns and raises as `commit` does, of what it commits.
+        """
+        if self._reading.group is None:
+            raise ValueError(NO_GROUP)
+        number = event if isinstance(event, int) else event.number
+        return not self._soon.is_due(number, every, seconds) or self._commit_pending()
+
+    def stopped_by_signals(self) -> AbstractContextManager[None]:
+        """Return a context in which SIGTERM and SIGINT end the iteration, once the event in hand is handled; a second
+        one ends the process. Of the main thread.
+        """
+        return stopping(self.stop)
 
     def alive(self) -> bool:
         """Give a sign of life while the handling of one event takes long; False if the rest of what is fetched is
@@ -172,11 +190,18 @@ class Events:
         """Release all; what is not committed goes to the group's next reader. Never raises."""
         self._stopping.set()
         if not self._closed:
+            if self._soon.pending is not None and not self._process.copied:
+                with suppress(SinkUnavailable):
+                    self._commit_pending()
             self._closed = True
             self._records = ()
             if not self._process.copied:
                 self._reader.close()
                 notices.tell_rest(at_the_end=True)
+
+    def _commit_pending(self) -> bool:
+        pending = self._soon.take()
+        return pending is None or self.commit(pending)
 
     def _forget_fetched(self) -> None:
         self._records, self._at = (), 0
@@ -204,27 +229,24 @@ class Events:
             for record in batch.seen:
                 self._seen.is_duplicate(record)
         if batch.skipped:
-            self._tell_skipped(batch.skipped)
+            self.skipped += batch.skipped
+            gone.tell(batch.skipped, self._reading.group, id(self))
         if self._reading.group is not None:
             self._owed.add(self._first, batch.records)
         notices.tell_rest()
         if not batch.records:
-            self._picked.look()
-            if self.idle is not None:
-                self.idle()
+            self._rest()
 
-    def _tell_skipped(self, count: int) -> None:
-        self.skipped += count
-        group = self._reading.group
-        who = "this reader" if group is None else f"the group {group!r}"
-        notices.tell(
-            "skipped",
-            f"{count} records were gone from the stream before {who} came to them: keep them for longer (retention, "
-            "trim) than its readers may be behind",
-            subject=f"{id(self)}" if group is None else group,
-            count=count,
-            logger=log.name,
-        )
+    def _rest(self) -> None:
+        """See to what waits for a moment in which there is nothing to read."""
+        try:
+            self._commit_pending()
+        except SinkUnavailable:  # what is not committed comes again
+            if not self._stopping.is_set():
+                raise
+        self._picked.look()
+        if self.idle is not None:
+            self.idle()
 
     def _still_ours(self) -> bool:
         """Give a sign of life if it is time to; False where the rest of the batch is another reader's by now."""
@@ -261,32 +283,9 @@ class Events:
 
         while positions and not self._attempt(commit):
             if self._stopping.is_set():
-                raise SinkUnavailable(f"not committed, and stopped: {self._reason}")
+                raise SinkUnavailable(f"not committed, and stopped: {self._attempt.reason}")
         self._owed.forget(number)
         self._committed_until = max(self._committed_until, number)
         if not clean:
             self._lived_at = 0.0  # ask at once whether the rest of the batch is still ours
         return clean
-
-    def _attempt(self, action: Callable[[], None]) -> bool:
-        """Try it; returns whether it was possible, if not, after a pause. Raises SinkUnavailable past the patience."""
-        try:
-            action()
-        except SinkUnavailable as exc:
-            now = time.monotonic()
-            if self._away_since is None:
-                self._away_since = now
-            missing = isinstance(exc, StreamMissing) and not self._ever_opened
-            if self._give_up_after is not None and (missing or now - self._away_since >= self._give_up_after):
-                raise
-            if str(exc) != self._reason:
-                self._reason = str(exc)
-                log.warning("stream unavailable, trying again: %s", self._reason)
-            self._stopping.wait(self._backoff.failed())
-            return False
-        self._ever_opened = True
-        if self._away_since is not None:
-            log.info("stream available again after %.1f s", time.monotonic() - self._away_since)
-            self._away_since = self._reason = None
-            self._backoff.succeeded()
-        return True

@@ -1,0 +1,54 @@
+"""Attempts of a reader at its stream: an outage is waited out, or given up after some time."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from celery_event_bridge.contract import SinkUnavailable, StreamMissing
+from celery_event_bridge.forward.retry import Backoff
+
+log = logging.getLogger("celery_event_bridge.reader")
+
+
+class Attempts:
+    """Calls what it is given, and knows whether the stream is away, since when and why."""
+
+    def __init__(self, stopping: threading.Event, longest_pause: float, give_up_after: float | None) -> None:
+        """Begin; pauses grow up to `longest_pause` seconds, `stopping` cuts them short, None never gives up."""
+        self._stopping = stopping
+        self._backoff = Backoff(longest_pause)
+        self._give_up_after = give_up_after
+        self._away_since: float | None = None
+        self._reason: str | None = None
+        self._has_worked = False
+
+    @property
+    def reason(self) -> str | None:
+        """Return why the stream is away, while it is."""
+        return None if self._away_since is None else self._reason
+
+    def __call__(self, action: Callable[[], None]) -> bool:
+        """Try it; returns whether it was possible, if not, after a pause. Raises SinkUnavailable past the patience."""
+        try:
+            action()
+        except SinkUnavailable as exc:
+            now = time.monotonic()
+            if self._away_since is None:
+                self._away_since = now
+            missing = isinstance(exc, StreamMissing) and not self._has_worked
+            if self._give_up_after is not None and (missing or now - self._away_since >= self._give_up_after):
+                raise
+            if str(exc) != self._reason:
+                self._reason = str(exc)
+                log.warning("stream unavailable, trying again: %s", self._reason)
+            self._stopping.wait(self._backoff.failed())
+            return False
+        self._has_worked = True
+        if self._away_since is not None:
+            log.info("stream available again after %.1f s", time.monotonic() - self._away_since)
+            self._away_since = self._reason = None
+            self._backoff.succeeded()
+        return True

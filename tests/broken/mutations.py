@@ -865,8 +865,8 @@ MUTATIONS = (
         [
             Change(
                 "bridge/celery_event_bridge/cli/tail.py",
-                "enough = read <= before or (printer.matched >= count and found == last)",
-                "enough = read <= before or printer.matched >= count",
+                "enough = is_all or (printer.matched >= count and found == last)",
+                "enough = is_all or printer.matched >= count",
             )
         ],
         [f"{UNIT}/test_tail.py::test_the_newest_are_those_of_all_partitions"],

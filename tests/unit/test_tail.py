@@ -99,4 +99,18 @@ def test_where_fewer_match_the_whole_stream_is_looked_through(quiet_and_busy: Pa
     """And no more than that."""
     assert 11 == len(printed(quiet_and_busy, tmp_path, 12, types=["task-failed"]))
     assert [] == printed(quiet_and_busy, tmp_path, 3, types=["task-sent"])
-    assert max(quiet_and_busy.looks) == 64_000
+    assert [1000, 8000] * 2 == quiet_and_busy.looks
+
+
+def test_a_stream_that_grows_all_the_time_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each look finds more than the one before."""
+    growing = [(number, "task-started") for number in range(600)]
+    stream = Partitions(busy=growing)
+
+    def open_reader(url: str | None, **given: Any) -> Events:
+        growing.extend((number, "task-started") for number in range(len(growing), len(growing) + 300))
+        return stream.open_reader(url, **given)
+
+    monkeypatch.setattr(tail, "open_reader", open_reader)
+    assert [] == printed(stream, tmp_path, 3, types=["task-failed"])
+    assert [1000, 8000] == stream.looks

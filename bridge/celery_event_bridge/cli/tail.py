@@ -92,18 +92,20 @@ def _newest(ctx: click.Context, given: Mapping[str, Any], printer: Printer) -> i
     go back further in time than another one with as many records. With `--follow` read what comes then as well.
     """
     count: int = given["count"]
-    size, before, found = max(count, FIRST_LOOK), -1, None
+    size, found = max(count, FIRST_LOOK), None
     while True:
         with _open(ctx, {**given, "follow": False}, newest=size) as events, stopping(events.stop):
             printer.forget()
             read, last = printer.read(events), found
             found = printer.kept()
-            enough = read <= before or (printer.matched >= count and found == last)
+            # The whole stream has fewer, also where new ones come all the time, and where duplicates were dropped.
+            is_all = read < size // 2
+            enough = is_all or (printer.matched >= count and found == last)
             if events.stopped or (enough and not given["follow"]):
                 return read
         if enough:
             break
-        size, before = size * LOOKS_GROW, read
+        size *= LOOKS_GROW
     printer.forget()
     with _open(ctx, given, newest=size) as events, stopping(events.stop):
         return printer.read(events, follow=True)

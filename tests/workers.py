@@ -89,6 +89,8 @@ def send(broker_url: str, count: int) -> int:
     """
     app = Celery(broker=broker_url)
     app.conf.update(task_send_sent_event=True, broker_transport_options={"confirm_publish": True})
+    # They are heard of before they hear: what is called off until then is done all the same.
+    until(lambda: len(app.control.ping(timeout=1.0)) == len(POOLS), 40, "the workers take orders")
     for number in range(count):
         name, argument = {3: ("refuse", "card"), 6: ("deliver", "street"), 9: ("remind", 0)}.get(
             number % 20, ("charge", number)

@@ -136,7 +136,8 @@ def test_a_state_from_the_stream_is_the_live_one(run: workers.Run, kind: str) ->
     Each task's name, state, times, result, exception and worker; the workers' names.
     """
     live = facts(run.live)
-    assert {"SUCCESS", "FAILURE", "REVOKED"} == set(workers.kinds(run.live))
+    # RETRY too, where a busy worker tells of the next try before it tells of this one.
+    assert {"SUCCESS", "FAILURE", "REVOKED"} <= set(workers.kinds(run.live))
     assert any(task["retried"] for task in live["tasks"].values())
     assert len(live["tasks"]) == TASKS
     assert len(live["workers"]) == 2

@@ -46,16 +46,15 @@ class Load(threading.Thread):
         return self._began + (number - self._first) / self._rate
 
     def _publish(self) -> None:
-        connection = oracle.broker(self._url)
-        confirms = oracle.Confirms(connection.channel())
-        start, self._began = time.monotonic(), time.time()
-        while not self._stopping.is_set() and (self._total is None or len(self.published) < self._total):
-            due = int((time.monotonic() - start) * self._rate) + 1 - len(self.published)
-            due = min(due, 500) if self._total is None else min(due, 500, self._total - len(self.published))
-            batch = oracle.numbered(self._first + len(self.published), due, size=self._size)
-            confirms.publish(batch)
-            confirms.look()
-            self.published += [message.body for message in batch]
-            time.sleep(0.005)
-        confirms.wait()
-        connection.close()
+        with oracle.broker(self._url) as connection:
+            confirms = oracle.Confirms(connection.channel())
+            start, self._began = time.monotonic(), time.time()
+            while not self._stopping.is_set() and (self._total is None or len(self.published) < self._total):
+                due = int((time.monotonic() - start) * self._rate) + 1 - len(self.published)
+                due = min(due, 500) if self._total is None else min(due, 500, self._total - len(self.published))
+                batch = oracle.numbered(self._first + len(self.published), due, size=self._size)
+                confirms.publish(batch)
+                confirms.look()
+                self.published += [message.body for message in batch]
+                time.sleep(0.005)
+            confirms.wait()

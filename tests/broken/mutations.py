@@ -400,7 +400,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a lost end of Kafka's log not noticed",
-        [Change(f"{KAFKA}/removed.py", "if last >= before:", "if True:")],
+        [Change(f"{KAFKA}/removed.py", "if before is None or last >= before:", "if True:")],
         [f"{INTEGRATION}/test_kafka_ends.py::test_an_end_that_is_lost_is_told_of_and_a_group_begins_anew"],
     ),
     Mutation(

@@ -6,14 +6,17 @@ import gc
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import NewTopic
 
-from celery_event_bridge.contract import Reading, SinkUnavailable
+from celery_event_bridge.contract import Reading, SinkUnavailable, notices
 from celery_event_sinks.kafka import cluster
 from celery_event_sinks.kafka.reader import KafkaReader
+from celery_event_sinks.kafka.removed import Bounds
 from celery_event_sinks.kafka.settings import KafkaSettings
 from celery_event_sinks.kafka.sink import KafkaSink
 
@@ -100,3 +103,38 @@ def test_a_question_without_an_end_is_an_outage(silent: cluster.Cluster, questio
 def test_properties_without_an_answer_are_unknown(silent: cluster.Cluster) -> None:
     """As where we may not ask for them."""
     assert silent.default_replicas(1) is None
+
+
+class Unsure:
+    """A client whose leader knows the ends of one partition, and not yet those of the others."""
+
+    def list_offsets(self, asked: Any, **_: Any) -> dict[Any, Future[SimpleNamespace]]:
+        offsets = {0: 7, 1: -1001}
+        found: dict[Any, Future[SimpleNamespace]] = {}
+        for one in asked:
+            found[one] = Future()
+            if one.partition in offsets:
+                found[one].set_result(SimpleNamespace(offset=offsets[one.partition]))
+            else:
+                found[one].set_exception(KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE)))
+        return found
+
+
+def test_an_offset_that_the_leader_does_not_know_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a topic that is just being deleted, or made again: librdkafka has -1001 then, and no error."""
+    subject = cluster.Cluster(NOWHERE)
+    monkeypatch.setattr(subject, "_client", Unsure)
+    topic: Any = SimpleNamespace(partitions=[SimpleNamespace(id=number) for number in range(3)])
+    assert {("events", 0): (7, 7)} == subject.bounds({"events": topic, "missing": None})
+
+
+def test_a_partition_that_is_seen_for_the_first_time_has_lost_nothing() -> None:
+    """Whatever it is said to end at; and a lost end is told of once, as the partition is new then."""
+    notices.NOTICES.clear()
+    bounds = Bounds()
+    bounds.look({("events", 1): (0, -1001)}, {})
+    assert 0 == notices.NOTICES.counts()["stream-shrunk"]
+    for last in (10, 4, 4):
+        bounds.look({("events", 2): (0, last)}, {})
+    assert 6 == notices.NOTICES.counts()["stream-shrunk"]
+    notices.NOTICES.clear()

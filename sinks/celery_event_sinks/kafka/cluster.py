@@ -112,8 +112,12 @@ class Cluster:
         }
 
     def _offset(self, future: Any) -> int | None:
+        """Return an offset; None where the leader does not say it, as of a topic that is just being made or deleted:
+        an error, or librdkafka's -1001.
+        """
         try:
-            return int(future.result(2 * ANSWER).offset)
+            offset = int(future.result(2 * ANSWER).offset)
+            return offset if offset >= 0 else None
         except KafkaException:
             return None
         except TimeoutError as exc:

@@ -72,9 +72,12 @@ class Places:
             bounds = self._consumer.get_watermark_offsets(TopicPartition(*partition), timeout=ANSWER)
         except KafkaException as exc:
             raise SinkUnavailable(reason(exc.args[0])) from exc
+        unsaid = f"topic {partition[0]!r}: Kafka does not say where partition {partition[1]} begins"
         if bounds is None:
-            raise SinkUnavailable(f"topic {partition[0]!r}: Kafka does not say where partition {partition[1]} begins")
+            raise SinkUnavailable(unsaid)
         first, last = bounds
+        if min(first, last) < 0:  # -1001: the leader does not know it yet
+            raise SinkUnavailable(unsaid)
         return int(first), int(last)
 
 

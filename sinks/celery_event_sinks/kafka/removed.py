@@ -71,8 +71,8 @@ class Bounds:
 
     def _tell_of_a_lost_end(self, partition: Partition, last: int) -> None:
         """Compare the end, which a leader says only once it knows it: it never goes back otherwise."""
-        before = self._last.get(partition, 0)
-        if last >= before:
+        before = self._last.get(partition)
+        if before is None or last >= before:
             return
         topic, number = partition
         notices.tell(

@@ -14,7 +14,7 @@ ENVELOPE = frozenset(
 )
 """Fields that every event has, or that its line has already."""
 WIDTH = 10
-"""Of the column of names."""
+"""Characters of the column of names."""
 SHORT = 60
 """Characters of a value within a line."""
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from celery_event_bridge.contract.values import duration
 from celery_event_bridge.reading.since import ENDS, start
 
 EXPECTED = (
@@ -20,9 +21,8 @@ EXPECTED = (
 BEFORE_ALL = 1e10
 """Seconds, some 317 years: no stream goes back further."""
 _AGES = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhdw]))+", re.IGNORECASE)
-_AGE = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])", re.IGNORECASE)
+_AGE = re.compile(r"\d+(?:\.\d+)?(?:ms|[smhdw])", re.IGNORECASE)
 _OF_A_DAY = re.compile(r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 
 def moment(text: str, name: str, now: datetime.datetime | None = None) -> str | int:
@@ -72,10 +72,12 @@ def _meant(word: str, now: datetime.datetime) -> str | datetime.datetime | datet
     if (named := days.get(word.lower())) is not None:
         return named
     if _AGES.fullmatch(word):
-        seconds = sum(float(count) * _SECONDS[unit.lower()] for count, unit in _AGE.findall(word))
+        seconds = sum(float(duration(each)) for each in _AGE.findall(word))
         return datetime.timedelta(seconds=min(seconds, BEFORE_ALL))
     if _OF_A_DAY.fullmatch(word):
-        of_today = datetime.datetime.combine(now.date(), datetime.time.fromisoformat(word.zfill(5)), now.tzinfo)
+        of_today = datetime.datetime.combine(
+            now.date(), datetime.time.fromisoformat(word if word[1] != ":" else f"0{word}"), now.tzinfo
+        )
         return of_today if of_today <= now else of_today - datetime.timedelta(days=1)
     found = _iso(word)
     if found is None:

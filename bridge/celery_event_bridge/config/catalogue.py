@@ -53,7 +53,7 @@ class Setting(msgspec.Struct, frozen=True):
     group: str
     variable: str
     kind: str
-    """What it takes: `SECONDS`, `SIZE`, `quorum|classic`, ..."""
+    """Kind of value that it takes: `SECONDS`, `SIZE`, `quorum|classic`, ..."""
     default: str
     meaning: str
 

@@ -25,7 +25,7 @@ class Pulse:
         self._clock = clock
         self._consumes = False
         self._first = False
-        """Whether the first event was told of."""
+        """True once the first event was told of."""
         self._due = self._began = clock()
         self._counted = 0
         """Events stored until the last line."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from celery_event_bridge.config.settings import Settings
 
 MOST_BYTES = 64 * 2**20
-"""Of the queue; past it the oldest are dropped."""
+"""Bound of the queue; past it the oldest are dropped."""
 LIVES = 30_000
 """Milliseconds that an event waits there at most."""
 

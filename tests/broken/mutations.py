@@ -650,12 +650,12 @@ MUTATIONS = (
     ),
     Mutation(
         "the witness not asked",
-        [Change(f"{RABBITMQ}/upkeep.py", "not (self._witnessed or first) or self._is_witness_there()", "True")],
+        [Change(f"{RABBITMQ}/upkeep.py", 'self._asking.exists(topology.witness, "fanout")', "True")],
         [f"{OTHERS}::test_a_way_that_others_have_cut_is_made_again"],
     ),
     Mutation(
         "the witness of the queue not asked",
-        [Change(f"{RABBITMQ}/upkeep.py", 'self._is_exchange_there(topology.queue_witness, "fanout")', "True")],
+        [Change(f"{RABBITMQ}/upkeep.py", 'self._asking.exists(topology.queue_witness, "fanout")', "True")],
         [f"{OTHERS}::test_a_queue_that_was_deleted_and_declared_at_once_is_told_of"],
     ),
     Mutation(

@@ -10,7 +10,8 @@ import amqp
 import pytest
 
 from celery_event_bridge.brokers.rabbitmq.differing import differences
-from celery_event_bridge.brokers.rabbitmq.target import BrokerTarget, OursToo
+from celery_event_bridge.brokers.rabbitmq.loop_guard import OursToo
+from celery_event_bridge.brokers.rabbitmq.target import BrokerTarget
 from celery_event_bridge.brokers.rabbitmq.topology import QueueSpec, Topology
 from celery_event_bridge.config.settings import Settings
 from tests import oracle

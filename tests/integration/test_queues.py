@@ -351,3 +351,31 @@ def test_the_witnesses_go_last_and_need_no_right(managed_rabbitmq: NativeRabbitM
         listed = managed_rabbitmq.ctl("list_exchanges", "-p", urlsplit(url).path[1:], "name").splitlines()
         assert left == ("celeryev.bridge.witness" in listed)
         assert "celeryev.bridge.witness.queue" not in listed
+        assert "celeryev.bridged" not in listed
+
+
+def test_a_replay_names_the_queues_of_bridges_that_are_bound(
+    managed_rabbitmq: NativeRabbitMQ, start_bridge: Callable[..., Bridge], tmp_path: Path
+) -> None:
+    """By the management API: those of bridges that declare nothing, and not one of ours that is not bound there."""
+    url = managed_rabbitmq.new_vhost()
+    seen = {"BRIDGE_MANAGEMENT_URL": managed_rabbitmq.management_url}
+    store = SqliteStore(tmp_path)
+    topology = Topology.from_settings(Settings(broker_url=url, queue="not.ours"))
+    with oracle.broker(url) as connection:
+        topology.declare(connection.channel())
+        bridge = start_bridge(
+            **store.settings, BRIDGE_BROKER_URL=url, BRIDGE_QUEUE=topology.live.name, BRIDGE_DECLARE="false"
+        )
+        bridge.await_ready()
+        oracle.publish(url, oracle.numbered(0, 3))
+        until(lambda: store.count() == 3, 20, "all is stored")
+        arguments = ("celery_event_bridge", "replay", "--from", f"sqlite:///{store.path}", "--to")
+        # The API knows a consumer that is new a moment later; the queue for parking it knows at once.
+        done = run_to_end(*arguments, url, BRIDGE_BROKER_URL=url, **seen)
+        assert 2 == done.returncode
+        assert "queue 'not.ours', bound to exchange celeryev of amqp://guest:**@" in done.stderr
+        bridge.stop()
+        connection.channel().queue_unbind(topology.live.name, topology.exchange, routing_key="#")
+    done = run_to_end(*arguments, url, BRIDGE_BROKER_URL=url, BRIDGE_QUEUE=topology.live.name, **seen)
+    assert (1, True) == (done.returncode, "no queue is bound there" in done.stdout + done.stderr), done.stderr

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit, urlunsplit
 import click
 from pydantic import ValidationError
 
-from celery_event_bridge.brokers.rabbitmq.target import BrokerTarget, OursToo
+from celery_event_bridge.brokers.rabbitmq.loop_guard import OursToo
+from celery_event_bridge.brokers.rabbitmq.target import BrokerTarget
 from celery_event_bridge.cli.moments import is_fixed, moment_of, refuse_backwards
 from celery_event_bridge.cli.options import naming
 from celery_event_bridge.config.loading import SettingsError
@@ -115,7 +116,10 @@ def _with_broker(settings: Settings, to: str) -> Settings:
         problem = f"--to {hide_in_url(to)}: {message}"
     else:
         known = {_server(url): urlsplit(url).netloc.rpartition("@")[0] for url in settings.broker_urls}
-        return settings.model_copy(update={"broker_url": ";".join(_with_login(url, known) for url in urls)})
+        there = {"broker_url": ";".join(_with_login(url, known) for url in urls)}
+        is_ours = all(_server(url) in known for url in urls)
+        # The management API is that of the bridge's own broker.
+        return settings.model_copy(update=there if is_ours else {**there, "management_url": None})
     raise SettingsError(problem)
 
 

@@ -72,6 +72,12 @@ class Management:
         found = self._get(f"bindings/{self._vhost}/e/{quote(exchange, safe='')}/q/{quote(queue, safe='')}")
         return isinstance(found, list) and any(binding.get("routing_key") == "#" for binding in found)
 
+    def bound_to(self, exchange: str) -> list[str]:
+        """Return the names of the queues that are bound to an exchange. Raises BrokerUnavailable."""
+        found = self._get(f"exchanges/{self._vhost}/{quote(exchange, safe='')}/bindings/source")
+        bindings = found if isinstance(found, list) else []
+        return sorted({each["destination"] for each in bindings if each.get("destination_type") == "queue"})
+
     def bindings(self, queue: str) -> list[tuple[str, str, Mapping[str, Any]]]:
         """Return exchange, routing key and arguments of each binding of a queue. Raises BrokerUnavailable."""
         found = self._get(f"queues/{self._vhost}/{quote(queue, safe='')}/bindings")

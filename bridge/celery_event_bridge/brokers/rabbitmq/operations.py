@@ -11,7 +11,13 @@ import msgspec
 
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, translated
 from celery_event_bridge.brokers.rabbitmq.management import Management
-from celery_event_bridge.brokers.rabbitmq.topology import QueueSpec, Topology, declare_queue, declare_witness
+from celery_event_bridge.brokers.rabbitmq.topology import (
+    QueueSpec,
+    Topology,
+    declare_mark,
+    declare_queue,
+    declare_witness,
+)
 from celery_event_bridge.brokers.rabbitmq.unready import SAMPLED_WITHIN, QueuesInUse, Unready
 from celery_event_bridge.brokers.rabbitmq.waiting import Tell
 from celery_event_bridge.contract.broker import BrokerUnavailable
@@ -73,8 +79,9 @@ class Broker:
     def declare(self, topology: Topology) -> None:
         """Declare the exchange and the queues and bind them. Raises BrokerUnavailable."""
         self.ask(topology.declare)
-        with suppress(BrokerUnavailable):  # without the right to it, or its name is somebody's: see `Upkeep`
-            self.ask(lambda channel: declare_witness(channel, topology))
+        for declare in (declare_witness, declare_mark):
+            with suppress(BrokerUnavailable):  # without the right to it, or its name is somebody's: see `Upkeep`
+                self.ask(partial(declare, topology=topology))
 
     def states(self, topology: Topology) -> Iterator[QueueState]:
         """Each queue as it is."""

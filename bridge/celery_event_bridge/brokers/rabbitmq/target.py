@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from amqp.basic_message import Message as AmqpMessage
-from amqp.exceptions import AccessRefused, NotFound, ResourceLocked
+from amqp.exceptions import AccessRefused
 
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, translated
+from celery_event_bridge.brokers.rabbitmq.loop_guard import refuse_loop
 from celery_event_bridge.brokers.rabbitmq.publish import properties, routing_key, unfit
 from celery_event_bridge.contract import Event
 from celery_event_bridge.contract.broker import BrokerUnavailable
@@ -26,10 +27,6 @@ WINDOW_BYTES = 8 * 1024 * 1024
 """Messages, and bytes of them, that may be unconfirmed."""
 PATIENCE = 30.0
 """Seconds without the confirm of anything that is owed after which the broker counts as away."""
-
-
-class OursToo(Exception):
-    """The bridge's own queue is there, and so would get what is published. The text says what to do."""
 
 
 class BrokerTarget:
@@ -55,7 +52,7 @@ class BrokerTarget:
         self._progress_at = self._ticked_at = time.monotonic()
         try:
             if not again:
-                self._refuse_ours(settings.queue)
+                refuse_loop(self._connection, settings, self.where)
             if settings.declare:
                 self._declare()
             with translated(f"{self.where}: opening a channel"):
@@ -129,28 +126,6 @@ class BrokerTarget:
             except BrokerUnavailable:
                 pass
         abandon(self._connection)
-
-    def _refuse_ours(self, queue: str) -> None:
-        """AMQP does not list bindings: where the queue is there, it is taken to be bound."""
-        try:
-            with translated(f"looking for the queue {queue}"):
-                channel = self._connection.channel()
-                try:
-                    channel.queue_declare(queue, passive=True)
-                except NotFound:
-                    return
-                except AccessRefused:
-                    why = f"this user may not see whether the bridge's queue {queue!r} is on {self.where}"
-                else:
-                    why = f"the bridge's queue {queue!r} is on {self.where}"
-        except BrokerUnavailable as exc:
-            if exc.code != ResourceLocked.code:  # there, and another connection's alone
-                raise
-            why = f"the bridge's queue {queue!r} is on {self.where}"
-        raise OursToo(
-            f"{why}: it would get its own events again from exchange {self._exchange!r}; replay to another broker or "
-            "vhost, set BRIDGE_QUEUE if that queue is not the bridge's, or say --again"
-        )
 
     def _declare(self) -> None:
         """Declare as workers and receivers do, who may come later. Where this user may not, it has to be there."""

@@ -79,6 +79,11 @@ class Topology(msgspec.Struct, frozen=True):
         """Name of the exchange that is gone once the live queue has been deleted: see `declare_witness`."""
         return f"{self.live.name}.witness.queue"
 
+    @property
+    def mark(self) -> str:
+        """Name of the exchange that is there while a bridge is bound to the event exchange: see `declare_mark`."""
+        return f"{self.exchange}.bridged"
+
     def declare(self, channel: amqp.Channel) -> None:
         """Declare the exchange and the queues and bind them. Raises what the client raises: see `explain`."""
         declare_exchange(channel, self.exchange)
@@ -106,6 +111,16 @@ def declare_witness(channel: amqp.Channel, topology: Topology) -> None:
     channel.exchange_bind(topology.exchange, topology.witness)
     channel.exchange_declare(topology.queue_witness, "fanout", durable=True, auto_delete=True)
     channel.queue_bind(topology.live.name, topology.queue_witness)
+
+
+def declare_mark(channel: amqp.Channel, topology: Topology) -> None:
+    """Declare an exchange that deletes itself with its last binding, to the live queue of each bridge.
+
+    Nothing is ever published there. By it `replay` knows that a bridge would get what it publishes, whatever that
+    bridge's queue is called. Raises what the client raises.
+    """
+    channel.exchange_declare(topology.mark, "fanout", durable=True, auto_delete=True)
+    channel.queue_bind(topology.live.name, topology.mark)
 
 
 def declare_queue(channel: amqp.Channel, queue: QueueSpec) -> None:

@@ -18,16 +18,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from amqp.exceptions import AccessRefused, ChannelError, NotFound, PreconditionFailed, ResourceLocked
+from amqp.exceptions import AccessRefused, PreconditionFailed, ResourceLocked
 
 from celery_event_bridge.brokers.rabbitmq.differing import DifferingQueues
+from celery_event_bridge.brokers.rabbitmq.questions import Questions
 from celery_event_bridge.brokers.rabbitmq.sayings import A_DAY, Sayings
 from celery_event_bridge.brokers.rabbitmq.topology import (
     QueueSpec,
     Topology,
     declare_exchange,
+    declare_mark,
     declare_queue,
     declare_witness,
     explain,
@@ -70,8 +72,8 @@ class Upkeep:
         self._declares = declares
         self._says = Sayings(topology.exchange, topology.live.name)
         self.differing = DifferingQueues(topology.live.name)
-        self._connection: amqp.Connection | None = None
-        self._channel: amqp.Channel | None = None
+        self._questions: Questions | None = None
+        """On the connection that is there."""
         self._seen: set[str] = set()
         """Queues that were there before, by name."""
         self._absent: set[str] = set()
@@ -96,13 +98,21 @@ class Upkeep:
         """The longest of them; half of it counts after FORGOTTEN_AFTER."""
         self.depths: Mapping[str, int] = {}
         """Ready messages by queue, as last seen."""
-        self.consumers: dict[str, int] = {}
+
+    @property
+    def consumers(self) -> Mapping[str, int]:
         """Consumers by queue, anybody's, as last seen."""
+        return self._questions.consumers if self._questions else {}
+
+    @property
+    def _asking(self) -> Questions:
+        assert self._questions is not None, "connected"
+        return self._questions
 
     def open(self, connection: amqp.Connection) -> None:
         """Declare what is to be there, on a connection just made. Raises what the client raises."""
-        self._connection, self._channel = connection, None
-        missing = [queue.name for queue in self._topology.queues if self._depth(queue.name) is None]
+        self._questions = Questions(connection)
+        missing = [queue.name for queue in self._topology.queues if self._asking.depth(queue.name) is None]
         self._missing.update(missing)
         if self._declares:
             if self._topology.live.name in missing:
@@ -110,7 +120,7 @@ class Upkeep:
             else:
                 self._look_at_exchange(first=not self._seen)
             self._bound_at = 0.0
-        gone = {name for name in self._missing if self._depth(name) is None}
+        gone = {name for name in self._missing if self._asking.depth(name) is None}
         for name in sorted(self._missing - gone):
             self._says.missing(name, seen=name in self._seen)
         # Without the live one consuming fails, with the remedy.
@@ -125,7 +135,7 @@ class Upkeep:
 
     def look(self) -> None:
         """See to everything again. Raises BrokerUnavailable if a queue is gone, and what the client raises."""
-        depths = {queue.name: self._depth(queue.name) for queue in self._topology.queues}
+        depths = {queue.name: self._asking.depth(queue.name) for queue in self._topology.queues}
         self.depths = {name: depth for name, depth in depths.items() if depth is not None}
         if missing := [name for name, depth in depths.items() if depth is None and name not in self._absent]:
             raise BrokerUnavailable(f"queue {missing[0]} was deleted while it was in use")
@@ -171,7 +181,7 @@ class Upkeep:
 
     def drop(self) -> None:
         """Forget the connection, which is gone."""
-        self._connection = self._channel = None
+        self._questions = None
         self._bound_at = 0.0
 
     def _tell_of_absent(self) -> None:
@@ -187,7 +197,7 @@ class Upkeep:
         """
         topology = self._topology
         try:
-            self._on_a_channel(lambda channel: declare_exchange(channel, topology.exchange))
+            self._asking.do(lambda channel: declare_exchange(channel, topology.exchange))
             self.differing.as_asked([queue.name for queue in topology.queues if self._declare_queue(queue)])
             if bind:
                 self._bind()
@@ -206,21 +216,20 @@ class Upkeep:
             self._witness()
 
     def _bind(self) -> None:
-        self._on_a_channel(self._topology.bind)
+        self._asking.do(self._topology.bind)
         self._bound_at, self.unbound = time.monotonic(), False
 
     def _declare_queue(self, queue: QueueSpec) -> bool:
         """Declare one; return whether it has our arguments. Where it has others the rest is seen to all the same."""
         try:
-            self._on_a_channel(lambda channel: declare_queue(channel, queue))
+            self._asking.do(lambda channel: declare_queue(channel, queue))
         except (PreconditionFailed, ResourceLocked) as exc:
             # At the start the settings are to be put right; what had been ours, and is ours to consume, is consumed.
             if queue is self._topology.live and (
                 queue.name not in self._seen or not isinstance(exc, PreconditionFailed)
             ):
                 raise
-            assert self._connection is not None
-            self.differing.found(self._connection, queue, exc)
+            self.differing.found(self._asking.connection, queue, exc)
             if queue is self._topology.live and queue.name in self.differing.unusable:
                 raise
             return False
@@ -231,9 +240,9 @@ class Upkeep:
         topology = self._topology
         known, answer = self.unbound, self._is_unbound()
         self.unbound = bool(answer)
-        present = self._is_exchange_there(topology.exchange, "topic")
-        witnessed = not (self._witnessed or first) or self._is_witness_there()
-        same_queue = not (self._witnessed or first) or self._is_exchange_there(topology.queue_witness, "fanout")
+        present = self._asking.exists(topology.exchange, "topic")
+        witnessed = not (self._witnessed or first) or self._asking.exists(topology.witness, "fanout")
+        same_queue = not (self._witnessed or first) or self._asking.exists(topology.queue_witness, "fanout")
         lost = not (self._witnessed and witnessed and same_queue)
         if self._declares:
             self._declare(may_be_refused=True, bind=answer is not False or lost, witness=lost)
@@ -258,43 +267,5 @@ class Upkeep:
         self._bound_at = 0.0  # that gap is told of
 
     def _witness(self) -> None:
-        try:
-            self._on_a_channel(lambda channel: declare_witness(channel, self._topology))
-        except ChannelError:  # to bind to an exchange takes a right that consuming does not; or its name is somebody's
-            self._witnessed = False
-            return
-        self._witnessed = True
-
-    def _is_witness_there(self) -> bool:
-        return self._is_exchange_there(self._topology.witness, "fanout")
-
-    def _is_exchange_there(self, name: str, kind: str) -> bool:
-        return self._ask(lambda channel: channel.exchange_declare(name, kind, passive=True)) is not None
-
-    def _depth(self, queue: str) -> int | None:
-        """Return the ready messages of a queue; None if it is not there."""
-        try:
-            found = self._ask(lambda channel: channel.queue_declare(queue, passive=True))
-        except ResourceLocked:  # it is there, and another connection's alone
-            return 0
-        if found is None:
-            return None
-        self.consumers[queue] = int(found.consumer_count)
-        return int(found.message_count)
-
-    def _ask(self, question: Callable[[amqp.Channel], Any]) -> Any:
-        """Return the answer to a passive declare, or None if there is no such thing."""
-        try:
-            return self._on_a_channel(lambda channel: question(channel) or True)
-        except NotFound:
-            return None
-
-    def _on_a_channel(self, action: Callable[[amqp.Channel], Any]) -> Any:
-        """Do something on our channel; an error of the broker's closes it, and the next call opens another."""
-        assert self._connection is not None
-        if self._channel is None:
-            self._channel = self._connection.channel()
-        channel, self._channel = self._channel, None
-        answer = action(channel)
-        self._channel = channel
-        return answer
+        self._witnessed = self._asking.may(declare_witness, self._topology)
+        self._asking.may(declare_mark, self._topology)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 import msgspec
 
 from celery_event_bridge.audit.delays import Delays
-from celery_event_bridge.audit.facts import Fact, fact
+from celery_event_bridge.audit.facts import Fact, fact, sender
 from celery_event_bridge.audit.order import Duplicates, Inversions
 from celery_event_bridge.audit.report import Excess, Lateness, Report
 from celery_event_bridge.audit.tasks import ENDS, TYPES, Task, Tasks
@@ -128,6 +128,7 @@ class Auditor:
             problems=list(self._problems),
             stretches=stretches,
             missing_starts=missing,
+            accounted=self._accounted(),
             silent=self._silent(missing),
             unaccounted=self._unaccounted(),
             starts=headings.starts if self._has({"task-started"}) else Heading(),
@@ -190,7 +191,8 @@ class Auditor:
             self._delays.add(_delay(one.time, one.stored))
         late = self._order.late_by(partition, one)
         if late is not None:
-            worker = one.worker if one.worker in self._inversions or len(self._inversions) < KINDS else OTHER
+            worker = sender(one.worker, one.type)
+            worker = worker if worker in self._inversions or len(self._inversions) < KINDS else OTHER
             found = self._inversions.setdefault(worker, Lateness())
             found.events += 1
             found.seconds = max(found.seconds, late / 1e6)
@@ -199,7 +201,7 @@ class Auditor:
         self._events += 1
         stored = one.stored or 0
         self._oldest = stored if self._oldest is None else min(self._oldest, stored)
-        key = (one.worker, one.type)
+        key = (sender(one.worker, one.type), one.type)
         if key not in self._counts and len(self._counts) >= KINDS:
             key = (OTHER, OTHER)
         self._counts[key] = self._counts.get(key, 0) + 1
@@ -247,6 +249,11 @@ class Auditor:
     def _silent(self, missing: dict[str, int]) -> list[str]:
         speaking = {worker for worker, kind in self._counts if kind in TYPES and kind != "task-sent"}
         return sorted(worker for worker in missing if worker not in speaking)
+
+    def _accounted(self) -> list[str]:
+        """Return the workers that have given an account lately."""
+        since = self.newest - self._wanted.late
+        return sorted({life.worker for life in self._workers if life.latest and life.latest.stored >= since})
 
     def _unaccounted(self) -> list[str]:
         told = {life.worker for life in self._workers if life.latest is not None}

@@ -22,6 +22,8 @@ class Delays:
         """Events from after they were stored: their sender's clock is ahead."""
         self.longest = 0
         """Microseconds."""
+        self.total = 0
+        """Microseconds of all together."""
 
     def add(self, microseconds: int) -> None:
         """Take in the delay of an event."""
@@ -29,6 +31,7 @@ class Delays:
         if microseconds < 0:
             self.ahead += 1
         self.longest = max(self.longest, microseconds)
+        self.total += max(0, microseconds)
         step = round(math.log(max(microseconds, SHORTEST)) * FINENESS)
         self._steps[step] = self._steps.get(step, 0) + 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -11,6 +12,17 @@ from celery_event_bridge.reading.event import Undecodable, decoded, without_surr
 
 LAST = 2**62
 """Larger counts and times are nonsense."""
+
+
+WORKERS = frozenset(
+    {
+        *("worker-online", "worker-heartbeat", "worker-offline", "task-received", "task-started", "task-succeeded"),
+        *("task-failed", "task-retried", "task-rejected", "task-revoked", "task-cancelled"),
+    }
+)
+"""Types of event that workers alone send."""
+_CLIENT = re.compile(r"gen\d+@")
+"""Begins the name that Celery gives to a process that is no worker: `gen4242@host`, with its process id."""
 
 
 class _Fields(msgspec.Struct, gc=False):
@@ -58,6 +70,17 @@ class Fact(msgspec.Struct, gc=False):
     """Of a task-failed: the worker knows no task of that name, so it neither received nor started it."""
     problem: str | None = None
     """Why it cannot be decoded, where it cannot."""
+
+
+def sender(worker: str, kind: str) -> str:
+    """Return the name that an event is counted under: a worker's own, or `gen*@host` for all clients on a host.
+
+    Clients come and go, a web server's for each of its processes, and a name each says nothing.
+    """
+    if kind in WORKERS or not worker.startswith("gen"):
+        return worker
+    found = _CLIENT.match(worker)
+    return worker if found is None else f"gen*@{worker[found.end() :]}"
 
 
 def fact(record: Record) -> Fact:

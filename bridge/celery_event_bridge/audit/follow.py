@@ -32,7 +32,8 @@ class Follower:
         self._status.broker_reason = None
         self._metrics = AuditMetrics()
         self._due = 0.0
-        self._warned: dict[str, int] = {}
+        self._known: dict[tuple[str, str, str], int] = {}
+        """How much is missing that was told of: by whose account, which event, of which worker."""
 
     def run(self, address: tuple[str, int] | None) -> None:
         """Raises OSError where the HTTP address cannot be had."""
@@ -57,23 +58,32 @@ class Follower:
         self._auditor.skipped = self._events.missed()
         report = self._auditor.report(round(time.time() * 1e6), self._settle)
         self._metrics.report = report
-        self._warn(report)
+        self._tell(report)
         self._due = time.monotonic() + max(INTERVAL, (time.monotonic() - now) / SHARE)
 
-    def _warn(self, report: Report) -> None:
+    def _tell(self, report: Report) -> None:
         last = {stretch.worker: stretch for stretch in report.stretches}
         for worker, count in report.missing_starts.items():
-            if count > self._warned.get(worker, 0):
+            if self._is_more("worker", "task-started", count, worker):
                 between = (iso(last[worker].start), iso(last[worker].end))
                 log.warning(
                     "task-started missing by the worker's own account", worker=worker, missing=count, last=between
                 )
-            self._warned[worker] = count
-        for name, count in (
+        for by, event, worker in [*self._known]:
+            if by == "worker" and worker not in report.missing_starts:
+                del self._known[by, event, worker]  # all has come late: whatever is missing from now on is new
+        for event, count in (
             ("task-started", report.starts.events),
             ("task-received", report.received.events),
             ("end", report.missing_ends),
         ):
-            if count > self._warned.get(name, 0):
-                log.warning("events of tasks are missing", kind=name, missing=count)
-            self._warned[name] = count
+            if self._is_more("task", event, count):
+                log.warning("events of tasks are missing", kind=event, missing=count)
+
+    def _is_more(self, by: str, event: str, count: int, worker: str = "") -> bool:
+        """Return whether more is missing than was told of, and count by how much."""
+        more = count - self._known.get((by, event, worker), 0)
+        self._known[by, event, worker] = count
+        if more > 0:
+            self._metrics.found_missing(by, event, more)
+        return more > 0

@@ -49,6 +49,8 @@ class Report(msgspec.Struct):
     stretches: Sequence[Stretch]
     missing_starts: Mapping[str, int]
     """By the workers' own account."""
+    accounted: Sequence[str]
+    """Workers that have given an account lately, whether anything is missing or not."""
     silent: Sequence[str]
     """Workers with a count of tasks and without any event of a task: are task events switched on?"""
     unaccounted: Sequence[str]

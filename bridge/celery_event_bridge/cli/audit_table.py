@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import datetime
+import os
+from collections.abc import Sequence
 from typing import TextIO
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from celery_event_bridge.audit.account import Stretch
 from celery_event_bridge.audit.delays import PERCENTILES
 from celery_event_bridge.audit.report import Report
 from celery_event_bridge.audit.verdicts import Heading, Open
+from celery_event_bridge.cli import fitted
+from celery_event_bridge.cli.fitted import Column
 from celery_event_bridge.cli.legible import legible
 
 SHOWN = 20
@@ -24,141 +26,180 @@ STATES = {
     "gone": "its worker's process is gone",
     "ended": "its worker runs nothing: its end is missing",
 }
-WIDTH = 120
-"""Columns where the output is no terminal."""
+WIDTH = 80
+"""Columns where the output is no terminal, and COLUMNS does not say otherwise."""
+NARROWEST = 40
+"""Columns that are used at least."""
 
 
 def show(report: Report, output: TextIO) -> None:
     """Write it. Raises BrokenPipeError where nobody reads."""
-    console = Console(file=output, highlight=False, markup=False, width=None if output.isatty() else WIDTH)
+    console = Console(file=output, highlight=False, markup=False)
+    page = _Page(console, _width(console, output))
     with console.capture() as captured:  # written at once, and not by rich, which ends the process if nobody reads
-        _show(console, report)
+        _show(page, report)
     output.write(captured.get())
 
 
-def _show(console: Console, report: Report) -> None:
+def _width(console: Console, output: TextIO) -> int:
+    told = os.environ.get("COLUMNS", "")
+    known = output.isatty() or (told.isdecimal() and int(told) > 0)
+    return max(NARROWEST, console.width if known else WIDTH)
+
+
+class _Page:
+    """Lines of a report. None of them breaks a word."""
+
+    def __init__(self, console: Console, width: int) -> None:
+        self._console = console
+        self.width = width
+
+    def line(self, text: str, style: str = "") -> None:
+        """Write a line as it is."""
+        self._console.print(Text(text, style=style), soft_wrap=True)
+
+    def title(self, title: str, count: int, *, alarm: bool = True) -> None:
+        """Write a heading and its number, which alarms if it is not 0."""
+        self.line(f"\n{title}: {count:,}", style="red" if count and alarm else "")
+
+    def say(self, text: str, style: str = "") -> None:
+        """Write a sentence, indented."""
+        for each in fitted.wrapped(text, self.width, "  "):
+            self.line(each, style)
+
+    def parts(self, parts: Sequence[str]) -> None:
+        """Write parts of a sentence, each of them whole."""
+        for each in fitted.packed(parts, self.width):
+            self.line(each)
+
+    def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+        """Write a table of rows, the first of them if there are too many."""
+        self.line("")
+        for each in fitted.table(columns, rows[:SHOWN], self.width):
+            self.line(each)
+        self.more(len(rows))
+
+    def more(self, count: int) -> None:
+        """Say how many rows are not shown of so many."""
+        if count > SHOWN:
+            self.line(f"  and {count - SHOWN:,} more")
+
+
+def _show(page: _Page, report: Report) -> None:
     begin = "the beginning" if report.since is None else _at(report.since)
-    console.print(f"{report.events:,} events from {begin} to {_at(report.until)}, judged up to {_at(report.horizon)}")
-    _events(console, report)
-    _missing(console, report)
-    _open(console, report)
-    _rest(console, report)
+    until, horizon = _at(report.until), _at(report.horizon)
+    page.parts([f"{report.events:,} events", f"from {begin}", f"to {until},", f"judged up to {horizon}"])
+    _events(page, report)
+    _missing(page, report)
+    _open(page, report)
+    _rest(page, report)
     verdict = report.empty or ("something is missing" if report.missing else "nothing is missing")
     style = "bold red" if report.missing else "bold yellow" if report.empty else "bold green"
-    console.print(Text(f"\n{verdict}", style=style))
+    page.line("")
+    for line in fitted.wrapped(verdict, page.width):
+        page.line(line, style)
 
 
-def _events(console: Console, report: Report) -> None:
+def _events(page: _Page, report: Report) -> None:
     types, workers = sorted(report.types()), sorted(report.workers())
-    if len(types) > 8 or len(workers) > SHOWN:
-        _counts(console, "type", report.types())
-        _counts(console, "worker", report.workers())
+    columns = [Column("worker")]
+    columns += [Column(legible(kind).replace("-", "-\n", 1), right=True) for kind in types]
+    columns.append(Column("all", right=True))
+    rows = []
+    for worker in workers[: SHOWN + 1]:
+        counts = [report.counts.get((worker, kind), 0) for kind in types]
+        rows.append([legible(worker), *(f"{count:,}" if count else "" for count in counts), f"{sum(counts):,}"])
+    if len(workers) <= SHOWN and fitted.fits(columns, rows, page.width):
+        page.table(columns, rows)
         return
-    table = _table("worker", *types, "all")
-    for worker in workers:
-        row = [report.counts.get((worker, kind), 0) for kind in types]
-        table.add_row(legible(worker), *(f"{count:,}" if count else "" for count in row), f"{sum(row):,}")
-    console.print(table)
+    _counts(page, "type", report.types())
+    _counts(page, "worker", report.workers())
 
 
-def _counts(console: Console, what: str, counts: dict[str, int]) -> None:
-    table = _table(what, "events")
-    for name, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:SHOWN]:
-        table.add_row(legible(name), f"{count:,}")
-    console.print(table)
-    _more(console, len(counts))
+def _counts(page: _Page, what: str, counts: dict[str, int]) -> None:
+    ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    page.table([Column("events", right=True), Column(what)], [(f"{count:,}", legible(name)) for name, count in ordered])
 
 
-def _missing(console: Console, report: Report) -> None:
+def _missing(page: _Page, report: Report) -> None:
     if report.skipped:
-        _title(console, "Gone from the stream before they were read", report.skipped)
+        page.title("Gone from the stream before they were read", report.skipped)
     total = sum(report.missing_starts.values())
-    _title(console, "Missing by the workers' own account (task-started)", total)
+    page.title("Missing by the workers' own account (task-started)", total)
     if total:
-        table = _table("worker", "pid", "missing", "between", "and")
-        for one in report.stretches[:SHOWN]:
-            table.add_row(legible(one.worker), str(one.pid), f"{one.missing:,}", *_between(one))
-        console.print(table)
-        _more(console, len(report.stretches))
+        columns = [Column("worker"), Column("pid", right=True), Column("missing", right=True)]
+        page.table(
+            [*columns, Column("between"), Column("and")],
+            [(legible(one.worker), str(one.pid), f"{one.missing:,}", *_between(one)) for one in report.stretches],
+        )
     for worker in report.silent:
-        console.print(f"  {legible(worker)} has sent no event of a task: are they switched on (celery worker -E)?")
+        page.say(f"{legible(worker)} has sent no event of a task: are they switched on (celery worker -E)?")
     for worker in report.unaccounted:
-        console.print(f"  {legible(worker)} gives no account: it sends no heartbeats")
-    _heading(console, "Tasks whose task-started is missing", report.starts)
-    _heading(console, "Tasks whose task-received is missing", report.received)
-    _heading(console, "Tasks of which an end is missing", report.ends)
-    _heading(console, "Perhaps missing, perhaps from before the period", report.before, alarm=False)
-    _heading(console, "Tasks without a name", report.names, alarm=False)
+        page.say(f"{legible(worker)} gives no account: it sends no heartbeats")
+    _heading(page, "Tasks whose task-started is missing", report.starts)
+    _heading(page, "Tasks whose task-received is missing", report.received)
+    _heading(page, "Tasks of which an end is missing", report.ends)
+    _heading(page, "Perhaps missing, perhaps from before the period", report.before, alarm=False)
+    _heading(page, "Tasks without a name", report.names, alarm=False)
 
 
-def _heading(console: Console, title: str, heading: Heading, *, alarm: bool = True) -> None:
+def _heading(page: _Page, title: str, heading: Heading, *, alarm: bool = True) -> None:
     if not heading.count and not alarm:
         return
-    _title(console, title, heading.events, alarm=alarm)
+    page.title(title, heading.events, alarm=alarm)
     if heading.count:
-        table = _table("uuid", "task", "worker", "at")
-        for one in heading.tasks[:SHOWN]:
-            table.add_row(legible(one.uuid), legible(one.name or "-"), legible(one.worker), _at(one.time))
-        console.print(table)
-        _more(console, heading.count)
+        columns = [Column("uuid"), Column("at"), Column("task"), Column("worker")]
+        shown = heading.tasks[:SHOWN]
+        page.table(
+            columns,
+            [(legible(one.uuid), _at(one.time), legible(one.name or "-"), legible(one.worker)) for one in shown],
+        )
+        page.more(heading.count)
 
 
-def _open(console: Console, report: Report) -> None:
+def _open(page: _Page, report: Report) -> None:
     certain = sum(one.certainly_ended for one in report.open)
-    _title(console, "Tasks without an end", len(report.open), alarm=certain > 0)
+    page.title("Tasks without an end", len(report.open), alarm=certain > 0)
     if report.open:
-        table = _table("uuid", "task", "worker", "for", "state")
+        columns = [Column("uuid"), Column("for", right=True), Column("task"), Column("worker"), Column("state")]
         # What is certain to be missing first, then the oldest.
-        for one in sorted(report.open, key=lambda one: (not one.certainly_ended, one.since))[:SHOWN]:
-            length = _length(report.until - one.since)
-            table.add_row(legible(one.uuid), legible(one.name or "-"), legible(one.worker), length, _state(one))
-        console.print(table)
-        _more(console, len(report.open))
+        shown = sorted(report.open, key=lambda one: (not one.certainly_ended, one.since))[:SHOWN]
+        page.table(columns, [_open_row(one, report.until) for one in shown])
+        page.more(len(report.open))
     for excess in report.excess:
-        console.print(
-            f"  {legible(excess.worker)} (pid {excess.pid}) runs {excess.active} of {excess.without_end} tasks without "
+        page.say(
+            f"{legible(excess.worker)} (pid {excess.pid}) runs {excess.active} of {excess.without_end} tasks without "
             f"an end: {excess.without_end - excess.active} ends are missing"
         )
     if report.waiting_to_be_received:
-        console.print(f"  {report.waiting_to_be_received:,} more were sent and not received yet")
+        page.say(f"{report.waiting_to_be_received:,} more were sent and not received yet")
     if report.asked:
-        console.print(f"  asked: {legible(report.asked)}")
+        page.say(f"asked: {legible(report.asked)}")
     if report.given_up:
-        console.print(f"  {report.given_up:,} more were too many to be remembered")
+        page.say(f"{report.given_up:,} more were too many to be remembered")
 
 
-def _rest(console: Console, report: Report) -> None:
-    _title(console, "Duplicates", report.duplicates, alarm=False)
+def _open_row(one: Open, until: int) -> tuple[str, ...]:
+    length = _length(until - one.since)
+    return legible(one.uuid), length, legible(one.name or "-"), legible(one.worker), _state(one)
+
+
+def _rest(page: _Page, report: Report) -> None:
+    page.title("Duplicates", report.duplicates, alarm=False)
     inverted = sum(one.events for one in report.inversions.values())
-    _title(console, "Out of order", inverted, alarm=False)
+    page.title("Out of order", inverted, alarm=False)
     for worker, one in sorted(report.inversions.items(), key=lambda pair: -pair[1].events)[:SHOWN]:
-        console.print(f"  {legible(worker)}: {one.events:,}, by up to {one.seconds:.3f} s")
-    _title(console, "Undecodable", report.undecodable, alarm=False)
+        page.say(f"{legible(worker)}: {one.events:,}, by up to {one.seconds:.3f} s")
+    page.title("Undecodable", report.undecodable, alarm=False)
     for line in report.problems[:5]:
-        console.print(f"  {legible(line)}")
+        page.say(legible(line))
     delays = report.delays
     if delays.count:
-        parts = [f"p{percent:g} {_seconds(delays.percentile(percent))}" for percent in PERCENTILES]
-        console.print(f"\nDelay from event to storage: {', '.join(parts)}, longest {_seconds(delays.longest / 1e6)}")
+        parts = [f"p{percent:g} {_seconds(delays.percentile(percent))}," for percent in PERCENTILES]
+        page.line("")
+        page.parts(["Delay from event to storage:", *parts, f"longest {_seconds(delays.longest / 1e6)}"])
     if delays.ahead:
-        console.print(f"  {delays.ahead:,} were stored before their time: a clock is wrong")
-
-
-def _title(console: Console, title: str, count: int, *, alarm: bool = True) -> None:
-    console.print(Text(f"\n{title}: {count:,}", style="red" if count and alarm else ""))
-
-
-def _more(console: Console, count: int) -> None:
-    if count > SHOWN:
-        console.print(f"  and {count - SHOWN:,} more")
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name in columns:
-        right = name in {"events", "missing", "all", "for"} or "-" in name
-        table.add_column(name, justify="right" if right else "left", overflow="fold")
-    return table
+        page.say(f"{delays.ahead:,} were stored before their time: a clock is wrong")
 
 
 def _state(one: Open) -> str:

@@ -95,6 +95,7 @@ def forward(chosen: Loaded) -> int:
     sink = sinks[0] if len(sinks) == 1 else Tee(sinks)
     parking = AmqpParking(settings, topology.rejected.name)
     source = AmqpSource(settings, topology, partial(location, made), parking.mean_body)
+    status.queue_messages = source.depths  # each queue's series is there from the first scrape on
     relay = Relay(source, sink, parking, settings, metrics, status)
     stop = stopping(relay.stop, settings.shutdown_timeout, partial(say_cut_off, status, metrics))
     with serve(settings.http, status, metrics) as address, stop, giving_back():

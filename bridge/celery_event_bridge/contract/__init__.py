@@ -23,6 +23,7 @@ from celery_event_bridge.contract.blocking import (
 from celery_event_bridge.contract.event import (
     JSON as JSON,
     MSGPACK as MSGPACK,
+    REASONS as REASONS,
     Event as Event,
     Rejection as Rejection,
 )

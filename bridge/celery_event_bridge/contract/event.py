@@ -6,6 +6,8 @@ import msgspec
 
 JSON = "application/json"
 MSGPACK = "application/x-msgpack"
+REASONS = ("content-type", "compression", "too-large", "undecodable", "empty", "not-an-event", "refused")
+"""Words for why a message is parked. Each is counted from the start, at 0."""
 
 
 class Event(msgspec.Struct, frozen=True, eq=False, weakref=True):
@@ -33,6 +35,6 @@ class Rejection(msgspec.Struct, frozen=True):
     """A reason why a message, or an event in it, can never be forwarded. Not for sinks, which raise EventRefused."""
 
     reason: str
-    """A word: `content-type`, `compression`, `too-large`, `undecodable`, `empty`, `not-an-event` or `refused`."""
+    """A word of REASONS."""
     error: str
     """A sentence for a person."""

@@ -27,6 +27,10 @@ class Histogram(Collector):
         self._labels = (label,) if label else ()
         self._series: dict[str, _Series] = {}
 
+    def begin(self, label: str) -> None:
+        """Show a series from now on, at 0."""
+        self._series.setdefault(label, _Series(len(SECONDS)))
+
     def observe(self, seconds: Sequence[float], label: str = "", *, times: int = 1) -> None:
         """Count each of the values, `times` over. A negative one, from clocks that differ, counts as 0."""
         if not seconds:

@@ -1,4 +1,8 @@
-"""The Prometheus metrics of the contract. Counted a batch at a time, never an event at a time."""
+"""The Prometheus metrics of the contract. Counted a batch at a time, never an event at a time.
+
+Every series whose labels can be known is there from the start, at 0: of one that appears with its first increment,
+`increase` and `rate` do not see that increment, and no alert fires for it.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from celery_event_bridge.config.event_types import CELERYS
-from celery_event_bridge.contract import notices
+from celery_event_bridge.contract import REASONS, notices
 from celery_event_bridge.observe.histogram import Histogram
 from celery_event_bridge.version import __version__
 
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
 P = "celery_bridge_"
 OTHER = "other"
 """The label of event types that are not Celery's."""
+TYPES = (*CELERYS, OTHER)
+"""Labels of event types, all of them."""
 
 
 class Metrics:
@@ -40,8 +46,6 @@ class Metrics:
         self._filtered = Counter(
             P + "events_filtered", "Events that BRIDGE_EVENT_TYPES leaves out", ["type"], registry=registry
         )
-        for name in (*CELERYS, OTHER):
-            self._filtered.labels(name)
         self._forwarded = Counter(
             P + "events_forwarded", "Events confirmed by a sink", ["sink", "type"], registry=registry
         )
@@ -58,11 +62,25 @@ class Metrics:
         Info(P + "build", "Version of the bridge", registry=registry).info(
             {"version": __version__, "python": platform.python_version()}
         )
+        for name in TYPES:
+            self._events.labels(name)
+            self._filtered.labels(name)
+        for reason in REASONS:
+            self._rejected.labels(reason)
+        self._reconnects.labels("broker")
         self.events_confirmed = 0
         """Events that all selected sinks have confirmed."""
         for collector in (self._send, self._delay, self._hold, _StatusCollector(status)):
             registry.register(collector)
         ProcessCollector(registry=registry)
+
+    def begin(self, sink: str) -> None:
+        """Show the series of a sink from now on, at 0."""
+        for name in TYPES:
+            self._forwarded.labels(sink, name)
+        self._retries.labels(sink)
+        self._reconnects.labels(sink)
+        self._send.begin(sink)
 
     def received(self, messages: int, redelivered: int, expired: int) -> None:
         """Messages taken from the broker, and how many of them had been delivered before or had expired."""

@@ -30,6 +30,7 @@ class ObservedSink:
         """When, and how many, in the order of hand-over. Which verdict answers which is not followed one by one."""
         self.name = sink.name
         status.sink_reasons[self.name] = "not tried yet"
+        metrics.begin(self.name)
         self._was_available = False
         self._advice_due = 0.0
         self._advised: set[str] = set()

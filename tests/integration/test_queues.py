@@ -336,6 +336,8 @@ def test_a_migration_takes_its_own_gets_for_nobodys(managed_rabbitmq: NativeRabb
     assert (0, "") == (done.returncode, done.stderr)
     assert "consumers" not in done.stdout
     assert 1000 == oracle.depth(url, "celeryev.other.overflow")
+    # The mark that `replay` asks for is bound to the new queue.
+    assert "celeryev.bridged" in managed_rabbitmq.ctl("list_exchanges", "-p", urlsplit(url).path[1:], "name")
 
 
 def test_the_witnesses_go_last_and_need_no_right(managed_rabbitmq: NativeRabbitMQ) -> None:

@@ -31,17 +31,16 @@ def queues(url: str, *arguments: str, **settings: str) -> None:
     assert (0, "") == (done.returncode, done.stderr)
 
 
-def test_not_after_a_migration_to_another_name(broker_url: str, stream: Stream) -> None:
-    """Who replays with the settings of before is refused, until the last bridge's queue is gone."""
+def test_not_where_the_queue_has_another_name(broker_url: str, stream: Stream) -> None:
+    """As after a migration: who replays with other settings is refused, until the last bridge's queue is gone."""
     receiver = Receiver(broker_url)
-    queues(broker_url, "declare")
-    queues(broker_url, "migrate", "--from", "celeryev.bridge", **OTHER)
+    queues(broker_url, "declare", **OTHER)
     done = replay("--from", stream.url, "--to", broker_url)
     assert (2, "", 1) == (done.returncode, done.stdout, len(done.stderr.splitlines()))
     assert "a bridge's queue, whatever its name, is bound to exchange celeryev of amqp://guest:**@" in done.stderr
     assert LOOP in done.stderr
     assert 0 == receiver.depth()
-    queues(broker_url, "remove", **OTHER)
+    queues(broker_url, "remove", "--force", **OTHER)
     assert 0 == replay("--from", stream.url, "--to", broker_url).returncode
     assert 3 == len(receiver.messages())
 

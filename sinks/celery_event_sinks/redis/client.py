@@ -9,12 +9,12 @@ from __future__ import annotations
 import inspect
 import re
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from redis.backoff import NoBackoff
-from redis.connection import AbstractConnection, Connection, parse_url
+from redis.connection import AbstractConnection, Connection, SSLConnection, parse_url
 from redis.exceptions import (
     ConnectionError as RedisConnectionError,
     RedisError,
@@ -26,7 +26,7 @@ from redis.retry import Retry
 from celery_event_bridge.contract import SinkUnavailable, secret_files
 from celery_event_bridge.contract.deadline import Deadline
 from celery_event_sinks.redis.entries import QuickParser
-from celery_event_sinks.redis.errors import code_of, ends_the_connection, is_of_the_login
+from celery_event_sinks.redis.errors import code_of, ends_the_connection, is_of_the_login, remedy_of
 from celery_event_sinks.redis.replies import NoReply
 from celery_event_sinks.redis.timed import CONNECT_TIMEOUT, REPLY_TIMEOUT, is_name, resolve, timed
 
@@ -41,7 +41,11 @@ Reply = Any
 class RedisClient:
     """Connects when it is first used, and again after a failure. Each connect resolves the host's name anew."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, tls: Mapping[str, Any] | None = None) -> None:
+        """`tls`: redis-py's options `ssl_*`, which go before those of a `rediss://` URL. The files are read anew with
+        each connect.
+        """
+        self._tls = tls or {}
         self.generation = 0
         """How many connections were closed. `WAIT` on this one knows nothing of what an earlier one has written."""
         self._within: Deadline | None = None
@@ -52,6 +56,9 @@ class RedisClient:
         """Prepare a connection. Raises ValueError or TypeError where it is no URL."""
         options: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]
         connection_class = options.pop("connection_class", Connection)
+        self._is_tls = issubclass(connection_class, SSLConnection)
+        if self._is_tls:
+            options |= self._tls
         # Over the URL's own options: replies are bytes, and nothing is sent twice.
         options |= {
             "socket_connect_timeout": CONNECT_TIMEOUT,
@@ -197,10 +204,16 @@ class RedisClient:
             text = f"{code} {text}"
         if is_of_the_login(error) and code != "NOPERM":
             text += f": check user and password in {self._set_by()}"
+        elif remedy := remedy_of(error):
+            text += f": {remedy}"
         elif isinstance(error, (RedisTimeoutError, TimeoutError)):
-            text += ": the connection is stuck; is Redis busy, or a proxy or network between?"
+            no_tls = ", or no TLS on that port" if self._is_tls else ""
+            text += f": the connection is stuck; is Redis busy, or a proxy or network between{no_tls}?"
         elif isinstance(error, (ConnectionRefusedError, RedisConnectionError)) and not code:
-            text = f"{text.rstrip('.')}: is Redis there, and {self._set_by()} right?"
+            refused = isinstance(error, ConnectionRefusedError) or "connecting" in text
+            was_closed = not refused and not self._is_tls
+            encrypted = ", or does it speak TLS on that port (rediss://)" if was_closed else ""
+            text = f"{text.rstrip('.')}: is Redis there, and {self._set_by()} right{encrypted}?"
         return f"Redis at {self.where}: {text}"
 
     def explain_reply(self, reply: Reply, stream: bytes) -> str:

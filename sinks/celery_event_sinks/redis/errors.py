@@ -38,6 +38,18 @@ OF_THE_COMMAND = frozenset(
     ("", "ERR", "WRONGTYPE", "NOPERM", "BUSYGROUP", "BUSYKEY", "NOGROUP", "NOSCRIPT", "EXECABORT", "CROSSSLOT")
 )
 """Another connection would get the same answer. Every other code is about the state of the server."""
+_REMEDIES = {
+    "certificate is not valid for": "the URL has to have a name that is in the server's certificate",
+    "CERTIFICATE_VERIFY_FAILED": "BRIDGE_REDIS_TLS_CA has to be the file of the CA that has signed its certificate",
+    "X509": "look at the files of BRIDGE_REDIS_TLS_CA, BRIDGE_REDIS_TLS_CERT and BRIDGE_REDIS_TLS_KEY",
+    "WRONG_VERSION_NUMBER": "it speaks no TLS on that port: redis:// instead of rediss://",
+    "EOF occurred in violation of protocol": "does it want a client's certificate, BRIDGE_REDIS_TLS_CERT and _KEY?",
+    "CERTIFICATE_REQUIRED": "it wants a client's certificate: set BRIDGE_REDIS_TLS_CERT and BRIDGE_REDIS_TLS_KEY",
+    "alert": "does it accept the client's certificate, BRIDGE_REDIS_TLS_CERT?",
+    "unknown command": "it is a sentinel, or no Redis of version 5 or newer; give the address of the master itself",
+}
+"""By a part of the error's text, the first one that is there."""
+_OF_A_CLUSTER = frozenset(("MOVED", "ASK", "CLUSTERDOWN", "CROSSSLOT", "TRYAGAIN"))
 OF_THE_LOGIN = frozenset(("NOAUTH", "WRONGPASS", "NOPERM"))
 
 
@@ -66,6 +78,14 @@ def is_of_the_server(error: BaseException) -> bool:
 def is_of_the_login(error: BaseException) -> bool:
     """Return whether another user or password may help."""
     return isinstance(error, AuthenticationError) or code_of(error) in OF_THE_LOGIN
+
+
+def remedy_of(error: BaseException) -> str:
+    """Return what to do where the server is of a kind that is not served, or TLS fails; else the empty text."""
+    if code_of(error) in _OF_A_CLUSTER:
+        return "it is a node of a Redis Cluster, which is not available yet; choose a server that is in none"
+    text = str(error)
+    return next((remedy for part, remedy in _REMEDIES.items() if part in text), "")
 
 
 def is_protocol_error(reply: object) -> bool:

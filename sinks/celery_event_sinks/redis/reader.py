@@ -12,7 +12,7 @@ from redis.exceptions import ResponseError
 from celery_event_bridge.contract import Batch, Reading, Record, SinkUnavailable, StreamMissing
 from celery_event_sinks.redis.anew import ReadPlaces
 from celery_event_sinks.redis.begin import BEGINNING, Beginning
-from celery_event_sinks.redis.client import RedisClient, Reply
+from celery_event_sinks.redis.client import Reply
 from celery_event_sinks.redis.extent import Place, entry_of, extent, is_absent, place
 from celery_event_sinks.redis.group import LOOKED_AT, Found, GroupGone, RedisGroup
 from celery_event_sinks.redis.overtaken import ReaderOvertaken, missed_by_groups
@@ -32,7 +32,7 @@ class RedisReader:
 
     def __init__(self, settings: RedisSettings, reading: Reading) -> None:
         self._reading = reading
-        self._client = RedisClient(settings.url)
+        self._client = settings.client()
         self._group = RedisGroup(self._client, reading.group, reading.lease) if reading.group else None
         self._begin = Beginning(self._asked)
         self._streams = streams(settings)
@@ -65,7 +65,7 @@ class RedisReader:
     @staticmethod
     def identity(settings: RedisSettings) -> Set[Hashable]:
         """The server's names for itself and for what replicas share, the database, the keys. Raises SinkUnavailable."""
-        client = RedisClient(settings.url)
+        client = settings.client()
         try:
             where = client.whereabouts()
         finally:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FilePath, field_validator, model_validator
 
 from celery_event_bridge.contract import secret_files
 from celery_event_bridge.contract.values import Name, is_one_line
@@ -16,6 +16,7 @@ from celery_event_sinks.redis.trim import Trim, trim_rule
 
 IN_URL = ("stream", "shards")
 """Settings that a URL may give in its query; the rest of it is redis-py's."""
+NO_TLS = {"tls_ca": "", "tls_cert": "", "tls_key": "", "tls_verify": "true"}
 _DATABASE = re.compile(r"/*\d*/*", re.ASCII)
 
 
@@ -30,6 +31,10 @@ class RedisSettings(BaseModel):
     trim: Annotated[Trim, BeforeValidator(trim_rule)] = Field(
         Trim("never"), description="never, acked, maxlen=1000000 or age=7d"
     )
+    tls_ca: FilePath | None = Field(None, description="file with the CA certificates to trust (rediss://)")
+    tls_cert: FilePath | None = Field(None, description="file with the client's certificate")
+    tls_key: FilePath | None = Field(None, description="file with the client's private key")
+    tls_verify: bool = Field(default=True, description="verify the server's certificate and host name")
     wait: int = Field(0, ge=0, description="replicas that must have a write before it counts as confirmed")
     waitaof: int = Field(0, ge=0, description="replicas that must have it on disk, beside this Redis itself (>= 7.2)")
 
@@ -62,6 +67,32 @@ class RedisSettings(BaseModel):
             raise ValueError("after the host comes the database's number, such as redis://host:6379/0")
         return value
 
+    @field_validator("tls_ca", "tls_cert", "tls_key", mode="before")
+    @classmethod
+    def _no_file(cls, value: Any) -> Any:
+        return value or None  # a reader's URL may take away the settings' own
+
+    @model_validator(mode="after")
+    def _tls_where_it_can_be(self) -> RedisSettings:
+        if (any((self.tls_ca, self.tls_cert, self.tls_key)) or not self.tls_verify) and not _is_tls(self.url):
+            scheme = urlsplit(self.url).scheme
+            raise ValueError(f"BRIDGE_REDIS_TLS_*: only used with rediss://, but BRIDGE_REDIS_URL says {scheme}://")
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise ValueError("BRIDGE_REDIS_TLS_CERT and BRIDGE_REDIS_TLS_KEY: give both or neither")
+        return self
+
+    def client(self) -> RedisClient:
+        """Return a client of that server, not connected yet."""
+        files = {"ssl_ca_certs": self.tls_ca, "ssl_certfile": self.tls_cert, "ssl_keyfile": self.tls_key}
+        options: dict[str, Any] = {name: str(file) for name, file in files.items() if file}
+        if not self.tls_verify:
+            options |= {"ssl_cert_reqs": "none", "ssl_check_hostname": False}
+        return RedisClient(self.url, options)
+
+
+def _is_tls(url: str) -> bool:
+    return urlsplit(url).scheme == "rediss"
+
 
 def merged_url(parts: SplitResult, query: Mapping[str, str], settings_url: str | None) -> str:
     """The URL, with user, password and options of the settings' where it has none of its own."""
@@ -86,6 +117,12 @@ def from_url(url: str, settings: RedisSettings) -> dict[str, str]:
     """Return the settings that a reader's URL gives, by field; user and password are those of the settings for the
     same server.
     """
+    if not _is_tls(url):
+        return _from_url(url, settings) | NO_TLS  # those of the settings are for their server
+    return _from_url(url, settings)
+
+
+def _from_url(url: str, settings: RedisSettings) -> dict[str, str]:
     parts, own = urlsplit(url), urlsplit(settings.url)
     query = dict(parse_qsl(parts.query))
     fields = {name: query.pop(name) for name in IN_URL if name in query}

@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 
 from celery_event_bridge.contract import Event, Finding, Outcome, SinkUnavailable, Verdict
 from celery_event_sinks.redis.advice import advice
-from celery_event_sinks.redis.client import RedisClient, Reply
+from celery_event_sinks.redis.client import Reply
 from celery_event_sinks.redis.clock import StreamClock
 from celery_event_sinks.redis.commands import EntryPacker
 from celery_event_sinks.redis.errors import ends_the_connection, is_protocol_error
@@ -44,7 +44,7 @@ class RedisStreamsSink:
 
     def __init__(self, settings: RedisSettings) -> None:
         self._settings = settings
-        self._client = RedisClient(settings.url)
+        self._client = settings.client()
         self._pipeline = EntryPipeline(self._client)
         self._server = RedisServer(self._client)
         self._replicas = Replicas(self._client, settings.wait, settings.waitaof)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from celery_event_bridge.contract import Reading
 from celery_event_bridge.contract.secrets import hide_in_value
-from celery_event_bridge.contract.values import no_url
+from celery_event_bridge.contract.values import LONGEST_GROUP, group_name
 from celery_event_bridge.forward.intake import patterns_in
 from celery_event_bridge.reading.event import StoredEvent, Undecodable
 from celery_event_bridge.reading.fork import Forked
@@ -65,13 +65,12 @@ def open_reader(
 
     Raises SettingsError where the URL or a setting is wrong, ValueError for the other arguments.
     """
-    if group is not None and not group.strip():
-        raise ValueError(f"group={group!r}: it needs a name; None reads for oneself, without a position")
     if group is not None:
         try:
-            no_url(group)
+            group_name(group)
         except ValueError as exc:
-            raise ValueError(f"group={hide_in_value(group)!r}: {exc}") from None
+            shown = hide_in_value(group) if len(group) <= LONGEST_GROUP else f"{group[:20]}..."
+            raise ValueError(f"group={shown!r}: {exc}; None reads for oneself, without a position") from None
     if newest < 0 or (newest and group is not None):
         raise ValueError(f"newest={newest}: expected a number of records, and no group")
     if window < 0:

@@ -369,7 +369,7 @@ MUTATIONS = (
         "Kafka's refused login kept to",
         [
             Change(f"{KAFKA}/reader.py", "self._refused = self._refused or error.code() in REFUSED", "pass"),
-            Change(f"{KAFKA}/sink.py", "self._login.failed(self._cause)", "pass"),
+            Change(f"{KAFKA}/sink.py", "self._login.failed(reason_of(error))", "pass"),
         ],
         [
             f"{INTEGRATION}/test_kafka_login.py::test_a_reader_goes_on_with_what_was_renewed",

@@ -120,6 +120,7 @@ def test_before_all_time(since: str) -> None:
     [
         ({"group": ""}, "group=''"),
         ({"group": " "}, "group=' '"),
+        ({"group": "g" * 40_000}, "group='gggggggggggggggggggg...': 40000 characters, expected 255 at most"),
         ({"window": -5}, "window=-5"),
         ({"lease": 0}, "lease=0"),
     ],

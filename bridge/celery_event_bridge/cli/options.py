@@ -20,7 +20,7 @@ from celery_event_bridge.config.settings import Settings
 from celery_event_bridge.contract import SinkUnavailable
 from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.secrets import hide_in_url, hide_in_value, is_secret
-from celery_event_bridge.contract.values import no_url
+from celery_event_bridge.contract.values import group_name, no_url
 
 _IN_PLACE_OF = re.compile(r"BRIDGE_(?:BROKER_URL|REDIS_URL|KAFKA_BOOTSTRAP_SERVERS|SQLITE_PATH)(?:_FILE)?\b")
 OPTIONS = "settings"
@@ -102,6 +102,14 @@ def refuse_url(ctx: click.Context, option: str, name: str | None) -> None:
         no_url(name or "")
     except ValueError as exc:
         raise click.UsageError(f"{option} {hide_in_value(name or '')}: {exc}", ctx) from exc
+
+
+def refuse_group(ctx: click.Context, name: str) -> None:
+    """Refuse a name that no group of readers can have: usage error without it."""
+    try:
+        group_name(name)
+    except ValueError as exc:
+        raise click.UsageError(f"--group: {exc}", ctx) from exc
 
 
 def _options_of(field: str, *, is_flag: bool) -> list[click.Option]:

@@ -10,7 +10,7 @@ import click
 
 from celery_event_bridge.brokers.rabbitmq.target import BrokerTarget
 from celery_event_bridge.cli.ends import between_of, events_of, target_of
-from celery_event_bridge.cli.options import OPTIONS, SettingsCommand, loaded, refuse_url
+from celery_event_bridge.cli.options import OPTIONS, SettingsCommand, loaded, refuse_group
 from celery_event_bridge.cli.progress import progress
 from celery_event_bridge.config.event_types import unmatched
 from celery_event_bridge.contract import SinkUnavailable
@@ -63,9 +63,8 @@ def replay(
     chosen = loaded(ctx)
     logs.configure(chosen.settings.log_format, chosen.settings.log_level)
     options: Mapping[str, str] = ctx.meta.get(OPTIONS, {})
-    if group is not None and not group.strip():
-        raise click.UsageError("--group: expected a name", ctx)
-    refuse_url(ctx, "--group", group)
+    if group is not None:
+        refuse_group(ctx, group)
     between = between_of(ctx, since, until, group)
     with (
         closing(target_of(to, url, options, chosen.settings, again=again)) as target,

@@ -92,6 +92,8 @@ def short_name(value: str) -> str:
     return value
 
 
+LONGEST_GROUP = 255
+"""Characters. Kafka takes the connection down for a name of 40,000, and says nothing."""
 _LIKE_A_URL = re.compile(r":/|//|:[^@\s]*@|^\s*[\[{]\s*[\[{\"']")
 
 
@@ -100,6 +102,15 @@ def no_url(value: str) -> str:
     if _LIKE_A_URL.search(value):
         raise ValueError("expected a name, not a URL or JSON")
     return value
+
+
+def group_name(value: str) -> str:
+    """Return the name of a group of readers. Raises ValueError where no stream could keep it."""
+    if not value.strip():
+        raise ValueError("it needs a name")
+    if len(value) > LONGEST_GROUP:
+        raise ValueError(f"{len(value)} characters, expected {LONGEST_GROUP} at most")
+    return no_url(value)
 
 
 def words(value: Any) -> Any:

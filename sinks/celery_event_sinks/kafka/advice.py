@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from confluent_kafka.admin import TopicDescription
 
 from celery_event_bridge.contract import Finding
+from celery_event_sinks.kafka.settings import KafkaSettings
 from celery_event_sinks.kafka.times import (
     AFTER,
     BEFORE,
@@ -43,6 +44,17 @@ def findings(name: str, topic: TopicDescription, config: Mapping[str, str] | Non
         text = f"topic {name!r} has {CLEANUP}={config[CLEANUP]}: of each task only the last event is kept"
         yield Finding("FAIL", f"{text}; set {CLEANUP}=delete")
     yield from _of_age(name, config)
+
+
+def unencrypted(settings: KafkaSettings) -> Iterator[Finding]:
+    """Say that settings of TLS are there and do nothing."""
+    given = [f"BRIDGE_KAFKA_{name.upper()}" for name in settings.model_extra or {} if name.startswith("ssl_")]
+    protocol = settings.properties().get("security.protocol", "plaintext")
+    if given and "ssl" not in protocol.lower():
+        yield _warn(
+            f"{given[0]} is set, and BRIDGE_KAFKA_SECURITY_PROTOCOL={protocol} uses no TLS: events travel in the "
+            f"clear; set it to {'SASL_SSL' if 'sasl' in protocol.lower() else 'SSL'}"
+        )
 
 
 def _of_age(name: str, config: Mapping[str, str]) -> Iterator[Finding]:

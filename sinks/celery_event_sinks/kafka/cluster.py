@@ -30,6 +30,7 @@ from confluent_kafka.admin import (
 )
 
 from celery_event_bridge.contract import SinkUnavailable
+from celery_event_sinks.kafka.causes import Causes
 from celery_event_sinks.kafka.marks import Position, position
 from celery_event_sinks.kafka.settings import KafkaSettings
 
@@ -66,6 +67,7 @@ class Cluster:
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
         self._admin: AdminClient | None = None
+        self._causes = Causes(settings)
 
     def renew(self, settings: KafkaSettings | None = None) -> None:
         """Ask by a new connection next time: names are resolved, and certificates read, again."""
@@ -194,33 +196,40 @@ class Cluster:
     def _answer(self, future: Any, name: str = "") -> Any:
         """Wait for it. Raises LookupError where there is no such topic."""
         try:
-            return future.result(2 * ANSWER)
+            answer = future.result(2 * ANSWER)
         except KafkaException as exc:
             error = exc.args[0]
             if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise LookupError(name) from exc
-            self._admin = None
             if error.code() in AWAY:
-                raise SinkUnavailable(no_answer(self._settings)) from exc
+                raise self._unanswered() from exc
+            self._admin = None
             raise SinkUnavailable(about(name, error) if name else f"{error.name()}: {error.str()}") from exc
         except TimeoutError as exc:
             raise self._unanswered() from exc
+        self._hear()
+        self._causes.answered()
+        return answer
 
     def _unanswered(self) -> SinkUnavailable:
-        """Give the client up, which has not even said that nothing came: this process was stopped meanwhile, say."""
+        """Give the client up, which may not even have said that nothing came: this process was stopped, say."""
+        self._hear()
         self._admin = None
-        return SinkUnavailable(no_answer(self._settings))
+        return SinkUnavailable(self._causes.reason())
+
+    def _hear(self) -> None:
+        """Let the client tell what has happened to its connections."""
+        if self._admin is not None:
+            self._admin.poll(0)
 
     def _client(self) -> AdminClient:
         if self._admin is None:
             # Its login is its own: a producer with nothing to send is not refused, and would not tell.
-            self._admin = AdminClient({**self._settings.fresh().properties(), "log_level": 0})
+            self._causes = Causes(self._settings)
+            properties: dict[str, Any] = {**self._settings.fresh().properties(), "log_level": 0}
+            properties["error_cb"] = self._causes.hear
+            self._admin = AdminClient(properties)
         return self._admin
-
-
-def no_answer(settings: KafkaSettings) -> str:
-    """Return what to say where no broker can be reached and nothing more is known."""
-    return f"no Kafka broker answers at {settings.bootstrap_servers}: is it there, and is the address right?"
 
 
 def about(name: str, error: KafkaError) -> str:

@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from celery_event_bridge.contract import SinkUnavailable
 from celery_event_sinks.kafka.marks import Position, position
 
-AFTER = re.compile(r" \(after \d+ms[^)]*\)")
+AFTER = re.compile(r" \(after \d+ms(?:[^()]|\([^()]*\))*\)")
 """How long an error took and how often it was so: with it, each would be news."""
 ANSWER = 3.0
 """Seconds for one question."""

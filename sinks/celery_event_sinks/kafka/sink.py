@@ -13,8 +13,8 @@ from typing import TypeVar
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from celery_event_bridge.contract import Event, Finding, Outcome, SinkUnavailable, Verdict
-from celery_event_sinks.kafka.cluster import no_answer
-from celery_event_sinks.kafka.errors import CAUSES, PERMANENT, PURGED, reason_of
+from celery_event_sinks.kafka.causes import Causes
+from celery_event_sinks.kafka.errors import PERMANENT, PURGED, reason_of
 from celery_event_sinks.kafka.login import REFUSED, Login
 from celery_event_sinks.kafka.records import Records
 from celery_event_sinks.kafka.settings import KafkaSettings
@@ -57,14 +57,15 @@ class KafkaSink:
         self._fatal: str | None = None
         self._trouble: str | None = None
         """Why no broker answers, as librdkafka says it of its own accord."""
-        self._cause: str | None = None
+        self._causes = Causes(settings)
 
     def open(self) -> None:
         """Make the producer; it connects by itself."""
         if self._producer is not None:
             return
-        self._fatal = self._trouble = self._cause = None
+        self._fatal = self._trouble = None
         self._settings = self._login.begin()
+        self._causes = Causes(self._settings)
         properties = {**self._settings.properties(), "error_cb": self._hear}
         try:
             self._producer = Producer(properties, logger=logging.getLogger("librdkafka"))
@@ -84,10 +85,12 @@ class KafkaSink:
         assert self._producer is not None
         reason = "given back after an outage"
         try:
-            return question()
+            answer = question()
+            self._causes.answered()
+            return answer
         except SinkUnavailable as exc:
             self._poll(self._producer, 0)
-            reason = self._cause or str(exc)
+            reason = self._causes.telling or str(exc)
             raise SinkUnavailable(reason) from exc
         finally:
             self._poll(self._producer, 0)
@@ -119,7 +122,8 @@ class KafkaSink:
         verdicts = [Verdict(outcome, events, reason) for (outcome, reason), events in undone.items()]
         if stored:
             verdicts.append(Verdict(Outcome.STORED, stored))
-            self._trouble = self._cause = self._login.failure = None
+            self._trouble = self._login.failure = None
+            self._causes.answered()
             self._login.doubted = False
         elif self._trouble is not None:
             # On no event, as librdkafka goes on trying; but the relay learns of the outage, and why it is one.
@@ -137,8 +141,9 @@ class KafkaSink:
             self._renew("a certificate or a password was renewed")
         try:
             self._topics.look()
+            self._causes.answered()
         except SinkUnavailable as exc:
-            reason = self._cause or str(exc)
+            reason = self._causes.telling or str(exc)
             if self._login.failure and not self._busy:
                 self._renew(reason)
             raise SinkUnavailable(reason) from exc
@@ -249,12 +254,12 @@ class KafkaSink:
     def _hear(self, error: KafkaError) -> None:
         if error.fatal() or error.code() == KafkaError._FATAL:
             self._fatal = reason_of(error)
-        elif error.code() in CAUSES:
-            self._cause = reason_of(error)
-            if error.code() in REFUSED:
-                self._login.failed(self._cause)
+            return
+        self._causes.hear(error)
+        if error.code() in REFUSED:
+            self._login.failed(reason_of(error))
         elif error.code() == KafkaError._ALL_BROKERS_DOWN:
-            self._trouble = self._cause or no_answer(self._settings)
+            self._trouble = self._causes.reason()
             self._login.doubted = True
 
     # After a failure ----------------------------------------------------------------------------------------------

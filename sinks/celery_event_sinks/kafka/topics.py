@@ -9,7 +9,7 @@ from confluent_kafka import TopicPartitionInfo
 from confluent_kafka.admin import AclOperation, NewTopic, TopicDescription
 
 from celery_event_bridge.contract import Finding, SinkUnavailable, notices
-from celery_event_sinks.kafka.advice import MIN_REPLICAS, findings
+from celery_event_sinks.kafka.advice import MIN_REPLICAS, findings, unencrypted
 from celery_event_sinks.kafka.cluster import DEFAULT_REPLICAS, Cluster, State
 from celery_event_sinks.kafka.lost import Peek, lost
 from celery_event_sinks.kafka.marks import Mark
@@ -78,10 +78,13 @@ class Topics:
         """Return what the topics may lose of what they have confirmed. Raises SinkUnavailable."""
         state = self._cluster.state(self._names)
         return [
-            finding
-            for name, topic in state.topics.items()
-            if topic is not None
-            for finding in findings(name, topic, state.values(name))
+            *unencrypted(self._settings),
+            *(
+                finding
+                for name, topic in state.topics.items()
+                if topic is not None
+                for finding in findings(name, topic, state.values(name))
+            ),
         ]
 
     def location(self) -> str:

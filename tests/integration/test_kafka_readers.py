@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,7 @@ from confluent_kafka.admin import NewPartitions, NewTopic
 from celery_event_bridge.contract import JSON, Event, notices
 from celery_event_bridge.forward.decode import decode
 from celery_event_bridge.reader import Events, StoredEvent
+from celery_event_sinks.kafka import standing_by
 from tests import oracle
 from tests.servers import Kafka
 from tests.servers.debian import PATIENCE, until
@@ -67,12 +69,18 @@ def remove_before(server: Kafka, stream: Stream, offset: int) -> None:
     assert offset == future.result(60).low_watermark
 
 
-def take(reader: Events, done: Callable[[list[StoredEvent]], bool], timeout: float = 40) -> list[StoredEvent]:
-    """Read until `done`, for so long at most."""
+def take(
+    reader: Events,
+    done: Callable[[list[StoredEvent]], bool],
+    timeout: float = 40,
+    each: Callable[[], None] = lambda: None,
+) -> list[StoredEvent]:
+    """Read until `done`, for so long at most; `each` is called while there is nothing to read."""
     deadline = time.monotonic() + timeout * PATIENCE
     found: list[StoredEvent] = []
 
     def late() -> None:
+        each()
         assert time.monotonic() < deadline, f"after {timeout:g} s {len(found)} events are read"
 
     reader.idle = late
@@ -308,3 +316,30 @@ def test_partitions_that_are_added_are_read_from_their_beginning(kafka_server: K
     until(spread, 30, "each partition has some")
     with stream.reader("billing", since="latest") as reader:
         take(reader, all_of(more))
+
+
+def test_a_reader_without_a_partition_says_that_it_stands_by(
+    stream: Stream, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a topic with one partition the second reader of a group has none: until the first one goes."""
+    monkeypatch.setattr(standing_by, "SAID_AFTER", 0.0)
+    stream.write(some(3))
+    first, seen = stream.reader("shared"), list[str]()
+
+    def read_on() -> None:
+        with first:
+            for event in first:
+                seen.append(event.id)
+
+    def turn() -> None:
+        if any("stands by until another one goes" in line for line in told(caplog, "waiting")):
+            first.stop()
+
+    thread = threading.Thread(target=read_on, daemon=True)
+    thread.start()
+    until(lambda: len(seen) == 3, 40, "the first one has the partition")
+    with stream.reader("shared") as second:
+        take(second, all_of(some(3)), each=turn)
+    thread.join(20 * PATIENCE)
+    assert ids(some(3)) == seen
+    assert any("has given this reader partitions" in each.getMessage() for each in caplog.records)

@@ -19,6 +19,7 @@ from celery_event_sinks.kafka.begin import Known, begin, tell_of_a_lost_end
 from celery_event_sinks.kafka.lost import Peek, lost
 from celery_event_sinks.kafka.marks import Last, Mark
 from celery_event_sinks.kafka.offsets import Places, reason
+from celery_event_sinks.kafka.standing_by import StandingBy
 
 NEW_PARTITIONS = 60.0
 """Seconds between two looks for partitions that were added, without a group."""
@@ -66,6 +67,7 @@ class Assignment:
         self._skipped = 0
         self._known = False
         self._look_due = 0.0
+        self.standing_by = StandingBy(reading.group, topics)
 
     def subscribe(self, consumer: Consumer) -> None:
         """Take what the group gives, in calls from within the consumer's `consume`. Raises SinkUnavailable."""
@@ -176,6 +178,7 @@ class Assignment:
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         try:
             self._take(consumer, [(one.topic, one.partition) for one in partitions])
+            self.standing_by.assigned(has_partitions=bool(self.owned))
         except SinkUnavailable as exc:
             self.failed = exc
 

@@ -121,6 +121,7 @@ class KafkaReader:
             raise SinkUnavailable(trouble)
         if assignment.owned:
             self._lost = False
+        assignment.standing_by.look()
         return Batch(records, seen, assignment.take_revoked(), assignment.take_skipped())
 
     def ended(self) -> bool:

@@ -239,10 +239,12 @@ class Topics:
 
 
 def _described(topic: NewTopic) -> str:
+    """Return how it is made; said of a number of partitions that nobody has chosen is what follows from it."""
     figures = ((topic.num_partitions, "partitions"), (topic.replication_factor, "replicas"))
     asked = ", ".join(f"{count} {what}" for count, what in figures if count > 0)
     properties = "".join(f", {key}={text}" for key, text in sorted((topic.config or {}).items()))
-    return (asked or "as the cluster makes topics by itself") + properties
+    few = "; readers that share the work can be as many as it has partitions: see BRIDGE_KAFKA_PARTITIONS"
+    return (asked or "as the cluster makes topics by itself") + properties + (few if topic.num_partitions < 2 else "")
 
 
 def _trouble(topic: str, partition: TopicPartitionInfo, wanted: int) -> str:

@@ -881,4 +881,9 @@ MUTATIONS = (
         [Change(f"{RABBITMQ}/loop_guard.py", "if _is_marked(connection, topology.mark):", "if False:")],
         [f"{INTEGRATION}/test_replay_guard.py::test_not_where_the_queue_has_another_name"],
     ),
+    Mutation(
+        "events stored in a container's own file system",
+        [Change(f"{SQLITE}/volume.py", "or not _is_the_containers_own(path)", "or path")],
+        [f"{UNIT}/test_containers.py::test_sqlite_in_the_image_needs_a_volume"],
+    ),
 )

@@ -11,7 +11,7 @@ import subprocess
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -22,6 +22,8 @@ from tests.servers import ServerMissing, containers
 from tests.servers.debian import ROOT, free_port, until
 
 IMAGE, BASE = "celery-event-bridge", "python:3.13-slim-trixie"
+BASED = ["--build-arg", f"PYTHON={BASE}"]
+"""The base by its name: a stand-in has no digest."""
 LARGEST = 150e6
 """Bytes of the image without its base."""
 
@@ -44,17 +46,19 @@ class Project:
         self.rabbitmq, self.kafka, self.redis = (free_port() for _ in range(3))
         self._environment = os.environ | {
             "BRIDGE_SINK": sink,
+            "BRIDGE_REPLICAS": "3",
             "RABBITMQ_PORT": str(self.rabbitmq),
             "KAFKA_PORT": str(self.kafka),
             "REDIS_PORT": str(self.redis),
         }
         self._sink = sink
 
-    def compose(self, *arguments: str) -> str:
-        return docker("compose", "-p", self._name, "--profile", "demo", *arguments, environment=self._environment)
+    def compose(self, *arguments: str, **variables: str) -> str:
+        command = ["compose", "-p", self._name, "--profile", "demo", *arguments]
+        return docker(*command, environment={**self._environment, **variables})
 
     def up(self, *services: str) -> None:
-        self.compose("up", "-d", "--wait", "--scale", "bridge=3", *services)
+        self.compose("up", "-d", "--wait", *services)
 
     def bridges(self) -> list[dict[str, Any]]:
         """What the engine knows of each bridge's container."""
@@ -74,7 +78,7 @@ def image() -> None:
     """Built from the tree as it is."""
     if not containers.engine():
         raise ServerMissing("no Docker engine answers: install Docker and start it")
-    docker("build", "--quiet", "--tag", IMAGE, ".")
+    docker("build", "--quiet", "--tag", IMAGE, *BASED, ".")
 
 
 @pytest.fixture(params=["kafka", "redis"])
@@ -118,7 +122,7 @@ def test_the_container_may_do_little(project: Project) -> None:
     """It is nobody in particular, cannot write but to its volume, and has no capabilities."""
     project.up("bridge")
     for bridge in project.bridges():
-        assert ("10001:10001", True) == (bridge["Config"]["User"], bridge["HostConfig"]["ReadonlyRootfs"])
+        assert ("10001:0", True) == (bridge["Config"]["User"], bridge["HostConfig"]["ReadonlyRootfs"])
         assert ["ALL"] == bridge["HostConfig"]["CapDrop"]
         assert "healthy" == bridge["State"]["Health"]["Status"]
         status = docker("exec", bridge["Id"], "cat", "/proc/1/status", "/proc/self/status")
@@ -146,3 +150,86 @@ def test_wrong_settings_in_a_container(image: None) -> None:
     assert 2 == done.returncode
     (line,) = done.stderr.splitlines()
     assert "BRIDGE_KAFKA_ACKS=1: would break the promise" in line
+
+
+@pytest.fixture
+def run_container(image: None) -> Iterator[Callable[..., str]]:
+    """Starts containers of the image, and returns their names. They are removed with the test."""
+    names: list[str] = []
+
+    def start(*arguments: str) -> str:
+        names.append(f"bridge-test-{uuid.uuid4().hex[:6]}")
+        docker("run", "--detach", "--name", names[-1], *arguments)
+        return names[-1]
+
+    yield start
+    if names:
+        docker("rm", "--force", "--volumes", *names)
+
+
+def state(name: str) -> Any:
+    return json.loads(docker("inspect", name))[0]["State"]
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.3, 1.0, 3.0])
+def test_a_stop_in_the_first_moments(run_container: Callable[..., str], delay: float) -> None:
+    """Without an init of the engine's, a container that is stopped at once ends by itself, and is not killed."""
+    name = run_container("-e", "BRIDGE_SINK=redis", IMAGE)
+    time.sleep(delay)  # what is tested is the moment
+    docker("stop", "--time", "40", name)
+    assert state(name)["ExitCode"] in (0, 143)
+
+
+def test_the_image_without_a_volume_is_refused(image: None) -> None:
+    """By its defaults: exit code 2, and a line that says what to mount; with a volume it starts."""
+    done = subprocess.run(["docker", "run", "--rm", IMAGE], capture_output=True, text=True, timeout=60)
+    assert 2 == done.returncode
+    (line,) = done.stderr.splitlines()
+    assert "this is no volume" in line
+    checked = subprocess.run(
+        ["docker", "run", "--rm", "--volume", "/data", IMAGE, "check"], capture_output=True, text=True, timeout=60
+    )
+    assert "this is no volume" not in checked.stdout
+
+
+def test_a_bridge_that_stores_nothing_is_unhealthy(project: Project) -> None:
+    """With a wrong password `up --wait` fails, and `bridge-health ready` says why; the servers are well."""
+    with pytest.raises(AssertionError, match="unhealthy"):
+        project.compose("up", "-d", "--wait", "bridge", BRIDGE_BROKER_URL="amqp://guest:wrong@rabbitmq:5672//")
+    assert ["unhealthy"] * 3 == [bridge["State"]["Health"]["Status"] for bridge in project.bridges()]
+    asked = subprocess.run(
+        ["docker", "exec", project.bridges()[0]["Id"], "bridge-health", "ready"], capture_output=True, text=True
+    )
+    assert (1, True) == (asked.returncode, "login refused" in asked.stdout.lower())
+    assert "wrong" not in asked.stdout
+
+
+def test_a_second_call_changes_nothing(project: Project) -> None:
+    """The settings that stand in the environment, or in `.env`, are there for the next call as well."""
+    project.up("bridge")
+    before = {bridge["Id"] for bridge in project.bridges()}
+    project.up("bridge")
+    assert before == {bridge["Id"] for bridge in project.bridges()}
+    assert 3 == len(before)
+
+
+def test_other_commands_are_healthy(run_container: Callable[..., str]) -> None:
+    """And one whose health is switched off, or asked elsewhere, once it runs."""
+    names = [
+        run_container("-e", "BRIDGE_SINK=redis", "-e", "BRIDGE_HTTP=off", IMAGE),
+        run_container("--volume", "/data", IMAGE, "tail", "--follow"),
+    ]
+    for name in names:
+        until(lambda: state(name)["Health"]["Status"] == "healthy", 60, "it is healthy")  # noqa: B023
+    other = run_container("-e", "BRIDGE_SINK=redis", IMAGE, "run", "--http", "0.0.0.0:9000")
+    until(lambda: state(other)["Health"]["Log"], 60, "it was asked")
+    assert "broker: " in state(other)["Health"]["Log"][-1]["Output"]
+
+
+def test_two_builds_make_the_same_layers(image: None) -> None:
+    """Built anew without a cache, from the same sources."""
+    layers = []
+    for _ in range(2):
+        docker("build", "--quiet", "--no-cache", "--tag", f"{IMAGE}:again", *BASED, ".")
+        layers.append(docker("image", "inspect", "--format", "{{json .RootFS.Layers}}", f"{IMAGE}:again"))
+    assert layers[0] == layers[1]

@@ -119,7 +119,7 @@ def test_what_librdkafka_would_not_take(name: str, text: str, wanted: str) -> No
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("FOO_BAR", "see docs/how-to/kafka.md"),
+        ("FOO_BAR", "whose dots are written as _"),
         ("PARTITION", "did you mean BRIDGE_KAFKA_PARTITIONS?"),
         ("SASL_PASWORD", "did you mean BRIDGE_KAFKA_SASL_PASSWORD?"),
         ("SASL_PASSWORD2", "did you mean BRIDGE_KAFKA_SASL_PASSWORD?"),

@@ -125,6 +125,19 @@ def test_ready_says_why_not(status: Status) -> None:
     assert "stopping" == status.ready()
 
 
+def test_healthy_once_it_has_been_ready(status: Status) -> None:
+    """Whoever waits for a start sees why it does not come; an outage after it is no reason to replace anything."""
+    assert "broker: not connected yet" == status.healthy()
+    status.broker_reason = None
+    status.sink_reasons["redis"] = None
+    assert status.healthy() is None
+    status.sink_reasons["redis"] = "OOM"
+    status.broker_reason = "gone"
+    assert status.healthy() is None
+    status.turned_at -= 100
+    assert "the loop has not turned for 100 s" == status.healthy()
+
+
 def test_live_while_the_loop_turns(status: Status) -> None:
     """A loop that stands still for a minute is dead."""
     assert status.live() is None
@@ -428,7 +441,7 @@ def test_a_page_that_is_not_there_names_those_that_are(metrics: Metrics, status:
     """So that nobody has to look them up; other methods are refused."""
     with pages.serve(("127.0.0.1", 0), status, metrics) as address:
         code, text = get(address, "/")
-        assert (404, True) == (code, all(path in text for path in ("/livez", "/readyz", "/metrics")))
+        assert (404, True) == (code, all(path in text for path in ("/livez", "/readyz", "/healthz", "/metrics")))
         assert 501 == get(address, "/livez", "POST")[0]
 
 

@@ -240,7 +240,7 @@ def test_an_unknown_variable_is_reported_with_the_nearest_name() -> None:
     assert ("BRIDGE_PREFTECH: unknown setting, did you mean BRIDGE_PREFETCH?",) == unknown(BRIDGE_PREFTECH="1")
     assert ("BRIDGE_SQLITE_PAHT: unknown setting, did you mean BRIDGE_SQLITE_PATH?",) == unknown(BRIDGE_SQLITE_PAHT="x")
     (line,) = unknown(BRIDGE_XYZZY="1")
-    assert "docs/reference/settings.md" in line
+    assert "`celery-event-bridge settings` lists all" in line
 
 
 def test_settings_of_a_sink_that_is_not_selected_are_passed_over() -> None:

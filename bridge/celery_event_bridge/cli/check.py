@@ -14,10 +14,11 @@ from celery_event_bridge.cli.options import SettingsCommand, loaded
 from celery_event_bridge.cli.output import standard_output
 from celery_event_bridge.cli.run import location
 from celery_event_bridge.config.loading import Loaded
-from celery_event_bridge.contract import Advisor, Finding, Previewer, SinkUnavailable
+from celery_event_bridge.contract import Advisor, Finding, Previewer, SinkUnavailable, StartGuard
 from celery_event_bridge.contract.secrets import hide_secrets
 from celery_event_bridge.forward.leftout import doubts
 from celery_event_bridge.observe import http, logs
+from celery_event_bridge.process.limits import too_little
 
 if TYPE_CHECKING:
     from celery_event_bridge.contract import SinkPlugin
@@ -76,11 +77,16 @@ def findings(chosen: Loaded) -> Iterator[Finding]:
     for name, (plugin, settings) in chosen.sinks.items():
         yield from _sink(name, plugin, settings)
     yield http.finding(chosen.settings.http)
+    if text := too_little(chosen.settings.max_inflight_bytes):
+        yield Finding("warn", text)
 
 
 def _sink(name: str, plugin: SinkPlugin, settings: object) -> Iterator[Finding]:
     sink = plugin(settings)
     try:
+        if isinstance(sink, StartGuard) and (text := sink.refusal()):
+            yield Finding("FAIL", f"sink {name}: {text}")
+            return
         missing: Sequence[Finding] = ()
         if isinstance(sink, Previewer):
             missing = sink.preview()

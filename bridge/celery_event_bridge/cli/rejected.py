@@ -26,7 +26,7 @@ TEXT_TYPES = ("application/json", "text/", "application/x-yaml")
 
 @click.group(epilog="Example: celery-event-bridge rejected list")
 def rejected() -> None:
-    """Messages that could not be forwarded: list, show, requeue, purge. See docs/how-to/parked-messages.md."""
+    """Messages that could not be forwarded: list, show, requeue, purge."""
 
 
 def chosen(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -16,7 +16,7 @@ from celery_event_bridge.brokers.rabbitmq.topology import Topology
 from celery_event_bridge.cli.options import SettingsCommand, loaded
 from celery_event_bridge.config.loading import Loaded, SettingsError
 from celery_event_bridge.config.settings import Settings
-from celery_event_bridge.contract import Located, Sink, notices
+from celery_event_bridge.contract import Located, Sink, StartGuard, notices
 from celery_event_bridge.contract.broker import RefusedForGood
 from celery_event_bridge.contract.secrets import hide_in_url
 from celery_event_bridge.forward.leftout import doubts
@@ -27,6 +27,7 @@ from celery_event_bridge.observe.http import serve
 from celery_event_bridge.observe.metrics import Metrics
 from celery_event_bridge.observe.sink import ObservedSink
 from celery_event_bridge.observe.status import Status
+from celery_event_bridge.process.limits import too_little
 from celery_event_bridge.process.memory import giving_back
 from celery_event_bridge.process.signals import stopping
 
@@ -51,12 +52,21 @@ def run(ctx: click.Context) -> int:
         log.warning(line)
     for text in doubts(chosen.settings.event_types):
         notices.tell("filter", text, subject=text)
+    if text := too_little(chosen.settings.max_inflight_bytes):
+        log.warning(text)
     return forward(chosen)
 
 
 def location(sinks: Sequence[Sink]) -> str:
     """Return where all of these store, the same in whatever order they are given. Raises SinkUnavailable."""
     return " + ".join(sorted(sink.location() if isinstance(sink, Located) else sink.name for sink in sinks))
+
+
+def refuse_to_throw_away(sinks: Sequence[Sink]) -> None:
+    """Raise SettingsError where what one of these stores would not be kept."""
+    for sink in sinks:
+        if isinstance(sink, StartGuard) and (text := sink.refusal()):
+            raise SettingsError(text)
 
 
 def refuse_to_share(settings: Settings, topology: Topology) -> None:
@@ -91,6 +101,7 @@ def forward(chosen: Loaded) -> int:
     if settings.sink == ("stdout",) and settings.declare:
         refuse_to_share(settings, topology)
     made = [plugin(sink_settings) for plugin, sink_settings in chosen.sinks.values()]
+    refuse_to_throw_away(made)
     sinks: list[Sink] = [ObservedSink(sink, metrics, status) for sink in made]
     sink = sinks[0] if len(sinks) == 1 else Tee(sinks)
     parking = AmqpParking(settings, topology.rejected.name)

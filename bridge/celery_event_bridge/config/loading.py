@@ -23,6 +23,7 @@ from celery_event_bridge.config.validation import (
     SettingsError,
     shown_path,
     validated,
+    why_unreadable,
 )
 from celery_event_bridge.contract import SinkPlugin, secret_files
 
@@ -32,6 +33,9 @@ _KUBERNETES = re.compile(
 )
 """Injected for a Service called `bridge` or `bridge-...`; `BRIDGE_PORT=tcp://...` is told by its value."""
 
+
+COMPOSE = frozenset({"BRIDGE_REPLICAS", "BRIDGE_MEMORY", "BRIDGE_SERVERS"})
+"""Variables that our compose file reads; all that is in its `.env` comes into the container, too."""
 
 __all__ = ["Loaded", "SettingsError", "all_variables", "content", "load", "load_stream", "sink_prefix"]
 
@@ -148,7 +152,7 @@ def _given(environ: Mapping[str, str]) -> dict[str, str]:
     return {
         name: text
         for name, text in environ.items()
-        if name.startswith(PREFIX) and text.strip() and not _is_kubernetes(name, text)
+        if name.startswith(PREFIX) and text.strip() and name not in COMPOSE and not _is_kubernetes(name, text)
     }
 
 
@@ -181,7 +185,9 @@ def content(name: str, path: str) -> str:
     try:
         return secret_files.content(path)
     except OSError as exc:
-        raise SettingsError(f"{name}={shown_path(name, path)}: cannot read the file: {exc.strerror}") from exc
+        raise SettingsError(
+            f"{name}={shown_path(name, path)}: cannot read the file: {why_unreadable(exc, path)}"
+        ) from exc
     except UnicodeDecodeError as exc:
         raise SettingsError(f"{name}={shown_path(name, path)}: the file is not UTF-8 text") from exc
 
@@ -212,6 +218,6 @@ def _unknown(variables: Mapping[str, str], sinks: Mapping[str, tuple[SinkPlugin,
         if variable in known or variable.startswith((*open_ended, *unselected)):
             continue
         near = difflib.get_close_matches(variable, known, n=1, cutoff=0.75)
-        hint = f"did you mean {near[0]}?" if near else "see docs/reference/settings.md"
+        hint = f"did you mean {near[0]}?" if near else "`celery-event-bridge settings` lists all"
         lines[variable] = f"unknown setting, {hint}"
     return lines

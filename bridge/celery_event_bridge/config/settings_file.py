@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from celery_event_bridge.config.validation import FILE, SettingsError
+from celery_event_bridge.config.validation import FILE, SettingsError, why_unreadable
 
 PREFIX = "BRIDGE_"
 CONFIG = "BRIDGE_CONFIG"
@@ -59,7 +59,7 @@ def _read(path: str) -> Mapping[str, Any]:
         with Path(path).open("rb") as file:
             return tomllib.load(file)
     except OSError as exc:
-        raise SettingsError(f"{where}: cannot read the file: {exc.strerror}") from None
+        raise SettingsError(f"{where}: cannot read the file: {why_unreadable(exc, path)}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         # Of what is in it nothing is repeated but the place: a secret may be there.
         place = f" {text}" if (text := str(exc).rpartition("(")[2].rstrip(")")).startswith("at ") else ""

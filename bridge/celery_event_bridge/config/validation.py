@@ -5,7 +5,9 @@ What came from a file is judged the same way when it is read again, while a brid
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -131,6 +133,20 @@ def harmless(variable: str, text: str) -> str:
     if is_secret(variable) or (variable.endswith("_URL") and re.fullmatch(r"[^/]*\w[^/]*", text)):
         return "**"  # a password alone, where a URL is expected, looks like nothing
     return hide_in_value(text)
+
+
+def why_unreadable(exc: OSError, path: str) -> str:
+    """Return the reason; of a file that this user may not read also whose it is, and who this is."""
+    if not isinstance(exc, PermissionError):
+        return str(exc.strerror)
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return f"{exc.strerror}: a directory above it is closed to user {os.geteuid()}, group {os.getegid()}"
+    return (
+        f"{exc.strerror}: it is {stat.S_IMODE(found.st_mode):04o} of user {found.st_uid}, group {found.st_gid}, and "
+        f"this is user {os.geteuid()}, group {os.getegid()}: let one of these read it"
+    )
 
 
 def shown_path(name: str, path: str) -> str:

@@ -50,6 +50,7 @@ from celery_event_bridge.contract.sink import (
     SinkGone as SinkGone,
     SinkPlugin as SinkPlugin,
     SinkUnavailable as SinkUnavailable,
+    StartGuard as StartGuard,
     Verdict as Verdict,
     Watcher as Watcher,
 )

@@ -115,6 +115,17 @@ class Previewer(Protocol):
 
 
 @runtime_checkable
+class StartGuard(Protocol):
+    """An optional part of a sink: it knows where what it stores would be thrown away: in a container, say."""
+
+    def refusal(self) -> str:
+        """Return why nothing should be stored there, and what to do, without a secret; else an empty text.
+
+        Called before `open`: `run` ends with it, as with a wrong setting, and `check` fails.
+        """
+
+
+@runtime_checkable
 class Located(Protocol):
     """An optional part of a sink: it can name its stream, so that bridges of one queue know who stores elsewhere."""
 

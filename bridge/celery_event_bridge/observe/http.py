@@ -1,4 +1,4 @@
-"""`/livez`, `/readyz` and `/metrics`, from a thread of its own."""
+"""`/livez`, `/readyz`, `/healthz` and `/metrics`, from a thread of its own."""
 
 from __future__ import annotations
 
@@ -46,6 +46,7 @@ def serve(address: tuple[str, int] | None, status: Status, metrics: Metrics) -> 
     pages = {
         "/livez": lambda: _verdict(status.live()),
         "/readyz": lambda: _verdict(status.ready()),
+        "/healthz": lambda: _verdict(status.healthy()),
         "/metrics": lambda: (200, CONTENT_TYPE_LATEST, generate_latest(metrics.registry)),
     }
     server = _listen(address, pages)
@@ -122,7 +123,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         page = self.answers.get(self.path.partition("?")[0])
-        code, content_type, body = page() if page else (404, TEXT, b"there are /livez, /readyz and /metrics\n")
+        code, content_type, body = (
+            page() if page else (404, TEXT, b"there are /livez, /readyz, /healthz and /metrics\n")
+        )
         self.send_response(code)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))

@@ -30,11 +30,25 @@ class Status:
         self.unparkable_messages = 0
         """Messages that can be neither forwarded nor parked now."""
         self.stopping = False
+        self.started = False
+        """Whether it has been ready at a time when somebody asked."""
 
     def live(self) -> str | None:
         """Return None, or why the process should be replaced."""
         stalled = time.monotonic() - self.turned_at
         return f"the loop has not turned for {stalled:.0f} s" if stalled > STALLED_AFTER else None
+
+    def healthy(self) -> str | None:
+        """Return None once it has been ready, and while it lives; else why not.
+
+        For who waits for a start, and replaces what is unhealthy: an outage at the start shows, a later one replaces
+        nobody. Somebody has to ask from time to time.
+        """
+        if not self.started:
+            reason = self.ready()
+            self.started = reason is None
+            return reason
+        return self.live()
 
     def ready(self) -> str | None:
         """Return None, or why nothing is being forwarded, or not all."""

@@ -187,7 +187,7 @@ class KafkaSettings(BaseModel):
         value = own[name]
         if "No such configuration property" in text:
             near = difflib.get_close_matches(name, (*type(self).model_fields, *USUAL), n=1, cutoff=0.75)
-            hint = f"did you mean BRIDGE_KAFKA_{near[0].upper()}?" if near else "see docs/how-to/kafka.md"
+            hint = f"did you mean BRIDGE_KAFKA_{near[0].upper()}?" if near else "whose dots are written as _"
             # Without the value: nobody knows what an unknown one holds, and a mistyped password's is one.
             return f"BRIDGE_KAFKA_{name.upper()}: neither a setting nor a property of librdkafka's, {hint}"
         return _line(name, value, hide_of(text, value, of=f"BRIDGE_KAFKA_{name}"))

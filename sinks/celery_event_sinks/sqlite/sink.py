@@ -17,7 +17,7 @@ from msgspec.structs import astuple
 
 from celery_event_bridge.contract import BlockingSink, Event, EventRefused, Finding, SinkUnavailable, notices
 from celery_event_bridge.contract.values import too_short
-from celery_event_sinks.sqlite import content, trial
+from celery_event_sinks.sqlite import content, trial, volume
 from celery_event_sinks.sqlite.errors import ADVICE, what_to_do
 from celery_event_sinks.sqlite.file import EventFile, Left
 from celery_event_sinks.sqlite.log import index_of, log_of
@@ -154,6 +154,10 @@ class SqliteSink(BlockingSink):
                 with suppress(OSError):
                     file.unlink()
         return (Finding("ok", f"the file {self._path} is not there yet, run will make it"),)
+
+    def refusal(self) -> str:
+        """Refuse our image without a volume, where what is stored would be thrown away."""
+        return volume.refusal(self._path)
 
     def look(self) -> None:
         """Look again at the file, its log and its clock; go on in another file of that name at once."""

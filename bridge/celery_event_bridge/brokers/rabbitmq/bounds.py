@@ -39,7 +39,7 @@ class Bound(msgspec.Struct, frozen=True):
             return ""
         return (
             f"queue {self.queue.name!r} is nearly full: {messages} messages are about {100 * size / bound:.0f} % of "
-            f"its bound; past it RabbitMQ {self.consequence}: {self.remedy} with a new queue (docs/how-to/queues.md)"
+            f"its bound; past it RabbitMQ {self.consequence}: {self.remedy} with a new queue: `queues migrate --help`"
         )
 
 

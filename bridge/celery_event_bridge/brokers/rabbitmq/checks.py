@@ -95,7 +95,7 @@ def _on_the_broker(
 
 def _ready(queue: str, messages: int, *, parked: bool) -> Finding:
     if parked and messages:
-        return Finding("warn", f"queue {queue}: {messages} messages are parked: see docs/how-to/parked-messages.md")
+        return Finding("warn", f"queue {queue}: {messages} messages are parked: `rejected list` says why")
     return Finding("ok", f"queue {queue}: {messages} messages ready")
 
 

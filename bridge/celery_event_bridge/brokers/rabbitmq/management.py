@@ -129,7 +129,7 @@ def harm(queue: QueueSpec, found: Mapping[str, Any]) -> Iterator[str]:
         if value is not None and wins:
             yield (
                 f"queue {queue.name!r} has {key}={value} by {' and '.join(names) or 'a policy'}: {how}; keep our "
-                "queues out of it, by a policy of a higher priority for them alone (docs/how-to/queues.md)"
+                "queues out of it, by a policy of a higher priority for them alone"
             )
 
 

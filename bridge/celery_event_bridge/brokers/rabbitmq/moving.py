@@ -98,7 +98,7 @@ class Mover:
                     f"queue {self._target.name} does not keep what it confirms: {missing} of {before + count} messages "
                     f"are not in it, a policy drops them. {self.moved} messages were moved before that, the last "
                     f"{count} are in {self._source} still, as are all others: {min(missing, before)} are lost. Keep "
-                    "our queues out of the policy (docs/how-to/queues.md), and say the same again"
+                    "our queues out of the policy, by one of a higher priority for them alone, and say the same again"
                 )
             time.sleep(PAUSE)
 

@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -231,11 +232,11 @@ def as_nobody() -> None:
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Path:
-    """A directory that other users may reach."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(folder.stat().st_mode | 0o011)
-    return tmp_path
+def opened() -> Iterator[Path]:
+    """A directory that other users may reach: pytest's own are closed to them, and closed again by each run."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
 
 
 def test_any_user_of_group_0_may_write(start_bridge: Callable[..., Bridge], broker_url: str, opened: Path) -> None:

@@ -1,4 +1,5 @@
-# Everything goes on in .venv, which the first target that needs it makes. `make` alone lists the targets.
+# Everything goes on in .venv, which the first target that needs it makes; the demo alone in .venv-demo, which is smaller.
+# `make` alone lists the targets.
 PYTHON ?= python3
 SINK ?= sqlite
 TESTS ?= tests/unit tests/integration
@@ -11,6 +12,7 @@ SIDE_BY_SIDE := -n $(JOBS) --dist loadfile --max-worker-restart 0 -o faulthandle
 STREAMS := redis,kafka,sqlite
 READY := .venv/.ready
 BIN := .venv/bin
+DEMO := $(if $(wildcard $(READY)),.venv,.venv-demo)
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 
 .DEFAULT_GOAL := help
@@ -22,10 +24,14 @@ help:  ## list the targets
 $(READY): requirements/dev.txt pyproject.toml scripts/setup.sh
 	@PYTHON='$(PYTHON)' scripts/setup.sh .venv
 
+# All that the demo needs, where nothing for tests and checks is there yet.
+.venv-demo/.ready: requirements/try.txt pyproject.toml scripts/setup.sh
+	@PYTHON='$(PYTHON)' scripts/setup.sh .venv-demo try
+
 setup: $(READY)  ## make .venv with all that is needed
 
-demo: $(READY)  ## watch it lose nothing: make demo SINK=redis
-	@$(BIN)/python -m examples.demo --sink $(SINK)
+demo: $(DEMO)/.ready  ## watch it lose nothing: make demo SINK=redis
+	@$(DEMO)/bin/python -m examples.demo --sink $(SINK)
 
 test: $(READY)  ## all tests, against real servers: make test TESTS=tests/unit JOBS=1
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) --durations=10 $(TESTS)
@@ -78,6 +84,7 @@ lock: $(READY)  ## pin the newest versions in requirements/*.txt (needs uv)
 	@$(COMPILE) pyproject.toml --extra all --constraints requirements/dev.txt --output-file requirements/run.txt
 	@$(COMPILE) requirements/build.in --constraints requirements/dev.txt --output-file requirements/build.txt
 	@$(COMPILE) requirements/demo.in --constraints requirements/dev.txt --output-file requirements/demo.txt
+	@$(COMPILE) pyproject.toml requirements/try.in --extra all --constraints requirements/dev.txt --output-file requirements/try.txt
 	@$(COMPILE) requirements/bench.in --constraints requirements/dev.txt --output-file requirements/bench.txt
 
 clean:  ## remove .venv and all caches

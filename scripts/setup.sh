@@ -1,12 +1,36 @@
 #!/usr/bin/env bash
-# Makes a virtual environment with everything that the tests, the checks and the demo need.
-# Usage: scripts/setup.sh [directory], .venv by default. PYTHON names the interpreter, python3 by default.
+# Makes a virtual environment with everything that the tests, the checks and the demo need, or with what the demo needs.
+# Usage: scripts/setup.sh [directory [dev|try]], .venv and dev by default. PYTHON names the interpreter, python3 by default.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 directory=${1:-.venv}
+pins=requirements/${2:-dev}.txt
 
 fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+
+# told TEXT STATE COMMAND...: runs the command, and says every two seconds how long it has taken and what STATE prints.
+told() {
+    local text=$1 state=$2 log begin=$SECONDS line
+    shift 2
+    log=$(mktemp "${TMPDIR:-/tmp}/celery-event-bridge-setup-XXXXXX.log")
+    echo "setup: $text" >&2
+    "$@" >"$log" 2>&1 </dev/null &
+    while sleep 2 && kill -0 $! 2>/dev/null; do
+        line=$($state "$log" 2>/dev/null || true)
+        echo "setup: $text: $((SECONDS - begin)) s${line:+, $line}" >&2
+    done
+    if ! wait $!; then
+        grep -iE '^ *(E:|error)' "$log" | head -n 3 >&2 || tail -n 5 "$log" >&2
+        fail "$text failed; the whole log is $log"
+    fi
+    rm -f "$log"
+}
+nothing() { :; }
+apt_size() { grep -oE 'Need to get [0-9.,]+ ?[kMG]?B' "$1" | sed 's/Need to get //; s/$/ to fetch/'; }
+pip_state() {
+    echo "$(grep -c '^Collecting' "$1") of $packages packages found, $(du -sm "$directory" | cut -f1) MB in $directory"
+}
 
 command -v "$python" >/dev/null || fail "no $python found; install Python 3.11 or newer, or say where: make PYTHON=/path/to/python3"
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
@@ -22,21 +46,19 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
             fail "the Debian package $package is missing; as root: apt-get install $package"
         fi
     fi
-    echo "setup: installing the Debian package $package" >&2
-    log=$(mktemp)
-    { "${as_root[@]}" apt-get update && "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y --no-install-recommends "$package"; } >"$log" 2>&1 </dev/null ||
-        { tail -n 5 "$log" >&2; fail "apt-get could not install $package"; }
-    rm -f "$log"
+    told "looking for Debian's packages" nothing "${as_root[@]}" apt-get update
+    told "installing the Debian package $package" apt_size "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive LC_ALL=C \
+        apt-get install -y --no-install-recommends "$package"
 fi
 
 if ! "$directory/bin/python" -c 'import pip' 2>/dev/null; then
-    echo "setup: making $directory with $("$python" --version)" >&2
     rm -rf "$directory"
-    "$python" -m venv "$directory"
+    told "making $directory with $("$python" --version)" nothing "$python" -m venv "$directory"
 fi
-echo "setup: installing what requirements/dev.txt pins" >&2
-pip=("$directory/bin/python" -m pip --disable-pip-version-check --no-input --quiet)
-"${pip[@]}" install --require-hashes -r requirements/dev.txt
-"${pip[@]}" install --no-deps --no-build-isolation -e .
+packages=$(grep -c '==' "$pins")
+case $pins in *try.txt) size=15 ;; *) size=52 ;; esac
+pip=("$directory/bin/python" -m pip --disable-pip-version-check --no-input)
+told "installing $packages packages that $pins pins, $size MB to fetch" pip_state \
+    "${pip[@]}" install --progress-bar off --require-hashes -r "$pins"
+told "installing the bridge itself" nothing "${pip[@]}" install --no-deps --no-build-isolation -e .
 touch "$directory/.ready"

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,7 +24,7 @@ from rich.markup import escape
 
 from examples.demo.report import Report
 from examples.demo.sender import Sender
-from examples.demo.streams import Stream, stream
+from examples.demo.streams import CannotPause, Stream, stream
 from examples.demo.witness import Witness
 from examples.demo.workload import Worker
 from tests.bridges import Bridge
@@ -82,12 +83,12 @@ class Demo:
             stack.callback(worker.end)
             until(lambda: worker.ended or witness.messages(), 30, "the worker publishes events")
             worker.check()
-        with self._step("tasks sent"):
+        with self._step("tasks sent", tells=True):
             self._send(stack, worker, witness)
         with self._step("worker stopped"):
             worker.stop()
         self._report.published = witness.events()
-        with self._step("bridges drained"):
+        with self._step("bridges drained", tells=True):
             self._drain(witness)
         with self._step("bridges stopped"):
             self._stop_bridges()
@@ -110,10 +111,8 @@ class Demo:
         while sender.is_alive():
             elapsed = time.monotonic() - start
             paused_for = time.monotonic() - paused_at if paused_at else 0.0
-            if not paused_at and elapsed >= PAUSE_AT:
-                self._say("the sink stands still")
-                self._stream.pause()
-                paused_at = time.monotonic()
+            if not paused_at and not self._report.not_paused and elapsed >= PAUSE_AT:
+                paused_at = self._pause()
             if not self._report.killed and paused_for >= KILL_AFTER:
                 self._count()
                 self._say(f"SIGKILL to bridge 1, process {victim.process.pid}; bridge 4 takes its place")
@@ -121,15 +120,31 @@ class Demo:
                 self._report.killed = victim.process.returncode == -signal.SIGKILL
                 self._start_bridge(stack)
             if not self._report.paused_seconds and paused_for >= RESUME_AFTER:
-                self._report.paused_seconds = paused_for
-                self._stream.resume()
-                self._say(f"the sink goes on after {self._report.paused_seconds:.1f} s")
+                self._resume(paused_for)
             self._report.overflow_depth = max(self._report.overflow_depth, witness.overflowing())
             self._progress(elapsed, sender.sent, witness.messages())
             worker.check()
             time.sleep(0.1)
+        if paused_at and not self._report.paused_seconds:  # all was sent before: a slow machine
+            self._resume(time.monotonic() - paused_at)
         if sender.error is not None:
             raise RuntimeError(f"sending tasks failed: {sender.error}")
+
+    def _pause(self) -> float:
+        """Make the sink stand still; return when, or 0 where it cannot be done."""
+        try:
+            self._stream.pause()
+        except CannotPause as exc:
+            self._report.not_paused = str(exc)
+            self._say(f"the sink goes on: {exc}")
+            return 0.0
+        self._say("the sink stands still")
+        return time.monotonic()
+
+    def _resume(self, paused_for: float) -> None:
+        self._report.paused_seconds = paused_for
+        self._stream.resume()
+        self._say(f"the sink goes on after {paused_for:.1f} s")
 
     def _drain(self, witness: Witness) -> None:
         """Until all that was published is stored, or nothing more comes: then it will be reported as missing."""
@@ -174,11 +189,34 @@ class Demo:
         self._console.print(text, highlight=self._console.is_terminal)
 
     @contextmanager
-    def _step(self, name: str) -> Iterator[None]:
+    def _step(self, name: str, *, tells: bool = False) -> Iterator[None]:
+        """Time it; one that `tells` says itself how far it is."""
         start = time.monotonic()
-        with self._console.status(name):
+        with self._console.status(name) if tells else waiting(self._console, name):
             yield
         self._report.steps[name] = time.monotonic() - start
+
+
+@contextmanager
+def waiting(console: Console, name: str, every: float = 2.0) -> Iterator[None]:
+    """Show what is waited for while inside: moving on a terminal, else a line every few seconds."""
+    start, ended = time.monotonic(), threading.Event()
+
+    def tell() -> None:
+        while not ended.wait(every):
+            console.print(f"{time.monotonic() - start:4.0f} s  {name}", highlight=False)
+
+    if console.is_terminal:
+        with console.status(name):
+            yield
+        return
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        teller.join()
 
 
 def main() -> int:
@@ -190,22 +228,25 @@ def main() -> int:
     start = time.monotonic()
     report = Report(sink, once=sink == "sqlite")
     folder = Path(tempfile.mkdtemp(prefix="celery-event-bridge-demo-"))
-    console.print(f"logs and data: {folder}")
+    tempfile.tempdir = str(folder)  # where servers keep theirs, and the log of one that fails
+    console.print(f"logs and data: {folder}", highlight=False, soft_wrap=True)
     try:
         with ExitStack() as stack:
-            with console.status("starting RabbitMQ"):
+            with waiting(console, "starting RabbitMQ"):
                 broker = stack.enter_context(rabbitmq(own=True))
-            into = stack.enter_context(stream(sink, folder))
+            with waiting(console, f"starting the stream: {sink}"):
+                into = stack.enter_context(stream(sink, folder))
             report.steps["servers up"] = time.monotonic() - start
             Demo(console, folder, broker.url(), into, report).run(stack)
     except KeyboardInterrupt:
         console.print("interrupted")
         return 130
     except FAILURES as exc:
-        console.print(f"[red]failed:[/red] {escape(str(exc))}")
+        console.print(f"[red]failed:[/red] {escape(str(exc))}", soft_wrap=True)
+        console.print(f"logs and data: {folder}", highlight=False, soft_wrap=True)
         return 1
     report.steps["in all"] = time.monotonic() - start
-    code = report.show(console)
+    code = report.show(console, folder)
     if code == 0:
         shutil.rmtree(folder, ignore_errors=True)
     return code

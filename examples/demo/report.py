@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,6 +14,8 @@ from examples.demo.streams import Stored
 from tests import oracle
 
 LEAST_EVENTS = 3000
+LEAST_PAUSE = 8.0
+"""Seconds."""
 
 
 @dataclass
@@ -33,6 +36,8 @@ class Report:
     """Events confirmed, by the bridges' own count; a killed one's last seconds are not in it."""
     killed: bool = False
     paused_seconds: float = 0.0
+    not_paused: str = ""
+    """Why the sink could not be made to stand still, if so."""
     unclean: list[str] = field(default_factory=list)
     """Bridges that did not stop as they should."""
     steps: dict[str, float] = field(default_factory=dict)
@@ -50,7 +55,7 @@ class Report:
 
     @property
     def faults(self) -> list[str]:
-        """Why the demo has failed, or has proved nothing."""
+        """Why the demo has failed."""
         missing = self.missing.total()
         unknown = self.bytes_stored.keys() - self.published.keys()
         wrong = sum(event.id != oracle.event_id(event.data) for event in self.stored)
@@ -60,16 +65,29 @@ class Report:
                 (missing, f"{missing} events are missing"),
                 (unknown, f"{len(unknown)} stored events were never published"),
                 (wrong, f"{wrong} stored events have another id than their bytes give"),
-                (self.published.total() < LEAST_EVENTS, f"fewer than {LEAST_EVENTS} events were published"),
-                (not self.killed, "no bridge was killed"),
-                (self.paused_seconds < 8, "the sink was not paused for 8 s"),
-                (not self.expired, "nothing came through overflow"),
+                (not self.published, "no event was published"),
                 (self.unclean, "; ".join(self.unclean)),
             )
             if failed
         ]
 
-    def show(self, console: Console) -> int:
+    @property
+    def notes(self) -> list[str]:
+        """What a slow machine has left out, so that the demo proves less than it could."""
+        paused = f"the sink stood still for {self.paused_seconds:.0f} s, which is less than {LEAST_PAUSE:.0f} s"
+        return [
+            text
+            for left_out, text in (
+                (self.not_paused, f"the sink could not be paused: {self.not_paused}"),
+                (not self.not_paused and self.paused_seconds < LEAST_PAUSE, paused),
+                (not self.killed, "no bridge was killed"),
+                (not self.expired, "nothing came through overflow"),
+                (self.published.total() < LEAST_EVENTS, f"fewer than {LEAST_EVENTS} events were published"),
+            )
+            if left_out
+        ]
+
+    def show(self, console: Console, logs: Path) -> int:
         """Print the table and the last line; returns the exit code."""
         stored, missing = len(self.stored), self.missing.total()
         sent_again = self.forwarded - stored if self.once else (self.bytes_stored - self.published).total()
@@ -89,8 +107,14 @@ class Report:
         for step, seconds in self.steps.items():
             table.add_row(step, f"{seconds:.1f} s")
         console.print(table)
+        if notes := self.notes:
+            console.print(
+                f"[yellow]this machine is too slow or busy to show all of it:[/yellow] {escape('; '.join(notes))}"
+            )
         faults = self.faults
         for fault in faults:
-            console.print(f"[red]failed:[/red] {escape(fault)}")
+            console.print(f"[red]failed:[/red] {escape(fault)}", soft_wrap=True)
+        if faults:
+            console.print(f"logs and data: {logs}", highlight=False, soft_wrap=True)
         console.print(f"missing {missing}")
         return 1 if faults else 0

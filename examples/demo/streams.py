@@ -14,6 +14,13 @@ from redis import RedisError
 
 from tests import oracle, servers
 
+ATTEMPTS = 50
+"""To take SQLite's lock, of 0.2 s each."""
+
+
+class CannotPause(Exception):
+    """The stream goes on, since this machine is too slow or too busy to hold it up. The text says how."""
+
 
 class Stored(NamedTuple):
     """One event in a stream."""
@@ -54,14 +61,16 @@ class SqliteStream:
 
     def pause(self) -> None:
         self._lock = sqlite3.connect(self._path, isolation_level=None, timeout=0.2)
-        for _ in range(50):
+        for _ in range(ATTEMPTS):
             try:
                 self._lock.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError:
                 time.sleep(0.02)
             else:
                 return
-        raise RuntimeError("the bridges would not let go of SQLite's write lock")
+        self._lock.close()
+        self._lock = None
+        raise CannotPause("the bridges did not let go of SQLite's write lock")
 
     def resume(self) -> None:
         if self._lock is not None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from tests.servers import guardian
+from tests.servers.fetching import ServerMissing, of_apt, telling
 
 POLICY = Path("/usr/sbin/policy-rc.d")
 ROOT = Path(__file__).parents[2]
@@ -34,10 +35,8 @@ PORTS = threading.Lock()
 GIVEN: set[int] = set()
 TAKEN = Path(tempfile.gettempdir(), f"celery-event-bridge-ports-{os.geteuid()}")
 """A byte a port, locked by the process that has drawn it. The file stays open: to close it would unlock them all."""
-
-
-class ServerMissing(Exception):
-    """No server of that kind can be had here. The text says what to do."""
+INSTALLS = Path(tempfile.gettempdir(), f"celery-event-bridge-packages-{os.geteuid()}")
+"""Locked by the run that installs."""
 
 
 def program(name: str, package: str) -> str:
@@ -159,7 +158,12 @@ class Child:
         self._guardian.wait(60)
 
     def tail(self) -> str:
-        return self.log.read_text(errors="replace")[-500:] if self.log.exists() else ""
+        """The end of its log, and where the whole is kept: the folder of the server goes with it."""
+        if not self.log.exists():
+            return ""
+        kept = Path(tempfile.gettempdir(), f"{self.log.parent.name}-{self.log.name}.log")
+        shutil.copyfile(self.log, kept)
+        return f"{self.log.read_text(errors='replace')[-500:].strip()} (the whole log is {kept})"
 
 
 def _executable(pid: int) -> str:
@@ -179,21 +183,17 @@ def _install(package: str) -> None:
     as_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
     if shutil.which("apt-get") is None or (as_root and not _may_sudo()):
         raise ServerMissing(f"{package} is missing; as root: apt-get install {package}")
-    print(f"installing the Debian package {package}", file=sys.stderr, flush=True)
-    apt = [*as_root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-o", "DPkg::Lock::Timeout=300"]
+    apt = [*as_root, "env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get", "-o", "DPkg::Lock::Timeout=300"]
     with _no_other_run_installs(), _no_services_started(as_root):
-        for command in (["update"], ["install", "-y", "--no-install-recommends", package]):
-            done = subprocess.run([*apt, *command], capture_output=True, text=True, stdin=subprocess.DEVNULL)
-            if done.returncode:
-                raise ServerMissing(
-                    f"apt-get {' '.join(command)} failed: {(done.stderr or done.stdout)[-300:].strip()}"
-                )
+        telling("looking for Debian's packages", [*apt, "update"], of_apt)
+        install = [*apt, "install", "-y", "--no-install-recommends", package]
+        telling(f"installing the Debian package {package}", install, of_apt)
 
 
 @contextmanager
 def _no_other_run_installs() -> Iterator[None]:
     """Of two runs of the tests at once one waits for the other: apt's own waiting does not cover its `update`."""
-    with Path(tempfile.gettempdir(), f"celery-event-bridge-packages-{os.geteuid()}").open("w") as file:
+    with INSTALLS.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from tests.servers.debian import ServerMissing, program
+from tests.servers.fetching import megabytes_in, telling
 
 POM = Path(__file__).with_name("kafka.xml")
 VERSION = re.findall(r"kafka_2.13</artifactId>\s*<version>([\d.]+)</version>", POM.read_text())[0]
+SIZE = 43
+"""Megabytes."""
 HEAP = "-Xmx384m"
 LOGGING = [
     f"-Dorg.slf4j.simpleLogger.{name}"
@@ -60,7 +61,6 @@ def _fetch(folder: Path, version: str) -> None:
         maven = program("mvn", "maven")
     except ServerMissing as exc:
         raise ServerMissing(f"Kafka needs a Docker engine, or Maven to fetch it: {exc}") from exc
-    print(f"fetching Apache Kafka {version} by Maven, 43 MB", file=sys.stderr, flush=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Moved there in one step, so that what is there is whole.
     with tempfile.TemporaryDirectory(dir=folder.parent) as name:
@@ -73,10 +73,8 @@ def _fetch(folder: Path, version: str) -> None:
             "-DincludeScope=runtime",
             "-DoutputDirectory=jars",
         ]
-        done = subprocess.run(command, cwd=name, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-        if done.returncode:
-            errors = [line for line in done.stdout.splitlines() if "ERROR" in line] or [done.stderr[-300:]]
-            raise ServerMissing(f"Maven could not fetch Apache Kafka {version}: {errors[0].strip()}")
+        what = f"fetching Apache Kafka {version} by Maven, {SIZE} MB"
+        telling(what, command, megabytes_in(Path(name) / "jars", SIZE), cwd=name)
         try:
             (Path(name) / "jars").rename(folder)
         except OSError:

@@ -1,8 +1,8 @@
-# The base of all stages, by its digest, which names one image for each architecture. Another: --build-arg PYTHON=...
-ARG PYTHON=python:3.13-slim-trixie@sha256:9d2e5553305c7c7b0097999bb17187c69b921ccd6bc9d40e4bb5ebe652c00285
+# The base of all stages, by its digest, which names one image for each architecture. Another: --build-arg PYTHON_IMAGE=...
+ARG PYTHON_IMAGE=python:3.13-slim-trixie@sha256:9d2e5553305c7c7b0097999bb17187c69b921ccd6bc9d40e4bb5ebe652c00285
 
 # Stage 1: an environment with the bridge, every dependency by its hash. No tool for building reaches the image.
-FROM ${PYTHON} AS build
+FROM ${PYTHON_IMAGE} AS build
 # One time for every file, and no order that changes from build to build: the same sources make the same layers.
 ARG SOURCE_DATE_EPOCH=1767225600
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_INPUT=1 PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1
@@ -25,7 +25,7 @@ RUN cp /usr/bin/tini-static /opt/bridge/bin/tini && chmod 755 /opt/bridge/bin/br
     && find /opt/bridge -exec touch --no-dereference --date "@$SOURCE_DATE_EPOCH" {} +
 
 # The Celery side of the compose file's demo: not a part of the image, which is the last stage.
-FROM ${PYTHON} AS demo
+FROM ${PYTHON_IMAGE} AS demo
 WORKDIR /demo
 COPY requirements/demo.txt requirements/
 RUN python -m venv /opt/demo && /opt/demo/bin/pip install --quiet --no-cache-dir --require-hashes -r requirements/demo.txt
@@ -34,16 +34,16 @@ COPY examples/demo/__init__.py examples/demo/tasks.py examples/demo/sender.py ex
 ENV PATH=/opt/demo/bin:$PATH PYTHONUNBUFFERED=1
 USER 65534:65534
 
-FROM ${PYTHON}
+FROM ${PYTHON_IMAGE}
 ARG VERSION=0.1.0
 ARG REVISION=unknown
-ARG PYTHON
+ARG PYTHON_IMAGE
 LABEL org.opencontainers.image.title="celery-event-bridge" \
     org.opencontainers.image.description="Celery's events, off the broker and into Kafka, Redis Streams or SQLite" \
     org.opencontainers.image.licenses="MIT" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}" \
-    org.opencontainers.image.base.name="${PYTHON}"
+    org.opencontainers.image.base.name="${PYTHON_IMAGE}"
 COPY --from=build /opt/bridge /opt/bridge
 # The SQLite file's place, for a volume, which takes over owner and rights: any user of group 0 may write, as a platform
 # needs that gives each container a user of its own. No VOLUME: an unnamed one would be thrown away with the container.

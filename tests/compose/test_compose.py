@@ -22,7 +22,7 @@ from tests.servers import ServerMissing, containers
 from tests.servers.debian import ROOT, free_port, until
 
 IMAGE, BASE = "celery-event-bridge", "python:3.13-slim-trixie"
-BASED = ["--build-arg", f"PYTHON={BASE}"]
+BASED = ["--build-arg", f"PYTHON_IMAGE={BASE}"]
 """The base by its name: a stand-in has no digest."""
 LARGEST = 150e6
 """Bytes of the image without its base."""
@@ -47,6 +47,7 @@ class Project:
         self._environment = os.environ | {
             "BRIDGE_SINK": sink,
             "BRIDGE_REPLICAS": "3",
+            "PYTHON_IMAGE": BASE,
             "RABBITMQ_PORT": str(self.rabbitmq),
             "KAFKA_PORT": str(self.kafka),
             "REDIS_PORT": str(self.redis),

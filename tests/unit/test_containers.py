@@ -109,6 +109,8 @@ def test_compose_starts_the_servers_that_the_sink_needs(compose: Callable[..., d
     assert always == compose("BRIDGE_SINK=sqlite\n")["services"].keys()
     assert always | {"kafka", "redis"} == compose(BRIDGE_SINK="redis,kafka")["services"].keys()
     assert always == compose(BRIDGE_SINK="mine", BRIDGE_SERVERS="none")["services"].keys()
+    sample = compose((ROOT / ".env.sample").read_text())["services"]
+    assert (always | {"kafka"}, 3) == (sample.keys(), sample["bridge"]["deploy"]["replicas"])
     assert 3 == compose("BRIDGE_REPLICAS=3\n")["services"]["bridge"]["deploy"]["replicas"]
 
 
@@ -151,9 +153,9 @@ def test_the_image_is_described_and_its_base_is_pinned() -> None:
     assert f"\nARG VERSION={__version__}\n" in DOCKERFILE
     labels = set(re.findall(r"org\.opencontainers\.image\.([\w.]+)=", DOCKERFILE))
     assert {"title", "description", "licenses", "version", "revision", "base.name"} <= labels
-    (base,) = re.findall(r"^ARG PYTHON=(.+)$", DOCKERFILE, re.MULTILINE)
+    (base,) = re.findall(r"^ARG PYTHON_IMAGE=(.+)$", DOCKERFILE, re.MULTILINE)
     assert re.fullmatch(r"python:[\w.-]+@sha256:[0-9a-f]{64}", base)
-    assert {"${PYTHON}"} == set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE))
+    assert {"${PYTHON_IMAGE}"} == set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE))
     assert not re.search(r"^VOLUME", DOCKERFILE, re.MULTILINE)
 
 

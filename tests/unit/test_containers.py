@@ -74,7 +74,7 @@ def test_the_compose_file_passes_every_setting_of_the_documents() -> None:
     """Each variable that a page names reaches the bridge from the shell: it is listed, or the file reads it."""
     listed = set(re.findall(r"^      - (BRIDGE_\w+)(?:=|$| )", COMPOSE_FILE, re.MULTILINE))
     read = set(re.findall(r"\$\{(BRIDGE_\w+)", COMPOSE_FILE))
-    prefixes = {"BRIDGE_KAFKA", "BRIDGE_REDIS", "BRIDGE_BROKER_TLS", "BRIDGE"}
+    prefixes = {"BRIDGE_KAFKA", "BRIDGE_REDIS", "BRIDGE_BROKER_TLS", "BRIDGE_REDIS_TLS", "BRIDGE"}
     assert set() == documented() - listed - read - prefixes
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import amqp
 import pytest
 
-from celery_event_bridge.brokers.rabbitmq.differing import differences
+from celery_event_bridge.brokers.rabbitmq.arguments import differences
 from celery_event_bridge.brokers.rabbitmq.loop_guard import OursToo
 from celery_event_bridge.brokers.rabbitmq.target import BrokerTarget
-from celery_event_bridge.brokers.rabbitmq.topology import QueueSpec, Topology
+from celery_event_bridge.brokers.rabbitmq.topology import Topology
 from celery_event_bridge.config.settings import Settings
 from tests import oracle
 from tests.bridges import Bridge, run_to_end
@@ -48,7 +48,7 @@ def is_ours(url: str) -> bool:
     overflow = Topology.from_settings(Settings(broker_url=url)).overflow
     assert overflow is not None
     with oracle.broker(url) as connection:
-        if differences(connection, overflow):
+        if differences(connection, overflow.name, overflow.arguments):
             return False
         return bool(connection.channel().queue_declare(OVERFLOW, passive=True).consumer_count == 1)
 
@@ -184,10 +184,10 @@ def test_all_differences_are_found_and_nothing_is_declared(rabbitmq_server: Rabb
         channel = connection.channel()
         other = {"x-message-ttl": 7, "x-max-length": 9, "x-single-active-consumer": True, "x-queue-mode": "lazy"}
         channel.queue_declare("q", durable=False, auto_delete=True, arguments=other)
-        found = differences(connection, QueueSpec("q", ours.arguments))
+        found = differences(connection, "q", ours.arguments)
         assert ("7", "5000") == found["x-message-ttl"]
         assert ("none", "quorum") == found["x-queue-type"] or ("classic", "quorum") == found["x-queue-type"]
         assert {*other, "durable", "auto_delete", "x-overflow", "x-dead-letter-exchange"} <= set(found)
-        assert {} == differences(connection, QueueSpec("nothing", ours.arguments))
+        assert {} == differences(connection, "nothing", ours.arguments)
         with pytest.raises(amqp.NotFound):
             channel.queue_declare("nothing", passive=True)

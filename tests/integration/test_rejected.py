@@ -159,9 +159,11 @@ def test_purge(parked: str) -> None:
 
 
 def test_without_queue_or_broker(broker_url: str) -> None:
-    """No queue is nothing parked; no broker is one line and exit code 1, without the password."""
-    done = rejected(broker_url, "list")
-    assert (0, "nothing is parked\n") == (done.returncode, done.stdout)
+    """No queue is not said to be nothing parked; no broker is one line and exit code 1, without the password."""
+    for command in (("list",), ("requeue", "--all"), ("purge", "--all", "--yes"), ("show", "--id", "ff")):
+        done = rejected(broker_url, *command)
+        assert (1, "") == (done.returncode, done.stdout)
+        assert "there is no queue celeryev.bridge.rejected: are the broker's URL, its vhost" in done.stderr
     away = rejected("amqp://user:open-sesame@127.0.0.1:1//", "list")
     assert 1 == away.returncode
     (line,) = away.stderr.splitlines()

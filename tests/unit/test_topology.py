@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed
+from amqp.exceptions import AccessRefused, NotAllowed, NotFound, PreconditionFailed, ResourceError
 
 from celery_event_bridge.brokers.rabbitmq.topology import DELIVERY_LIMIT, QueueSpec, Topology, declare_queue, explain
 from celery_event_bridge.config.loading import load
@@ -78,7 +78,7 @@ def test_classic_queues_have_no_quorum_arguments() -> None:
         ),
         (
             "inequivalent arg 'durable' for exchange 'celeryev' in vhost '/': received 'true' but current is 'false'",
-            "exchange 'celeryev' exists with durable=false, Celery's is durable=true: set BRIDGE_EVENT_EXCHANGE",
+            "exchange 'celeryev' exists with durable=false, Celery's is durable=true: delete it, if it is the one",
         ),
     ],
 )
@@ -90,7 +90,7 @@ def test_other_arguments_in_words(text: str, wanted: str) -> None:
 def test_missing_rights_and_queues_in_words() -> None:
     """The line says what to grant, or what to set."""
     assert "grant this user configure" in explain(refusal(AccessRefused, 403, "ACCESS_REFUSED - no"))
-    assert "BRIDGE_DECLARE=false" in explain(refusal(NotFound, 404, "NOT_FOUND - no queue"))
+    assert "queues declare" in explain(refusal(NotFound, 404, "NOT_FOUND - no queue"))
     assert "ConnectionResetError: gone" == explain(ConnectionResetError("gone"))
 
 
@@ -102,6 +102,8 @@ def refusal(kind: Any, code: int, text: str) -> Exception:
 
 class Recorder:
     """A channel that writes down what it is asked."""
+
+    connection = None
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
@@ -235,9 +237,21 @@ def test_a_refusal_keeps_the_brokers_own_words() -> None:
     refused = "ACCESS_REFUSED - configure access to queue 'q' in vhost '/' refused for user 'u'"
     assert explain(refusal(AccessRefused, 403, refused)).startswith(f"{refused}: grant this user")
     missing = "NOT_FOUND - no queue 'q' in vhost '/'"
-    assert explain(refusal(NotFound, 404, missing)).startswith(f"{missing}: BRIDGE_DECLARE=false expects")
+    assert explain(refusal(NotFound, 404, missing)).startswith(
+        f"{missing}: declare it, `celery-event-bridge queues declare` does"
+    )
     other = "PRECONDITION_FAILED - unknown delivery tag 7"
     assert f"406 {other}" == explain(refusal(PreconditionFailed, 406, other))
+
+
+@pytest.mark.parametrize(
+    "text", ["No free channel ids, current=2, channel_max=2", "NOT_ALLOWED - number of channels opened has reached 2"]
+)
+def test_too_few_channels_are_said_with_the_limits_to_raise(text: str) -> None:
+    """Of the connection and of the user; the bare code helps nobody."""
+    kind, code = (NotAllowed, 530) if text.startswith("NOT") else (ResourceError, 506)
+    said = explain(refusal(kind, code, text))
+    assert said.startswith(f"{code} {text}: a connection of a bridge needs 10 channels; raise RabbitMQ's channel_max")
 
 
 def test_an_error_without_words_is_named() -> None:

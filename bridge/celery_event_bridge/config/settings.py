@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FilePath, Json, field_validator, model_validator
 
 from celery_event_bridge.contract.values import (
+    QueueName,
     Seconds,
     ShortName,
     Size,
@@ -56,7 +57,7 @@ class Settings(BaseModel):
     broker_tls_key: FilePath | None = Field(None, description="file with the client's private key")
     broker_tls_verify: bool = Field(True, description="verify the broker's certificate and host name")
     event_exchange: ShortName = Field("celeryev", min_length=1, description="Celery's event_exchange")
-    queue: ShortName = Field("celeryev.bridge", min_length=1, description="queue that all replicas share")
+    queue: QueueName = Field("celeryev.bridge", min_length=1, description="queue that all replicas share")
     declare: bool = Field(True, description="false: the queues are there already, declare nothing")
     queue_type: Literal["quorum", "classic"] = Field("quorum", description="kind of the queues")
     queue_ttl: Seconds = Field(

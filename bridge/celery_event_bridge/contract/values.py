@@ -84,6 +84,13 @@ def in_a_lifetime(value: float | None) -> float | None:
     return value
 
 
+def not_reserved(value: str) -> str:
+    """Refuse a queue's name that only the broker may give."""
+    if value.startswith("amq."):
+        raise ValueError("names that begin with amq. are RabbitMQ's own; choose another one")
+    return value
+
+
 def short_name(value: str) -> str:
     """A name that AMQP can carry: 255 bytes, of which a queue's suffix needs some."""
     no_url(value)
@@ -166,6 +173,8 @@ Name = Annotated[str, AfterValidator(no_url)]
 """Name of a stream, say."""
 ShortName = Annotated[str, AfterValidator(short_name)]
 """Name of a queue or an exchange."""
+QueueName = Annotated[ShortName, AfterValidator(not_reserved)]
+"""Name of a queue that we may declare."""
 Seconds = Annotated[float, BeforeValidator(duration), AfterValidator(in_a_lifetime)]
 OptionalRetention = Annotated[float | None, BeforeValidator(retention_or_never), AfterValidator(in_a_lifetime)]
 """Seconds after which events are removed, or None for never."""

@@ -1,88 +1,19 @@
-"""Queues under our names that somebody has declared with other arguments: what differs, and whether they can be used.
-
-RabbitMQ names one difference at a time, and shows arguments to nobody over AMQP. So each one that it names is taken
-over and the same asked again, with a type that no queue can have: it is refused whatever happens meanwhile, and never
-declares anything. Of a queue's arguments RabbitMQ compares those alone that its type knows, and the type with the last
-of them (seen with 3.10.8).
-"""
+"""Queues under our names that somebody has declared with other arguments: told of, and whether they can be used."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from amqp.exceptions import ChannelError, PreconditionFailed
 
-from celery_event_bridge.brokers.rabbitmq.topology import Mismatch, QueueSpec, mismatch
+from celery_event_bridge.brokers.rabbitmq.arguments import TYPE, differences, listed
 from celery_event_bridge.contract import notices
 
 if TYPE_CHECKING:
     import amqp
 
-TYPE = "x-queue-type"
-IMPOSSIBLE = "no-such-type"
-MOST = 20
-"""Differences that are asked for."""
-_WHOLE = re.compile(r"-?\d+")
-
-Differences = Mapping[str, tuple[str, str]]
-"""By argument: what the queue has, and what was asked for."""
-
-
-def differences(connection: amqp.Connection, queue: QueueSpec, refusal: str = "") -> Differences:
-    """Return in what a queue that is there differs from what is asked; `refusal` is what the broker has said already.
-
-    Raises what the client raises.
-    """
-    found: dict[str, tuple[str, str]] = {}
-    if first := mismatch(refusal):
-        found[first.argument] = (first.found, first.asked)
-    asked: dict[str, Any] = {**queue.arguments, TYPE: IMPOSSIBLE}
-    flags = {"durable": True, "auto_delete": False}
-    for _ in range(MOST):
-        named = _first(connection, queue.name, asked, flags)
-        if named is None:
-            break
-        if named.argument == TYPE:
-            wanted = str(queue.arguments.get(TYPE, "none"))
-            if named.found != wanted:
-                found[TYPE] = (named.found, wanted)
-            break
-        found[named.argument] = (named.found, named.asked)
-        if named.argument in flags:
-            flags[named.argument] = named.found == "true"
-        elif named.found == "none":
-            asked.pop(named.argument, None)
-        else:
-            asked[named.argument] = _typed(named.found)
-    return found
-
-
-def _first(
-    connection: amqp.Connection, name: str, arguments: Mapping[str, Any], flags: Mapping[str, bool]
-) -> Mismatch | None:
-    """Return the first difference that the broker names."""
-    channel = connection.channel()
-    try:
-        channel.queue_declare(name, arguments=dict(arguments), **flags)
-    except PreconditionFailed as exc:
-        return mismatch(str(exc.reply_text))
-    channel.close()
-    return None
-
-
-def queue_type(connection: amqp.Connection, name: str) -> str:
-    """Return `quorum`, `stream`, or else what a classic queue has, which names no type in old versions.
-
-    Raises what the client raises.
-    """
-    return differences(connection, QueueSpec(name, {})).get(TYPE, ("", ""))[0]
-
-
-def listed(found: Differences) -> str:
-    """Return the differences as an operator reads them."""
-    return ", ".join(f"{name}={is_so} (the settings ask for {asked})" for name, (is_so, asked) in found.items())
+    from celery_event_bridge.brokers.rabbitmq.topology import QueueSpec
 
 
 class DifferingQueues:
@@ -131,7 +62,7 @@ class DifferingQueues:
                 f"queue {queue.name!r} belongs to somebody else's connection alone: {refusal.reply_text}; live events "
                 "are stored, and what expires waits for it: have it deleted, then a bridge declares it anew"
             )
-        found = differences(connection, queue, str(refusal.reply_text))
+        found = differences(connection, queue.name, queue.arguments, str(refusal.reply_text))
         what = f"queue {queue.name!r} was declared by somebody with other arguments: {listed(found) or 'unknown ones'}"
         if found.get(TYPE, ("", ""))[0] == "stream":
             self.unusable.add(queue.name)
@@ -144,9 +75,3 @@ class DifferingQueues:
             f"{self._live}` with another BRIDGE_QUEUE moves to new queues; or delete it once it is empty, then a "
             "bridge declares it anew"
         )
-
-
-def _typed(value: str) -> Any:
-    if _WHOLE.fullmatch(value):
-        return int(value)
-    return {"true": True, "false": False}.get(value, "" if value == "''" else value)

@@ -6,9 +6,9 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from celery_event_bridge.brokers.rabbitmq.arguments import queue_type
 from celery_event_bridge.brokers.rabbitmq.bindings import OtherBindings
 from celery_event_bridge.brokers.rabbitmq.connection import translated
-from celery_event_bridge.brokers.rabbitmq.differing import queue_type
 from celery_event_bridge.brokers.rabbitmq.management import harm
 from celery_event_bridge.brokers.rabbitmq.moving import Mover, QueueFull
 from celery_event_bridge.brokers.rabbitmq.purged import leave_trace

@@ -13,9 +13,9 @@ import amqp
 import msgspec
 from amqp.basic_message import Message as AmqpMessage
 
+from celery_event_bridge.brokers.rabbitmq.arguments import queue_type
 from celery_event_bridge.brokers.rabbitmq.confirms import Confirms
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, translated
-from celery_event_bridge.brokers.rabbitmq.differing import queue_type
 from celery_event_bridge.brokers.rabbitmq.management import Management
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
 from celery_event_bridge.contract.broker import BrokerUnavailable
@@ -157,14 +157,21 @@ class ParkingQueue:
             channel.close()  # what was not acknowledged goes back
 
     def _depth(self) -> int:
-        """Number of them; 0 also where there is no such queue."""
+        """Return the number of them. Raises BrokerUnavailable where there is no such queue."""
         channel = self._connection.channel()
         try:
             found = int(channel.queue_declare(self._name, passive=True).message_count)
-        except amqp.NotFound:
-            return 0
+        except amqp.NotFound as exc:
+            raise self._absent() from exc
         channel.close()
         return found
+
+    def _absent(self) -> BrokerUnavailable:
+        return BrokerUnavailable(
+            f"there is no queue {self._name}: are the broker's URL, its vhost and BRIDGE_QUEUE those of the bridge? "
+            "Declare it with `celery-event-bridge queues declare`, as `run` does",
+            NOT_FOUND,
+        )
 
     def _taken(self, channel: amqp.Channel) -> Iterator[tuple[Content, int]]:
         while (message := self._get(channel)) is not None:
@@ -175,13 +182,13 @@ class ParkingQueue:
             yield Content(_summary(body, properties, headers), properties, headers, body), message.delivery_tag
 
     def _get(self, channel: amqp.Channel) -> Any:
-        """The next one, or None, also where there is no such queue."""
+        """Return the next one, or None. Raises BrokerUnavailable where there is no such queue."""
         try:
             return channel.basic_get(self._name)
         except Exception as exc:
             code = getattr(exc, "reply_code", 0)
             if code == NOT_FOUND:
-                return None
+                raise self._absent() from exc
             if code == NOT_IMPLEMENTED:
                 raise BrokerUnavailable(
                     f"queue {self._name} was declared by somebody as a stream, which hands out no single message: "

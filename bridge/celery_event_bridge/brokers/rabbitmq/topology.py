@@ -6,12 +6,13 @@ without a new queue.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from amqp.exceptions import AMQPError
+from amqp.exceptions import AMQPError, PreconditionFailed
+
+from celery_event_bridge.brokers.rabbitmq.arguments import TYPE, Mismatch, differences, mismatch
 
 if TYPE_CHECKING:
     import amqp
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 DELIVERY_LIMIT = 1_000_000
 """Returns after which a quorum queue gives a message up. RabbitMQ 4's own limit of 20 would let a crash loop
 throw good events away; -1, unlimited, parks at the first return on 3.10."""
+
+CHANNELS = 10
+"""Channels on one connection, with some to spare: each refusal takes one until it is closed."""
 
 
 class QueueSpec(msgspec.Struct, frozen=True):
@@ -125,7 +129,29 @@ def declare_mark(channel: amqp.Channel, topology: Topology) -> None:
 
 def declare_queue(channel: amqp.Channel, queue: QueueSpec) -> None:
     """Declare one queue; a no-op where it exists with the same arguments. Raises what the client raises."""
+    connection = channel.connection  # a channel that is closed has none
+    try:
+        declare_as_asked(channel, queue)
+    except PreconditionFailed as exc:
+        name_the_type(connection, queue, exc)
+        raise
+
+
+def declare_as_asked(channel: amqp.Channel, queue: QueueSpec) -> None:
+    """Declare it without another question. Raises what the client raises."""
     channel.queue_declare(queue.name, durable=True, auto_delete=False, arguments=dict(queue.arguments))
+
+
+def name_the_type(connection: amqp.Connection, queue: QueueSpec, refusal: PreconditionFailed) -> None:
+    """Let a refusal for any argument name the queue's type where that differs too, as nothing else matters then.
+
+    RabbitMQ compares the type last. Raises what the client raises.
+    """
+    found = differences(connection, queue.name, queue.arguments, str(refusal.reply_text))
+    if TYPE in found:
+        is_so, asked = found[TYPE]
+        named = f"inequivalent arg '{TYPE}' for queue '{queue.name}': received '{asked}' but current is '{is_so}'"
+        refusal.reply_text = named
 
 
 _SETTINGS_BY_ARGUMENT = {
@@ -135,33 +161,6 @@ _SETTINGS_BY_ARGUMENT = {
     "x-dead-letter-exchange": "BRIDGE_QUEUE_TTL",
     "x-dead-letter-routing-key": "BRIDGE_QUEUE_TTL",
 }
-_INEQUIVALENT = re.compile(
-    r"inequivalent arg '(?P<arg>[^']+)' for (?P<kind>\w+) '(?P<name>[^']*)'.*?: (?P<rest>.*)", re.DOTALL
-)
-_VALUE = r"(?:the value )?('[^']*'|none)"
-_VALUES = re.compile(rf"received {_VALUE}.*? but current is {_VALUE}", re.DOTALL)
-"""3.10 says `the value '' of type 'longstr'` of some arguments and the value alone of others."""
-
-
-class Mismatch(NamedTuple):
-    """An argument in which something that is there differs from what was declared."""
-
-    argument: str
-    kind: str
-    """`queue` or `exchange`."""
-    name: str
-    found: str
-    asked: str
-
-
-def mismatch(reply: str) -> Mismatch | None:
-    """Return what the broker's refusal names; None if it is about something else."""
-    named = _INEQUIVALENT.search(reply)
-    if named is None:
-        return None
-    values = _VALUES.search(named["rest"])
-    asked, found = (value.strip("'") or "''" for value in values.groups()) if values else ("another", "one")
-    return Mismatch(named["arg"], named["kind"], named["name"], found, asked)
 
 
 def explain(error: Exception) -> str:
@@ -178,7 +177,12 @@ def explain(error: Exception) -> str:
             "as a user who may and set BRIDGE_DECLARE=false"
         )
     if code == 404:
-        return f"{text}: BRIDGE_DECLARE=false expects it to be there; create it, or set BRIDGE_DECLARE=true"
+        return f"{text}: declare it, `celery-event-bridge queues declare` does, as does `run` with BRIDGE_DECLARE=true"
+    if code in (506, 530) and "channel" in text:
+        return (
+            f"{code} {text}: a connection of a bridge needs {CHANNELS} channels; raise RabbitMQ's channel_max, or the "
+            "user's limit max-channels"
+        )
     return f"{code} {text}"
 
 
@@ -186,8 +190,14 @@ def _explain_mismatch(named: Mismatch) -> str:
     argument, kind, name, found, asked = named
     if kind == "exchange":
         return (
-            f"exchange {name!r} exists with {argument}={found}, Celery's is {argument}={asked}: "
-            "set BRIDGE_EVENT_EXCHANGE to the exchange that Celery's event_exchange names"
+            f"exchange {name!r} exists with {argument}={found}, Celery's is {argument}={asked}: delete it, if it is "
+            "the one that Celery's event_exchange names, and workers and the bridge declare it anew; else set "
+            "BRIDGE_EVENT_EXCHANGE to that one"
+        )
+    if argument == TYPE and found == "stream":
+        return (
+            f"queue {name!r} is a stream, which forgets nothing that is consumed: choose another name with "
+            "BRIDGE_QUEUE; or delete it, and the bridge declares it as it has to be"
         )
     setting = _SETTINGS_BY_ARGUMENT.get(argument)
     match_it = f"set {setting} to match it" if setting else "delete it once it is empty"

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from celery_event_bridge.brokers.rabbitmq.arguments import queue_type
 from celery_event_bridge.brokers.rabbitmq.connection import translated
-from celery_event_bridge.brokers.rabbitmq.differing import queue_type
 from celery_event_bridge.brokers.rabbitmq.waiting import LOOK, Says, Tell, for_what_is_not_ready, may_hold_back
 from celery_event_bridge.contract.deadline import Deadline
 

@@ -28,11 +28,12 @@ from celery_event_bridge.brokers.rabbitmq.sayings import A_DAY, Sayings
 from celery_event_bridge.brokers.rabbitmq.topology import (
     QueueSpec,
     Topology,
+    declare_as_asked,
     declare_exchange,
     declare_mark,
-    declare_queue,
     declare_witness,
     explain,
+    name_the_type,
 )
 from celery_event_bridge.contract import notices
 from celery_event_bridge.contract.broker import BrokerUnavailable, Message
@@ -222,12 +223,14 @@ class Upkeep:
     def _declare_queue(self, queue: QueueSpec) -> bool:
         """Declare one; return whether it has our arguments. Where it has others the rest is seen to all the same."""
         try:
-            self._asking.do(lambda channel: declare_queue(channel, queue))
+            self._asking.do(lambda channel: declare_as_asked(channel, queue))
         except (PreconditionFailed, ResourceLocked) as exc:
             # At the start the settings are to be put right; what had been ours, and is ours to consume, is consumed.
             if queue is self._topology.live and (
                 queue.name not in self._seen or not isinstance(exc, PreconditionFailed)
             ):
+                if isinstance(exc, PreconditionFailed):
+                    name_the_type(self._asking.connection, queue, exc)
                 raise
             self.differing.found(self._asking.connection, queue, exc)
             if queue is self._topology.live and queue.name in self.differing.unusable:

@@ -16,7 +16,7 @@ DEMO := $(if $(wildcard $(READY)),.venv,.venv-demo)
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test endurance faults faults-all soak matrix mutations bench bench-readers bench-short containers unit lint format demo lock clean
+.PHONY: help setup wheel test endurance faults faults-all soak matrix mutations bench bench-readers bench-short containers unit lint format demo lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,12 @@ $(READY): requirements/dev.txt pyproject.toml scripts/setup.sh
 	@PYTHON='$(PYTHON)' scripts/setup.sh .venv-demo try
 
 setup: $(READY)  ## make .venv with all that is needed
+
+# By what an image is built with, and in an environment of its own: nobody needs the linters for it.
+wheel:  ## make the wheel, in dist/
+	@$(PYTHON) -m venv build/wheel
+	@build/wheel/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/build.txt
+	@build/wheel/bin/python -m hatchling build -t wheel -d dist
 
 demo: $(DEMO)/.ready  ## watch it lose nothing: make demo SINK=redis
 	@$(DEMO)/bin/python -m examples.demo --sink $(SINK)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -190,6 +191,11 @@ class NativeRabbitMQ:
         )
         assert done.returncode == 0, f"rabbitmqctl {arguments}: {done.stderr or done.stdout}"
         return done.stdout
+
+    def control(self) -> str:
+        """A line of a shell that is this node's `rabbitmqctl`."""
+        variables = [f"{name}={text}" for name, text in self._environment.items()]
+        return shlex.join(["env", *variables, *self._inside, CONTROL])
 
     def _evaluated(self, caller: str, expression: str) -> str:
         """Ask the node itself, in milliseconds: `rabbitmqctl` takes a second or two of one core."""

@@ -166,7 +166,7 @@ def test_blocks_on_tls_to_kafka(world: World, certified: Terminal, servers: list
 
 
 def test_blocks_on_rights_of_rabbitmq(world: World, terminal: Terminal) -> None:
-    """Users with the rights of the page check, run, park and look; a right less is told of."""
+    """Users with the rights of the page check, run, park, look and replay; a right less is told of."""
 
     def without(world: World, terminal: Terminal) -> None:
         looked(terminal)
@@ -175,10 +175,19 @@ def test_blocks_on_rights_of_rabbitmq(world: World, terminal: Terminal) -> None:
         terminal.run("! celery-event-bridge check")
         terminal.run("unset BRIDGE_BROKER_URL")
 
+    def replayed(world: World, terminal: Terminal) -> None:
+        target = f"amqp://replayer:sesame@{world.broker}/elsewhere"
+        command = f"celery-event-bridge replay --from sqlite:///celery-events.db --to {target}"
+        world.rabbitmq.ctl("add_user", "replayer", "sesame")
+        world.rabbitmq.ctl("set_permissions", "-p", "elsewhere", "replayer", "^$", "^celeryev$", "^$")
+        terminal.run(command)
+        world.rabbitmq.ctl("set_permissions", "-p", "elsewhere", "replayer", "^celeryev$", "^$", "^celeryev$")
+        terminal.run(f"! {command}")
+
     try:
-        Page(RIGHTS, at={"bridge-only": without}).type(world, terminal, "RabbitMQ")
+        Page(RIGHTS, at={"bridge-only": without, END: replayed}).type(world, terminal, "RabbitMQ")
     finally:
-        for user in ("bridge", "bridge-only", "viewer"):
+        for user in ("bridge", "bridge-only", "viewer", "replayer"):
             world.rabbitmq.ctl("delete_user", user)
 
 

@@ -13,14 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.debian import ROOT
-from tests.terminal.page import Page, repeated
+from tests.servers.debian import ROOT, until
+from tests.servers.redis import NativeRedis
+from tests.terminal.page import END, Page, repeated
 from tests.terminal.pages import blocks
 from tests.terminal.terminal import Terminal
 from tests.terminal.world import World
 
 pytestmark = pytest.mark.timeout(1200)
 
+COPIED = "ATTACH 'backup.db' AS b; SELECT count(*), sum(r.id IS NULL) FROM b.events LEFT JOIN main.events r USING (id)"
 JSON = "application/json"
 CLONE = ("bridge", "sinks", "requirements", "pyproject.toml", "README.md", "LICENSE", "Makefile")
 
@@ -83,17 +85,16 @@ def quiet(world: World, terminal: Terminal) -> None:
 
 
 def spoiled(world: World, terminal: Terminal) -> None:
-    """Have somebody's policy that makes every queue lose: `check` fails."""
-    terminal.run("celery-event-bridge queues declare; celery-event-bridge check")
+    """Have somebody's policy that makes every queue lose: `queues show` fails."""
+    terminal.run("celery-event-bridge queues declare; celery-event-bridge queues show")
     world.rabbitmq.ctl("set_policy", "-p", "quiet", "--priority", "10", "everybody", ".*", '{"message-ttl":1000}')
-    repeated(terminal, "! celery-event-bridge check")
+    repeated(terminal, "! celery-event-bridge queues show")
     terminal.replaced.append(("set_policy", "set_policy -p quiet"))
 
 
 def kept_off(world: World, terminal: Terminal) -> None:
     """See that the policy of the page keeps that one off."""
-    repeated(terminal, "celery-event-bridge check")
-    terminal.run("celery-event-bridge queues remove")
+    repeated(terminal, "celery-event-bridge queues show")
 
 
 def parked(world: World, terminal: Terminal) -> None:
@@ -148,6 +149,16 @@ def previous(world: World, terminal: Terminal) -> None:
     terminal.run("ln -s 0.1.0 opt/celery-event-bridge/0.0.9")
 
 
+def restored(world: World, terminal: Terminal) -> None:
+    """See that what was restored is what was backed up."""
+    copied, missing = terminal.run(f'sqlite3 restored.db "{COPIED}"').strip().split("|")
+    assert (True, "0") == (int(copied) > 10, missing)
+    for url in ("redis://localhost:6379/0?stream=restored", "kafka://localhost:9092/restored"):
+        file = "again" + url[:5]
+        terminal.run(f"celery-event-bridge replay --from '{terminal.here(url)}' --to sqlite:///{file}.db")
+        assert f"{copied}|0" == terminal.run(f'sqlite3 {file}.db "{COPIED}"').strip()
+
+
 PAGES = [
     Page("README.md", clone, stored),
     Page("docs/quickstart.md", clone, at={"BRIDGE_SINK=redis": stopped, "BRIDGE_SINK=kafka": stopped}),
@@ -159,7 +170,7 @@ PAGES = [
     Page("docs/how-to/parked-messages.md", parked, at={"rejected purge": waiting}),
     Page("docs/how-to/personal-data.md"),
     Page("docs/how-to/queues.md", quiet, at={"rabbitmqctl": spoiled, "BRIDGE_DECLARE=false": kept_off}),
-    Page("docs/how-to/operate.md", clone, wheel, filled, at={"0.0.9": previous}),
+    Page("docs/how-to/operate.md", clone, wheel, filled, at={"0.0.9": previous, END: restored}),
     Page("docs/how-to/write-a-sink.md", package),
 ]
 
@@ -177,3 +188,25 @@ def test_the_sink_of_the_page_holds_what_a_sink_has_to(world: World, terminal: T
         if block.language == "python" and (name := re.match(r'"""(\w+\.py)', block.text)):
             (terminal.folder / name[1]).write_text(block.text)
     terminal.run(f"PYTHONPATH=. {sys.executable} -m pytest -q -p no:cacheprovider test_json_lines.py")
+
+
+def test_a_snapshot_of_redis_is_restored_as_the_page_says(world: World, terminal: Terminal) -> None:
+    """Without the append-only file at its first start, with it from then on: each entry is there, and stays."""
+    with world.redis.client() as client:
+        for number in range(10):
+            client.xadd("celery-events", {"n": number})
+        entries = client.xrange("celery-events")
+    (block,) = [one for one in blocks(ROOT / "docs/how-to/operate.md") if "--rdb" in one.text]
+    terminal.type(block)
+    options = ("--dir", str(terminal.folder), "--dbfilename", "redis-backup.rdb")
+    server = NativeRedis(*options)
+    try:
+        server.start("--appendonly", "no")
+        with server.client() as client:
+            client.config_set("appendonly", "yes")
+            until(lambda: client.info("persistence")["aof_rewrite_in_progress"] == 0, 30, "the file is written")
+        server.start()
+        with server.client() as client:
+            assert entries == client.xrange("celery-events")
+    finally:
+        server.remove()

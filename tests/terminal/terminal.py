@@ -56,16 +56,15 @@ class Terminal:
         file.write_text(f"#!/bin/bash\n{script}\n")
         file.chmod(0o755)
 
-    def text(self, block: Block) -> str:
-        """What is typed, with the addresses of here."""
-        text = block.commands
+    def here(self, text: str) -> str:
+        """Return a text of a page with the addresses of here."""
         for old, new in self.replaced:
             text = re.sub(old, lambda _, new=new: new, text)
         return text
 
     def type(self, block: Block, *, timeout: float = LONGEST) -> str:
         """Run a block to its end, and return what it has printed. Fails where a command of it does."""
-        return self.run(self.text(block), block.name, timeout=timeout)
+        return self.run(self.here(block.commands), block.name, timeout=timeout)
 
     def run(self, text: str, name: str = "the test's own", *, timeout: float = LONGEST) -> str:
         """Run lines of a shell in the folder and with the environment of those before."""

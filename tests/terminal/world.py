@@ -131,7 +131,7 @@ class World:
                 for name in (queue, f"{queue}.overflow", f"{queue}.rejected"):
                     connection.channel().queue_delete(name)
         with self.redis.client() as client:
-            client.flushall()
+            client.flushdb()
         self.topic = f"pages-{uuid.uuid4().hex[:8]}"
 
 

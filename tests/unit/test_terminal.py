@@ -68,4 +68,4 @@ def test_blocks_are_found_with_their_language_their_reason_and_what_is_typed(tmp
     assert ["a\n", "b redis:6\n", "c"] == [block.commands for block in found]
     assert ["README.md:5", "README.md:8", "README.md:13"] == [block.name for block in found]
     assert {"One"} == {block.section for block in found}
-    assert "b here:1\n" == Terminal(tmp_path, [(r"redis:(\d)", "here:1")]).text(found[1])
+    assert "b here:1\n" == Terminal(tmp_path, [(r"redis:(\d)", "here:1")]).here(found[1].commands)

@@ -9,7 +9,19 @@ from __future__ import annotations
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-LONG = ("queues", "audit", "foreign_hands", "others_on_rabbitmq", "faults", "deadlines", "policies", "starts", "demo")
+LONG = (
+    "pages",
+    "queues",
+    "audit",
+    "pages_on_tls",
+    "foreign_hands",
+    "others_on_rabbitmq",
+    "faults",
+    "deadlines",
+    "policies",
+    "starts",
+    "demo",
+)
 LONG += ("reader", "terminals", "replay", "differing_queues", "benchmarks", "sqlite_moved", "stop", "redis_others")
 """Files of integration tests that take longest, in this order: those of more than 25 s."""
 

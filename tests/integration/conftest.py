@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.servers import Kafka, Redis
+from tests.servers import Redis
 from tests.servers.rabbitmq import NativeRabbitMQ
+from tests.terminal.page import Page
 from tests.terminal.terminal import Terminal
+from tests.terminal.tls import HERE, TLS, Removable
 from tests.terminal.world import World, at_work
 
 
 @pytest.fixture(scope="module")
 def world(
-    managed_rabbitmq: NativeRabbitMQ, redis_server: Redis, kafka_server: Kafka, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    managed_rabbitmq: NativeRabbitMQ,
+    redis_server: Redis,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[World]:
-    """Servers, and a worker at work."""
-    made = World(managed_rabbitmq, redis_server, kafka_server)
+    """Servers, Kafka in modules that are named for it, and a worker at work."""
+    kafka = request.getfixturevalue("kafka_server") if "kafka" in str(request.path) else None
+    made = World(managed_rabbitmq, redis_server, kafka)
     for vhost in ("elsewhere", "flower", "quiet"):
         managed_rabbitmq.ctl("add_vhost", vhost)
         managed_rabbitmq.ctl("set_permissions", "-p", vhost, "guest", ".*", ".*", ".*")
@@ -34,3 +42,33 @@ def terminal(world: World, tmp_path: Path) -> Iterator[Terminal]:
     yield opened
     opened.end()
     world.tidy()
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All that the bridge needs, for the path of a new environment: nothing is fetched for it."""
+    folder = tmp_path_factory.mktemp("packages")
+    site = next(Path(path) for path in sys.path if path.endswith("site-packages"))
+    for one in site.iterdir():
+        if not re.match(r"celery_event|pip\b|__pycache__|_*editable|.*\.pth$", one.name):
+            (folder / one.name).symlink_to(one)
+    return folder
+
+
+@pytest.fixture
+def servers() -> Iterator[list[Removable]]:
+    """Servers of the test's own, which end with it."""
+    started: list[Removable] = []
+    yield started
+    for server in started:
+        server.remove()
+
+
+@pytest.fixture
+def certified(world: World, terminal: Terminal) -> Terminal:
+    """A terminal with the certificates of the page, for the names that servers have here."""
+    folder = terminal.folder / "tls"
+    terminal.replaced[:0] = [(r"/etc/bridge-tls", str(folder)), (r"DNS:\$name", f"DNS:$name,{HERE}")]
+    terminal.run("export TYPED_TRAFFIC=")
+    Page(TLS).type(world, terminal, "Certificates")
+    return terminal

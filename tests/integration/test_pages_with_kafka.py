@@ -1,177 +1,26 @@
-"""What the documents print for a shell runs: each page's blocks are typed in order, on real servers.
-
-Named for Kafka, so that of several processes one runs all of it, which has a node of Kafka anyway.
-"""
+"""What the documents print for a shell runs: the pages that name Kafka, and its parts of those on TLS and on rights."""
 
 from __future__ import annotations
 
-import re
-import shutil
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.servers.debian import ROOT, until
-from tests.servers.redis import NativeRedis
-from tests.terminal.page import END, Page, repeated
-from tests.terminal.pages import blocks
+from tests.servers.kafka import NativeKafka
+from tests.terminal.page import END, Page
+from tests.terminal.steps import another_topic, backed_up, clone, filled, previous, restored, stopped, wheel
 from tests.terminal.terminal import Terminal
+from tests.terminal.tls import RIGHTS, TLS, Removable, Renewal, of_server
 from tests.terminal.world import World
 
 pytestmark = pytest.mark.timeout(1200)
 
-COPIED = "ATTACH 'backup.db' AS b; SELECT count(*), sum(r.id IS NULL) FROM b.events LEFT JOIN main.events r USING (id)"
-JSON = "application/json"
-CLONE = ("bridge", "sinks", "requirements", "pyproject.toml", "README.md", "LICENSE", "Makefile")
-
-
-@pytest.fixture(scope="module")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All that the bridge needs, for the path of a new environment: nothing is fetched for it."""
-    folder = tmp_path_factory.mktemp("packages")
-    site = next(Path(path) for path in sys.path if path.endswith("site-packages"))
-    for one in site.iterdir():
-        if not re.match(r"celery_event|pip\b|__pycache__|_*editable|.*\.pth$", one.name):
-            (folder / one.name).symlink_to(one)
-    return folder
-
-
-def clone(world: World, terminal: Terminal) -> None:
-    """Have a clone of the repository in the folder."""
-    for name in CLONE:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, terminal.folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy2(source, terminal.folder / name)
-
-
-def wheel(world: World, terminal: Terminal) -> None:
-    """Have the wheel that a page goes on from."""
-    terminal.run(f"{sys.executable} -m hatchling build -t wheel -d dist")
-
-
-def filled(world: World, terminal: Terminal) -> None:
-    """Have a bridge store into each stream, for long enough that an audit judges."""
-    terminal.run("export BRIDGE_SINK=sqlite,redis,kafka; celery-event-bridge run")
-    audited(world, terminal)
-
-
-def audited(world: World, terminal: Terminal) -> None:
-    """Wait until an audit has something to judge, and finds nothing."""
-    terminal.run(
-        "for _ in {1..100}; do celery-event-bridge audit > audit.txt && exit; sleep 1; done; cat audit.txt; exit 1"
-    )
-
-
-def stored(world: World, terminal: Terminal) -> None:
-    """Have some events in the file of the settings' defaults, from some time ago."""
-    terminal.run("celery-event-bridge run")
-    audited(world, terminal)
-
-
-def backed_up(name: str) -> Callable[[World, Terminal], None]:
-    """Have a copy of the file under that name."""
-    return lambda world, terminal: terminal.run(f"sqlite3 celery-events.db \".backup '{name}'\"") and None
-
-
-def quiet(world: World, terminal: Terminal) -> None:
-    """Have a vhost without traffic: a queue that holds messages is not removed."""
-    terminal.run(f"export CELERY_BROKER_URL=amqp://guest:guest@{world.broker}/quiet TYPED_TRAFFIC=")
-    terminal.run(f"export BRIDGE_MANAGEMENT_URL={world.rabbitmq.management_url}")
-    terminal.run('printf %s "$CELERY_BROKER_URL" > run/secrets/admin')
-
-
-def spoiled(world: World, terminal: Terminal) -> None:
-    """Have somebody's policy that makes every queue lose: `queues show` fails."""
-    terminal.run("celery-event-bridge queues declare; celery-event-bridge queues show")
-    world.rabbitmq.ctl("set_policy", "-p", "quiet", "--priority", "10", "everybody", ".*", '{"message-ttl":1000}')
-    repeated(terminal, "! celery-event-bridge queues show")
-    terminal.replaced.append(("set_policy", "set_policy -p quiet"))
-
-
-def kept_off(world: World, terminal: Terminal) -> None:
-    """See that the policy of the page keeps that one off."""
-    repeated(terminal, "celery-event-bridge queues show")
-
-
-def parked(world: World, terminal: Terminal) -> None:
-    """Have a bridge that parks messages of three kinds."""
-    terminal.run("export BRIDGE_MAX_MESSAGE_BYTES=8KiB; celery-event-bridge run")
-    for body, kind in (
-        (b"a: b", "application/x-yaml"),
-        (b"{", "application/json"),
-        (b" " * 10_000, "application/json"),
-    ):
-        world.publish(body, kind)
-    waiting(world, terminal)
-    (first, *_) = terminal.run("celery-event-bridge rejected list --reason undecodable").split()
-    terminal.replaced.append((r"\b91f0\b", first))
-
-
-def waiting(world: World, terminal: Terminal) -> None:
-    """Wait until all three are parked."""
-    listed = "celery-event-bridge rejected list"
-    repeated(
-        terminal, " && ".join(f"{listed} --reason {reason}" for reason in ("content-type", "too-large", "undecodable"))
-    )
-
-
-def another_topic(world: World, terminal: Terminal) -> None:
-    """Have a topic made that is not there, by one node instead of three."""
-    terminal.replaced.insert(0, (r"(?<=--topic )celery-events", f"{world.topic}-made"))
-    alone = "--replication-factor 1 --config min.insync.replicas=1"
-    terminal.replaced.append(("--replication-factor 3 --config min.insync.replicas=2", alone))
-
-
-def package(world: World, terminal: Terminal) -> None:
-    """Have the sink of the page as a package, in an environment with the bridge."""
-    page = blocks(ROOT / "docs/how-to/write-a-sink.md")
-    for name in ("json_lines.py", "test_json_lines.py"):
-        block = next(block for block in page if block.text.startswith(f'"""{name}'))
-        (terminal.folder / name).write_text(block.text)
-    clone(world, terminal)
-    terminal.run("pip install .", timeout=200)
-    toml = next(block.text for block in page if block.language == "toml")
-    (terminal.folder / "pyproject.toml").write_text(toml)
-    terminal.run(f"export TYPED_BRIDGE='{terminal.folder}/venv/bin/python -m celery_event_bridge'")
-
-
-def stopped(world: World, terminal: Terminal) -> None:
-    """Have the bridge stopped: another stream is chosen."""
-    terminal.stop("run")
-
-
-def previous(world: World, terminal: Terminal) -> None:
-    """Have the version before, to go back to."""
-    terminal.run("ln -s 0.1.0 opt/celery-event-bridge/0.0.9")
-
-
-def restored(world: World, terminal: Terminal) -> None:
-    """See that what was restored is what was backed up."""
-    copied, missing = terminal.run(f'sqlite3 restored.db "{COPIED}"').strip().split("|")
-    assert (True, "0") == (int(copied) > 10, missing)
-    for url in ("redis://localhost:6379/0?stream=restored", "kafka://localhost:9092/restored"):
-        file = "again" + url[:5]
-        terminal.run(f"celery-event-bridge replay --from '{terminal.here(url)}' --to sqlite:///{file}.db")
-        assert f"{copied}|0" == terminal.run(f'sqlite3 {file}.db "{COPIED}"').strip()
-
-
 PAGES = [
-    Page("README.md", clone, stored),
     Page("docs/quickstart.md", clone, at={"BRIDGE_SINK=redis": stopped, "BRIDGE_SINK=kafka": stopped}),
-    Page("docs/how-to/install.md", clone),
     Page("docs/how-to/kafka.md", clone, at={"kafka-topics.sh": another_topic}),
     Page("docs/how-to/audit.md", filled),
-    Page("docs/how-to/tail.md", filled, backed_up("backup/events.db")),
     Page("docs/how-to/replay.md", filled, backed_up("events.db")),
-    Page("docs/how-to/parked-messages.md", parked, at={"rejected purge": waiting}),
-    Page("docs/how-to/personal-data.md"),
-    Page("docs/how-to/queues.md", quiet, at={"rabbitmqctl": spoiled, "BRIDGE_DECLARE=false": kept_off}),
     Page("docs/how-to/operate.md", clone, wheel, filled, at={"0.0.9": previous, END: restored}),
-    Page("docs/how-to/write-a-sink.md", package),
 ]
 
 
@@ -182,31 +31,38 @@ def test_the_blocks_of_a_page_run(page: Page, world: World, terminal: Terminal, 
     page.type(world, terminal)
 
 
-def test_the_sink_of_the_page_holds_what_a_sink_has_to(world: World, terminal: Terminal) -> None:
-    """Its tests are a page's, too."""
-    for block in blocks(ROOT / "docs/how-to/write-a-sink.md"):
-        if block.language == "python" and (name := re.match(r'"""(\w+\.py)', block.text)):
-            (terminal.folder / name[1]).write_text(block.text)
-    terminal.run(f"PYTHONPATH=. {sys.executable} -m pytest -q -p no:cacheprovider test_json_lines.py")
+def test_blocks_on_tls_to_kafka(world: World, certified: Terminal, servers: list[Removable]) -> None:
+    """The same for Kafka, whose broker is restarted."""
+    folder = certified.folder
+    tls = folder / "tls"
+    certified.run("cd tls; cat kafka.key kafka.pem > kafka-both.pem; cp kafka.key server.key; cp kafka.pem server.pem")
+    certified.run(f"cd {folder}")
+    lines = of_server("properties", "ssl.keystore", folder).splitlines()
+    page = dict(line.split("=", 1) for line in lines if not line.startswith(("listeners", "advertised")))
+    server = NativeKafka(certificates=tls, config=page)
+    servers.append(server)
+    server.start()
+    certified.replaced.insert(0, (r"\bkafka:9093", server.tls_bootstrap))
+    renewal = Renewal("kafka", int(server.tls_bootstrap.rpartition(":")[2]), folder, "kafka")
+
+    def last(_world: World, terminal: Terminal) -> None:
+        terminal.run(
+            "! BRIDGE_KAFKA_SSL_KEY_LOCATION= BRIDGE_KAFKA_SSL_CERTIFICATE_LOCATION= celery-event-bridge check"
+        )
+        server.restart()
+        renewal.after(terminal)
+
+    Page(TLS, at={"cat kafka.key": renewal.before, END: last}).type(world, certified, "Kafka")
 
 
-def test_a_snapshot_of_redis_is_restored_as_the_page_says(world: World, terminal: Terminal) -> None:
-    """Without the append-only file at its first start, with it from then on: each entry is there, and stays."""
-    with world.redis.client() as client:
-        for number in range(10):
-            client.xadd("celery-events", {"n": number})
-        entries = client.xrange("celery-events")
-    (block,) = [one for one in blocks(ROOT / "docs/how-to/operate.md") if "--rdb" in one.text]
-    terminal.type(block)
-    options = ("--dir", str(terminal.folder), "--dbfilename", "redis-backup.rdb")
-    server = NativeRedis(*options)
-    try:
-        server.start("--appendonly", "no")
-        with server.client() as client:
-            client.config_set("appendonly", "yes")
-            until(lambda: client.info("persistence")["aof_rewrite_in_progress"] == 0, 30, "the file is written")
-        server.start()
-        with server.client() as client:
-            assert entries == client.xrange("celery-events")
-    finally:
-        server.remove()
+def test_blocks_on_rights_of_kafka(world: World, terminal: Terminal, servers: list[Removable]) -> None:
+    """A user without them is refused; with them the topic is made, and stored into, and read by a reader."""
+    server = NativeKafka(users={"bridge": "open-sesame", "reader": "open-sesame"})
+    servers.append(server)
+    server.start()
+    terminal.replaced.insert(0, (r"\bkafka:9092", server.bootstrap))
+    login = "PLAIN BRIDGE_KAFKA_SASL_USERNAME=bridge BRIDGE_KAFKA_SASL_PASSWORD=open-sesame"
+    terminal.run(f"export BRIDGE_SINK=kafka BRIDGE_KAFKA_BOOTSTRAP_SERVERS={server.sasl_bootstrap}")
+    terminal.run(f"export BRIDGE_KAFKA_SECURITY_PROTOCOL=SASL_PLAINTEXT BRIDGE_KAFKA_SASL_MECHANISM={login}")
+    terminal.run("! celery-event-bridge check")
+    Page(RIGHTS).type(world, terminal, "Kafka")

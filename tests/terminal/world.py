@@ -46,7 +46,7 @@ QUEUES = ("celeryev.bridge", "celeryev.bridge2")
 class World:
     """Servers, and the terminals in which pages are typed. RabbitMQ's default vhost is the pages'."""
 
-    def __init__(self, rabbitmq: NativeRabbitMQ, redis: Redis, kafka: Kafka) -> None:
+    def __init__(self, rabbitmq: NativeRabbitMQ, redis: Redis, kafka: Kafka | None) -> None:
         self.rabbitmq, self.redis, self.kafka = rabbitmq, redis, kafka
         self.topic = f"pages-{uuid.uuid4().hex[:8]}"
         for name, package in PROGRAMS.items():
@@ -55,6 +55,10 @@ class World:
     @property
     def broker(self) -> str:
         return f"127.0.0.1:{self.rabbitmq.port}"
+
+    @property
+    def bootstrap(self) -> str:
+        return self.kafka.bootstrap if self.kafka else "localhost:9092"
 
     @property
     def broker_url(self) -> str:
@@ -73,7 +77,7 @@ class World:
             (r"@(?:rabbitmq|localhost)(?::5672)?(?=/)", f"@{self.broker}"),
             (r"\b(?:redis|localhost|old):6379", redis),
             (r"(?<=:9092/)celery-events|(?<=--topic )celery-events", self.topic),
-            (r"kafka-1:9092,kafka-2:9092|\b(?:kafka-1|kafka|localhost):9092", self.kafka.bootstrap),
+            (r"kafka-1:9092,kafka-2:9092|\b(?:kafka-1|kafka|localhost):9092", self.bootstrap),
             (r"\b(?:localhost|127\.0\.0\.1):9810", f"127.0.0.1:{ports[0]}"),
             (r"127\.0\.0\.1:9811", f"127.0.0.1:{ports[1]}"),
             (r"\b5556\b", str(free_port())),
@@ -91,7 +95,7 @@ class World:
         settings = {
             "BRIDGE_HTTP": f"127.0.0.1:{ports[0]}",
             "CELERY_BROKER_URL": self.broker_url,
-            "BRIDGE_KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap,
+            "BRIDGE_KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
             "BRIDGE_KAFKA_TOPIC": self.topic,
             "BRIDGE_REDIS_URL": self.redis.url,
             "PROJ_BROKER_URL": self.broker_url,

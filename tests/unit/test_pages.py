@@ -9,8 +9,11 @@ import pytest
 
 from tests.terminal.pages import PAGES, ROOT, blocks, shell_blocks
 
-TESTS = ("integration/test_pages_with_kafka", "integration/test_pages_on_tls_kafka", "compose/test_pages_with_docker")
-RUNS = "".join((ROOT / f"tests/{name}.py").read_text() for name in TESTS)
+TYPED = "".join(file.read_text() for file in (ROOT / "tests/integration").glob("test_pages*.py"))
+TYPED_FOR_DOCKER = (ROOT / "tests/compose/test_pages_with_docker.py").read_text()
+CERTIFIED = (ROOT / "tests/integration/conftest.py").read_text()
+BY_SECTION = ("docs/how-to/tls.md", "docs/how-to/rights.md")
+"""Pages whose sections are typed each by a test of its own."""
 COMMANDS = "celery-event-bridge|celery|pip|python3?|docker|make|curl|sqlite3|export|redis-cli"
 COMMANDS += r"|rabbitmq\w+|kafka-\w+\.sh"
 MEASURED = re.compile(r"[\d,]*\d(?:\.\d+)?")
@@ -19,9 +22,17 @@ MEASURED = re.compile(r"[\d,]*\d(?:\.\d+)?")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_each_shell_block_is_run_or_says_why_not(page: Path) -> None:
     """What a page prints for a shell is typed by the test of its pages, which names the page."""
+    name = str(page.relative_to(ROOT))
     to_run = [block for block in shell_blocks(page) if not block.not_run]
-    if to_run:
-        assert f'"{page.relative_to(ROOT)}"' in RUNS, [block.name for block in to_run]
+    for_docker = [block.name for block in to_run if block.needs_docker]
+    others = [block for block in to_run if not block.needs_docker]
+    if name in BY_SECTION:
+        assert {block.section for block in others} <= set(
+            re.findall(r'\.type\(world, \w+, "(\w+)"\)', TYPED + CERTIFIED)
+        )
+    else:
+        assert not others or f'Page("{name}"' in TYPED, [block.name for block in others]
+    assert not for_docker or f'"{name}"' in TYPED_FOR_DOCKER, for_docker
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

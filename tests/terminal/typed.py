@@ -51,10 +51,16 @@ def tail(log: Path) -> str:
 def supervise(name: str, command: list[str]) -> None:
     """Start it, and keep its exit code."""
     process = subprocess.Popen(command)
-    (STATE / f"{name}.pid").write_text(str(process.pid))
-    code = process.wait()
+    put(STATE / f"{name}.pid", process.pid)
+    put(STATE / f"{name}.code", process.wait())
     (STATE / f"{name}.pid").unlink()
-    (STATE / f"{name}.code").write_text(str(code))
+
+
+def put(file: Path, number: int) -> None:
+    """Write it in one step: others wait for the file to be there, and read it then."""
+    part = file.with_suffix(".part")
+    part.write_text(str(number))
+    part.rename(file)
 
 
 def stop(name: str) -> None:
@@ -63,7 +69,7 @@ def stop(name: str) -> None:
     if pid.exists():
         with suppress(ProcessLookupError, FileNotFoundError):
             os.kill(int(pid.read_text()), signal.SIGINT)
-        until(code.exists, f"{name} has ended:\n{tail(STATE / f'{name}.log')}")
+        until(lambda: not pid.exists(), f"{name} has ended:\n{tail(STATE / f'{name}.log')}")
         if name.startswith("run") and code.read_text() != "0":
             raise SystemExit(f"{name} ended with {code.read_text()}:\n{tail(STATE / f'{name}.log')}")
     code.unlink(missing_ok=True)

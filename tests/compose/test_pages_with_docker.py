@@ -17,8 +17,8 @@ from tests.terminal.terminal import Terminal
 pytestmark = pytest.mark.timeout(1200)
 
 PAGES = ("README.md", "docs/how-to/containers.md", "docs/how-to/install.md")
-BUILT_OF = ("bridge", "sinks", "examples", "requirements", "pyproject.toml", "README.md", "LICENSE")
-BUILT_BY = ("Dockerfile", ".dockerignore", "docker-compose.yml")
+BUILT_OF = ("bridge", "sinks", "examples", "requirements", "containers", "pyproject.toml", "README.md", "LICENSE")
+BUILT_BY = ("Dockerfile", ".dockerignore", ".env.sample", "docker-compose.yml")
 ENDLESS = """
 typed=("$@")
 case " $* " in

@@ -160,7 +160,7 @@ def test_purge(parked: str) -> None:
 
 def test_without_queue_or_broker(broker_url: str) -> None:
     """No queue is not said to be nothing parked; no broker is one line and exit code 1, without the password."""
-    for command in (("list",), ("requeue", "--all"), ("purge", "--all", "--yes"), ("show", "--id", "ff")):
+    for command in (("list",), ("requeue", "--all"), ("purge", "--all", "--yes"), ("show", "--id", "ffffffffffff")):
         done = rejected(broker_url, *command)
         assert (1, "") == (done.returncode, done.stdout)
         assert "there is no queue celeryev.bridge.rejected: are the broker's URL, its vhost" in done.stderr

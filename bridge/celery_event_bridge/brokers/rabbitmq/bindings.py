@@ -38,7 +38,7 @@ class OtherBindings:
                 f"bindings of queue {self._old} other than to {old.exchange} cannot be seen without "
                 "BRIDGE_MANAGEMENT_URL, and are not carried over"
             )
-        ours = [Binding(old.exchange, "#", {}), Binding(old.queue_witness, "", {})]
+        ours = [Binding(old.exchange, "#", {}), Binding(old.queue_witness, "", {}), Binding(old.mark, "", {})]
         listed = [] if management is None else [Binding(*each) for each in management.bindings(self._old)]
         self._others = [each for each in listed if each.exchange and each not in ours]
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from celery_event_bridge.config.loading import SettingsError
+from celery_event_bridge.config.loading import SettingsError, load
 from celery_event_bridge.contract import Reading, Record
 from celery_event_bridge.reader import open_reader
 from celery_event_bridge.reading.duplicates import SeenIds
@@ -218,6 +218,18 @@ def test_a_sink_that_is_named_in_a_file(tmp_path: Path) -> None:
     assert "celery-events" == settings(None, BRIDGE_SINK_FILE=str(tmp_path / "sink")).topic
     with pytest.raises(SettingsError, match="BRIDGE_SINK_FILE=/nowhere: cannot read"):
         settings(None, BRIDGE_SINK_FILE="/nowhere")
+
+
+def test_the_selected_sink_is_the_one_that_run_takes(tmp_path: Path) -> None:
+    """A blank one is none; two of them, or commas alone, are refused in a line, as `run` refuses them."""
+    assert find(None, {"BRIDGE_SINK": " "})[0].sink == find(None, {})[0].sink == "sqlite"
+    (tmp_path / "sink").write_text("redis")
+    for environ in ({"BRIDGE_SINK": "redis", "BRIDGE_SINK_FILE": str(tmp_path / "sink")}, {"BRIDGE_SINK": ","}):
+        with pytest.raises(SettingsError) as refused:
+            find(None, environ)
+        with pytest.raises(SettingsError) as of_run:
+            load(environ)
+        assert str(refused.value).partition(":")[2] == str(of_run.value).partition(":")[2]
 
 
 @pytest.mark.parametrize(

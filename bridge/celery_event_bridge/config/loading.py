@@ -26,8 +26,10 @@ from celery_event_bridge.config.validation import (
     why_unreadable,
 )
 from celery_event_bridge.contract import SinkPlugin, secret_files
+from celery_event_bridge.contract.values import words
 
 PREFIX = "BRIDGE_"
+SINK = "BRIDGE_SINK"
 _KUBERNETES = re.compile(
     r"BRIDGE_(?:[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
 )
@@ -37,7 +39,7 @@ _KUBERNETES = re.compile(
 COMPOSE = frozenset({"BRIDGE_REPLICAS", "BRIDGE_MEMORY", "BRIDGE_SERVERS"})
 """Variables that our compose file reads; all that is in its `.env` comes into the container, too."""
 
-__all__ = ["Loaded", "SettingsError", "all_variables", "content", "load", "load_stream", "sink_prefix"]
+__all__ = ["Loaded", "SettingsError", "all_variables", "load", "load_stream", "selected_sinks", "sink_prefix"]
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -109,9 +111,22 @@ def _named(named: Mapping[str, str], options: Mapping[str, str]) -> dict[str, st
 
 def _sinks_of(core: Mapping[str, str]) -> tuple[str, ...]:
     """Return the names in BRIDGE_SINK where another setting is wrong; none if it is that one."""
-    text = core.get("BRIDGE_SINK")
+    text = core.get(SINK)
     names = Settings.model_fields["sink"].default if text is None else [part.strip() for part in text.split(",")]
     return tuple(dict.fromkeys(name for name in names if name))
+
+
+def selected_sinks(environ: Mapping[str, str], options: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names in BRIDGE_SINK, taken as `load` takes them, for who reads a stream. Raises SettingsError."""
+    environ, _ = with_file(environ, options)
+    given = {name: text for name, text in _given(environ).items() if name.removesuffix(FILE) == SINK}
+    variables, _ = _resolved(given, {SINK: options[SINK]} if SINK in options else {})
+    if SINK not in variables:
+        return tuple(Settings.model_fields["sink"].default)
+    try:
+        return tuple(words(variables[SINK]))
+    except ValueError as exc:
+        raise SettingsError(f"{SINK}: {exc}") from None
 
 
 def load_stream(

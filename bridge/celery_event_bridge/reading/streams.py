@@ -11,13 +11,10 @@ from urllib.parse import quote, urlsplit
 from pydantic import BaseModel
 
 from celery_event_bridge.config import plugins
-from celery_event_bridge.config.loading import SettingsError, content, load_stream, sink_prefix
-from celery_event_bridge.config.settings_file import with_file
+from celery_event_bridge.config.loading import SINK, SettingsError, load_stream, selected_sinks, sink_prefix
 from celery_event_bridge.contract import Identified, ReaderPlugin, SinkPlugin
 from celery_event_bridge.contract.secrets import hide_in_url
-from celery_event_bridge.contract.values import words
 
-SINK = "BRIDGE_SINK"
 _LIKE_A_FILE = re.compile(r"[^:@?#]+\.(?:db|sqlite3?)")
 """A path, and no URL whose colon or slashes were mistyped: that may have a password in it."""
 
@@ -96,12 +93,7 @@ def _with_url(
 
 def _selected(environ: Mapping[str, str], options: Mapping[str, str]) -> str:
     """The first of the selected sinks that can be read back."""
-    environ, _ = with_file(environ, options)
-    text = options.get(SINK) or environ.get(SINK)
-    if not text and (file := environ.get(f"{SINK}_FILE")):
-        text = content(f"{SINK}_FILE", file).strip()
-    names = words(text) if text else ("sqlite",)
-    readable = [name for name in names if name != "stdout"]
+    readable = [name for name in selected_sinks(environ, options) if name != "stdout"]
     if not readable:
         raise SettingsError(f"{SINK}=stdout: nothing is kept there to be read back; give the URL of a stream")
-    return str(readable[0])
+    return readable[0]

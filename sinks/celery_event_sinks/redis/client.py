@@ -50,6 +50,7 @@ class RedisClient:
         """How many connections were closed. `WAIT` on this one knows nothing of what an earlier one has written."""
         self._within: Deadline | None = None
         self._busy = False
+        self._has_answered = False
         self._use(url)
 
     def _use(self, url: str) -> None:
@@ -138,6 +139,7 @@ class RedisClient:
         except (RedisError, OSError) as exc:
             lost = self.lost(exc)
         self._busy = False
+        self._has_answered = self._has_answered or bool(replies)
         if lost is None:
             self.take_note([reply for reply in replies if isinstance(reply, ResponseError)])
         return replies, lost
@@ -211,7 +213,7 @@ class RedisClient:
             text += f": the connection is stuck; is Redis busy, or a proxy or network between{no_tls}?"
         elif isinstance(error, (ConnectionRefusedError, RedisConnectionError)) and not code:
             refused = isinstance(error, ConnectionRefusedError) or "connecting" in text
-            was_closed = not refused and not self._is_tls
+            was_closed = not (refused or self._is_tls or self._has_answered)
             encrypted = ", or does it speak TLS on that port (rediss://)" if was_closed else ""
             text = f"{text.rstrip('.')}: is Redis there, and {self._set_by()} right{encrypted}?"
         return f"Redis at {self.where}: {text}"

@@ -477,7 +477,7 @@ def test_a_bar_on_a_terminal(broker_url: str, stream: Stream) -> None:
     )
     os.close(slave)
     shown = b""
-    while not re.search(rb"%.* [1-9]\d* events, ", shown):
+    while not re.search(rb"%.* [1-9][\d,]* events, ", shown):
         shown += os.read(master, 1000)
     process.send_signal(signal.SIGINT)
     assert INTERRUPTED == process.wait(60)

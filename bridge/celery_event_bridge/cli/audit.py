@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -14,6 +15,7 @@ from celery_event_bridge.audit.report import Report
 from celery_event_bridge.cli.moments import as_since, moment_of, refuse_backwards
 from celery_event_bridge.cli.options import OPTIONS, SettingsCommand, loaded, naming
 from celery_event_bridge.cli.output import discard, standard_output
+from celery_event_bridge.cli.progress import progress
 from celery_event_bridge.contract.values import duration
 from celery_event_bridge.forward.intake import event_filter, patterns_in
 from celery_event_bridge.observe import logs
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 PATIENCE = 10.0
 """Seconds that a stream may be away before a look at it fails. With `--follow` it is waited for."""
 AGE = "AGE|TIME"
+STEP = 500
+"""Events between two looks at how far it is."""
 EMPTY = 3
 """The exit code where there was nothing to judge."""
 
@@ -105,11 +109,14 @@ def audit(ctx: click.Context, /, **given: Any) -> int:
 def _read(events: Events, auditor: Auditor, wanted: Wanted, settle: int) -> Report | None:
     """Read to the end of the stream, or of what may belong to the period; None where it was interrupted."""
     ended = False
-    for event in events:
-        auditor.add(event.record)
-        if wanted.until is not None and (event.record.stored or 0) > wanted.until + wanted.late:
-            ended = True
-            break
+    with closing(progress(wanted.until or time.time_ns() // 1000)) as shown:
+        for count, event in enumerate(events, 1):
+            auditor.add(event.record)
+            if not count % STEP and event.record.stored:
+                shown(event.record.stored, count)
+            if wanted.until is not None and (event.record.stored or 0) > wanted.until + wanted.late:
+                ended = True
+                break
     if not ended and events.stopped:
         return None
     auditor.skipped = events.missed()

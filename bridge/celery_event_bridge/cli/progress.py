@@ -6,9 +6,9 @@ import sys
 import time
 from typing import Protocol
 
-import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress as Shown, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-STEPS = 1000
 INTERVAL = 0.1
 """Seconds between two looks at how far it is."""
 
@@ -39,13 +39,22 @@ class Bar:
     def __init__(self, until: int) -> None:
         self._until = until
         self._first: int | None = None
-        self._step = 0
         self._count = 0
         self._began = time.monotonic()
         self._due = 0.0
-        self._bar = click.progressbar(length=STEPS, item_show_func=self._text, file=sys.stderr)
-        self._open = True
-        self._bar.__enter__()
+        # No thread draws it: it moves when it is told of a step, and lines of the log are written by themselves.
+        self._shown = Shown(
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.description}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            auto_refresh=False,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._task = self._shown.add_task("", total=1.0)
+        self._shown.start()
 
     def __call__(self, at: int, count: int) -> None:
         """Draw it, if it is time to."""
@@ -53,21 +62,19 @@ class Bar:
         if self._first is None:
             self._first = at
         now = time.monotonic()
-        if now < self._due or not self._open:
+        if now < self._due:
             return
         self._due = now + INTERVAL
         part = (at - self._first) / max(1, self._until - self._first)
-        step = max(self._step, min(STEPS, round(part * STEPS)))
-        self._bar.update(step - self._step, self)
-        self._step = step
+        furthest = max(self._shown.tasks[0].completed, min(1.0, part))
+        self._shown.update(self._task, completed=furthest, description=self._text(), refresh=True)
 
     def close(self) -> None:
-        """Take it to its end of the line."""
-        if self._open:
-            self._open = False
-            self._bar.__exit__(None, None, None)
+        """Leave it as it is, with the last figures, and give the cursor back."""
+        self._shown.update(self._task, description=self._text())
+        self._shown.stop()
 
-    def _text(self, _: object) -> str:
+    def _text(self) -> str:
         seconds = max(0.001, time.monotonic() - self._began)
         return f"{self._count:,} events, {self._count / seconds:,.0f}/s"
 

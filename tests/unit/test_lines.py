@@ -59,6 +59,7 @@ def test_which_events_get_a_line() -> None:
         lines = Lines(Asked(["task-started"], name))
         found = [lines.line(one) is not None for one in (received, started, other)]
         assert [False, expected, False] == found
+        assert 1 == lines.nameless, "the other task's name was not read"
     assert [True, False] == [Lines(Asked(uuid=UUID)).line(one) is not None for one in (started, other)]
 
 

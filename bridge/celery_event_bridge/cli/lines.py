@@ -67,6 +67,8 @@ class Lines:
         self._worker = event_filter(asked.workers)
         self._form = form
         self._names: tuple[dict[str, str], dict[str, str]] = ({}, {})
+        self.nameless = 0
+        """Events that a wanted name leaves out for want of their task's: it stands in an earlier event."""
 
     def line(self, event: StoredEvent, *, colour: bool = False) -> str | None:
         """Return the event's line, or lines, without the last end; None where it is not wanted."""
@@ -93,7 +95,11 @@ class Lines:
             return False
         if asked.workers and not self._worker(event.source):
             return False
-        return asked.name is None or fnmatchcase(self._named(event) or "", asked.name)
+        if asked.name is None:
+            return True
+        name = self._named(event)
+        self.nameless += event.subject is not None and name is None
+        return fnmatchcase(name or "", asked.name)
 
     def unmatched(self) -> Sequence[str]:
         """Return a sentence for each pattern that matches no type of Celery's, and none of those that came."""

@@ -62,7 +62,7 @@ class Printer:
 
     def forget(self) -> None:
         """Begin again: the same events will be read, and some before them."""
-        self.matched = 0
+        self.matched = self._lines.nameless = 0
         if self._kept is not None:
             self._kept.clear()
 

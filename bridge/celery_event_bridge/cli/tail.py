@@ -73,6 +73,13 @@ def tail(ctx: click.Context, /, **given: Any) -> int:
     with naming("--from", given["url"]):
         read = _all(ctx, given, since, printer) if since or not given["count"] else _newest(ctx, given, printer)
     printer.end()
+    if lines.nameless:
+        _complain(
+            [
+                f"{lines.nameless} events of tasks whose name was not read are left out by --task: it stands in "
+                "task-received or task-sent, before the first event that was read; begin earlier, with --since"
+            ]
+        )
     if not printer.matched and not asked.is_all:
         _complain([*([] if given["follow"] else lines.unmatched()), f"0 of {read} events matched"])
     elif not given["follow"] and (sys.stderr.isatty() or not read):

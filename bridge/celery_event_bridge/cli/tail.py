@@ -23,6 +23,10 @@ PATIENCE = 10.0
 FIRST_LOOK, LOOKS_GROW = 1000, 8
 """Records from the end of each partition to look through for the newest that match, and the factor by which to look
 further back. The names of their tasks are among them, most times."""
+_NAMELESS = (
+    "{} events of tasks whose name was not read are left out by --task: it stands in task-received or task-sent, "
+    "before the first event that was read; begin earlier, with --since"
+)
 
 
 @click.command(
@@ -74,12 +78,7 @@ def tail(ctx: click.Context, /, **given: Any) -> int:
         read = _all(ctx, given, since, printer) if since or not given["count"] else _newest(ctx, given, printer)
     printer.end()
     if lines.nameless:
-        _complain(
-            [
-                f"{lines.nameless} events of tasks whose name was not read are left out by --task: it stands in "
-                "task-received or task-sent, before the first event that was read; begin earlier, with --since"
-            ]
-        )
+        _complain([_NAMELESS.format(lines.nameless)])
     if not printer.matched and not asked.is_all:
         _complain([*([] if given["follow"] else lines.unmatched()), f"0 of {read} events matched"])
     elif not given["follow"] and (sys.stderr.isatty() or not read):

@@ -45,6 +45,9 @@ test: $(READY)  ## all tests, against real servers: make test TESTS=tests/unit J
 endurance: $(READY)  ## the fault tests at full length, about 15 minutes
 	@FULL=1 $(BIN)/python -m pytest -s -m fault tests --deselect tests/integration/test_faults.py::test_a_fault
 
+pages: $(READY)  ## type every shell block of the documents, on real servers, about 10 minutes
+	@FULL=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) $(wildcard tests/integration/test_pages*.py)
+
 faults: $(READY)  ## faults at random: make faults SECONDS=600 SEED=1 SINK=redis
 	@$(BIN)/python -m tests.faults --seconds $(SECONDS) --sink $(SINK) $(if $(SEED),--seed $(SEED))
 

@@ -10,10 +10,8 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 
 LONG = (
-    "pages",
     "queues",
     "audit",
-    "pages_on_tls",
     "foreign_hands",
     "others_on_rabbitmq",
     "faults",

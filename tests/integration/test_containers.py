@@ -79,7 +79,16 @@ def test_health_is_what_a_start_waits_for(
     own_redis.pause()
     settings = RedisStore(own_redis).settings | {"BRIDGE_BROKER_URL": broker_url, "BRIDGE_HTTP": "127.0.0.1:0"}
     bridge = start_bridge(contained(f"{entrypoint()} run"), **settings)
-    until(lambda: "redis: " in health(bridge)[1], 30, "the stream is named as the reason")
+    seen: list[tuple[int, str]] = []
+
+    def names_the_stream() -> bool:
+        seen[:] = [health(bridge)]
+        return "redis: " in seen[0][1]
+
+    try:
+        until(names_the_stream, 30, "the stream is named as the reason")
+    except TimeoutError as exc:
+        pytest.fail(f"{exc}; the last answer was {seen}")
     assert 1 == health(bridge)[0]
     own_redis.resume()
     until(lambda: health(bridge) == (0, "ok"), 30, "it is healthy")

@@ -1,6 +1,7 @@
 """What the documents print for a shell runs: each page's blocks are typed in order, on real servers.
 
-Those that name Kafka are in a file of their own, so that of several processes one starts its node.
+Those that name Kafka are in a file of their own, so that of several processes one starts its node. All of them take ten
+minutes of two cores: `make pages` types them all, other runs the README, the quickstart and TLS to Redis.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import pytest
 
 from tests.servers.debian import ROOT, until
 from tests.servers.redis import NativeRedis
+from tests.stores import FULL, at_full_length
 from tests.terminal.page import Page
 from tests.terminal.pages import blocks
 from tests.terminal.steps import (
@@ -43,13 +45,14 @@ PAGES = [
 ]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES if FULL else PAGES[:1], ids=lambda page: page.name)
 def test_the_blocks_of_a_page_run(page: Page, world: World, terminal: Terminal, packages: Path) -> None:
     """Each block that is typed into a shell ends well, in the order of the page."""
     terminal.run(f"export PYTHONPATH={packages}")
     page.type(world, terminal)
 
 
+@at_full_length
 def test_the_sink_of_the_page_holds_what_a_sink_has_to(world: World, terminal: Terminal) -> None:
     """Its tests are a page's, too."""
     for block in blocks(ROOT / "docs/how-to/write-a-sink.md"):
@@ -58,6 +61,7 @@ def test_the_sink_of_the_page_holds_what_a_sink_has_to(world: World, terminal: T
     terminal.run(f"PYTHONPATH=. {sys.executable} -m pytest -q -p no:cacheprovider test_json_lines.py")
 
 
+@at_full_length
 def test_a_snapshot_of_redis_is_restored_as_the_page_says(world: World, terminal: Terminal) -> None:
     """Without the append-only file at its first start, with it from then on: each entry is there, and stays."""
     with world.redis.client() as client:

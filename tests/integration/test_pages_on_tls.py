@@ -9,6 +9,7 @@ import pytest
 from tests.servers.debian import free_port, until
 from tests.servers.rabbitmq import NativeRabbitMQ
 from tests.servers.redis import NativeRedis
+from tests.stores import at_full_length
 from tests.terminal.page import END, Page
 from tests.terminal.terminal import Terminal
 from tests.terminal.tls import RIGHTS, TLS, Removable, Renewal, of_server
@@ -17,6 +18,7 @@ from tests.terminal.world import World
 pytestmark = pytest.mark.timeout(1200)
 
 
+@at_full_length
 def test_blocks_on_tls_to_rabbitmq(world: World, certified: Terminal, servers: list[Removable]) -> None:
     """Encrypted, then mutual: who has no certificate is refused; a renewed one is served, and the bridge goes on."""
     port, folder = free_port(), certified.folder
@@ -67,6 +69,7 @@ def test_blocks_on_tls_to_redis(world: World, certified: Terminal, servers: list
     Page(TLS, at=steps).type(world, certified, "Redis")
 
 
+@at_full_length
 def test_blocks_on_rights_of_rabbitmq(world: World, terminal: Terminal) -> None:
     """Users with the rights of the page check, run, park, look and replay; a right less is told of."""
 
@@ -100,6 +103,7 @@ def looked(world: World, terminal: Terminal) -> None:
     assert 'celery_bridge_notices_total{kind="rights"} 0.0' in metrics
 
 
+@at_full_length
 def test_blocks_on_rights_of_redis(world: World, terminal: Terminal, servers: list[Removable]) -> None:
     """Redis denies a bridge and a reader nothing but what the page says may be left out."""
     server = NativeRedis()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.kafka import NativeKafka
+from tests.stores import FULL, at_full_length
 from tests.terminal.page import END, Page
 from tests.terminal.steps import another_topic, backed_up, clone, filled, previous, restored, stopped, wheel
 from tests.terminal.terminal import Terminal
@@ -24,13 +25,14 @@ PAGES = [
 ]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES if FULL else PAGES[:1], ids=lambda page: page.name)
 def test_the_blocks_of_a_page_run(page: Page, world: World, terminal: Terminal, packages: Path) -> None:
     """Each block that is typed into a shell ends well, in the order of the page."""
     terminal.run(f"export PYTHONPATH={packages}")
     page.type(world, terminal)
 
 
+@at_full_length
 def test_blocks_on_tls_to_kafka(world: World, certified: Terminal, servers: list[Removable]) -> None:
     """The same for Kafka, whose broker is restarted."""
     folder = certified.folder
@@ -55,6 +57,7 @@ def test_blocks_on_tls_to_kafka(world: World, certified: Terminal, servers: list
     Page(TLS, at={"cat kafka.key": renewal.before, END: last}).type(world, certified, "Kafka")
 
 
+@at_full_length
 def test_blocks_on_rights_of_kafka(world: World, terminal: Terminal, servers: list[Removable]) -> None:
     """A user without them is refused; with them the topic is made, and stored into, and read by a reader."""
     server = NativeKafka(users={"bridge": "open-sesame", "reader": "open-sesame"})

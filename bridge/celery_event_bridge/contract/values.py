@@ -114,7 +114,7 @@ def no_url(value: str) -> str:
 def group_name(value: str) -> str:
     """Return the name of a group of readers. Raises ValueError where no stream could keep it."""
     if not value.strip():
-        raise ValueError("it needs a name")
+        raise ValueError("expected a name")
     if len(value) > LONGEST_GROUP:
         raise ValueError(f"{len(value)} characters, expected {LONGEST_GROUP} at most")
     return no_url(value)

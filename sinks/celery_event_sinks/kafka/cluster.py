@@ -8,6 +8,7 @@ may keep its owner.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -220,14 +221,16 @@ class Cluster:
     def _hear(self) -> None:
         """Let the client tell what has happened to its connections."""
         if self._admin is not None:
-            self._admin.poll(0)
+            with suppress(KafkaException):
+                self._admin.poll(0)
 
     def _client(self) -> AdminClient:
         if self._admin is None:
             # Its login is its own: a producer with nothing to send is not refused, and would not tell.
             self._causes = Causes(self._settings)
             properties: dict[str, Any] = {**self._settings.fresh().properties(), "log_level": 0}
-            properties["error_cb"] = self._causes.hear
+            # An idempotent client asks for an id of a producer's, which takes a right that a reader does not have.
+            properties |= {"enable.idempotence": False, "error_cb": self._causes.hear}
             self._admin = AdminClient(properties)
         return self._admin
 

@@ -207,7 +207,8 @@ class Topics:
             notices.tell(
                 "stream-made",
                 f"topic {name!r} did not exist and was made: {_described(wanted)}"
-                + ("; what it held before is gone" if name in self._seen else ""),
+                + ("; what it held before is gone" if name in self._seen else "")
+                + _of_partitions(wanted),
                 subject=name,
                 every=0.0,
             )
@@ -221,8 +222,8 @@ class Topics:
             replicas = self._cluster.default_replicas(state.brokers[0]) or replicas
         text = f"topic {name!r} is not there yet, run will make it: {_described(wanted)}"
         if replicas == 1:
-            return Finding("warn", f"{text}; with one replica, what it confirms is lost with that broker's disk")
-        return Finding("ok", text)
+            text += "; with one replica, what it confirms is lost with that broker's disk"
+        return Finding("warn" if replicas == 1 else "ok", text + _of_partitions(wanted))
 
     def _several_replicas(self, name: str, state: State) -> int:
         """Return how many to ask for, where nobody has said a number, in a cluster of several brokers."""
@@ -238,13 +239,19 @@ class Topics:
         )
 
 
+def _of_partitions(topic: NewTopic) -> str:
+    """Return what follows from a number of partitions that nobody has chosen, or from one alone."""
+    if topic.num_partitions >= 2:
+        return ""
+    return "; as many readers can share the work as it has partitions, which BRIDGE_KAFKA_PARTITIONS says"
+
+
 def _described(topic: NewTopic) -> str:
-    """Return how it is made; said of a number of partitions that nobody has chosen is what follows from it."""
+    """Return how it is made."""
     figures = ((topic.num_partitions, "partitions"), (topic.replication_factor, "replicas"))
     asked = ", ".join(f"{count} {what}" for count, what in figures if count > 0)
     properties = "".join(f", {key}={text}" for key, text in sorted((topic.config or {}).items()))
-    few = "; readers that share the work can be as many as it has partitions: see BRIDGE_KAFKA_PARTITIONS"
-    return (asked or "as the cluster makes topics by itself") + properties + (few if topic.num_partitions < 2 else "")
+    return (asked or "as the cluster makes topics by itself") + properties
 
 
 def _trouble(topic: str, partition: TopicPartitionInfo, wanted: int) -> str:

@@ -78,7 +78,20 @@ def test_show(parked: str) -> None:
     assert "body, as base64: gA" in rejected(parked, "show", "--id", str(pickle["id"])).stdout
     assert BROKEN.body.decode() == rejected(parked, "show", "--body", "--id", str(broken["id"])[:6]).stdout
     missing = rejected(parked, "show", "--id", "ffffffffffff")
-    assert (1, "nothing is parked\n") == (missing.returncode, missing.stdout)
+    assert (1, "none of 3 parked messages matches\n") == (missing.returncode, missing.stdout)
+
+
+def test_a_choice_that_matches_nothing_is_not_an_empty_queue(parked: str) -> None:
+    """How many are there is said, whichever command asks; a reason that nobody parks for is refused with the list."""
+    for choice in (("--reason", "too-large"), ("--id", "ffffffffffff")):
+        for command, code in (("list", 0), ("show", 1), ("requeue", 1), ("purge", 1)):
+            done = rejected(parked, command, *choice, *(["--yes"] if command == "purge" else []))
+            assert (code, "none of 3 parked messages matches\n") == (done.returncode, done.stdout)
+        assert "none of 3" in rejected(parked, "list", "--format", "json", *choice).stderr
+    for command in ("list", "show", "requeue", "purge"):
+        done = rejected(parked, command, "--reason", "foo")
+        assert (2, "") == (done.returncode, done.stdout)
+        assert "--reason foo: expected one of content-type, compression, too-large, " in done.stderr
 
 
 def test_requeue_keeps_body_and_properties(parked: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from celery_event_bridge.contract import Outcome, SinkUnavailable, notices
-from celery_event_bridge.contract.broker import BrokerUnavailable, RefusedForGood
+from celery_event_bridge.contract.broker import BrokerUnavailable, GivenBack, RefusedForGood
 from celery_event_bridge.forward import driver, outage, relay as relay_module
 from celery_event_bridge.forward.intake import event_filter
 from celery_event_bridge.forward.relay import Relay
@@ -60,7 +60,8 @@ class House:
             "queue_ttl": 5.0,
         }
         options: Any = SimpleNamespace(**(values | settings))
-        self.relay = Relay(self.source, self.sink, self.parking, options, Metrics(self.status), self.status)
+        self.metrics = Metrics(self.status)
+        self.relay = Relay(self.source, self.sink, self.parking, options, self.metrics, self.status)
 
     def turn(self, times: int = 1, *, seconds: float = 0.0) -> None:
         for _ in range(times):
@@ -483,6 +484,29 @@ def test_nothing_is_taken_before_the_sink_is_there(house: House, clock: Clock) -
     house.sink.away, house.sink.at_once = None, True
     house.turn(3, seconds=11)
     assert [EVENTS[0]] == bodies(house)
+
+
+def test_what_is_given_back_to_save_memory_is_no_outage(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not in the log, not in the answer of `/readyz`, not among the reconnects; all of it comes again."""
+    house.source.publish(*EVENTS)
+    house.turn(2)
+    assert house.status.broker_reason is None
+    steered = iter([GivenBack("33 bytes in hand: given back")])
+
+    def steer(*_: Any) -> None:
+        if too_much := next(steered, None):
+            raise too_much
+
+    monkeypatch.setattr(house.source, "steer", steer)
+    with structlog.testing.capture_logs() as logged:
+        house.turn()
+        assert house.status.broker_reason is None
+        house.sink.at_once = True
+        house.turn(5)
+    assert [] == [line for line in logged if line["log_level"] in ("warning", "error")]
+    assert EVENTS == bodies(house)[-len(EVENTS) :]
+    assert house.source.calls.count("open") == 2
+    assert 0 == house.metrics.registry.get_sample_value("celery_bridge_reconnects_total", {"end": "broker"})
 
 
 def test_the_sink_looks_again_every_ten_seconds(house: House, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,8 @@ from celery_event_bridge.brokers.rabbitmq.parked import Content, Parked, Parking
 from celery_event_bridge.cli.legible import legible
 from celery_event_bridge.cli.options import SettingsCommand, loaded
 from celery_event_bridge.cli.output import standard_output
+from celery_event_bridge.contract import REASONS
+from celery_event_bridge.contract.secrets import hide_in_value
 from celery_event_bridge.observe import logs
 
 NOTHING = "nothing is parked"
@@ -27,6 +29,27 @@ TEXT_TYPES = ("application/json", "text/", "application/x-yaml")
 @click.group(epilog="Example: celery-event-bridge rejected list")
 def rejected() -> None:
     """Messages that could not be forwarded: list, show, requeue, purge."""
+
+
+class Wanted:
+    """Choice of messages, by reason and by id; counts those that it was asked about."""
+
+    def __init__(self, reason: str | None, ids: tuple[str, ...]) -> None:
+        self._reason = reason
+        self._ids = ids
+        self._seen = 0
+        self.is_a_choice = reason is not None or bool(ids)
+
+    def __call__(self, parked: Parked) -> bool:
+        """Return whether this one is wanted."""
+        self._seen += 1
+        is_one = not self._ids or parked.id.startswith(self._ids)
+        return is_one and (self._reason is None or parked.reason == self._reason)
+
+    @property
+    def nothing(self) -> str:
+        """Sentence for when none of them was wanted."""
+        return f"none of {self._seen} parked messages matches" if self._seen else NOTHING
 
 
 def chosen(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -63,7 +86,9 @@ def list_(ctx: click.Context, form: str, limit: int, reason: str | None, ids: tu
     if form == "text":
         counts = ", ".join(f"{word} {count}" for word, count in reasons.most_common())
         ages = f"; {size} bytes, parked {_ago(oldest)} to {_ago(newest)} ago" if reasons else ""
-        click.echo(f"{reasons.total()} messages: {counts}{ages}" if reasons else NOTHING)
+        click.echo(f"{reasons.total()} messages: {counts}{ages}" if reasons else wanted.nothing)
+    elif not reasons:
+        click.echo(f"celery-event-bridge: {wanted.nothing}", err=True)
     return 0
 
 
@@ -87,8 +112,8 @@ def show(ctx: click.Context, reason: str | None, ids: tuple[str, ...], *, body: 
             else:
                 _print(content)
     if not found:
-        click.echo(NOTHING, err=body)
-    return int(bool(ids) and not found)
+        click.echo(wanted.nothing, err=body)
+    return int(wanted.is_a_choice and not found)
 
 
 @rejected.command(cls=SettingsCommand, epilog="Example: celery-event-bridge rejected requeue --reason refused")
@@ -104,8 +129,8 @@ def requeue(ctx: click.Context, reason: str | None, ids: tuple[str, ...], *, eve
     wanted = _wanted(ctx, reason, ids, everything=everything, must_choose=True)
     with _queue(ctx) as queue:
         sent = queue.requeue(wanted)
-    click.echo(f"{sent} messages sent again" if sent else NOTHING)
-    return int(bool(ids) and not sent)
+    click.echo(f"{sent} messages sent again" if sent else wanted.nothing)
+    return int(wanted.is_a_choice and not sent)
 
 
 @rejected.command(cls=SettingsCommand, epilog="Example: celery-event-bridge rejected purge --reason content-type --yes")
@@ -122,8 +147,8 @@ def purge(ctx: click.Context, reason: str | None, ids: tuple[str, ...], *, every
         click.confirm("Throw these messages away, for good?", abort=True)
     with _queue(ctx) as queue:
         gone = queue.purge(wanted)
-    click.echo(f"{gone} messages thrown away" if gone else NOTHING)
-    return int(bool(ids) and not gone)
+    click.echo(f"{gone} messages thrown away" if gone else wanted.nothing)
+    return int(wanted.is_a_choice and not gone)
 
 
 @contextmanager
@@ -143,16 +168,14 @@ def _wanted(
     *,
     everything: bool = False,
     must_choose: bool = False,
-) -> Callable[[Parked], bool]:
+) -> Wanted:
     if must_choose and not (everything or reason or ids):
         raise click.UsageError("which messages? --all, --reason WORD or --id HEX", ctx)
     if short := [text for text in ids if len(text) < SHORTEST_ID]:
         raise click.UsageError(f"--id {short[0]}: give at least {SHORTEST_ID} digits", ctx)
-
-    def wanted(parked: Parked) -> bool:
-        return (not ids or parked.id.startswith(ids)) and (reason is None or parked.reason == reason)
-
-    return wanted
+    if reason is not None and reason not in REASONS:
+        raise click.UsageError(f"--reason {hide_in_value(reason)}: expected one of {', '.join(REASONS)}", ctx)
+    return Wanted(reason, ids)
 
 
 def _line(parked: Parked) -> str:

@@ -30,6 +30,10 @@ class RefusedForGood(BrokerUnavailable):
     """
 
 
+class GivenBack(BrokerUnavailable):
+    """The messages in hand were too large together, and are the broker's again: to save memory, which is no outage."""
+
+
 class Message(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A message as it was delivered."""
 

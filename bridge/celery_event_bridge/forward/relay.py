@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from celery_event_bridge.contract import Outcome, Rejection, Sink, Verdict, notices
-from celery_event_bridge.contract.broker import BrokerUnavailable, Message, Parking, RefusedForGood, Source
+from celery_event_bridge.contract.broker import BrokerUnavailable, GivenBack, Message, Parking, RefusedForGood, Source
 from celery_event_bridge.forward.driver import Driver
 from celery_event_bridge.forward.intake import Intake
 from celery_event_bridge.forward.ledger import Ack, Delivery, Ledger
@@ -99,7 +99,9 @@ class Relay:
         except BrokerUnavailable as exc:
             if isinstance(exc, RefusedForGood) and not self._has_consumed:
                 raise
-            self._lose_broker(str(exc))
+            self._lose_broker(exc)
+            if isinstance(exc, GivenBack):
+                return  # no outage: the next turn connects, and reports then
         self._report()
 
     def _forward(self) -> None:
@@ -157,11 +159,12 @@ class Relay:
         log.warning("the sink has been away for long: gave back what was in hand", messages=self._forget())
         self._stream.failed(self._stream.reason or f"no confirm for {self._settings.let_go_after:g} s")
 
-    def _lose_broker(self, reason: str) -> None:
+    def _lose_broker(self, exc: BrokerUnavailable) -> None:
         self._source.drop()
         self._connected = False
         self._forget()
-        self._broker.failed(reason)
+        if not isinstance(exc, GivenBack):
+            self._broker.failed(str(exc))
 
     def _forget(self) -> int:
         """The channels are closed: what was in hand is the broker's. Late verdicts on it will mean nothing."""

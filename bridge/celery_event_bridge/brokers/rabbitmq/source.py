@@ -24,7 +24,7 @@ from celery_event_bridge.brokers.rabbitmq.presence import OUR_TAG
 from celery_event_bridge.brokers.rabbitmq.upkeep import Upkeep
 from celery_event_bridge.brokers.rabbitmq.window import Window
 from celery_event_bridge.contract import LOOK_INTERVAL
-from celery_event_bridge.contract.broker import BrokerUnavailable, Message
+from celery_event_bridge.contract.broker import BrokerUnavailable, GivenBack, Message
 from celery_event_bridge.forward.ledger import Ack
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class AmqpSource:
             # What the broker has already written to the socket cannot be called back, only cut off.
             for lane in self._lanes:
                 lane.window.shrink()
-            raise BrokerUnavailable(f"{held_bytes} bytes in hand, twice BRIDGE_MAX_INFLIGHT_BYTES: giving them back")
+            raise GivenBack(f"{held_bytes} bytes in hand, twice BRIDGE_MAX_INFLIGHT_BYTES: given back")
         if not held_bytes:
             with translated("replacing a quiet channel"):
                 self._look_at_consumers()

@@ -50,6 +50,7 @@ def test_the_first_message_that_is_parked_is_an_increment(
     """Its series was there at 0 before, and no series has come that was not: so the alert's `increase` sees it."""
     store = SqliteStore(tmp_path)
     bridge = start_bridge(**store.settings, BRIDGE_BROKER_URL=broker_url).await_ready()
+    until(lambda: alerts.chosen(scrape(bridge), alerts.LOOKED_AT, {}), 20, "the queues are looked at")
     before = scrape(bridge)
     bad = Published(b"no event", {"content_type": "text/plain"}, "task.sent")
     oracle.publish(broker_url, [bad, *oracle.numbered(0, 10)])

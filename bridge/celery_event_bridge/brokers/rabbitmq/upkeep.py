@@ -97,7 +97,7 @@ class Upkeep:
         """Seconds between two arrivals, lately: the mean."""
         self._longest_pause = SUSPICIOUS_SILENCE
         """The longest of them; half of it counts after FORGOTTEN_AFTER."""
-        self.depths: Mapping[str, int] = dict.fromkeys((queue.name for queue in topology.queues), 0)
+        self.depths: Mapping[str, int] = {}
         """Ready messages by queue, as last seen; 0 before the first look."""
 
     @property

@@ -73,6 +73,7 @@ mutations: $(READY)  ## break each guard on purpose, in a copy, and see who noti
 	@$(BIN)/python -m tests.broken --campaigns
 
 containers: $(READY)  ## the image, the compose file and the servers in containers (needs a Docker engine)
+	@FULL=1 $(BIN)/python -m pytest -s tests/integration/test_containers.py
 	@CI=true CONTAINERS=1 $(BIN)/python -m pytest -s tests/compose tests/integration/test_servers.py
 
 unit: $(READY)  ## the tests that need no server, in seconds

@@ -20,7 +20,7 @@ from tests.servers import Kafka, Redis
 from tests.servers.debian import PATIENCE, until
 
 FULL = bool(os.environ.get("FULL"))
-at_full_length = pytest.mark.skipif(not FULL, reason="a long one: make endurance runs it, or make pages")
+at_full_length = pytest.mark.skipif(not FULL, reason="a long one: make endurance, pages or containers runs it")
 """For what tests/integration/test_faults.py covers in short."""
 
 

@@ -26,7 +26,7 @@ from tests import oracle
 from tests.bridges import Bridge, clean_environment
 from tests.servers import Redis
 from tests.servers.debian import PATIENCE, ROOT, free_port, program, until
-from tests.stores import RedisStore, SqliteStore
+from tests.stores import RedisStore, SqliteStore, at_full_length
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 HEALTH = str(ROOT / "containers/bridge-health")
@@ -36,10 +36,13 @@ RUN = f"{sys.executable} -m celery_event_bridge run"
 NOBODY = "setpriv --reuid=10001 --regid=0 --clear-groups --inh-caps=-all --no-new-privs"
 """The image's user."""
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or not all(map(shutil.which, ("unshare", "nsenter", "setpriv"))),
-    reason="namespaces, users and control groups are root's to give",
-)
+pytestmark = [
+    pytest.mark.skipif(
+        os.geteuid() != 0 or not all(map(shutil.which, ("unshare", "nsenter", "setpriv"))),
+        reason="namespaces, users and control groups are root's to give",
+    ),
+    at_full_length,
+]
 
 
 def contained(command: str) -> str:

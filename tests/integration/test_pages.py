@@ -1,7 +1,7 @@
 """What the documents print for a shell runs: each page's blocks are typed in order, on real servers.
 
 Those that name Kafka are in a file of their own, so that of several processes one starts its node. All of them take ten
-minutes of two cores: `make pages` types them all, other runs the README, the quickstart and TLS to Redis.
+minutes of two cores: `make pages` types them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pytest
 
 from tests.servers.debian import ROOT, until
 from tests.servers.redis import NativeRedis
-from tests.stores import FULL, at_full_length
+from tests.stores import at_full_length
 from tests.terminal.page import Page
 from tests.terminal.pages import blocks
 from tests.terminal.steps import (
@@ -45,7 +45,8 @@ PAGES = [
 ]
 
 
-@pytest.mark.parametrize("page", PAGES if FULL else PAGES[:1], ids=lambda page: page.name)
+@at_full_length
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_blocks_of_a_page_run(page: Page, world: World, terminal: Terminal, packages: Path) -> None:
     """Each block that is typed into a shell ends well, in the order of the page."""
     terminal.run(f"export PYTHONPATH={packages}")

@@ -49,6 +49,7 @@ def test_blocks_on_tls_to_rabbitmq(world: World, certified: Terminal, servers: l
     Page(TLS, at=steps).type(world, certified, "RabbitMQ")
 
 
+@at_full_length
 def test_blocks_on_tls_to_redis(world: World, certified: Terminal, servers: list[Removable]) -> None:
     """The same for Redis."""
     port, folder = free_port(), certified.folder

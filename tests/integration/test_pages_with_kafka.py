@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.kafka import NativeKafka
-from tests.stores import FULL, at_full_length
+from tests.stores import at_full_length
 from tests.terminal.page import END, Page
 from tests.terminal.steps import another_topic, backed_up, clone, filled, previous, restored, stopped, wheel
 from tests.terminal.terminal import Terminal
@@ -25,7 +25,8 @@ PAGES = [
 ]
 
 
-@pytest.mark.parametrize("page", PAGES if FULL else PAGES[:1], ids=lambda page: page.name)
+@at_full_length
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_blocks_of_a_page_run(page: Page, world: World, terminal: Terminal, packages: Path) -> None:
     """Each block that is typed into a shell ends well, in the order of the page."""
     terminal.run(f"export PYTHONPATH={packages}")

@@ -5,7 +5,7 @@ SINK ?= sqlite
 TESTS ?= tests/unit tests/integration
 SECONDS ?= 60
 RUNS ?= 5
-JOBS ?= 4
+JOBS ?= 5
 # A test's time-out is a signal; what no signal reaches shows where it stands. A process that dies ends the run: what
 # pytest-xdist hands out after that can leave the others waiting for ever.
 SIDE_BY_SIDE := -n $(JOBS) --dist loadfile --max-worker-restart 0 -o faulthandler_timeout=450

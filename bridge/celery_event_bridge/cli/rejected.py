@@ -87,7 +87,7 @@ def list_(ctx: click.Context, form: str, limit: int, reason: str | None, ids: tu
         counts = ", ".join(f"{word} {count}" for word, count in reasons.most_common())
         ages = f"; {size} bytes, parked {_ago(oldest)} to {_ago(newest)} ago" if reasons else ""
         click.echo(f"{reasons.total()} messages: {counts}{ages}" if reasons else wanted.nothing)
-    elif not reasons:
+    elif not reasons and wanted.is_a_choice:
         click.echo(f"celery-event-bridge: {wanted.nothing}", err=True)
     return 0
 

@@ -16,7 +16,7 @@ DEMO := $(if $(wildcard $(READY)),.venv,.venv-demo)
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup wheel test endurance faults faults-all soak matrix mutations bench bench-readers bench-short containers unit lint format demo lock clean
+.PHONY: help setup wheel test endurance pages faults faults-all soak matrix mutations bench bench-readers bench-short containers unit lint format demo lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12

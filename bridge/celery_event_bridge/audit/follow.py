@@ -33,7 +33,7 @@ class Follower:
         self._metrics = AuditMetrics()
         self._due = 0.0
         self._known: dict[tuple[str, str, str], int] = {}
-        """How much is missing that was told of: by whose account, which event, of which worker."""
+        """Number of missing events that was told of, by account, event and worker."""
 
     def run(self, address: tuple[str, int] | None) -> None:
         """Raises OSError where the HTTP address cannot be had."""

@@ -31,7 +31,7 @@ class Status:
         """Messages that can be neither forwarded nor parked now."""
         self.stopping = False
         self.started = False
-        """Whether it has been ready at a time when somebody asked."""
+        """True once it was ready when somebody asked."""
 
     def live(self) -> str | None:
         """Return None, or why the process should be replaced."""

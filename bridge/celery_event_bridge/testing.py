@@ -14,9 +14,8 @@ from typing import Any
 import msgspec
 
 from celery_event_bridge.contract import JSON, MSGPACK, Event, Outcome, Sink, SinkUnavailable, Verdict
-from celery_event_bridge.contract.broker import BrokerUnavailable, Message
+from celery_event_bridge.contract.broker import Ack, BrokerUnavailable, Message
 from celery_event_bridge.forward.decode import decode
-from celery_event_bridge.forward.ledger import Ack
 
 
 class FakeSource:
@@ -24,6 +23,7 @@ class FakeSource:
 
     def __init__(self) -> None:
         self.depths: dict[str, int] = {}
+        self.leaves_after: float | None = None
         self.held_up: str | None = None
         self.queue: list[Message] = []
         self.unacknowledged: dict[int, Message] = {}
@@ -39,7 +39,7 @@ class FakeSource:
 
     def publish(self, *bodies: bytes, content_type: str = JSON, headers: Mapping[str, object] | None = None) -> None:
         for body in bodies:
-            self.queue.append(Message(None, 0, body, content_type, headers or {}, {}, "celeryev", "", False, False))
+            self.queue.append(Message(None, 0, body, content_type, headers or {}))
 
     def open(self) -> None:
         self._call("open")
@@ -56,9 +56,7 @@ class FakeSource:
         delivered = []
         for message in taken:
             tag = next(self._tags)
-            again = Message(
-                self._lane, tag, message.body, message.content_type, message.headers, {}, "celeryev", "", False, False
-            )
+            again = Message(self._lane, tag, message.body, message.content_type, message.headers)
             self.unacknowledged[tag] = again
             delivered.append(again)
         return delivered

@@ -678,7 +678,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what cannot be parked held in the live queue",
-        [Change(f"{FORWARD}/parker.py", "queue_ttl + TTL_MARGIN if queue_ttl else None", "None")],
+        [Change(f"{FORWARD}/parker.py", "leaves_after + TTL_MARGIN if leaves_after else None", "None")],
         [f"{UNIT}/test_relay.py::test_what_cannot_be_parked_leaves_the_live_queue"],
     ),
     Mutation(
@@ -688,16 +688,12 @@ MUTATIONS = (
     ),
     Mutation(
         "parked before the probe is answered",
-        [
-            Change(
-                f"{RABBITMQ}/parking.py", "if not self._blocked and None not in self._unconfirmed.values():", "if True:"
-            )
-        ],
+        [Change(f"{RABBITMQ}/parking.py", "if not self._blocked and None not in confirms.waiting:", "if True:")],
         [f"{INTEGRATION}/test_unparkable.py::test_an_alarm_parks_no_copies"],
     ),
     Mutation(
         "a confirm taken for more than it names",
-        [Change(f"{RABBITMQ}/confirms.py", "waiting > tag}", "waiting > tag + 1}")],
+        [Change(f"{RABBITMQ}/confirms.py", "waiting <= tag, self", "waiting <= tag + 1, self")],
         [f"{UNIT}/test_confirms.py::test_against_a_naive_model"],
     ),
     Mutation(

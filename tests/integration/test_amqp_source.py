@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from celery_event_bridge.brokers.rabbitmq.settings import Settings
 from celery_event_bridge.brokers.rabbitmq.source import AmqpSource
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
-from celery_event_bridge.config.settings import Settings
 from tests import oracle
 from tests.servers.debian import until
 

@@ -9,8 +9,8 @@ from threading import Event, Thread
 import pytest
 
 from celery_event_bridge.brokers.rabbitmq.checks import findings
+from celery_event_bridge.brokers.rabbitmq.settings import Settings
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
-from celery_event_bridge.config.settings import Settings
 from tests import oracle
 from tests.bridges import run_to_end
 

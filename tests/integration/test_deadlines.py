@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from celery_event_bridge.brokers.rabbitmq.settings import Settings
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
-from celery_event_bridge.config.settings import Settings
 from tests import oracle
 from tests.bridges import Bridge
 from tests.faults.proxy import Mode, Proxy

@@ -10,10 +10,10 @@ import amqp
 import pytest
 
 from celery_event_bridge.brokers.rabbitmq.arguments import differences
-from celery_event_bridge.brokers.rabbitmq.loop_guard import OursToo
+from celery_event_bridge.brokers.rabbitmq.settings import Settings
 from celery_event_bridge.brokers.rabbitmq.target import BrokerTarget
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
-from celery_event_bridge.config.settings import Settings
+from celery_event_bridge.contract.broker import WouldLoop
 from tests import oracle
 from tests.bridges import Bridge, run_to_end
 from tests.servers import RabbitMQ
@@ -172,7 +172,7 @@ def test_a_queue_that_is_another_connections_alone_is_taken_for_the_bridges_own(
     settings = Settings(broker_url=broker_url)
     with oracle.broker(broker_url) as connection:
         connection.channel().queue_declare(LIVE, exclusive=True)
-        with pytest.raises(OursToo, match="it would get its own events again"):
+        with pytest.raises(WouldLoop, match="it would get its own events again"):
             BrokerTarget(settings, again=False)
     BrokerTarget(settings, again=False).close()
 

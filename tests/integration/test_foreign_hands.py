@@ -13,9 +13,9 @@ import pytest
 from celery_event_bridge.brokers.rabbitmq import purged as purged_module
 from celery_event_bridge.brokers.rabbitmq.presence import LOOKS, Presence
 from celery_event_bridge.brokers.rabbitmq.purged import PurgeWatch, Trace, leave_trace
+from celery_event_bridge.brokers.rabbitmq.settings import Settings
 from celery_event_bridge.brokers.rabbitmq.source import AmqpSource
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
-from celery_event_bridge.config.settings import Settings
 from celery_event_bridge.contract import notices
 from tests import oracle
 from tests.bridges import Bridge, run_to_end

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from urllib.parse import urlsplit
 
@@ -11,9 +12,9 @@ import amqp
 import pytest
 
 from celery_event_bridge.brokers.rabbitmq import source as source_module
+from celery_event_bridge.brokers.rabbitmq.settings import Settings
 from celery_event_bridge.brokers.rabbitmq.source import AmqpSource
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
-from celery_event_bridge.config.settings import Settings
 from celery_event_bridge.contract import notices
 from celery_event_bridge.contract.broker import BrokerUnavailable, Message
 from tests import oracle
@@ -62,6 +63,14 @@ def turn(source: AmqpSource, timeout: float = 0.1) -> Sequence[Message]:
         pytest.fail(f"the connection is lost: {exc}")
 
 
+def while_turning(source: AmqpSource, action: Callable[[], object]) -> None:
+    """Do what may take longer than RabbitMQ waits for a heartbeat, and poll meanwhile as a bridge does."""
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(action)
+        until(lambda: turn(source) or done.done(), 60, "it is done")
+        done.result()
+
+
 def received(source: AmqpSource, count: int) -> bool:
     """Take in what comes until it is so much."""
     messages: list[Message] = []
@@ -91,8 +100,8 @@ def test_a_queue_that_the_bridge_cannot_declare_is_told_of_and_live_events_are_r
         assert notices.NOTICES.counts()["queue-missing"] >= 1
         assert 0 == notices.NOTICES.counts()["queue-made"] == notices.NOTICES.counts()["queue-declared"]
         assert (source.held_up is None) == (queue == REJECTED)
-        permit(".*", ".*", ".*")
-        declared(broker_url)
+        while_turning(source, lambda: permit(".*", ".*", ".*"))
+        while_turning(source, lambda: declared(broker_url))
         until(lambda: turn(source) or f"queue {queue!r} is there" in caplog.text, 10, "it is seen")
         until(lambda: turn(source) or source.held_up is None, 10, "it is consumed")
         assert (f"queue {queue!r} is consumed again" in caplog.text) == (queue == OVERFLOW)
@@ -131,7 +140,8 @@ def test_overflow_that_may_not_be_read_and_gets_shorter_is_no_error(
         permit(".*", ".*", f"^(?!{OVERFLOW}$).*")
         with closing(consuming(broker_url)) as source:
             until(lambda: turn(source, 0.0) or source.depths.get(OVERFLOW) == 20, 10, "they are seen")
-            rabbitmq_server.ctl("purge_queue", "-p", urlsplit(broker_url).path[1:], OVERFLOW)
+            vhost = urlsplit(broker_url).path[1:]
+            while_turning(source, lambda: rabbitmq_server.ctl("purge_queue", "-p", vhost, OVERFLOW))
             until(lambda: turn(source, 0.0) or source.depths.get(OVERFLOW) == 0, 10, "they are gone")
             begin = time.monotonic()
             until(lambda: turn(source) or time.monotonic() > begin + 0.5, 10, "some more looks")

@@ -15,13 +15,14 @@ import pytest
 
 from celery_event_bridge.brokers.rabbitmq import upkeep as upkeep_module
 from celery_event_bridge.brokers.rabbitmq.connection import connect
+from celery_event_bridge.brokers.rabbitmq.delivered import Delivered
 from celery_event_bridge.brokers.rabbitmq.mark import SinkMark
+from celery_event_bridge.brokers.rabbitmq.settings import Settings
 from celery_event_bridge.brokers.rabbitmq.source import AmqpSource
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
 from celery_event_bridge.brokers.rabbitmq.upkeep import Upkeep
-from celery_event_bridge.config.settings import Settings
 from celery_event_bridge.contract import JSON, notices
-from celery_event_bridge.contract.broker import BrokerUnavailable, Message
+from celery_event_bridge.contract.broker import BrokerUnavailable
 from tests import oracle
 from tests.bridges import Bridge, run_to_end
 from tests.faults.proxy import Mode, Proxy
@@ -349,7 +350,7 @@ def test_silences_that_an_outage_explains_are_no_gap(broker_url: str, monkeypatc
     monkeypatch.setattr(upkeep_module, "time", clock)
     topology = Topology.from_settings(Settings(broker_url=broker_url))
     upkeep = Upkeep(topology, declares=True)
-    event = Message(None, 0, b"{}", JSON, {}, {}, "celeryev", "", False, False)
+    event = Delivered(None, 0, b"{}", JSON, {}, exchange="celeryev")
 
     def come(times: int = 5) -> None:
         for _ in range(times):

@@ -11,11 +11,12 @@ from urllib.parse import urlsplit
 import amqp
 import pytest
 
+from celery_event_bridge.brokers.rabbitmq.delivered import Delivered
 from celery_event_bridge.brokers.rabbitmq.parking import AmqpParking
+from celery_event_bridge.brokers.rabbitmq.settings import Settings
 from celery_event_bridge.brokers.rabbitmq.topology import Topology, declare_queue
-from celery_event_bridge.config.settings import Settings
 from celery_event_bridge.contract import JSON, Rejection
-from celery_event_bridge.contract.broker import BrokerUnavailable, Message, Parcel
+from celery_event_bridge.contract.broker import BrokerUnavailable, Parcel
 from tests import oracle
 from tests.bridges import Bridge
 from tests.faults.proxy import Proxy
@@ -42,7 +43,7 @@ def test_what_the_broker_does_not_take_is_not_parked(broker_url: str) -> None:
     """Without its queue the default exchange would drop it: that is an error, until the queue is there."""
     settings = Settings(broker_url=broker_url)
     subject = AmqpParking(settings, QUEUE)
-    message = Message("lane", 1, b"no event", JSON, {}, {}, "celeryev", "task.multi", False, False)
+    message = Delivered("lane", 1, b"no event", JSON, {}, exchange="celeryev", routing_key="task.multi")
     parcel = Parcel(message, Rejection("undecodable", "it is no JSON"))
     other = Parcel(message, parcel.why)
     with pytest.raises(BrokerUnavailable, match="the queue is not there"):
@@ -153,7 +154,7 @@ def test_a_refusal_from_far_away_is_heard(own_rabbitmq: RabbitMQ, delay: float) 
         own_rabbitmq.ctl("set_permissions", "-p", urlsplit(url).path[1:], "reader", ".*", "^$", ".*")
         mine = url.replace("guest:guest", "reader:open-sesame").replace(f":{urlsplit(url).port}/", f":{proxy.port}/")
         subject = AmqpParking(Settings(broker_url=mine), QUEUE)
-        message = Message("lane", 1, b"no event", JSON, {}, {}, "celeryev", "task.multi", False, False)
+        message = Delivered("lane", 1, b"no event", JSON, {}, exchange="celeryev", routing_key="task.multi")
         with pytest.raises(BrokerUnavailable) as failure:
             park_all(subject, [Parcel(message, Rejection("undecodable", "it is no JSON"))])
         assert 403 == failure.value.code
@@ -168,7 +169,7 @@ def test_what_was_confirmed_before_a_refusal_is_parked_once(own_rabbitmq: Rabbit
     with oracle.broker(url) as connection:
         declare_queue(connection.channel(), Topology.from_settings(Settings(broker_url=url)).rejected)
     subject = AmqpParking(Settings(broker_url=url), QUEUE)
-    message = Message("lane", 1, b"no event", JSON, {}, {}, "celeryev", "task.multi", False, False)
+    message = Delivered("lane", 1, b"no event", JSON, {}, exchange="celeryev", routing_key="task.multi")
     why = Rejection("undecodable", "it is no JSON")
     first = Parcel(message, why)
     subject.park([])

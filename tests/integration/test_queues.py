@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import amqp
 import pytest
 
+from celery_event_bridge.brokers.rabbitmq.settings import Settings
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
-from celery_event_bridge.config.settings import Settings
 from tests import oracle
 from tests.bridges import Bridge, clean_environment, run_to_end
 from tests.load import Load

@@ -14,9 +14,9 @@ import pytest
 from celery_event_bridge.brokers.rabbitmq.management import Management
 from celery_event_bridge.brokers.rabbitmq.migration import migrate
 from celery_event_bridge.brokers.rabbitmq.operations import connected
+from celery_event_bridge.brokers.rabbitmq.settings import Settings
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
-from celery_event_bridge.brokers.rabbitmq.unready import QueuesInUse
-from celery_event_bridge.config.settings import Settings
+from celery_event_bridge.contract.broker_plugin import QueuesInUse
 from tests import oracle
 from tests.bridges import run_to_end
 from tests.servers import RabbitMQ

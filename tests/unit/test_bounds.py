@@ -8,8 +8,8 @@ import pytest
 
 from celery_event_bridge.brokers.rabbitmq import bounds
 from celery_event_bridge.brokers.rabbitmq.bounds import BoundWatch
+from celery_event_bridge.brokers.rabbitmq.settings import Settings
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
-from celery_event_bridge.config.settings import Settings
 from celery_event_bridge.contract import notices
 
 BOUND = {"overflow_max_bytes": 1_000_000, "rejected_max_bytes": 1_000_000}

@@ -38,11 +38,11 @@ class Channel:
 def test_confirms_that_come_coalesced_and_out_of_order_are_all_counted() -> None:
     """As RabbitMQ gave them: 3799 alone, then all up to 3798, then 3800 alone."""
     channel = Channel([(3799, False), (3798, True), (3800, False)])
-    confirms = Confirms(channel)  # type: ignore[arg-type]
+    confirms: Confirms[None] = Confirms(channel)  # type: ignore[arg-type]
     for _ in range(3800):
-        confirms.publish(object(), "q")
+        confirms.publish(None, object(), "q")
     confirms.wait("q", timeout=0.2)
-    confirms.publish(object(), "q")
+    confirms.publish(None, object(), "q")
     with pytest.raises(BrokerUnavailable, match="no confirm within"):
         confirms.wait("q", timeout=0.05)
 
@@ -59,9 +59,9 @@ def test_against_a_naive_model(count: int, draw: Any) -> None:
         left -= {each for each in left if each <= tag} if multiple else {tag}
     for cut in (len(script) - 1, len(script)):
         channel = Channel(script[:cut])
-        confirms = Confirms(channel)  # type: ignore[arg-type]
+        confirms: Confirms[None] = Confirms(channel)  # type: ignore[arg-type]
         for _ in range(count):
-            confirms.publish(object(), "q")
+            confirms.publish(None, object(), "q")
         if cut == len(script):
             confirms.wait("q", timeout=1)
         else:

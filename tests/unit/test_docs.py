@@ -11,7 +11,7 @@ from celery_event_bridge.audit.auditor import Auditor
 from celery_event_bridge.audit.metrics import AuditMetrics
 from celery_event_bridge.cli import COMMANDS
 from celery_event_bridge.config.loading import all_variables, sink_prefix
-from celery_event_bridge.config.plugins import installed, load
+from celery_event_bridge.config.plugins import broker_settings, installed, load
 from celery_event_bridge.config.settings import Settings
 from celery_event_bridge.contract.notices import KINDS
 from celery_event_bridge.observe.metrics import Metrics
@@ -163,7 +163,11 @@ def test_documented_defaults_are_the_real_ones() -> None:
     """Where the reference gives a default as one value, the setting of that text is the setting left out."""
     page = (ROOT / "docs/reference/settings.md").read_text()
     documented = dict(re.findall(r"^\| `(BRIDGE_\w+)` \| `([^`]+)` \|", page, re.MULTILINE))
-    models = [("BRIDGE_", Settings), *((sink_prefix(name), load(name).Settings) for name in installed())]
+    models = [
+        ("BRIDGE_", Settings),
+        *(("BRIDGE_", model) for model in broker_settings()),
+        *((sink_prefix(name), load(name).Settings) for name in installed()),
+    ]
     compared = 0
     for prefix, model in models:
         for field, left_out in model():

@@ -9,8 +9,8 @@ import pytest
 
 from celery_event_bridge.brokers.rabbitmq.management import Management, tell_of_policies
 from celery_event_bridge.brokers.rabbitmq.presence import OUR_TAG, foreign
+from celery_event_bridge.brokers.rabbitmq.settings import Settings
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
-from celery_event_bridge.config.loading import load
 from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.notices import NOTICES
 
@@ -37,7 +37,7 @@ def test_an_answer_that_trickles_in_ends_with_its_deadline() -> None:
         serving = threading.Thread(target=serve)
         serving.start()
         url = f"http://u:open-sesame@127.0.0.1:{server.getsockname()[1]}"
-        management = Management(load({"BRIDGE_MANAGEMENT_URL": url}).settings, timeout=0.5)
+        management = Management(Settings(management_url=url), timeout=0.5)
         with pytest.raises(BrokerUnavailable, match=r"no answer within 0\.5 s") as failure:
             management.queue("q")
         done.set()
@@ -50,7 +50,7 @@ def test_a_policy_that_is_set_again_is_told_of_again(
 ) -> None:
     """Once a day while it lasts, at once where it was removed in between, and that is told, too."""
     caplog.set_level("INFO")
-    settings = load({"BRIDGE_MANAGEMENT_URL": "http://127.0.0.1:1"}).settings
+    settings = Settings(management_url="http://127.0.0.1:1")
     topology = Topology.from_settings(settings)
     found: dict[str, object] = {}
     monkeypatch.setattr(Management, "queue", lambda _, name: found if name == topology.live.name else None)

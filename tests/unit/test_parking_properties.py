@@ -11,6 +11,7 @@ from amqp.basic_message import Message as AmqpMessage
 from hypothesis import given, strategies as st
 
 from celery_event_bridge.brokers.rabbitmq import parking
+from celery_event_bridge.brokers.rabbitmq.delivered import Delivered
 from celery_event_bridge.brokers.rabbitmq.parking import LEFT_OFF, MAX_HEADER, fitting, origin, parked_properties
 from celery_event_bridge.contract import JSON, Rejection
 from celery_event_bridge.contract.broker import Message, Parcel
@@ -36,7 +37,7 @@ def message(
 ) -> Message:
     headers = headers or {}
     properties = {"application_headers": headers} | dict(properties or {})
-    return Message("lane", 1, b"{}", JSON, headers, properties, exchange, routing_key, False, expired)
+    return Delivered("lane", 1, b"{}", JSON, headers, False, expired, properties, exchange, routing_key)
 
 
 def overflowed(headers: Mapping[str, Any]) -> Message:

@@ -11,7 +11,6 @@ import structlog
 
 from celery_event_bridge.contract import Outcome, SinkUnavailable, notices
 from celery_event_bridge.contract.broker import BrokerUnavailable, GivenBack, RefusedForGood
-from celery_event_bridge.forward import driver, outage, relay as relay_module
 from celery_event_bridge.forward.intake import event_filter
 from celery_event_bridge.forward.relay import Relay
 from celery_event_bridge.observe.metrics import Metrics
@@ -46,9 +45,10 @@ class Clock:
 class House:
     """A relay and its three ends."""
 
-    def __init__(self, clock: Clock, **settings: Any) -> None:
+    def __init__(self, clock: Clock, *, leaves_after: float | None = 5.0, **settings: Any) -> None:
         self.clock = clock
         self.source, self.sink, self.parking = FakeSource(), MemorySink(at_once=False), FakeParking()
+        self.source.leaves_after = leaves_after
         self.status = Status()
         values = {
             "event_types": ("*",),
@@ -57,11 +57,10 @@ class House:
             "retry_max_interval": 10.0,
             "let_go_after": 30.0,
             "shutdown_timeout": 25.0,
-            "queue_ttl": 5.0,
         }
         options: Any = SimpleNamespace(**(values | settings))
         self.metrics = Metrics(self.status)
-        self.relay = Relay(self.source, self.sink, self.parking, options, self.metrics, self.status)
+        self.relay = Relay(self.source, self.sink, self.parking, options, self.metrics, self.status, clock)
 
     def turn(self, times: int = 1, *, seconds: float = 0.0) -> None:
         for _ in range(times):
@@ -70,11 +69,8 @@ class House:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    for module in (relay_module, driver, outage):
-        monkeypatch.setattr(module, "time", clock)
-    return clock
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture
@@ -174,7 +170,7 @@ BAD = b"no event"
 
 def test_any_number_that_cannot_be_parked_holds_up_nobody(clock: Clock) -> None:
     """Their bodies are dropped from memory, others are received in their place, and all are parked at last."""
-    house = House(clock, max_inflight_bytes=20_000, queue_ttl=0.0)
+    house = House(clock, max_inflight_bytes=20_000, leaves_after=None)
     house.sink.at_once = True
     house.parking.fail = True
     for number in range(300):
@@ -194,7 +190,7 @@ def test_any_number_that_cannot_be_parked_holds_up_nobody(clock: Clock) -> None:
 
 def test_what_cannot_be_parked_leaves_the_live_queue(clock: Clock) -> None:
     """Once it has outlived the TTL it is given back, and so goes on to overflow: held it would pin the queue's log."""
-    house = House(clock, queue_ttl=5.0)
+    house = House(clock, leaves_after=5.0)
     house.parking.fail = True
     house.source.publish(BAD)
     house.turn(5, seconds=1.0)

@@ -15,8 +15,8 @@ from redis.exceptions import AuthenticationError
 
 from celery_event_bridge.brokers.rabbitmq.connection import connect
 from celery_event_bridge.brokers.rabbitmq.management import Management
+from celery_event_bridge.brokers.rabbitmq.settings import Settings
 from celery_event_bridge.config.loading import Loaded, SettingsError, load
-from celery_event_bridge.config.settings import Settings
 from celery_event_bridge.contract import notices, secret_files
 from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.reading.streams import find
@@ -45,6 +45,12 @@ CASES = [
     *(("BRIDGE_MANAGEMENT_URL", "http://u:old@127.0.0.1:1", "http://u:new@127.0.0.1:1", wrong) for wrong in API),
     *(("BRIDGE_KAFKA_SASL_PASSWORD", "old", "new", wrong) for wrong in PASSWORDS),
 ]
+
+
+def rabbitmq(chosen: Loaded) -> Settings:
+    _, made = chosen.broker
+    assert isinstance(made, Settings)
+    return made
 
 
 def loaded(**variables: str) -> Loaded:
@@ -161,13 +167,13 @@ def test_a_refused_login_names_the_variable_that_is_set(monkeypatch: pytest.Monk
             connect(settings, settings.broker_urls[0], role="test")
         return str(failure.value)
 
-    of_file = loaded(BRIDGE_BROKER_URL_FILE=str(file)).settings
+    of_file = rabbitmq(loaded(BRIDGE_BROKER_URL_FILE=str(file)))
     assert reason(of_file).endswith("check user and password in BRIDGE_BROKER_URL_FILE")
     file.write_text(AMQP[0])
     assert "check user and password in BRIDGE_BROKER_URL_FILE (which holds no valid URL: the port" in reason(of_file)
     assert "Sommer" not in reason(of_file)
-    assert reason(loaded(CELERY_BROKER_URL="amqp://u:own@h//").settings).endswith("password in CELERY_BROKER_URL")
-    assert reason(loaded(BRIDGE_BROKER_URL="amqp://u:own@h//").settings).endswith("password in BRIDGE_BROKER_URL")
+    assert reason(rabbitmq(loaded(CELERY_BROKER_URL="amqp://u:own@h//"))).endswith("password in CELERY_BROKER_URL")
+    assert reason(rabbitmq(loaded(BRIDGE_BROKER_URL="amqp://u:own@h//"))).endswith("password in BRIDGE_BROKER_URL")
 
 
 def test_a_refused_login_at_redis_names_the_variable_that_is_set(tmp_path: Path) -> None:
@@ -212,7 +218,7 @@ def test_no_librarys_error_about_a_url_is_shown(url: str) -> None:
 def test_no_error_about_the_management_apis_url_is_shown() -> None:
     """Neither of its parts nor of a host that has no name; and the variable that is set is named."""
     for url in ("http://127.0.0.1:1/Sommer2030 xyz", "http://Sommer2030..h:1"):
-        settings = load({"BRIDGE_MANAGEMENT_URL": url}).settings
+        settings = rabbitmq(load({"BRIDGE_MANAGEMENT_URL": url}))
         with pytest.raises(BrokerUnavailable) as failure:
             Management(settings).queue("q")
         assert str(failure.value).endswith(": the URL, or what it answers, cannot be read")
@@ -223,7 +229,7 @@ def test_an_option_of_the_client_is_told_in_a_sentence() -> None:
 
     def reason(options: str, query: str = "") -> str:
         url = f"amqp://127.0.0.1:1//{query}"
-        settings = load({"BRIDGE_BROKER_TRANSPORT_OPTIONS": options, "BRIDGE_BROKER_URL": url}).settings
+        settings = rabbitmq(load({"BRIDGE_BROKER_TRANSPORT_OPTIONS": options, "BRIDGE_BROKER_URL": url}))
         with pytest.raises(BrokerUnavailable) as failure:
             connect(settings, url, role="test")
         return str(failure.value)
@@ -271,7 +277,7 @@ def test_a_name_that_looks_like_a_url_is_refused(variable: str, url: str) -> Non
 @pytest.mark.parametrize("name", ["celery@worker.pidbox", "a:b", "a/b", "a.b:{0}", "x=1&y#2?"])
 def test_a_name_may_have_what_names_have(name: str) -> None:
     """A colon, an at, a slash, each on its own."""
-    assert name == loaded(BRIDGE_QUEUE=name).settings.queue
+    assert name == rabbitmq(loaded(BRIDGE_QUEUE=name)).queue
 
 
 def test_a_database_that_is_no_number_is_not_shown() -> None:

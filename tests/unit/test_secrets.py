@@ -22,6 +22,7 @@ from redis.exceptions import AuthenticationError
 from celery_event_bridge import cli
 from celery_event_bridge.brokers.rabbitmq.connection import connect
 from celery_event_bridge.brokers.rabbitmq.management import Management
+from celery_event_bridge.brokers.rabbitmq.settings import Settings
 from celery_event_bridge.cli import audit, ends, replay, tail
 from celery_event_bridge.config.loading import Loaded, load
 from celery_event_bridge.contract import SinkUnavailable, notices
@@ -278,7 +279,8 @@ def invoke(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Case], 
 
 def log_in_again(chosen: Loaded, patched: pytest.MonkeyPatch) -> None:
     """Print what is said where the old login is refused at each end, as it is before the last net of the log."""
-    settings, redis, kafka = chosen.settings, chosen.sinks["redis"][1], chosen.sinks["kafka"][1]
+    settings, redis, kafka = chosen.broker[1], chosen.sinks["redis"][1], chosen.sinks["kafka"][1]
+    assert isinstance(settings, Settings)
     assert isinstance(redis, RedisSettings)
     assert isinstance(kafka, KafkaSettings)
     refusal = AuthenticationError("WRONGPASS invalid username-password pair or user is disabled.")

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import assume, given, strategies as st
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
+from celery_event_bridge.brokers.rabbitmq import settings as rabbitmq_settings
 from celery_event_bridge.config import plugins, validation
 from celery_event_bridge.config.loading import Loaded, SettingsError, load
 from celery_event_bridge.config.settings import NO_EVENTS, Settings
@@ -26,6 +27,12 @@ def settings(**variables: str) -> Settings:
     return load(variables).settings
 
 
+def rabbitmq(**variables: str) -> rabbitmq_settings.Settings:
+    _, made = load(variables).broker
+    assert isinstance(made, rabbitmq_settings.Settings)
+    return made
+
+
 def error(**variables: str) -> str:
     with pytest.raises(SettingsError) as failure:
         load(variables)
@@ -34,17 +41,17 @@ def error(**variables: str) -> str:
 
 def test_defaults_are_the_contracts() -> None:
     """Without any variable the values are those that users depend on."""
-    defaults = settings()
+    defaults, of_broker = settings(), rabbitmq()
     assert ("amqp://guest:guest@localhost:5672//",) == defaults.broker_urls
     assert ("celeryev", "celeryev.bridge", "quorum", 5.0) == (
-        defaults.event_exchange,
-        defaults.queue,
-        defaults.queue_type,
-        defaults.queue_ttl,
+        of_broker.event_exchange,
+        of_broker.queue,
+        of_broker.queue_type,
+        of_broker.queue_ttl,
     )
     assert (4 * 2**30, 256 * 2**20, 2000, 16 * 2**20, 16 * 2**20) == (
-        defaults.overflow_max_bytes,
-        defaults.rejected_max_bytes,
+        of_broker.overflow_max_bytes,
+        of_broker.rejected_max_bytes,
         defaults.prefetch,
         defaults.max_inflight_bytes,
         defaults.max_message_bytes,
@@ -210,7 +217,7 @@ def test_a_file_and_a_value_are_too_much(tmp_path: Path) -> None:
     """Both at once is an error that names both; an option settles it."""
     both = {"BRIDGE_QUEUE": "a", "BRIDGE_QUEUE_FILE": str(tmp_path / "none")}
     assert "BRIDGE_QUEUE and BRIDGE_QUEUE_FILE" in error(**both)
-    assert "b" == load(both, {"BRIDGE_QUEUE": "b"}).settings.queue
+    assert "b" == load(both, {"BRIDGE_QUEUE": "b"}).effective()["BRIDGE_QUEUE"]
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
@@ -271,7 +278,7 @@ def test_tls_needs_a_tls_url_and_both_halves(tmp_path: Path) -> None:
     file.touch()
     assert "only used with amqps://" in error(BRIDGE_BROKER_TLS_CA=str(file))
     assert "both or neither" in error(BRIDGE_BROKER_URL="amqps://h", BRIDGE_BROKER_TLS_CERT=str(file))
-    assert settings(BRIDGE_BROKER_URL="amqps://h", BRIDGE_BROKER_TLS_CA=str(file)).broker_tls_ca == file
+    assert rabbitmq(BRIDGE_BROKER_URL="amqps://h", BRIDGE_BROKER_TLS_CA=str(file)).broker_tls_ca == file
 
 
 @pytest.mark.parametrize(
@@ -388,7 +395,8 @@ def test_every_limit_has_been_tried(field: str) -> None:
 )
 def test_texts_and_their_values(name: str, text: str, field: str, value: object) -> None:
     """Case, blanks and repetitions do not matter where they mean nothing."""
-    assert value == getattr(settings(**{name: text}), field)
+    made = load({name: text})
+    assert value == getattr(made.settings if field in Settings.model_fields else made.broker[1], field)
 
 
 @pytest.mark.parametrize("text", ["[]", "1", '"x"', "null"])
@@ -496,8 +504,8 @@ def test_a_file_wins_over_celerys_variable_and_an_option_over_all(tmp_path: Path
 
 def test_empty_files_and_fallbacks_are_unset() -> None:
     """An empty `_FILE` beside a value is no conflict, and Celery's variable may be empty too."""
-    assert "a" == settings(BRIDGE_QUEUE="a", BRIDGE_QUEUE_FILE="").queue
-    assert "celeryev.bridge" == settings(BRIDGE_QUEUE_FILE=" ").queue
+    assert "a" == rabbitmq(BRIDGE_QUEUE="a", BRIDGE_QUEUE_FILE="").queue
+    assert "celeryev.bridge" == rabbitmq(BRIDGE_QUEUE_FILE=" ").queue
     assert ("amqp://guest:guest@localhost:5672//",) == settings(CELERY_BROKER_URL="", BRIDGE_BROKER_URL="").broker_urls
 
 
@@ -526,11 +534,11 @@ def test_tls_is_all_or_nothing(tmp_path: Path, cut: str) -> None:
     file.touch()
     if cut == "verify":
         assert "only used with amqps://" in error(BRIDGE_BROKER_TLS_VERIFY="false")
-        assert not settings(BRIDGE_BROKER_URL="amqps://h", BRIDGE_BROKER_TLS_VERIFY="false").broker_tls_verify
+        assert not rabbitmq(BRIDGE_BROKER_URL="amqps://h", BRIDGE_BROKER_TLS_VERIFY="false").broker_tls_verify
     else:
         both = {"BRIDGE_BROKER_TLS_CERT": str(file), "BRIDGE_BROKER_TLS_KEY": str(file)}
         assert "both or neither" in error(BRIDGE_BROKER_URL="amqps://h", BRIDGE_BROKER_TLS_KEY=str(file))
-        assert file == settings(BRIDGE_BROKER_URL="amqps://h", **both).broker_tls_key
+        assert file == rabbitmq(BRIDGE_BROKER_URL="amqps://h", **both).broker_tls_key
 
 
 def listing(**variables: str) -> list[str]:
@@ -541,8 +549,9 @@ def test_the_listing_has_every_setting_as_it_would_be_written() -> None:
     """The core's and the selected sinks', and no other sink's."""
     lines = listing(BRIDGE_SINK="stdout,sqlite", BRIDGE_DECLARE="no", BRIDGE_HTTP="off")
     names = [line.partition("=")[0] for line in lines]
-    assert [f"BRIDGE_{name.upper()}" for name in Settings.model_fields] == names[: len(Settings.model_fields)]
-    assert {"BRIDGE_SQLITE_PATH", "BRIDGE_SQLITE_RETENTION"} == set(names[len(Settings.model_fields) :])
+    core = dict.fromkeys([*Settings.model_fields, *rabbitmq_settings.Settings.model_fields])
+    assert [f"BRIDGE_{name.upper()}" for name in core] == names[: len(core)]
+    assert {"BRIDGE_SQLITE_PATH", "BRIDGE_SQLITE_RETENTION"} == set(names[len(core) :])
     assert {"BRIDGE_SINK=stdout,sqlite", "BRIDGE_DECLARE=false", "BRIDGE_HTTP=off", "BRIDGE_BROKER_TLS_CA=unset"} <= {
         *lines
     }
@@ -603,7 +612,10 @@ def third_party(monkeypatch: pytest.MonkeyPatch) -> None:
         EntryPoint("redis", "no_such_library.sink:Sink", plugins.SINKS),
     ]
     entries[0].__dict__["load"] = lambda: OpenedSink
-    monkeypatch.setattr(plugins, "entry_points", lambda group: entries if group == plugins.SINKS else [])
+    found = plugins.entry_points
+    monkeypatch.setattr(
+        plugins, "entry_points", lambda group: entries if group == plugins.SINKS else found(group=group)
+    )
 
 
 @pytest.mark.usefixtures("third_party")

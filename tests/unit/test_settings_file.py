@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from celery_event_bridge import cli
+from celery_event_bridge.brokers.rabbitmq.settings import Settings
 from celery_event_bridge.config.loading import SettingsError, load
 from celery_event_bridge.config.settings_file import with_file
 from celery_event_bridge.reading.streams import find
@@ -54,10 +55,13 @@ def test_every_kind_of_value(file: Callable[[str], str]) -> None:
     """Numbers, truth, lists, objects, and a sink's settings in a table of its name."""
     chosen = load({"BRIDGE_CONFIG": file(EXAMPLE)})
     settings = chosen.settings
-    assert (("kafka", "sqlite"), 10.0, False) == (settings.sink, settings.queue_ttl, settings.declare)
-    assert (("task-*", "!task-received"), {"confirm_publish": True}) == (
-        settings.event_types,
-        settings.broker_transport_options,
+    assert (("kafka", "sqlite"), ("task-*", "!task-received")) == (settings.sink, settings.event_types)
+    _, broker = chosen.broker
+    assert isinstance(broker, Settings)
+    assert (10.0, False, {"confirm_publish": True}) == (
+        broker.queue_ttl,
+        broker.declare,
+        broker.broker_transport_options,
     )
     shown = chosen.effective()
     assert ("kafka1:9092", "5", "**") == tuple(
@@ -72,11 +76,12 @@ def test_a_variable_wins_and_an_option_over_it(file: Callable[[str], str], tmp_p
     path = file("queue_ttl = 10\nprefetch = 7\nbroker_url = 'amqp://a//'\n")
     other = {"BRIDGE_CONFIG": path, "BRIDGE_QUEUE_TTL": "20", "BRIDGE_PREFETCH": " ", "CELERY_BROKER_URL": "amqp://c//"}
     chosen = load(other).settings
-    assert (20.0, 7, "amqp://a//") == (chosen.queue_ttl, chosen.prefetch, chosen.broker_url)
-    assert 30.0 == load(other, {"BRIDGE_QUEUE_TTL": "30"}).settings.queue_ttl
+    assert (7, "amqp://a//") == (chosen.prefetch, chosen.broker_url)
+    assert "20" == load(other).effective()["BRIDGE_QUEUE_TTL"]
+    assert "30" == load(other, {"BRIDGE_QUEUE_TTL": "30"}).effective()["BRIDGE_QUEUE_TTL"]
     (tmp_path / "url").write_text("amqp://b//\n")
     assert "amqp://b//" == load({**other, "BRIDGE_BROKER_URL_FILE": str(tmp_path / "url")}).settings.broker_url
-    assert 10.0 == load({}, {"BRIDGE_CONFIG": path}).settings.queue_ttl
+    assert "10" == load({}, {"BRIDGE_CONFIG": path}).effective()["BRIDGE_QUEUE_TTL"]
 
 
 def test_a_secret_may_be_in_a_file_that_it_names(file: Callable[[str], str], tmp_path: Path) -> None:

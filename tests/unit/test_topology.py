@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from amqp.exceptions import AccessRefused, NotAllowed, NotFound, PreconditionFailed, ResourceError
 
+from celery_event_bridge.brokers.rabbitmq.settings import Settings
 from celery_event_bridge.brokers.rabbitmq.topology import DELIVERY_LIMIT, QueueSpec, Topology, declare_queue, explain
 from celery_event_bridge.config.loading import load
 
@@ -28,8 +29,14 @@ OVERFLOW = {
 }
 
 
+def rabbitmq(variables: dict[str, str]) -> Settings:
+    _, made = load(variables).broker
+    assert isinstance(made, Settings)
+    return made
+
+
 def topology(**variables: str) -> Topology:
-    return Topology.from_settings(load(variables).settings)
+    return Topology.from_settings(rabbitmq(variables))
 
 
 def test_the_arguments_are_the_contracts() -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from celery_event_bridge.brokers.rabbitmq.checks import findings as rabbitmq
 from celery_event_bridge.cli.options import SettingsCommand, loaded
 from celery_event_bridge.cli.output import standard_output
 from celery_event_bridge.cli.run import location
@@ -60,17 +59,11 @@ def findings(chosen: Loaded) -> Iterator[Finding]:
         yield Finding("FAIL", line)
     if not chosen.unknown:
         yield Finding("ok", "settings")
-    if chosen.settings.queue_type == "classic":
-        yield Finding(
-            "warn",
-            "BRIDGE_QUEUE_TYPE=classic: events waiting in a queue are lost when RabbitMQ restarts, and on the way "
-            "to overflow in a crash; quorum queues keep them",
-        )
     for text in doubts(chosen.settings.event_types):
         yield Finding("FAIL", text)
     made = [plugin(settings) for plugin, settings in chosen.sinks.values()]
     try:
-        yield from rabbitmq(chosen.settings, partial(location, made))
+        yield from chosen.make_broker().findings(partial(location, made))
     finally:
         for sink in made:
             sink.close()

@@ -5,18 +5,17 @@ from __future__ import annotations
 import datetime
 import os
 from collections.abc import Mapping
-from urllib.parse import urlsplit, urlunsplit
 
 import click
-from pydantic import ValidationError
 
-from celery_event_bridge.brokers.rabbitmq.loop_guard import OursToo
-from celery_event_bridge.brokers.rabbitmq.target import BrokerTarget
 from celery_event_bridge.cli.moments import is_fixed, moment_of, refuse_backwards
 from celery_event_bridge.cli.options import naming
-from celery_event_bridge.config.loading import SettingsError
-from celery_event_bridge.config.settings import AMQP, Settings
+from celery_event_bridge.config import plugins
+from celery_event_bridge.config.loading import BROKER, Loaded, SettingsError, load
+from celery_event_bridge.contract.broker import WouldLoop
+from celery_event_bridge.contract.broker_plugin import TakesEvents
 from celery_event_bridge.contract.secrets import hide_in_url
+from celery_event_bridge.contract.target import Target
 from celery_event_bridge.reader import Events, open_reader
 from celery_event_bridge.reading.streams import find, find_sink, identity
 from celery_event_bridge.replay.pick import Between
@@ -79,16 +78,11 @@ def events_of(
         return open_reader(url, group, since, follow=False, lease=LEASE, give_up_after=PATIENCE, options=options)
 
 
-def target_of(
-    to: str, url: str | None, options: Mapping[str, str], settings: Settings, *, again: bool
-) -> BrokerTarget | SinkTarget:
-    """Raises SettingsError, BrokerUnavailable, SinkUnavailable."""
-    if to.partition(":")[0].strip().lower() in AMQP:  # no urlsplit, which refuses some hosts
-        try:
-            with naming("--to", to):
-                return BrokerTarget(_with_broker(settings, to), again=again)
-        except OursToo as exc:
-            raise SettingsError(str(exc)) from exc
+def target_of(to: str, url: str | None, options: Mapping[str, str], chosen: Loaded, *, again: bool) -> Target:
+    """Return the broker, or the stream, at `to`. Raises SettingsError, BrokerUnavailable, SinkUnavailable."""
+    scheme = to.partition(":")[0].strip().lower()  # no urlsplit, which refuses some hosts
+    if scheme in plugins.broker_schemes():
+        return _broker(scheme, to, options, chosen, again=again)
     with naming("--from", url):
         source, source_settings = find(url, options=options)
     try:
@@ -104,33 +98,20 @@ def target_of(
         raise SettingsError(f"--to {hide_in_url(to)}: it is the stream that is read")
     sink = plugin(sink_settings)
     with naming("--to", to):
-        return SinkTarget(sink, hide_in_url(to), settings.retry_max_interval, SINKS_PATIENCE, PATIENCE)
+        return SinkTarget(sink, hide_in_url(to), chosen.settings.retry_max_interval, SINKS_PATIENCE, PATIENCE)
 
 
-def _with_broker(settings: Settings, to: str) -> Settings:
-    """Take that broker; user and password are those of BRIDGE_BROKER_URL if it leads to the same server."""
-    try:
-        urls = Settings.model_validate({"broker_url": to}).broker_urls
-    except ValidationError as exc:
-        message = exc.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
-        problem = f"--to {hide_in_url(to)}: {message}"
-    else:
-        known = {_server(url): urlsplit(url).netloc.rpartition("@")[0] for url in settings.broker_urls}
-        there = {"broker_url": ";".join(_with_login(url, known) for url in urls)}
-        is_ours = all(_server(url) in known for url in urls)
-        # The management API is that of the bridge's own broker.
-        return settings.model_copy(update=there if is_ours else {**there, "management_url": None})
+def _broker(scheme: str, to: str, options: Mapping[str, str], chosen: Loaded, *, again: bool) -> Target:
+    with naming("--to", to):
+        if plugins.broker(f"{scheme}://") is not chosen.broker[0]:
+            chosen = load(os.environ, {**options, BROKER: to})
+        broker = chosen.make_broker()
+        if not isinstance(broker, TakesEvents):
+            raise SettingsError(f"--to {hide_in_url(to)}: events cannot be sent to a broker of this kind")
+        try:
+            return broker.target(to, again=again)
+        except ValueError as exc:
+            problem = f"--to {hide_in_url(to)}: {exc}"
+        except WouldLoop as exc:
+            problem = str(exc)
     raise SettingsError(problem)
-
-
-def _with_login(url: str, known: Mapping[tuple[str, int], str]) -> str:
-    parts = urlsplit(url)
-    login = known.get(_server(url))
-    if "@" in parts.netloc or not login:
-        return url
-    return urlunsplit(parts._replace(netloc=f"{login}@{parts.netloc}"))
-
-
-def _server(url: str) -> tuple[str, int]:
-    parts = urlsplit(url)
-    return parts.hostname or "localhost", parts.port or (5671 if parts.scheme == "amqps" else 5672)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import click
 
 from celery_event_bridge.config import plugins
-from celery_event_bridge.config.catalogue import GROUPS, Setting, core, of_sink
+from celery_event_bridge.config.catalogue import Setting, core, of_sink
 
 ELSEWHERE = (
     "Settings are BRIDGE_* variables, or options of the same names, such as --sink for BRIDGE_SINK. They are listed "
@@ -21,7 +21,7 @@ def in_groups() -> Iterator[tuple[str, tuple[Setting, ...], str]]:
     Imports the clients of all installed sinks.
     """
     known = tuple(core())
-    for group in GROUPS:
+    for group in dict.fromkeys(each.group for each in known):
         yield group, tuple(each for each in known if each.group == group), ""
         if group == "Sinks":
             yield from map(_of_sink, sorted(plugins.installed()))

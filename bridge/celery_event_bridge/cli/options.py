@@ -19,6 +19,7 @@ from celery_event_bridge.config.loading import PREFIX, Loaded, SettingsError, lo
 from celery_event_bridge.config.settings import Settings
 from celery_event_bridge.contract import SinkUnavailable
 from celery_event_bridge.contract.broker import BrokerUnavailable
+from celery_event_bridge.contract.broker_plugin import BrokerSettings
 from celery_event_bridge.contract.secrets import hide_in_url, hide_in_value, is_secret
 from celery_event_bridge.contract.values import group_name, no_url
 
@@ -28,11 +29,12 @@ OPTIONS = "settings"
 
 
 class SettingsCommand(click.Command):
-    """A command that takes an option for every setting. Those of the sinks are known once it is clear which sink."""
+    """A command that takes an option for every setting: the core's, and those of all brokers and sinks there are."""
 
     def __init__(self, *args: Any, lists_settings: bool = False, **kwargs: Any) -> None:
         """Begin; one that `lists_settings` has them in its `--help`, others say where they are listed."""
         super().__init__(*args, **kwargs)
+        # The brokers' and the sinks' are parsed by hand: to know them is to look for what is installed.
         self.context_settings = {"ignore_unknown_options": True, "allow_extra_args": True}
         self._lists_settings = lists_settings
         for name, field in Settings.model_fields.items():
@@ -48,13 +50,16 @@ class SettingsCommand(click.Command):
             formatter.write_text(listing.ELSEWHERE)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse what click knows, then the sinks' options."""
+        """Parse what click knows, then the brokers' and the sinks' options."""
         super().parse_args(ctx, args)
         kept = ctx.meta.setdefault(OPTIONS, {})
         rest = list(ctx.args)
         while rest:
             name, equals, text = rest.pop(0).partition("=")
-            variable = _sinks_variable(ctx, name)
+            if not equals and (flag := _flag(name, rest)):
+                kept.update([flag])
+                continue
+            variable = _plugins_variable(ctx, name)
             if not equals:
                 if not rest:
                     raise click.BadOptionUsage(name, f"Option '{name}' requires an argument.", ctx)
@@ -71,6 +76,11 @@ def loaded(ctx: click.Context) -> Loaded:
     if unknown := [line for variable, line in chosen.unknown.items() if variable in options]:
         raise click.UsageError(f"No such option. {unknown[0]}", ctx)
     return chosen
+
+
+def unable(chosen: Loaded, otherwise: str) -> SettingsError:
+    """Return the error for a command that the plug-in for the broker cannot do, and what holds `otherwise`."""
+    return SettingsError(f"{hide_in_url(chosen.settings.broker_urls[0])}: on a broker of this kind {otherwise}")
 
 
 @contextmanager
@@ -139,8 +149,22 @@ def _keep_no(ctx: click.Context, parameter: click.Parameter, value: bool) -> Non
         ctx.meta.setdefault(OPTIONS, {})[PREFIX + parameter.name.removeprefix("no_").upper()] = "false"
 
 
-def _sinks_variable(ctx: click.Context, option: str) -> str:
-    """The variable of a sink's option. Raises a usage error for any other."""
+def _flag(option: str, rest: list[str]) -> tuple[str, str] | None:
+    """Return the variable and the text of a flag of a broker's, whose value is taken out of `rest` if it has one."""
+    flags = {
+        _option(field): PREFIX + field.upper()
+        for model in plugins.broker_settings()
+        for field, info in model.model_fields.items()
+        if info.annotation is bool
+    }
+    if option in flags:
+        return flags[option], rest.pop(0) if rest and not rest[0].startswith("-") else "true"
+    variable = flags.get(f"--{option.removeprefix('--no-')}") if option.startswith("--no-") else None
+    return None if variable is None else (variable, "false")
+
+
+def _plugins_variable(ctx: click.Context, option: str) -> str:
+    """Return the variable of a broker's or a sink's option. Raises a usage error for any other."""
     if not option.startswith("--") or not option.isprintable():  # a line end in it would make two of the message
         raise click.UsageError(f"Got unexpected argument '{hide_in_value(option)}'", ctx)
     variable = PREFIX + option.removeprefix("--").upper().replace("-", "_")
@@ -149,5 +173,9 @@ def _sinks_variable(ctx: click.Context, option: str) -> str:
     prefixes = tuple(f"{name}-" for name in plugins.installed())
     if option.removeprefix("--").startswith(prefixes):
         return variable
-    near = difflib.get_close_matches(option, [_option(field) for field in Settings.model_fields], n=2, cutoff=0.6)
+    models: tuple[type[BrokerSettings], ...] = (Settings, *plugins.broker_settings())
+    known = [_option(field) for model in models for field in model.model_fields]
+    if option in known:
+        return variable
+    near = difflib.get_close_matches(option, known, n=2, cutoff=0.6)
     raise click.NoSuchOption(option, possibilities=near, ctx=ctx)

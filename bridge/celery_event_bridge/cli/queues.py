@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import sys
+from contextlib import AbstractContextManager
 
 import click
 import msgspec
 
-from celery_event_bridge.brokers.rabbitmq.management import findings as policy_findings
-from celery_event_bridge.brokers.rabbitmq.migration import migrate as move
-from celery_event_bridge.brokers.rabbitmq.operations import connected
-from celery_event_bridge.brokers.rabbitmq.topology import Topology
-from celery_event_bridge.brokers.rabbitmq.unready import QueuesInUse
-from celery_event_bridge.cli.options import SettingsCommand, loaded, refuse_url
-from celery_event_bridge.config.loading import Loaded
-from celery_event_bridge.contract.secrets import hide_secrets
+from celery_event_bridge.cli.options import SettingsCommand, loaded, refuse_url, unable
+from celery_event_bridge.contract.broker_plugin import HasQueues, Queues, QueuesInUse
+from celery_event_bridge.contract.secrets import hide_in_value, hide_secrets
 from celery_event_bridge.observe import logs
 
 
@@ -27,12 +23,9 @@ def queues() -> None:
 @click.pass_context
 def declare(ctx: click.Context) -> int:
     """Declare and bind them, for bridges whose user may not and that run with BRIDGE_DECLARE=false."""
-    topology, chosen = _topology(ctx)
-    with connected(chosen.settings) as broker:
-        broker.declare(topology)
-    for queue in topology.queues:
-        click.echo(f"queue {queue.name}: declared")
-    click.echo(f"exchange {topology.exchange}: bound to {topology.live.name}")
+    with _queues(ctx) as ours:
+        for line in ours.declare():
+            click.echo(line)
     return 0
 
 
@@ -44,10 +37,8 @@ def show(ctx: click.Context, form: str) -> int:
 
     Exits 1 if a queue is missing, has other arguments than the settings', or loses messages by a policy.
     """
-    topology, chosen = _topology(ctx)
-    with connected(chosen.settings) as broker:
-        states = list(broker.states(topology))
-    policies = [finding for finding in policy_findings(chosen.settings, topology) if finding.verdict != "ok"]
+    with _queues(ctx) as ours:
+        states, policies, unseen = ours.states(), ours.policies(), ours.unseen()
     for state in states:
         if form == "json":
             click.echo(msgspec.json.encode(state).decode())
@@ -60,8 +51,8 @@ def show(ctx: click.Context, form: str) -> int:
             click.echo(f"    {state.problem}")
     for finding in policies:
         click.echo(f"{finding.verdict}: {hide_secrets(finding.text)}", err=form == "json")
-    if chosen.settings.management_url is None and form != "json":
-        click.echo("policies are not seen: BRIDGE_MANAGEMENT_URL is unset")
+    if unseen and form != "json":
+        click.echo(unseen)
     return int(bool(policies) or any(state.messages is None or state.problem for state in states))
 
 
@@ -81,18 +72,14 @@ def migrate(ctx: click.Context, old: str, wait: float) -> int:
     once the bridges that consume them are stopped. Start bridges with the new settings before or after.
     """
     refuse_url(ctx, "--from", old)
-    topology, chosen = _topology(ctx)
-    if old == topology.live.name:
-        raise click.UsageError(f"--from {old}: BRIDGE_QUEUE has to name another queue, the new one", ctx)
-    with connected(chosen.settings) as broker:
-        # Of whatever type it is: that of the most that can be held back.
-        was = {"queue": old, "queue_ttl": 5.0, "queue_type": "quorum"}
-        before = Topology.from_settings(chosen.settings.model_copy(update=was))
+    with _queues(ctx) as ours:
         try:
-            move(broker, before, topology, wait, click.echo)
+            ours.migrate(old, wait, click.echo)
         except QueuesInUse as exc:
             click.echo(f"celery-event-bridge: {exc}", err=True)
             return 1
+        except ValueError as exc:
+            raise click.UsageError(f"--from {hide_in_value(old)}: {exc}", ctx) from exc
     return 0
 
 
@@ -106,10 +93,9 @@ def remove(ctx: click.Context, *, force: bool) -> int:
     for three minutes whether any turn up. Nor can messages of a classic queue that somebody has in hand: without it
     such queues are removed with --force alone.
     """
-    topology, chosen = _topology(ctx)
-    with connected(chosen.settings) as broker:
+    with _queues(ctx) as ours:
         try:
-            removed = broker.remove(topology, click.echo, force=force)
+            removed = ours.remove(click.echo, force=force)
         except QueuesInUse as exc:
             click.echo(f"celery-event-bridge: {exc}", err=True)
             return 1
@@ -120,9 +106,12 @@ def remove(ctx: click.Context, *, force: bool) -> int:
     return 0
 
 
-def _topology(ctx: click.Context) -> tuple[Topology, Loaded]:
+def _queues(ctx: click.Context) -> AbstractContextManager[Queues]:
     chosen = loaded(ctx)
     logs.configure(chosen.settings.log_format, "error")
     for line in chosen.unknown.values():
         click.echo(f"celery-event-bridge: {line}", file=sys.stderr)
-    return Topology.from_settings(chosen.settings), chosen
+    broker = chosen.make_broker()
+    if not isinstance(broker, HasQueues):
+        raise unable(chosen, "there are no queues to see to")
+    return broker.queues()

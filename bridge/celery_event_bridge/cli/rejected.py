@@ -13,11 +13,11 @@ from typing import Any
 import click
 import msgspec
 
-from celery_event_bridge.brokers.rabbitmq.parked import Content, Parked, ParkingQueue, parking_queue
 from celery_event_bridge.cli.legible import legible
-from celery_event_bridge.cli.options import SettingsCommand, loaded
+from celery_event_bridge.cli.options import SettingsCommand, loaded, unable
 from celery_event_bridge.cli.output import standard_output
 from celery_event_bridge.contract import REASONS
+from celery_event_bridge.contract.broker_plugin import Content, HasParked, Parked, ParkedMessages
 from celery_event_bridge.contract.secrets import hide_in_value
 from celery_event_bridge.observe import logs
 
@@ -152,10 +152,13 @@ def purge(ctx: click.Context, reason: str | None, ids: tuple[str, ...], *, every
 
 
 @contextmanager
-def _queue(ctx: click.Context) -> Iterator[ParkingQueue]:
-    settings = loaded(ctx)
-    logs.configure(settings.settings.log_format, "error")
-    with parking_queue(settings.settings) as queue:
+def _queue(ctx: click.Context) -> Iterator[ParkedMessages]:
+    chosen = loaded(ctx)
+    logs.configure(chosen.settings.log_format, "error")
+    broker = chosen.make_broker()
+    if not isinstance(broker, HasParked):
+        raise unable(chosen, "nothing is parked where it could be looked at")
+    with broker.parked() as queue:
         yield queue
         if text := queue.in_hand():
             click.echo(f"celery-event-bridge: {text}", err=True)

@@ -8,19 +8,18 @@ from contextlib import closing
 
 import click
 
-from celery_event_bridge.brokers.rabbitmq.target import BrokerTarget
 from celery_event_bridge.cli.ends import between_of, events_of, target_of
 from celery_event_bridge.cli.options import OPTIONS, SettingsCommand, loaded, refuse_group
 from celery_event_bridge.cli.progress import progress
 from celery_event_bridge.config.event_types import unmatched
 from celery_event_bridge.contract import SinkUnavailable
 from celery_event_bridge.contract.broker import BrokerUnavailable
+from celery_event_bridge.contract.target import Target
 from celery_event_bridge.forward.intake import event_filter, patterns_in
 from celery_event_bridge.observe import logs
 from celery_event_bridge.process.signals import stopping
 from celery_event_bridge.replay.loop import Figures, Replay
 from celery_event_bridge.replay.pace import Pace
-from celery_event_bridge.replay.sink_target import SinkTarget
 
 LINES = 20
 """Of events that are not sent on; the rest is counted."""
@@ -67,7 +66,7 @@ def replay(
         refuse_group(ctx, group)
     between = between_of(ctx, since, until, group)
     with (
-        closing(target_of(to, url, options, chosen.settings, again=again)) as target,
+        closing(target_of(to, url, options, chosen, again=again)) as target,
         events_of(url, options, group, between) as events,
         closing(progress(between.until or time.time_ns() // 1000)) as shown,
     ):
@@ -117,11 +116,11 @@ class _Refused:
             click.echo("celery-event-bridge: not sent: further ones are counted only", err=True)
 
 
-def _unheard(figures: Figures, target: BrokerTarget | SinkTarget) -> bool:
+def _unheard(figures: Figures, target: Target) -> bool:
     return bool(figures.sent) and not target.received
 
 
-def _result(figures: Figures, target: BrokerTarget | SinkTarget, began: float, group: str | None) -> str:
+def _result(figures: Figures, target: Target, began: float, group: str | None) -> str:
     """Say in a line how far it has come."""
     seconds = time.monotonic() - began
     parts = [f"{figures.sent} events sent to {target.where} in {seconds:.1f} s ({figures.sent / seconds:.0f}/s)"]
@@ -133,8 +132,8 @@ def _result(figures: Figures, target: BrokerTarget | SinkTarget, began: float, g
         )
     if _unheard(figures, target):
         parts.append("none of them was received: no queue is bound there; start the receiver first")
-    elif returned := getattr(target, "returned", 0):
-        parts.append(f"{returned} of them had no receiver: no queue is bound for their types")
+    elif target.returned:
+        parts.append(f"{target.returned} of them had no receiver: no queue is bound for their types")
     if figures.refused:
         parts.append(f"{figures.refused} could not be sent")
     if figures.shared:

@@ -9,15 +9,11 @@ from functools import partial
 import click
 import structlog
 
-from celery_event_bridge.brokers.rabbitmq.mark import who_shares
-from celery_event_bridge.brokers.rabbitmq.parking import AmqpParking
-from celery_event_bridge.brokers.rabbitmq.source import AmqpSource
-from celery_event_bridge.brokers.rabbitmq.topology import Topology
 from celery_event_bridge.cli.options import SettingsCommand, loaded
 from celery_event_bridge.config.loading import Loaded, SettingsError
-from celery_event_bridge.config.settings import Settings
 from celery_event_bridge.contract import Located, Sink, StartGuard, notices
 from celery_event_bridge.contract.broker import RefusedForGood
+from celery_event_bridge.contract.broker_plugin import BrokerPlugin, SharesQueue
 from celery_event_bridge.contract.secrets import hide_in_url
 from celery_event_bridge.forward.leftout import doubts
 from celery_event_bridge.forward.relay import Relay
@@ -69,13 +65,12 @@ def refuse_to_throw_away(sinks: Sequence[Sink]) -> None:
             raise SettingsError(text)
 
 
-def refuse_to_share(settings: Settings, topology: Topology) -> None:
+def refuse_to_share(broker: BrokerPlugin) -> None:
     """Raise SettingsError where others consume the queue: what is printed here would be missing there."""
-    others = who_shares(settings, topology.live.name, "stdout")
-    if others is not None:
+    if isinstance(broker, SharesQueue) and (others := broker.shared_with("stdout")) is not None:
         raise SettingsError(
-            f"BRIDGE_SINK=stdout would take events away from {others} on queue {topology.live.name}: each event would "
-            "reach one of the two only. To look at events give this one a queue of its own: BRIDGE_QUEUE=a-look"
+            f"BRIDGE_SINK=stdout would take events away from {others}: each event would reach one of the two only. To "
+            "look at events give this one a queue of its own: BRIDGE_QUEUE=a-look"
         )
 
 
@@ -95,25 +90,24 @@ def forward(chosen: Loaded) -> int:
     SinkGone where a sink has ended for good.
     """
     settings = chosen.settings
-    topology = Topology.from_settings(settings)
+    broker = chosen.make_broker()
     status = Status()
     metrics = Metrics(status)
-    if settings.sink == ("stdout",) and settings.declare:
-        refuse_to_share(settings, topology)
+    if settings.sink == ("stdout",):
+        refuse_to_share(broker)
     made = [plugin(sink_settings) for plugin, sink_settings in chosen.sinks.values()]
     refuse_to_throw_away(made)
     sinks: list[Sink] = [ObservedSink(sink, metrics, status) for sink in made]
     sink = sinks[0] if len(sinks) == 1 else Tee(sinks)
-    parking = AmqpParking(settings, topology.rejected.name)
-    source = AmqpSource(settings, topology, partial(location, made), parking.mean_body)
+    source = broker.source(partial(location, made))
     status.queue_messages = source.depths  # each queue's series is there from the first scrape on
-    relay = Relay(source, sink, parking, settings, metrics, status)
+    relay = Relay(source, sink, broker.parking(), settings, metrics, status)
     stop = stopping(relay.stop, settings.shutdown_timeout, partial(say_cut_off, status, metrics))
     with serve(settings.http, status, metrics) as address, stop, giving_back():
         log.info(
             "started",
             broker=[hide_in_url(url) for url in settings.broker_urls],
-            queue=settings.queue,
+            **broker.names(),
             sink=sink.name,
             http=address,
         )

@@ -11,13 +11,13 @@ from typing import Any
 
 import click
 
-from celery_event_bridge.brokers.rabbitmq.tap import Tap
 from celery_event_bridge.cli.lines import Asked, Lines
-from celery_event_bridge.cli.options import SettingsCommand, loaded
+from celery_event_bridge.cli.options import SettingsCommand, loaded, unable
 from celery_event_bridge.cli.output import discard, standard_output
 from celery_event_bridge.cli.printer import BLOCK, Printer
 from celery_event_bridge.contract import Record
 from celery_event_bridge.contract.broker import Message
+from celery_event_bridge.contract.broker_plugin import LiveEvents, Tappable
 from celery_event_bridge.forward.intake import Intake, patterns_in
 from celery_event_bridge.observe import logs
 from celery_event_bridge.process.signals import stopping
@@ -46,6 +46,9 @@ def tap(ctx: click.Context, /, **given: Any) -> int:
     settings = chosen.settings
     logs.configure(settings.log_format, settings.log_level)
     asked = Asked(patterns_in(given["types"]), given["name"], given["uuid"], patterns_in(given["workers"]))
+    broker = chosen.make_broker()
+    if not isinstance(broker, Tappable):
+        raise unable(chosen, "no live events can be looked at beside the bridge: `tail` reads the stream")
     lines = Lines(asked, given["form"])
     for line in lines.unmatched():
         click.echo(f"celery-event-bridge: {line}", err=True)
@@ -53,7 +56,7 @@ def tap(ctx: click.Context, /, **given: Any) -> int:
     ended = threading.Event()
     intake = Intake(("*",), settings.max_message_bytes)
     try:
-        with closing(Tap(settings)) as live, stopping(ended.set):
+        with closing(broker.tap()) as live, stopping(ended.set):
             if sys.stderr.isatty():
                 click.echo("celery-event-bridge: looking at the live events; Ctrl-C ends it", err=True)
             _print(live, intake, printer, given["count"], ended)
@@ -62,7 +65,7 @@ def tap(ctx: click.Context, /, **given: Any) -> int:
     return 0
 
 
-def _print(live: Tap, intake: Intake, printer: Printer, count: int | None, ended: threading.Event) -> None:
+def _print(live: LiveEvents, intake: Intake, printer: Printer, count: int | None, ended: threading.Event) -> None:
     """Print until told to end, until so many are printed, or nobody reads them. Raises BrokerUnavailable."""
     clock, number = Clock(), 0
     while not ended.is_set():

@@ -17,31 +17,14 @@ from celery_event_bridge.config.shown import as_shown
 from celery_event_bridge.contract.values import address, duration, retention_or_never, size
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
-    "Broker": (
-        "broker_url",
-        "management_url",
-        "broker_transport_options",
-        "broker_tls_ca",
-        "broker_tls_cert",
-        "broker_tls_key",
-        "broker_tls_verify",
-        "event_exchange",
-    ),
-    "Queues": (
-        "queue",
-        "declare",
-        "queue_type",
-        "queue_ttl",
-        "overflow_max_bytes",
-        "rejected_max_bytes",
-        "shards",
-        "ordered",
-    ),
+    "Broker": ("broker_url",),
     "Intake": ("prefetch", "max_inflight_bytes", "max_message_bytes", "event_types", "redact"),
     "Sinks": ("sink",),
     "Running": ("config", "retry_max_interval", "let_go_after", "shutdown_timeout", "http", "log_format", "log_level"),
 }
-"""The core's settings by group, in the order in which they are listed. A sink's follow the group Sinks."""
+"""The core's settings by group, in the order in which they are listed. A broker's own follow in its groups, and where
+it has others these come after the group Broker; a sink's follow the group Sinks.
+"""
 
 _BY_PARSER: Mapping[Any, str] = {size: "SIZE", duration: "SECONDS", retention_or_never: "AGE", address: "HOST:PORT"}
 _BY_TYPE: Mapping[Any, str] = {bool: "true|false", int: "NUMBER", Path: "FILE", tuple: "LIST", dict: "JSON"}
@@ -65,10 +48,16 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 def core() -> Iterator[Setting]:
-    """The settings that every command takes, in groups."""
-    for group, fields in GROUPS.items():
-        for field in fields:
+    """Yield the settings that every command takes, in groups: the core's, then those of all brokers there are."""
+    models = plugins.broker_settings()
+    own = [group for model in models for group in model.groups if group not in GROUPS]
+    first, *others = GROUPS
+    for group in (first, *dict.fromkeys(own), *others):
+        for field in GROUPS.get(group, ()):
             yield _setting(group, PREFIX, field, Settings.model_fields[field])
+        for model in models:
+            for field in model.groups.get(group, ()):
+                yield _setting(group, PREFIX, field, model.model_fields[field])
 
 
 def of_sink(name: str) -> Iterator[Setting]:

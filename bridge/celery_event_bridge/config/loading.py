@@ -21,15 +21,18 @@ from celery_event_bridge.config.validation import (
     FILE,
     Model,
     SettingsError,
+    instead,
     shown_path,
     validated,
     why_unreadable,
 )
 from celery_event_bridge.contract import SinkPlugin, secret_files
+from celery_event_bridge.contract.broker_plugin import DEFAULT_BROKER, BrokerPlugin, BrokerSettings, scheme_of, urls_in
 from celery_event_bridge.contract.values import words
 
 PREFIX = "BRIDGE_"
 SINK = "BRIDGE_SINK"
+BROKER = "BRIDGE_BROKER_URL"
 _KUBERNETES = re.compile(
     r"BRIDGE_(?:[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
 )
@@ -46,14 +49,21 @@ class Loaded(msgspec.Struct, frozen=True):
     """The settings of one run."""
 
     settings: Settings
+    broker: tuple[type[BrokerPlugin], BrokerSettings]
+    """The plugin for BRIDGE_BROKER_URL and its settings."""
     sinks: Mapping[str, tuple[SinkPlugin, BaseModel]]
     """By the names in BRIDGE_SINK, in that order: each plugin and its own settings."""
     unknown: Mapping[str, str]
     """A line for each variable that nothing knows, by its name."""
 
+    def make_broker(self) -> BrokerPlugin:
+        """Return the plugin for the broker, not connected."""
+        plugin, settings = self.broker
+        return plugin(settings)
+
     def effective(self) -> dict[str, str]:
         """Each variable and its value as text, secrets hidden."""
-        shown = values_of(PREFIX, self.settings)
+        shown = values_of(PREFIX, self.settings) | values_of(PREFIX, self.broker[1])
         for name, (_, sink_settings) in self.sinks.items():
             shown |= values_of(sink_prefix(name), sink_settings)
         return shown
@@ -68,18 +78,22 @@ def load(environ: Mapping[str, str], options: Mapping[str, str] | None = None) -
     variables, files = _resolved(
         {name: text for name, text in given.items() if not _is_sinks(name, sinks_own)}, options
     )
-    core = {name: text for name, text in variables.items() if _field(name, Settings)}
+    core = {name: text for name, text in variables.items() if _is_core(name)}
     set_by = None
-    if "BRIDGE_BROKER_URL" not in core and environ.get("CELERY_BROKER_URL"):
-        core["BRIDGE_BROKER_URL"], set_by = environ["CELERY_BROKER_URL"], "CELERY_BROKER_URL"
+    if BROKER not in core and environ.get("CELERY_BROKER_URL"):
+        core[BROKER], set_by = environ["CELERY_BROKER_URL"], "CELERY_BROKER_URL"
     wrong: list[str] = []
     """Lines: all that is wrong is said at once."""
-    settings = None
+    names = {**_named(named, options), **({BROKER: set_by} if set_by else {})}
+    settings = broker = None
     try:
-        set_by_another = {"BRIDGE_BROKER_URL": set_by} if set_by else {}
-        settings = validated(Settings, PREFIX, core, files, {**_named(named, options), **set_by_another})
+        settings = validated(Settings, PREFIX, _fields_of(Settings, core), files, names)
         secret_files.set_by(settings.broker_url, set_by)
     except SettingsError as exc:
+        wrong.append(str(exc))
+    try:
+        broker = _broker(core, files, names)
+    except (SettingsError, plugins.SinkNotInstalled) as exc:
         wrong.append(str(exc))
     sinks = {}
     for name in _sinks_of(core) if settings is None else settings.sink:
@@ -98,10 +112,43 @@ def load(environ: Mapping[str, str], options: Mapping[str, str] | None = None) -
             sinks[name] = (plugin, validated(plugin.Settings, prefix, mine, files, _named(named, options)))
         except (SettingsError, plugins.SinkNotInstalled) as exc:
             wrong.append(str(exc))
-    if settings is None or wrong:
-        raise SettingsError("\n".join(wrong))
-    unknown = _unknown(variables, sinks)
-    return Loaded(settings, sinks, {each: f"{named.get(each, each)}: {why}" for each, why in unknown.items()})
+    if settings is None or broker is None or wrong:
+        # What is wrong for the core is wrong for the broker too, where both have the setting.
+        raise SettingsError("\n".join(dict.fromkeys(line for text in wrong for line in text.splitlines())))
+    unknown = _unknown(variables, broker[0], sinks)
+    return Loaded(settings, broker, sinks, {each: f"{named.get(each, each)}: {why}" for each, why in unknown.items()})
+
+
+def _broker(
+    core: Mapping[str, str], files: Mapping[str, str], names: Mapping[str, str]
+) -> tuple[type[BrokerPlugin], BrokerSettings] | None:
+    """Return the plug-in for BRIDGE_BROKER_URL and its settings; None where that URL has none, as the core says."""
+    urls = urls_in(core.get(BROKER, DEFAULT_BROKER))
+    if not urls or any(scheme_of(url) not in plugins.broker_schemes() for url in urls):
+        return None
+    plugin = plugins.broker(urls[0])
+    if any(scheme_of(url) not in plugin.schemes for url in urls):
+        raise SettingsError(f"{names.get(BROKER, BROKER)}: expected URLs of one kind: they are tried in turn")
+    in_common = _fields_of(Settings, core)
+
+    def as_the_core(variable: str, text: str) -> str:
+        return instead(Settings, PREFIX, in_common, variable, text) if _field(variable, Settings) else ""
+
+    return plugin, validated(plugin.Settings, PREFIX, _fields_of(plugin.Settings, core), files, names, as_the_core)
+
+
+def _models() -> tuple[type[BaseModel], ...]:
+    """Return the models of the core and of every broker there is."""
+    return Settings, *plugins.broker_settings()
+
+
+def _fields_of(model: type[BaseModel], variables: Mapping[str, str]) -> dict[str, str]:
+    return {name: text for name, text in variables.items() if _field(name, model)}
+
+
+def _is_core(variable: str) -> bool:
+    """Return whether it is no sink's: the core's, or that of any broker there is."""
+    return any(_field(variable, model) for model in _models())
 
 
 def _named(named: Mapping[str, str], options: Mapping[str, str]) -> dict[str, str]:
@@ -156,7 +203,7 @@ def sink_prefix(name: str) -> str:
 
 def all_variables() -> list[str]:
     """Every variable there is, of all installed sinks. Imports them all: for tests and documentation."""
-    names = [PREFIX + field.upper() for field in Settings.model_fields]
+    names = _core_variables()
     for sink in plugins.installed():
         names += [sink_prefix(sink) + field.upper() for field in plugins.load(sink).Settings.model_fields]
     return names
@@ -172,7 +219,7 @@ def _given(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _is_sinks(variable: str, prefix: str | tuple[str, ...]) -> bool:
-    return variable.startswith(prefix) and not _field(variable.removesuffix(FILE), Settings)
+    return variable.startswith(prefix) and not _is_core(variable.removesuffix(FILE))
 
 
 def _resolved(
@@ -219,18 +266,27 @@ def _field(variable: str, model: type[BaseModel], prefix: str = PREFIX) -> str |
     return field if field in model.model_fields or model.model_config.get("extra") == "allow" else None
 
 
-def _unknown(variables: Mapping[str, str], sinks: Mapping[str, tuple[SinkPlugin, BaseModel]]) -> dict[str, str]:
-    known = [PREFIX + field.upper() for field in Settings.model_fields]
+def _core_variables(models: Collection[type[BaseModel]] | None = None) -> list[str]:
+    """Return the variables of the core and of these brokers, by default of all."""
+    models = _models() if models is None else (Settings, *models)
+    return list(dict.fromkeys(PREFIX + field.upper() for model in models for field in model.model_fields))
+
+
+def _unknown(
+    variables: Mapping[str, str], broker: type[BrokerPlugin], sinks: Mapping[str, tuple[SinkPlugin, BaseModel]]
+) -> dict[str, str]:
+    known = _core_variables([broker.Settings])
+    # The settings of a broker, or a sink, that is there but not selected do no harm.
+    others = set(_core_variables())
     for name, (plugin, _) in sinks.items():
         known += [sink_prefix(name) + field.upper() for field in plugin.Settings.model_fields]
     open_ended = tuple(
         sink_prefix(name) for name, (plugin, _) in sinks.items() if plugin.Settings.model_config.get("extra") == "allow"
     )
-    # The settings of a sink that is there but not selected do no harm.
     unselected = tuple(sink_prefix(name) for name in {*plugins.installed(), *plugins.OURS} - {*sinks})
     lines = {}
     for variable in sorted(variables):
-        if variable in known or variable.startswith((*open_ended, *unselected)):
+        if variable in known or variable in others or variable.startswith((*open_ended, *unselected)):
             continue
         near = difflib.get_close_matches(variable, known, n=1, cutoff=0.75)
         hint = f"did you mean {near[0]}?" if near else "`celery-event-bridge settings` lists all"

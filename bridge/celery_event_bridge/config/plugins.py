@@ -1,18 +1,22 @@
-"""Sinks by name and readers by scheme, found by entry point, so that ours have no privilege over a third party's."""
+"""Sinks by name, readers and brokers by scheme, found by entry point: ours have no privilege over a third party's."""
 
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, requires
 from typing import cast
 
 from celery_event_bridge.contract import ReaderPlugin, SinkPlugin
+from celery_event_bridge.contract.broker_plugin import BrokerPlugin, BrokerSettings, scheme_of
 from celery_event_bridge.contract.secrets import hide_in_value
 
 SINKS = "celery_event_bridge.sinks"
 """The entry-point group; an entry's name is what `BRIDGE_SINK` says and part of its variables' names."""
 READERS = "celery_event_bridge.readers"
 """That of readers; an entry's name is the scheme of its URLs."""
+BROKERS = "celery_event_bridge.brokers"
+"""That of brokers; an entry's name is the scheme of its URLs."""
 OURS = ("kafka", "redis", "sqlite", "stdout")
 """Those of this package; a client that is missing is an extra of that name."""
 
@@ -49,6 +53,37 @@ def load_reader(scheme: str) -> ReaderPlugin:
         return cast("ReaderPlugin", entry.load())
     except ModuleNotFoundError as exc:
         raise SinkNotInstalled(_missing(exc, {"rediss": "redis"}.get(scheme, scheme))) from exc
+
+
+def broker_schemes() -> tuple[str, ...]:
+    """Return the schemes of the brokers that there are plug-ins for."""
+    return tuple(sorted(_broker_entries()))
+
+
+def broker(url: str) -> type[BrokerPlugin]:
+    """Return the plug-in for a broker's URL. Raises SinkNotInstalled."""
+    scheme = scheme_of(url)
+    entry = _broker_entries().get(scheme)
+    if entry is None:
+        raise SinkNotInstalled(f"no plug-in for brokers of {scheme}://; there are {', '.join(broker_schemes())}")
+    try:
+        return cast("type[BrokerPlugin]", entry.load())
+    except ModuleNotFoundError as exc:
+        raise SinkNotInstalled(_missing(exc, scheme)) from exc
+
+
+def broker_settings() -> tuple[type[BrokerSettings], ...]:
+    """Return the settings of every broker that there is a plug-in for, each once; of broken plug-ins none."""
+    models: dict[type[BrokerSettings], None] = {}
+    for scheme in broker_schemes():
+        with suppress(SinkNotInstalled):
+            models[broker(f"{scheme}://").Settings] = None
+    return tuple(models)
+
+
+@cache
+def _broker_entries() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=BROKERS)}
 
 
 def _missing(exc: ModuleNotFoundError, name: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -52,9 +52,11 @@ def validated(
     variables: Mapping[str, str],
     files: Mapping[str, str],
     set_by: Mapping[str, str] = MappingProxyType({}),
+    judge_first: Callable[[str, str], str] = lambda _variable, _text: "",
 ) -> Model:
     """Return the settings. `files` are paths by variable, and what came from one is judged in this way when it is read
-    again; `set_by` are the variables that were set in place of others. Raises SettingsError.
+    again, after `judge_first` has found nothing; `set_by` are the variables that were set in place of others. Raises
+    SettingsError.
     """
     try:
         made = model.model_validate(_fields(prefix, variables))
@@ -64,7 +66,7 @@ def validated(
     else:
         for variable, path in files.items():
             if variable in variables:
-                judge = partial(_instead, model, prefix, dict(variables), variable)
+                judge = partial(_judged, judge_first, partial(instead, model, prefix, dict(variables)), variable)
                 secret_files.remember(variables[variable], path, variable, judge)
         return made
     raise SettingsError("\n".join(dict.fromkeys(lines)))
@@ -113,7 +115,11 @@ def _message(error: Any, variable: str, text: str) -> str:
     return hide_of(message, text, variable) if variable else message  # urlsplit repeats the host that it refuses
 
 
-def _instead(model: type[BaseModel], prefix: str, variables: Mapping[str, str], variable: str, text: str) -> str:
+def _judged(first: Callable[[str, str], str], then: Callable[[str, str], str], variable: str, text: str) -> str:
+    return first(variable, text) or then(variable, text)
+
+
+def instead(model: type[BaseModel], prefix: str, variables: Mapping[str, str], variable: str, text: str) -> str:
     """Return what a file holds instead of a value that is valid beside these variables, as the start says it."""
     found = []
     try:

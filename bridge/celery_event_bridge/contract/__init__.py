@@ -1,4 +1,4 @@
-"""All that the author of a sink needs: events, verdicts, and the life of a sink. Readers are at the end.
+"""All that the author of a sink, a reader or a broker needs: events, verdicts, and the life of a sink.
 
 The relay calls a sink from one thread, in this order::
 

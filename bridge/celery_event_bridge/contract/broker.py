@@ -7,8 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from celery_event_bridge.contract import Rejection
-from celery_event_bridge.forward.ledger import Ack
+from celery_event_bridge.contract.event import Rejection
 
 
 class BrokerUnavailable(Exception):
@@ -34,23 +33,31 @@ class GivenBack(BrokerUnavailable):
     """The messages in hand were too large together, and are the broker's again: to save memory, which is no outage."""
 
 
+class WouldLoop(Exception):
+    """A bridge would get what is published to a target, and so its own events. The text says what to do."""
+
+
+class Ack(msgspec.Struct, frozen=True):
+    """An acknowledgement: of a message, or with `multiple` of all up to it that its lane has delivered."""
+
+    lane: Hashable
+    tag: int
+    multiple: bool
+
+
 class Message(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """A message as it was delivered."""
+    """A message as it was delivered. A plug-in's own subclass holds what it needs beside this, to park it say."""
 
     lane: Hashable
     """The channel that delivered it: a new object each time a channel is opened, so that it is a generation too."""
     tag: int
-    """The delivery tag, which means something on that lane alone."""
+    """The number of the delivery, which grows, and means something on that lane alone."""
     body: bytes
     content_type: str
     headers: Mapping[str, Any]
-    properties: Mapping[str, Any]
-    """All properties as received, headers included."""
-    exchange: str
-    routing_key: str
-    redelivered: bool
-    expired: bool
-    """It waited past the live queue's TTL and came through overflow."""
+    redelivered: bool = False
+    expired: bool = False
+    """It waited for longer than the broker keeps an event in its first place, and came by another way."""
 
 
 class Source(Protocol):
@@ -59,6 +66,10 @@ class Source(Protocol):
     @property
     def depths(self) -> Mapping[str, int]:
         """Ready messages by queue, as last seen."""
+
+    @property
+    def leaves_after(self) -> float | None:
+        """Seconds of age at which a message that is given back leaves its first place; None where it never does."""
 
     @property
     def held_up(self) -> str | None:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from celery_event_bridge.contract import LOOK_INTERVAL, Event, Outcome, Sink, SinkUnavailable, Verdict, Watcher
+from celery_event_bridge.contract.clock import Clock
 from celery_event_bridge.forward.outage import Outage
 
 OwnerT = TypeVar("OwnerT")
@@ -26,18 +27,34 @@ OwnerT = TypeVar("OwnerT")
 class Driver(Generic[OwnerT]):
     """Drives one sink from one thread."""
 
-    def __init__(self, sink: Sink, outage: Outage, released: Callable[[OwnerT], bool]) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        outage: Outage,
+        released: Callable[[OwnerT], bool],
+        clock: Clock = time,
+        position: Callable[[OwnerT], int] | None = None,
+    ) -> None:
+        """Begin; `released` tells whether an owner is out of hand, so that its events are dropped.
+
+        With `position` an event never overtakes one that is to be tried again: the verdicts on all that was handed over
+        are waited for first, and what comes back goes out again by its owner's position.
+        """
         self._sink = sink
+        self._clock = clock
         self.outage = outage
         self._released = released
+        self._position = position
         self.owners: dict[Event, OwnerT] = {}
         """Owners of the events that are pending or with the sink."""
         self.pending: deque[Event] = deque()
-        """Events to hand over, in order. Who adds one adds its owner as well."""
+        """New events to hand over, in order. Who adds one adds its owner as well."""
+        self._again: list[Event] = []
+        """Events that are to be tried again, in the order in which they came back."""
         self.handed = 0
         """Events that the sink owes a verdict on."""
         self._opened = False
-        self._progress_at = time.monotonic()
+        self._progress_at = self._clock.monotonic()
         """When the sink last decided something, or had nothing to decide."""
         self._look_due = 0.0
         self._distrusted = False
@@ -46,7 +63,17 @@ class Driver(Generic[OwnerT]):
     @property
     def busy(self) -> bool:
         """Return whether any event is undecided."""
-        return bool(self.handed or self.pending)
+        return bool(self.handed or self.waiting)
+
+    @property
+    def waiting(self) -> bool:
+        """Return whether any event is to be handed over."""
+        return bool(self.pending or self._again)
+
+    @property
+    def retrying(self) -> bool:
+        """Return whether any event is to be tried again."""
+        return bool(self._again)
 
     def ask(self) -> bool:
         """Open the sink if it is not open, and return whether it would store now; to be called with nothing in hand."""
@@ -59,7 +86,7 @@ class Driver(Generic[OwnerT]):
             self.outage.failed(str(exc))
             return False
         self.outage.over()
-        self._progress_at = time.monotonic()
+        self._progress_at = self._clock.monotonic()
         self._look_due = 0.0
         return True
 
@@ -86,44 +113,55 @@ class Driver(Generic[OwnerT]):
         """Hand over what is pending, unless an outage says when. To be called in each turn, also with nothing."""
         if not self.busy:
             self._progress_at = now  # it could decide nothing
-        if not self.pending or now < self.outage.due:
+        if not self.waiting or now < self.outage.due or (self._position and self._again and self.handed):
             return
         if not self.handed and self.outage.reason is None:
             self._progress_at = now
-        events, self.pending = list(self.pending), deque()
+        if self._again and self._position is not None:
+            events, self._again = sorted(self._again, key=self._position_of), []
+        else:
+            events, self.pending = list(self.pending), deque()
+            if self._again:
+                events, self._again = [*self._again, *events], []
         self.handed += len(events)
         self._sink.send(events)
 
-    def collect(self) -> tuple[bool, Sequence[Verdict]]:
-        """Return whether the sink has said anything, and its final verdicts: what is to be tried again is pending."""
+    def _position_of(self, event: Event) -> int:
+        assert self._position is not None
+        return self._position(self.owners[event])
+
+    def collect(self, timeout: float = 0.0) -> tuple[bool, Sequence[Verdict]]:
+        """Return whether the sink has said anything, for up to `timeout` seconds, and its final verdicts.
+
+        What is to be tried again is handed over again, when it is time.
+        """
         if not self.handed:
             return False, ()
-        verdicts = self._sink.verdicts(0.0)
+        verdicts = self._sink.verdicts(timeout)
         final: list[Verdict] = []
-        again: list[Event] = []
         failure: str | None = None
         for verdict in verdicts:
             self.handed -= len(verdict.events)
             if verdict.outcome is Outcome.RETRY:
-                again += (kept := [event for event in verdict.events if self._is_kept(event)])
+                self._again += (kept := [event for event in verdict.events if self._is_kept(event)])
                 if kept or not verdict.events:  # of what went back to the broker long ago it is no news
                     failure = verdict.reason
             else:
                 final.append(verdict)
-        self.pending.extendleft(reversed(again))
         if final:
-            self._progress_at = time.monotonic()
+            self._progress_at = self._clock.monotonic()
         if failure is not None:
             self.outage.failed(failure)
-        elif verdicts and not self.pending:
+        elif verdicts and not self.waiting:
             self.outage.over()
         return bool(verdicts), final
 
     def forget(self) -> None:
         """Drop what is pending; late verdicts on what the sink has will mean nothing to their owners."""
-        for event in self.pending:
+        for event in (*self._again, *self.pending):
             self.owners.pop(event, None)
         self.pending.clear()
+        self._again.clear()
 
     def close(self) -> None:
         """Close the sink. Never raises."""

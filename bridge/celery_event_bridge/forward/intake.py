@@ -10,11 +10,10 @@ import msgspec
 
 from celery_event_bridge.contract import Event, Rejection
 from celery_event_bridge.contract.broker import Message
+from celery_event_bridge.contract.budget import footprint
 from celery_event_bridge.forward.compression import NotDecompressed, decompress
 from celery_event_bridge.forward.decode import Decoded, decode
 
-EVENT_MEMORY = 700
-"""Bytes that one event takes in hand beside its data."""
 TYPES = 1024
 """Types that are remembered; a publisher can invent any number."""
 
@@ -63,14 +62,6 @@ class Intake:
             except NotDecompressed as exc:
                 return Decoded([], Rejection(exc.reason, str(exc)))
         return decode(body, message.content_type, headers)
-
-
-def footprint(body: bytes, events: Sequence[Event]) -> int:
-    """Bytes of memory that a message's body and its events take in hand, about."""
-    if len(events) == 1 and events[0].data is body:
-        return len(body) + EVENT_MEMORY
-    # One without events, an empty one too, is something in hand all the same.
-    return len(body) + EVENT_MEMORY * max(1, len(events)) + sum([len(event.data) for event in events])
 
 
 def patterns_in(given: str | Iterable[str] | None) -> list[str]:

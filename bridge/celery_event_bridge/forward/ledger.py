@@ -18,6 +18,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from celery_event_bridge.contract import Rejection
+from celery_event_bridge.contract.broker import Ack
 
 MessageT = TypeVar("MessageT")
 
@@ -28,14 +29,6 @@ PARKING_PINNED_AFTER = 0.05
 
 MANY_LANES = 8
 """Lanes past which those with nothing in hand are dropped, when another one begins."""
-
-
-class Ack(msgspec.Struct, frozen=True):
-    """A single `basic.ack`."""
-
-    lane: Hashable
-    tag: int
-    multiple: bool
 
 
 class Delivery(msgspec.Struct, Generic[MessageT], eq=False, gc=False):

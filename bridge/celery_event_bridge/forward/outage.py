@@ -6,6 +6,7 @@ import time
 
 import structlog
 
+from celery_event_bridge.contract.clock import Clock
 from celery_event_bridge.forward.retry import Backoff
 
 log = structlog.get_logger("celery_event_bridge")
@@ -18,8 +19,9 @@ SAY_AGAIN = 60.0
 class Outage:
     """The broker, the sink or the parking queue, as the relay sees it."""
 
-    def __init__(self, end: str, max_interval: float) -> None:
+    def __init__(self, end: str, max_interval: float, clock: Clock = time) -> None:
         self._end = end
+        self._clock = clock
         self._backoff = Backoff(max_interval)
         self._since = 0.0
         self._said: dict[str, float] = {}
@@ -31,7 +33,7 @@ class Outage:
 
     def failed(self, reason: str) -> None:
         """An attempt has failed: say so, once a minute for each reason, and put off the next."""
-        now = time.monotonic()
+        now = self._clock.monotonic()
         self.due = now + self._backoff.failed()
         if self.reason is None:
             self._since = now
@@ -46,7 +48,7 @@ class Outage:
         self.due = 0.0
         if self.reason is None:
             return False
-        log.info(f"{self._end} available again", after_seconds=round(time.monotonic() - self._since, 1))
+        log.info(f"{self._end} available again", after_seconds=round(self._clock.monotonic() - self._since, 1))
         self.reason = None
         self._said.clear()
         self._backoff.succeeded()

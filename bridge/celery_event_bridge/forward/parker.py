@@ -10,12 +10,14 @@ set aside: their bodies are dropped, and only their tags are held. They are give
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from celery_event_bridge.contract import notices
 from celery_event_bridge.contract.broker import BrokerUnavailable, Message, Parcel, Parking
+from celery_event_bridge.contract.clock import Clock
 from celery_event_bridge.contract.values import as_text
 from celery_event_bridge.forward.ledger import Delivery
 from celery_event_bridge.forward.outage import Outage
@@ -47,13 +49,19 @@ class Parker:
     """Parks them, in order, and waits out the parking queue's outages: until then they stay unacknowledged."""
 
     def __init__(
-        self, parking: Parking, metrics: Metrics, max_interval: float, max_inflight_bytes: int, queue_ttl: float
+        self,
+        parking: Parking,
+        metrics: Metrics,
+        max_interval: float,
+        max_inflight_bytes: int,
+        leaves_after: float | None,
+        clock: Clock = time,
     ) -> None:
         self._parking = parking
         self._metrics = metrics
-        self._outage = Outage("parking", max_interval)
+        self._outage = Outage("parking", max_interval, clock)
         self._keep_bytes = max_inflight_bytes // KEPT_SHARE
-        self._leaves_after = queue_ttl + TTL_MARGIN if queue_ttl else None
+        self._leaves_after = leaves_after + TTL_MARGIN if leaves_after else None
         """Seconds of age at which a live message that is given back goes on to overflow."""
         self._waiting: dict[Parcel, Waiting] = {}
         """Whole ones, in order."""

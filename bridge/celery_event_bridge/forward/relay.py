@@ -7,25 +7,34 @@ broker's heartbeat is never missed. An outage, of either end, is a state of the 
 
 from __future__ import annotations
 
+import enum
 import time
-from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import structlog
 
 from celery_event_bridge.contract import Outcome, Rejection, Sink, Verdict, notices
-from celery_event_bridge.contract.broker import BrokerUnavailable, GivenBack, Message, Parking, RefusedForGood, Source
+from celery_event_bridge.contract.broker import (
+    Ack,
+    BrokerUnavailable,
+    GivenBack,
+    Message,
+    Parking,
+    RefusedForGood,
+    Source,
+)
+from celery_event_bridge.contract.clock import Clock
+from celery_event_bridge.contract.deadline import Deadline
 from celery_event_bridge.forward.driver import Driver
-from celery_event_bridge.forward.intake import Intake
-from celery_event_bridge.forward.ledger import Ack, Delivery, Ledger
-from celery_event_bridge.forward.leftout import LeftOut
+from celery_event_bridge.forward.ledger import Delivery, Ledger
 from celery_event_bridge.forward.outage import Outage
 from celery_event_bridge.forward.parker import Parker
+from celery_event_bridge.forward.reception import Reception
+from celery_event_bridge.forward.relay_settings import RelaySettings
 from celery_event_bridge.observe.pulse import Pulse
 
 if TYPE_CHECKING:
-    from celery_event_bridge.config.settings import Settings
     from celery_event_bridge.observe.metrics import Metrics
     from celery_event_bridge.observe.status import Status
 
@@ -39,31 +48,50 @@ AWAY_WAIT = 3.0
 """Seconds without a verdict from a sink known to be away after which a stop waits for it no longer."""
 
 
+class State(enum.Enum):
+    """State of the way. It goes up one at a time, and from anywhere down to AWAY."""
+
+    AWAY = "no connection to the broker"
+    CONNECTED = "connected, and nothing is received: the sink would not store, or was not asked yet"
+    CONSUMING = "events are received"
+
+
 class Relay:
     """Takes messages from `source`, puts their events into `sink`, parks what can never be stored."""
 
     def __init__(
-        self, source: Source, sink: Sink, parking: Parking, settings: Settings, metrics: Metrics, status: Status
+        self,
+        source: Source,
+        sink: Sink,
+        parking: Parking,
+        settings: RelaySettings,
+        metrics: Metrics,
+        status: Status,
+        clock: Clock = time,
     ) -> None:
         self._source = source
         self._parker = Parker(
-            parking, metrics, settings.retry_max_interval, settings.max_inflight_bytes, settings.queue_ttl
+            parking,
+            metrics,
+            settings.retry_max_interval,
+            settings.max_inflight_bytes,
+            source.leaves_after,
+            clock,
         )
         self._settings = settings
         self._metrics = metrics
         self._status = status
-        self._intake = Intake(settings.event_types, settings.max_message_bytes)
-        self._left_out = LeftOut(settings.event_types)
         self._ledger: Ledger[Message] = Ledger()
-        self._arrived: Sequence[Message] = ()
-        """Come, and not looked at while there is enough in hand: a compressed one may be large."""
-        self._broker = Outage("broker", settings.retry_max_interval)
-        self._stream = Outage("sink", settings.retry_max_interval)
-        self._driver: Driver[Delivery[Message]] = Driver(sink, self._stream, lambda delivery: delivery.forgotten)
-        self._pulse = Pulse()
-        self._connected = False
-        self._consuming = self._has_consumed = False
+        self._clock = clock
+        self._broker = Outage("broker", settings.retry_max_interval, clock)
+        self._stream = Outage("sink", settings.retry_max_interval, clock)
+        self._driver: Driver[Delivery[Message]] = Driver(sink, self._stream, lambda delivery: delivery.forgotten, clock)
+        self._pulse = Pulse(clock.monotonic)
+        self._reception = Reception(settings, self._ledger, self._driver, self._parker, metrics, self._pulse)
+        self._state = State.AWAY
+        self._has_consumed = False
         self._idle = False
+        """Whether the last turn brought no verdict."""
         self._stopping = False
 
     def stop(self) -> None:
@@ -83,17 +111,16 @@ class Relay:
 
     def turn(self) -> None:
         """Turn the loop once."""
-        now = time.monotonic()
+        now = self._clock.monotonic()
         try:
             self._see_to_the_ends(now)
-            if self._connected:
-                self._take_in(self._source.poll(self._patience(now)))
+            if self._state is State.AWAY:
+                self._clock.sleep(self._patience(now))
             else:
-                time.sleep(self._patience(now))
+                self._reception.take(self._source.poll(self._patience(now)), self._clock.monotonic())
             self._forward()
-            if self._connected:
-                arrived = sum([len(message.body) for message in self._arrived])
-                held = self._ledger.size + arrived
+            if self._state is not State.AWAY:
+                held = self._ledger.size + self._reception.waiting_bytes
                 # What is set aside weighs nothing, and is in hand all the same.
                 self._source.steer(held or bool(self._ledger.messages), self._ledger.largest)
         except BrokerUnavailable as exc:
@@ -105,7 +132,7 @@ class Relay:
         self._report()
 
     def _forward(self) -> None:
-        now = time.monotonic()
+        now = self._clock.monotonic()
         # Before and after: what comes back is to be sent again ahead of what is new.
         decided = self._collect()
         self._driver.hand_over(now)
@@ -129,25 +156,22 @@ class Relay:
     # The two ends ---------------------------------------------------------------------------------------------
 
     def _see_to_the_ends(self, now: float) -> None:
-        if not self._connected and now >= self._broker.due:
+        if self._state is State.AWAY and now >= self._broker.due:
             self._source.open()
-            self._connected = True
+            self._state = State.CONNECTED
             self._report()  # what comes next asks the sink, which may take its time
-        if not self._consuming and now >= self._stream.due:
+        if self._state is State.CONNECTED and now >= self._stream.due:
             self._try_to_consume()
-        elif self._consuming and self._driver.stuck_for(now) >= self._settings.let_go_after:
+        elif self._state is State.CONSUMING and self._driver.stuck_for(now) >= self._settings.let_go_after:
             self._let_go()
-        elif self._consuming:
+        elif self._state is State.CONSUMING:
             self._driver.look(now)
 
     def _try_to_consume(self) -> None:
         """Ask the sink with nothing in hand, and consume only when it would store."""
-        if not self._connected:
-            return
-        stores = self._driver.ask()
-        if stores:
+        if self._driver.ask():
             self._source.consume()
-            self._consuming = self._has_consumed = True
+            self._state, self._has_consumed = State.CONSUMING, True
             self._pulse.consuming()
         # Not before: a login that works, and consuming that does not, is one outage, whose pauses grow.
         if self._broker.over():
@@ -156,12 +180,13 @@ class Relay:
     def _let_go(self) -> None:
         """A long outage: messages held would pin the queue's log on the broker's disk, so give them back."""
         self._source.let_go()
+        self._state = State.CONNECTED
         log.warning("the sink has been away for long: gave back what was in hand", messages=self._forget())
         self._stream.failed(self._stream.reason or f"no confirm for {self._settings.let_go_after:g} s")
 
     def _lose_broker(self, exc: BrokerUnavailable) -> None:
         self._source.drop()
-        self._connected = False
+        self._state = State.AWAY
         self._forget()
         if not isinstance(exc, GivenBack):
             self._broker.failed(str(exc))
@@ -170,64 +195,25 @@ class Relay:
         """The channels are closed: what was in hand is the broker's. Late verdicts on it will mean nothing."""
         returned = self._ledger.forget()
         self._driver.forget()
-        self._arrived = ()
+        self._reception.forget()
         self._parker.forget()
-        self._consuming = False
         return returned
 
     def _patience(self, now: float) -> float:
         """Seconds to wait for the broker: not at all while there is something to do, briefly while the sink owes."""
         if self._driver.handed:
             return OWED_WAIT if self._idle else 0.0
-        if not self._connected:
+        if self._state is State.AWAY:
             due = self._broker.due
-        elif self._driver.pending or not self._consuming:
+        elif self._driver.waiting or self._state is State.CONNECTED:
             due = self._stream.due
         elif self._parker.waiting:
             due = now + self._parker.patience(now)
         else:
-            return 0.0 if self._arrived else IDLE_WAIT
+            return 0.0 if self._reception.waiting else IDLE_WAIT
         return max(0.0, min(IDLE_WAIT, due - now))
 
     # The way --------------------------------------------------------------------------------------------------
-
-    def _take_in(self, messages: Sequence[Message]) -> None:
-        messages = [*self._arrived, *messages] if self._arrived else messages
-        ledger, bound = self._ledger, self._settings.max_inflight_bytes
-        if not messages or ledger.size > bound:
-            self._arrived = messages
-            return
-        now, before = time.monotonic(), ledger.messages
-        types: list[str] = []
-        filtered: list[str] = []
-        owners, pending, enter, take = self._driver.owners, self._driver.pending, ledger.enter, self._intake.take
-        for message in messages:
-            taken = take(message)
-            events = taken.events
-            if taken.unwanted:
-                types += taken.unwanted
-                filtered += taken.unwanted
-            delivery = enter(message.lane, message.tag, taken.size, len(events), now, message, taken.rejection)
-            for event in events:
-                owners[event] = delivery
-                types.append(event.type)
-            pending += events
-            if taken.rejection:
-                delivery.expired = message.expired
-                if not events:
-                    self._parker.add(delivery)
-            if ledger.size > bound:
-                break
-        count = ledger.messages - before
-        taken_in, self._arrived = messages[:count], messages[count:]
-        redelivered = sum([message.redelivered for message in taken_in])
-        self._metrics.received(count, redelivered, sum([message.expired for message in taken_in]))
-        by_type = Counter(types)
-        self._metrics.events_received(by_type)
-        self._pulse.received(by_type)
-        if filtered:
-            self._metrics.events_filtered(Counter(filtered))
-        self._left_out.count(len(filtered), len(types) - len(filtered))
 
     def _collect(self) -> bool:
         """Act on what the sink has decided; whether it has said anything."""
@@ -237,11 +223,11 @@ class Relay:
         return heard
 
     def _settle(self, verdict: Verdict) -> None:
-        now = time.monotonic()
+        now = self._clock.monotonic()
         deliveries = map(self._driver.owners.pop, verdict.events)
         if verdict.outcome is Outcome.STORED:
             done = self._ledger.stored(deliveries)
-            self._metrics.confirmed(verdict.events, time.time())
+            self._metrics.confirmed(verdict.events, self._clock.time())
         else:
             why = Rejection("refused", verdict.reason)
             done = [settled for delivery in deliveries for settled in self._ledger.refused(delivery, why)]
@@ -255,25 +241,25 @@ class Relay:
 
     def _drain(self) -> int:
         """Finish what is in hand, within BRIDGE_SHUTDOWN_TIMEOUT, unless an end is away: what is left goes back."""
-        deadline = time.monotonic() + self._settings.shutdown_timeout
+        deadline = Deadline(self._settings.shutdown_timeout, self._clock.monotonic)
         self._status.stopping = True
         back: Sequence[Delivery[Message]] = ()
         held_up: Sequence[Ack] = ()
         try:
-            if not self._connected:
+            if self._state is State.AWAY:
                 return 0
             self._source.cancel()
             back = self._parker.give_back_all()
             if back:
                 self._source.give_back([self._ledger.give_back(delivery) for delivery in back])
-            while self._unfinished() and time.monotonic() < deadline:
+            while self._unfinished() and not deadline.passed:
                 self._forward()
                 self._source.poll(OWED_WAIT)  # for the heartbeat; what still arrives goes back unread
             held_up = self._ledger.take_held_up()
             if held_up:
                 self._source.give_back(held_up)
                 # With them gone one cumulative acknowledgement names all that is confirmed, and nothing else.
-                self._source.acknowledge(self._ledger.take_acks(time.monotonic(), singly=False))
+                self._source.acknowledge(self._ledger.take_acks(self._clock.monotonic(), singly=False))
             self._source.close()
         except BrokerUnavailable as exc:
             self._broker.failed(str(exc))
@@ -281,14 +267,17 @@ class Relay:
 
     def _unfinished(self) -> bool:
         """Return whether waiting can still settle something: no end is known to be away."""
-        if self._stream.reason and not (self._driver.handed and self._driver.stuck_for(time.monotonic()) < AWAY_WAIT):
+        if self._stream.reason and not (
+            self._driver.handed and self._driver.stuck_for(self._clock.monotonic()) < AWAY_WAIT
+        ):
             return False
         return self._driver.busy or (self._parker.waiting and self._parker.available)
 
     def _report(self) -> None:
         status = self._status
-        status.turned_at = time.monotonic()
-        status.broker_reason = None if self._connected else self._broker.reason or "not connected yet"
+        status.turned_at = self._clock.monotonic()
+        away = self._state is State.AWAY
+        status.broker_reason = (self._broker.reason or "not connected yet") if away else None
         status.inflight_messages = self._ledger.messages
         status.inflight_bytes = self._ledger.size
         status.unparkable_messages = self._parker.stranded

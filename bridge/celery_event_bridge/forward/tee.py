@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 import msgspec
 
 from celery_event_bridge.contract import Event, Outcome, Sink, SinkUnavailable, Verdict, Watcher
+from celery_event_bridge.contract.deadline import Deadline
 
 
 class _State(msgspec.Struct, eq=False):
@@ -55,13 +56,13 @@ class Tee:
 
     def verdicts(self, timeout: float) -> Sequence[Verdict]:
         """Return what all sinks together have decided."""
-        deadline = time.monotonic() + timeout
+        deadline = Deadline(timeout)
         decided: list[Event] = []
         while True:
             for position, sink in enumerate(self._sinks):
                 for verdict in sink.verdicts(0.0):
                     decided += self._take(position, verdict)
-            remaining = deadline - time.monotonic()
+            remaining = deadline.left()
             if decided or remaining <= 0:
                 return list(self._verdicts(decided))
             time.sleep(min(remaining, 0.001))

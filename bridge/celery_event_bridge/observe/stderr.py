@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
+from celery_event_bridge.contract.deadline import Deadline
+
 MOST = 2**20
 """Bytes that are kept for a reader who stands still; lines on top of that are dropped, and counted."""
 AT_ONCE = select.PIPE_BUF
@@ -96,8 +98,8 @@ class Unfailing:
 
     def _finish(self) -> None:
         atexit.unregister(self._finish)
-        deadline = time.monotonic() + LAST
-        while self._kept and time.monotonic() < deadline:
+        deadline = Deadline(LAST)
+        while self._kept and not deadline.passed:
             time.sleep(0.02)
 
 

@@ -6,10 +6,11 @@ import os
 import select
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from celery_event_bridge.contract.deadline import Deadline
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 SHOW_CURSOR = b"\x1b[?25h"
@@ -38,10 +39,10 @@ class _Watch:
         if self._next() is None:
             os.close(self._numbers)
             return
-        deadline = time.monotonic() + self._within + GRACE
+        deadline = Deadline(self._within + GRACE)
         poller = select.poll()
         poller.register(self._numbers, select.POLLIN)
-        while (left := deadline - time.monotonic()) > 0:
+        while (left := deadline.left()) > 0:
             if poller.poll(left * 1000) and (number := self._next()) is not None:
                 _end(number)
         try:

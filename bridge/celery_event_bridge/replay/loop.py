@@ -9,12 +9,13 @@ import msgspec
 
 from celery_event_bridge.contract import SinkUnavailable
 from celery_event_bridge.contract.broker import BrokerUnavailable
+from celery_event_bridge.contract.deadline import Deadline
+from celery_event_bridge.contract.target import Target
 from celery_event_bridge.reading.event import StoredEvent
 from celery_event_bridge.reading.session import Events
 from celery_event_bridge.replay.order import ByTime, Picked, Settled
 from celery_event_bridge.replay.pace import Pace
 from celery_event_bridge.replay.pick import Between, NotAnEvent, event_of, time_of
-from celery_event_bridge.replay.target import Target
 
 COMMIT_INTERVAL = 1.0
 """Seconds between two commits: what a kill doubles at most, beside what is on its way."""
@@ -152,8 +153,8 @@ class Replay:
 
     def _finish(self) -> None:
         """Wait until all that is on its way is decided, or for so long where it was stopped."""
-        deadline = time.monotonic() + self._patience_to_stop
-        while self._target.owed and not (self._stopping and time.monotonic() >= deadline):
+        deadline = Deadline(self._patience_to_stop)
+        while self._target.owed and not (self._stopping and deadline.passed):
             self._wait(LONGEST_WAIT)
         self._note()
         self.figures.interrupted = self._stopping

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from celery_event_bridge.contract import LOOK_INTERVAL, Batch, Reading, Record, SinkUnavailable
+from celery_event_bridge.contract.deadline import Deadline
 from celery_event_sinks.kafka.addresses import parts_of
 from celery_event_sinks.kafka.assignment import Assignment
 from celery_event_sinks.kafka.consumer import peek, properties
@@ -197,7 +198,7 @@ class KafkaReader:
 
     def _committed(self, consumer: Consumer, offsets: list[TopicPartition]) -> bool:
         """Return whether the group took it. Raises SinkUnavailable where nobody can tell."""
-        deadline = time.monotonic() + SETTLING
+        deadline = Deadline(SETTLING)
         while True:
             try:
                 answers = consumer.commit(offsets=offsets, asynchronous=False) or []
@@ -212,7 +213,7 @@ class KafkaReader:
                 return False
             if error.code() not in REBALANCING:
                 raise SinkUnavailable(f"cannot commit: {reason(error)}")
-            if time.monotonic() >= deadline:
+            if deadline.passed:
                 return False
             time.sleep(0.05)
 

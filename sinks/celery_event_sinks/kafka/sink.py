@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -13,6 +12,7 @@ from typing import TypeVar
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from celery_event_bridge.contract import Event, Finding, Outcome, SinkUnavailable, Verdict
+from celery_event_bridge.contract.deadline import Deadline
 from celery_event_sinks.kafka.causes import Causes
 from celery_event_sinks.kafka.errors import PERMANENT, PURGED, reason_of
 from celery_event_sinks.kafka.login import REFUSED, Login
@@ -295,6 +295,6 @@ class KafkaSink:
         if producer is None:
             return
         producer.purge()
-        deadline = time.monotonic() + PURGE_TIMEOUT
-        while len(producer) and time.monotonic() < deadline:
+        deadline = Deadline(PURGE_TIMEOUT)
+        while len(producer) and not deadline.passed:
             self._poll(producer, 0.05)

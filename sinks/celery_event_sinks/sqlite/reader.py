@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
 from celery_event_bridge.contract import Batch, Reading, SinkUnavailable, StreamMissing
+from celery_event_bridge.contract.deadline import Deadline
 from celery_event_sinks.sqlite import anew, trial
 from celery_event_sinks.sqlite.anew import Read
 from celery_event_sinks.sqlite.file import EventFile, Left
@@ -87,14 +88,14 @@ class SqliteReader:
 
     def fetch(self, limit: int, timeout: float) -> Batch:
         """The next rows, once the lease is held."""
-        deadline = time.monotonic() + timeout
+        deadline = Deadline(timeout)
         while True:
             connection = self._current()
             try:
                 rows = self._rows(connection, limit) if self._may_read(connection) else []
             except (sqlite3.Error, OSError) as exc:
                 raise self._unavailable(exc) from exc
-            if rows or self._ended or time.monotonic() >= deadline:
+            if rows or self._ended or deadline.passed:
                 break
             time.sleep(min(POLL, timeout))
         revoked, self._revoked = self._revoked, []

@@ -18,7 +18,7 @@ import structlog
 from amqp import spec
 from amqp.serialization import PROPERTY_CLASSES
 
-from celery_event_bridge.contract.broker import Message
+from celery_event_bridge.brokers.rabbitmq.delivered import Delivered
 
 if TYPE_CHECKING:
     import amqp
@@ -66,7 +66,7 @@ class Scanner:
         self._names: dict[bytes, Names] = {}
         self._properties: dict[bytes, Properties] = {}
 
-    def take(self, buffer: bytes, messages: list[Message]) -> int:
+    def take(self, buffer: bytes, messages: list[Delivered]) -> int:
         """Append all deliveries at the front of `buffer`; returns where the first byte is that was not taken.
 
         There begins a frame that is incomplete, or not one of a delivery that can be taken.
@@ -104,17 +104,17 @@ class Scanner:
                 raw = buffer[header_at + FRAME + PREFIX : body_at - FRAME - 1]
                 content_type, headers, all_ = properties.get(raw) or self._read_properties(raw)
                 take(
-                    Message(
+                    Delivered(
                         lane,
                         tag,
                         buffer[body_at:end],
                         content_type,
                         headers,
+                        flags & 1 == 1,
+                        lane.expired,
                         all_,
                         exchange,
                         routing_key,
-                        flags & 1 == 1,
-                        lane.expired,
                     )
                 )
                 at = end + 1
@@ -151,7 +151,7 @@ class BulkReader:
         self._scanner = scanner
         self._unfinished: set[int] = set()
 
-    def read(self, messages: list[Message]) -> int:
+    def read(self, messages: list[Delivered]) -> int:
         """Read what there is and append the deliveries in it; those that py-amqp takes come by its callbacks.
 
         Returns the bytes read, about CHUNK at most.
@@ -239,7 +239,7 @@ class PlainReader:
     def __init__(self, connection: amqp.Connection) -> None:
         self._connection = connection
 
-    def read(self, messages: list[Message]) -> int:  # noqa: ARG002 - they come by py-amqp's callbacks
+    def read(self, messages: list[Delivered]) -> int:  # noqa: ARG002 - they come by py-amqp's callbacks
         """Read one message, or one frame of another kind. Raises what py-amqp raises, and TimeoutError."""
         self._connection.drain_events(timeout=REST_TIMEOUT)
         return 0

@@ -24,9 +24,13 @@ from celery_event_bridge.contract.secrets import hide_in_url
 if TYPE_CHECKING:
     import amqp
 
-    from celery_event_bridge.config.settings import Settings
+    from celery_event_bridge.brokers.rabbitmq.settings import Settings
 
 NOT_FOUND = 404
+CLASSIC = (
+    "BRIDGE_QUEUE_TYPE=classic: events waiting in a queue are lost when RabbitMQ restarts, and on the way to overflow "
+    "in a crash; quorum queues keep them"
+)
 LISTEN = 5.0
 """Seconds to wait for an event: a worker that sends events has a heartbeat every two."""
 COUNTED_WITHIN = 8.0
@@ -45,6 +49,8 @@ ALARM_WAIT = 3.0
 def findings(settings: Settings, location: Callable[[], str]) -> Iterator[Finding]:
     """A verdict on each URL, and on what is on the broker. `location` as for `SinkMark`."""
     topology = Topology.from_settings(settings)
+    if settings.queue_type == "classic":
+        yield Finding("warn", CLASSIC)
     looked = False
     for url in settings.broker_urls:
         try:

@@ -24,7 +24,7 @@ from celery_event_bridge.contract.secrets import hide_in_url
 if TYPE_CHECKING:
     import amqp
 
-    from celery_event_bridge.config.settings import Settings
+    from celery_event_bridge.brokers.rabbitmq.settings import Settings
 
 HEARTBEAT = 10
 """Seconds. Nothing in the loop blocks for as long as half of it."""

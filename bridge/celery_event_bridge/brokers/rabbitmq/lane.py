@@ -7,9 +7,10 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from celery_event_bridge.brokers.rabbitmq.bulk import described
+from celery_event_bridge.brokers.rabbitmq.delivered import Delivered
 from celery_event_bridge.brokers.rabbitmq.presence import OUR_TAG
 from celery_event_bridge.brokers.rabbitmq.window import Window
-from celery_event_bridge.contract.broker import BrokerUnavailable, Message
+from celery_event_bridge.contract.broker import BrokerUnavailable
 
 if TYPE_CHECKING:
     import amqp
@@ -23,7 +24,7 @@ class Lane:
         channel: amqp.Channel,
         queue: str,
         window: Window,
-        deliver: Callable[[Message], None],
+        deliver: Callable[[Delivered], None],
         *,
         expired: bool,
         cancelled: Callable[[str], None] = lambda _: None,
@@ -70,7 +71,7 @@ class Lane:
             self.consumer_tag = b""
             self._channel.basic_cancel(consumer)
 
-    def observe(self, messages: Sequence[Message]) -> None:
+    def observe(self, messages: Sequence[Delivered]) -> None:
         """Take note of those that have arrived on it."""
         sizes = [len(message.body) for message in messages if message.lane is self]
         if sizes:
@@ -110,11 +111,11 @@ class Lane:
         self._deliver(as_message(received, self, expired=self.expired))
 
 
-def as_message(received: Any, lane: Hashable, *, expired: bool) -> Message:
+def as_message(received: Any, lane: Hashable, *, expired: bool) -> Delivered:
     """Return a delivery as py-amqp has it, of a channel that decodes nothing."""
     info = received.delivery_info
     content_type, headers, properties = described(received.properties)
-    return Message(
+    return Delivered(
         lane=lane,
         tag=info["delivery_tag"],
         body=bytes(received.body or b""),  # py-amqp has '' for none

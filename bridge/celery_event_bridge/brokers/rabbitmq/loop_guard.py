@@ -16,36 +16,32 @@ from celery_event_bridge.brokers.rabbitmq.connection import translated
 from celery_event_bridge.brokers.rabbitmq.management import Management
 from celery_event_bridge.brokers.rabbitmq.presence import OUR_TAG
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
-from celery_event_bridge.contract.broker import BrokerUnavailable
+from celery_event_bridge.contract.broker import BrokerUnavailable, WouldLoop
 
 if TYPE_CHECKING:
     import amqp
 
-    from celery_event_bridge.config.settings import Settings
+    from celery_event_bridge.brokers.rabbitmq.settings import Settings
 
 ANSWERED = 0
 REFUSALS = (AccessRefused.code, NotFound.code, ResourceLocked.code, PreconditionFailed.code)
 
 
-class OursToo(Exception):
-    """A bridge would get what is published. The text says what to do."""
-
-
 def refuse_loop(connection: amqp.Connection, settings: Settings, where: str) -> None:
-    """Raise OursToo if a bridge gets what is published to `where`, the exchange; BrokerUnavailable if it goes away.
+    """Raise WouldLoop if a bridge gets what is published to `where`, the exchange; BrokerUnavailable if it goes away.
 
     `settings` are those of the target's broker, with a management URL only if that is the target's as well.
     """
     topology = Topology.from_settings(settings)
     queues = _bridges_queues(settings, topology)
     if queues:
-        raise OursToo(
+        raise WouldLoop(
             f"{', '.join(queues)}, bound to {where}, {'are' if len(queues) > 1 else 'is'} a bridge's: {_loop(topology)}"
         )
     if queues is None:
         _refuse_by_name(connection, topology, where)
     if _is_marked(connection, topology.mark):
-        raise OursToo(
+        raise WouldLoop(
             f"a bridge's queue, whatever its name, is bound to {where}, as the exchange {topology.mark!r} there says: "
             f"{_loop(topology)}"
         )
@@ -87,7 +83,7 @@ def _refuse_by_name(connection: amqp.Connection, topology: Topology, where: str)
         return
     there = f"the bridge's queue {queue!r} is on {where}"  # also if it is another connection's alone
     why = f"this user may not see whether {there}" if code == AccessRefused.code else there
-    raise OursToo(f"{why}: {_loop(topology)}, or set BRIDGE_QUEUE if that queue is not the bridge's")
+    raise WouldLoop(f"{why}: {_loop(topology)}, or set BRIDGE_QUEUE if that queue is not the bridge's")
 
 
 def _is_marked(connection: amqp.Connection, mark: str) -> bool:

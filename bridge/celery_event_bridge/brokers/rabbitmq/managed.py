@@ -12,8 +12,8 @@ from celery_event_bridge.contract.broker import BrokerUnavailable
 
 if TYPE_CHECKING:
     from celery_event_bridge.brokers.rabbitmq.management import PolicyWatch
+    from celery_event_bridge.brokers.rabbitmq.settings import Settings
     from celery_event_bridge.brokers.rabbitmq.topology import Topology
-    from celery_event_bridge.config.settings import Settings
 
 AT_MOST = 5.0
 """Seconds to wait for an answer with everything else going on."""

@@ -20,8 +20,8 @@ from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.secrets import hide_secrets
 
 if TYPE_CHECKING:
+    from celery_event_bridge.brokers.rabbitmq.settings import Settings
     from celery_event_bridge.brokers.rabbitmq.topology import QueueSpec, Topology
-    from celery_event_bridge.config.settings import Settings
 
 ANSWER = 5.0
 """Seconds for one answer."""

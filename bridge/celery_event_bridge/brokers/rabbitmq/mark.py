@@ -24,7 +24,7 @@ from celery_event_bridge.contract.broker import BrokerUnavailable
 if TYPE_CHECKING:
     import amqp
 
-    from celery_event_bridge.config.settings import Settings
+    from celery_event_bridge.brokers.rabbitmq.settings import Settings
 
 NAMES = ("stores-in", "stores-in.other")
 """Endings of the marks' names. The second is for who finds the first one taken: so each side can see the other."""

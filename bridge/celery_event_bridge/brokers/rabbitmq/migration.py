@@ -12,8 +12,9 @@ from celery_event_bridge.brokers.rabbitmq.connection import translated
 from celery_event_bridge.brokers.rabbitmq.management import harm
 from celery_event_bridge.brokers.rabbitmq.moving import Mover, QueueFull
 from celery_event_bridge.brokers.rabbitmq.purged import leave_trace
-from celery_event_bridge.brokers.rabbitmq.unready import HELD_BACK_FOR, SAMPLED_WITHIN, QueuesInUse, Unready
+from celery_event_bridge.brokers.rabbitmq.unready import HELD_BACK_FOR, SAMPLED_WITHIN, Unready
 from celery_event_bridge.brokers.rabbitmq.waiting import LOOK, Says, Tell
+from celery_event_bridge.contract.broker_plugin import QueuesInUse
 from celery_event_bridge.contract.deadline import Deadline
 
 if TYPE_CHECKING:

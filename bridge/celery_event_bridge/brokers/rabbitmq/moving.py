@@ -60,12 +60,12 @@ class Mover:
         with translated(f"moving {self._source} to {self._target.name}"):
             channel = self._connection.channel()
             channel.auto_decode = False
-            confirms = Confirms(channel)
+            confirms: Confirms[None] = Confirms(channel)
             while batch := self._take(channel):
                 self._make_sure_that_it_fits(batch)
                 before_it = self._all()
                 for message in batch:
-                    confirms.publish(_again(message), self._target.name)
+                    confirms.publish(None, _again(message), self._target.name)
                 confirms.wait(self._target.name)
                 self._make_sure_that_it_is_there(before_it, len(batch))
                 channel.basic_ack(batch[-1].delivery_tag, True)  # noqa: FBT003 - AMQP's `multiple`

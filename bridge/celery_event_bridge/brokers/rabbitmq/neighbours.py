@@ -14,8 +14,8 @@ from celery_event_bridge.contract import SinkUnavailable
 if TYPE_CHECKING:
     import amqp
 
+    from celery_event_bridge.brokers.rabbitmq.settings import Settings
     from celery_event_bridge.brokers.rabbitmq.topology import Topology
-    from celery_event_bridge.config.settings import Settings
 
 
 class Neighbours:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, translated
 from celery_event_bridge.brokers.rabbitmq.management import Management
@@ -18,29 +16,17 @@ from celery_event_bridge.brokers.rabbitmq.topology import (
     declare_queue,
     declare_witness,
 )
-from celery_event_bridge.brokers.rabbitmq.unready import SAMPLED_WITHIN, QueuesInUse, Unready
+from celery_event_bridge.brokers.rabbitmq.unready import SAMPLED_WITHIN, Unready
 from celery_event_bridge.brokers.rabbitmq.waiting import Tell
 from celery_event_bridge.contract.broker import BrokerUnavailable
+from celery_event_bridge.contract.broker_plugin import QueuesInUse, QueueState
 
 if TYPE_CHECKING:
     import amqp
 
-    from celery_event_bridge.config.settings import Settings
+    from celery_event_bridge.brokers.rabbitmq.settings import Settings
 
 NOT_FOUND = 404
-
-
-class QueueState(msgspec.Struct, frozen=True):
-    """State of a queue by the broker."""
-
-    name: str
-    arguments: Mapping[str, Any]
-    """Those that the settings ask for."""
-    messages: int | None = None
-    """Ready ones; None if the queue is not there."""
-    consumers: int = 0
-    problem: str = ""
-    """Why it cannot be used with these settings."""
 
 
 @contextmanager

@@ -19,12 +19,13 @@ from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, tr
 from celery_event_bridge.brokers.rabbitmq.management import Management
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
 from celery_event_bridge.contract.broker import BrokerUnavailable
+from celery_event_bridge.contract.broker_plugin import Content, Parked
 from celery_event_bridge.contract.deadline import Deadline
 from celery_event_bridge.contract.values import as_text
 from celery_event_bridge.forward.decode import decode
 
 if TYPE_CHECKING:
-    from celery_event_bridge.config.settings import Settings
+    from celery_event_bridge.brokers.rabbitmq.settings import Settings
 
 ID_BYTES = 6
 OWN_GETS, PAUSE = 2.0, 0.05
@@ -35,7 +36,7 @@ OURS = ("x-bridge-reason", "x-bridge-error", "x-bridge-parked-at")
 """Headers that a message loses when it is sent again; where it was published first it keeps."""
 
 
-class Parked(msgspec.Struct, frozen=True):
+class ParkedMessage(msgspec.Struct, frozen=True):
     """Message that was parked."""
 
     id: str
@@ -53,15 +54,6 @@ class Parked(msgspec.Struct, frozen=True):
     events: tuple[str, ...]
     """Types of the events in it that can be read, at most ten."""
     hostname: str
-
-
-class Content(msgspec.Struct, frozen=True):
-    """All of it."""
-
-    parked: Parked
-    properties: Mapping[str, Any]
-    headers: Mapping[str, Any]
-    body: bytes
 
 
 class ParkingQueue:
@@ -89,12 +81,12 @@ class ParkingQueue:
         """
         sent = 0
         with self._channel() as channel:
-            confirms = Confirms(channel)
+            confirms: Confirms[None] = Confirms(channel)
             # As many as there were: what a bridge parks again in the meantime comes after them.
             for content, tag in islice(self._taken(channel), self._depth()):
                 if wanted(content.parked):
                     message = AmqpMessage(content.body, **_as_it_was(content))
-                    confirms.publish(message, self._topology.live.name)
+                    confirms.publish(None, message, self._topology.live.name)
                     confirms.wait(self._topology.live.name)
                     channel.basic_ack(tag)
                     sent += 1
@@ -215,14 +207,14 @@ def parking_queue(settings: Settings) -> Iterator[ParkingQueue]:
         abandon(connection)
 
 
-def _summary(body: bytes, properties: Mapping[str, Any], headers: Mapping[str, Any]) -> Parked:
+def _summary(body: bytes, properties: Mapping[str, Any], headers: Mapping[str, Any]) -> ParkedMessage:
     def text(name: str) -> str:
         return as_text(headers.get(f"x-bridge-{name}", ""))
 
     parked_at = text("parked-at")
     content_type = str(properties.get("content_type") or "")
     events = decode(body, content_type, headers).events
-    return Parked(
+    return ParkedMessage(
         id=hashlib.blake2b(body + parked_at.encode(), digest_size=ID_BYTES).hexdigest(),
         parked_at=parked_at,
         reason=text("reason"),

@@ -8,23 +8,25 @@ route and drops it.
 from __future__ import annotations
 
 import datetime
-import select
 import struct
 import time
 from collections.abc import Collection, Sequence
 from itertools import cycle
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from amqp.basic_message import Message as AmqpMessage
 
+from celery_event_bridge.brokers.rabbitmq.confirms import Confirms
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, translated
+from celery_event_bridge.brokers.rabbitmq.delivered import Delivered
 from celery_event_bridge.brokers.rabbitmq.headers import LEFT_OFF, writable
-from celery_event_bridge.contract.broker import BrokerUnavailable, Message, Parcel
+from celery_event_bridge.brokers.rabbitmq.readable import Readable
+from celery_event_bridge.contract.broker import BrokerUnavailable, Parcel
 
 if TYPE_CHECKING:
     import amqp
 
-    from celery_event_bridge.config.settings import Settings
+    from celery_event_bridge.brokers.rabbitmq.settings import Settings
 
 CANNOT_BE = 406
 """AMQP's code for a message that can never be published."""
@@ -52,17 +54,14 @@ class AmqpParking:
         self._queue = queue
         self._urls = cycle(settings.broker_urls)
         self._connection: amqp.Connection | None = None
-        self._channel: amqp.Channel | None = None
-        self._poller = select.poll()
+        self._confirms: Confirms[Parcel | None] | None = None
+        """None is published too: the probe."""
         self._blocked = False
-        self._published = 0
-        self._unconfirmed: dict[int, Parcel | None] = {}
-        """By publishing tag; None is the probe."""
         self._confirmed: list[Parcel] = []
-        self._failure: str | None = None
         self._owed: BrokerUnavailable | None = None
         """To be raised next time: what had been confirmed before it came first."""
-        self._heard_at = 0.0
+        self._blocked_until = 0.0
+        """When the broker last ended its blocking."""
         self._mean = 0.0
 
     def mean_body(self) -> float:
@@ -72,7 +71,8 @@ class AmqpParking:
     @property
     def under_way(self) -> Collection[Parcel]:
         """Parcels that are published and not confirmed."""
-        return [parcel for parcel in self._unconfirmed.values() if parcel is not None]
+        waiting = self._confirms.waiting if self._confirms is not None else ()
+        return [parcel for parcel in waiting if parcel is not None]
 
     @property
     def obstacle(self) -> str | None:
@@ -85,17 +85,17 @@ class AmqpParking:
             owed, self._owed = self._owed, None
             raise owed
         try:
-            channel = self._ready_channel()
+            confirms = self._ready()
             with translated(f"parking in {self._queue}"):
                 # Nothing before the probe is answered: under an alarm the broker would stop reading in the midst of it,
                 # and a connection that is given up then leaves a copy behind for each attempt.
-                self._hear()
-                if not self._blocked and None not in self._unconfirmed.values():
-                    known = set(map(id, [*self._unconfirmed.values(), *self._confirmed]))
+                self._hear(confirms)
+                if not self._blocked and None not in confirms.waiting:
+                    known = set(map(id, [*confirms.waiting, *self._confirmed]))
                     for parcel in parcels:
                         if id(parcel) not in known:
-                            self._publish(channel, parcel)
-                self._hear()
+                            self._publish(confirms, parcel)
+                self._hear(confirms)
         except (ValueError, TypeError, RecursionError, struct.error) as exc:
             # What the client cannot write is refused for good, as what the broker refuses: it must not end the process.
             self.close()
@@ -113,86 +113,58 @@ class AmqpParking:
     def close(self) -> None:
         """Cut the connection: all that counts has been confirmed."""
         abandon(self._connection)
-        self._connection = self._channel = None
-        self._unconfirmed.clear()
+        self._connection = self._confirms = None
         self._confirmed.clear()
         self._blocked = False
 
-    def _ready_channel(self) -> amqp.Channel:
-        if self._connection is None or self._channel is None:
+    def _ready(self) -> Confirms[Parcel | None]:
+        """Return the confirms of the channel, which is opened where there is none."""
+        if self._connection is None or self._confirms is None:
             # No heartbeat: nobody would tick it while there is nothing to park.
             self._connection = connect(self._settings, next(self._urls), role="parking", heartbeat=0)
             self._connection.on_blocked = self._on_blocked
             self._connection.on_unblocked = self._on_unblocked
             with translated("opening a channel to park"):
-                channel = self._connection.channel()
-                channel.confirm_select()
-                channel.events["basic_ack"].add(self._on_ack)
-                channel.events["basic_nack"].add(self._on_nack)
-                channel.events["basic_return"].add(self._on_return)
-                self._channel, self._published, self._failure = channel, 0, None
-                self._poller = select.poll()
-                self._poller.register(self._connection.transport.sock, select.POLLIN)
-                self._probe(channel)
-        return self._channel
+                self._confirms = Confirms(self._connection.channel())
+                self._readable = Readable(self._connection)
+                # Something that no queue gets: the broker confirms it, or says that it blocks who publishes.
+                self._confirms.publish(None, AmqpMessage(b""), f"{self._queue}.probe", mandatory=False)
+        return self._confirms
 
-    def _probe(self, channel: amqp.Channel) -> None:
-        """Publish something that no queue gets: the broker confirms it, or says that it blocks who publishes."""
-        self._count(None)
-        channel.basic_publish(AmqpMessage(b""), exchange="", routing_key=f"{self._queue}.probe")
-
-    def _publish(self, channel: amqp.Channel, parcel: Parcel) -> None:
-        self._count(parcel)
-        properties = fitting(parked_properties(parcel), channel.connection.frame_max)
+    def _publish(self, confirms: Confirms[Parcel | None], parcel: Parcel) -> None:
+        assert self._connection is not None
+        properties = fitting(parked_properties(parcel), self._connection.frame_max)
         size = len(parcel.message.body)
         self._mean += (size - self._mean) * (0.01 if self._mean else 1.0)
-        message = AmqpMessage(parcel.message.body, **properties)
-        channel.basic_publish(message, exchange="", routing_key=self._queue, mandatory=True)
+        confirms.publish(parcel, AmqpMessage(parcel.message.body, **properties), self._queue)
 
-    def _count(self, parcel: Parcel | None) -> None:
-        self._published += 1
-        if not self._unconfirmed:
-            self._heard_at = time.monotonic()
-        self._unconfirmed[self._published] = parcel
-
-    def _hear(self) -> None:
+    def _hear(self, confirms: Confirms[Parcel | None]) -> None:
         """Take what has come. Raises BrokerUnavailable where a message was refused, or nothing comes any more."""
         assert self._connection is not None
-        while (self._unconfirmed or self._blocked) and self._failure is None and self._readable():
+        while (confirms.waiting or self._blocked) and not _failure(confirms) and self._readable.within(0):
             try:
                 self._connection.drain_events(timeout=REST_TIMEOUT)
             except TimeoutError:
                 break
-        if self._failure is not None:
-            raise BrokerUnavailable(f"parking in {self._queue}: {self._failure}")
-        if self._unconfirmed and not self._blocked and time.monotonic() - self._heard_at > CONFIRM_TIMEOUT:
+        self._confirmed += [parcel for parcel in confirms.take() if parcel is not None]
+        if failure := _failure(confirms):
+            raise BrokerUnavailable(f"parking in {self._queue}: {failure}")
+        silent_since = max(confirms.heard_at, self._blocked_until)
+        if confirms.waiting and not self._blocked and time.monotonic() - silent_since > CONFIRM_TIMEOUT:
             raise BrokerUnavailable(f"parking in {self._queue}: no confirm within {CONFIRM_TIMEOUT:g} s")
-
-    def _readable(self) -> bool:
-        assert self._connection is not None
-        pending = getattr(self._connection.transport.sock, "pending", None)  # bytes that TLS has decrypted already
-        return bool(pending and pending()) or bool(self._poller.poll(0))
-
-    def _on_ack(self, tag: int, multiple: bool) -> None:  # noqa: FBT001 - py-amqp calls it so
-        self._heard_at = time.monotonic()
-        tags = [waiting for waiting in self._unconfirmed if waiting <= tag] if multiple else [tag]
-        for each in tags:
-            parcel = self._unconfirmed.pop(each, None)
-            if parcel is not None:
-                self._confirmed.append(parcel)
-
-    def _on_nack(self, tag: int, multiple: bool) -> None:  # noqa: ARG002, FBT001
-        self._failure = "the broker refused it"
-
-    def _on_return(self, *_: object) -> None:
-        self._failure = "the queue is not there"
 
     def _on_blocked(self, reason: str) -> None:  # noqa: ARG002
         self._blocked = True
 
     def _on_unblocked(self) -> None:
         self._blocked = False
-        self._heard_at = time.monotonic()
+        self._blocked_until = time.monotonic()
+
+
+def _failure(confirms: Confirms[Parcel | None]) -> str:
+    if confirms.returned:
+        return "the queue is not there"
+    return "the broker refused it" if confirms.refused else ""
 
 
 def parked_properties(parcel: Parcel) -> dict[str, Any]:
@@ -201,7 +173,7 @@ def parked_properties(parcel: Parcel) -> dict[str, Any]:
     Three would do harm and are kept in headers: `expiration` would remove it, `user_id` would have it refused,
     `CC` would copy it elsewhere.
     """
-    message = parcel.message
+    message = cast("Delivered", parcel.message)
     properties = dict(message.properties)
     exchange, routing_key = origin(message)
     # One that was parked before and sent again came from there first.
@@ -256,7 +228,7 @@ def _size(properties: dict[str, Any]) -> int:
     return len(message._serialize_properties())  # noqa: SLF001 - nobody else knows how many it writes
 
 
-def origin(message: Message) -> tuple[str, str]:
+def origin(message: Delivered) -> tuple[str, str]:
     """Exchange and routing key that it was published with, also where it came through overflow."""
     deaths = message.headers.get("x-death")
     if message.expired and isinstance(deaths, list) and deaths and isinstance(deaths[-1], dict):

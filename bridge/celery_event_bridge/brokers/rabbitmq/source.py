@@ -6,7 +6,6 @@ acknowledgements stop too.
 
 from __future__ import annotations
 
-import select
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from itertools import cycle
@@ -17,21 +16,23 @@ from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed, Resourc
 from celery_event_bridge.brokers.rabbitmq.bounds import BoundWatch
 from celery_event_bridge.brokers.rabbitmq.bulk import CHUNK, Scanner, reader
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, translated
+from celery_event_bridge.brokers.rabbitmq.delivered import Delivered
 from celery_event_bridge.brokers.rabbitmq.lane import Lane
 from celery_event_bridge.brokers.rabbitmq.managed import BindingWatch
 from celery_event_bridge.brokers.rabbitmq.neighbours import Neighbours
 from celery_event_bridge.brokers.rabbitmq.presence import OUR_TAG
+from celery_event_bridge.brokers.rabbitmq.readable import Readable
 from celery_event_bridge.brokers.rabbitmq.upkeep import Upkeep
 from celery_event_bridge.brokers.rabbitmq.window import Window
 from celery_event_bridge.contract import LOOK_INTERVAL
-from celery_event_bridge.contract.broker import BrokerUnavailable, GivenBack, Message
-from celery_event_bridge.forward.ledger import Ack
+from celery_event_bridge.contract.broker import Ack, BrokerUnavailable, GivenBack
+from celery_event_bridge.contract.budget import Budget, Room
 
 if TYPE_CHECKING:
     import amqp
 
+    from celery_event_bridge.brokers.rabbitmq.settings import Settings
     from celery_event_bridge.brokers.rabbitmq.topology import Topology
-    from celery_event_bridge.config.settings import Settings
 
 OVERFLOW_PREFETCH = 200
 """Beside a live consumer on the same connection this delays live events by 10 ms; 2,000 would by 300 ms."""
@@ -62,11 +63,11 @@ class AmqpSource:
         self._connection: amqp.Connection | None = None
         self._lanes: list[Lane] = []
         self._scanner = Scanner()
-        self._inbox: list[Message] = []
-        self._max_bytes = settings.max_inflight_bytes
+        self._inbox: list[Delivered] = []
+        self._budget = Budget(settings.max_inflight_bytes, settings.max_message_bytes)
         # Overflow's share is small: fresh events go first.
-        self._live_window = Window(settings.prefetch, self._max_bytes * 3 // 4)
-        self._overflow_window = Window(min(settings.prefetch, OVERFLOW_PREFETCH), self._max_bytes // 4)
+        self._live_window = Window(settings.prefetch, settings.max_inflight_bytes * 3 // 4)
+        self._overflow_window = Window(min(settings.prefetch, OVERFLOW_PREFETCH), settings.max_inflight_bytes // 4)
         self._bounds, self._parked_body = BoundWatch(topology), parked_body
         self._binding = BindingWatch(settings, topology)
         self._upkeep = Upkeep(topology, declares=settings.declare, is_unbound=self._binding.is_removed)
@@ -79,6 +80,11 @@ class AmqpSource:
     def depths(self) -> Mapping[str, int]:
         """Ready messages by queue, as last seen."""
         return self._upkeep.depths
+
+    @property
+    def leaves_after(self) -> float | None:
+        """Seconds of age at which a live message that is given back goes on to overflow."""
+        return self._settings.queue_ttl or None
 
     @property
     def held_up(self) -> str | None:
@@ -95,8 +101,7 @@ class AmqpSource:
         self._connection = connect(self._settings, next(self._urls), role="consumer")
         self._scanner = Scanner()
         self._reader = reader(self._connection, self._scanner)
-        self._poller = select.poll()
-        self._poller.register(self._connection.transport.sock, select.POLLIN)
+        self._readable = Readable(self._connection)
         with translated("declaring the queues"):
             self._upkeep.open(self._connection)
             self._neighbours.open(self._connection)
@@ -107,7 +112,7 @@ class AmqpSource:
             self._open_lane(self._topology.live.name, self._live_window, expired=False)
             self._open_overflow()
 
-    def poll(self, timeout: float) -> Sequence[Message]:
+    def poll(self, timeout: float) -> Sequence[Delivered]:
         """Read what has arrived; see to the heartbeat, and to what is ours there."""
         connection = self._connected()
         with translated("connection lost"):
@@ -116,7 +121,7 @@ class AmqpSource:
             if self._inbox:
                 timeout = 0.0
             read = 0
-            while self._readable(connection, timeout):
+            while self._readable.within(timeout):
                 try:
                     read += self._reader.read(self._inbox)
                 except TimeoutError:
@@ -127,14 +132,13 @@ class AmqpSource:
         return self._take_inbox()
 
     def steer(self, held_bytes: int, largest: Callable[[], int]) -> None:
-        """Cancel the consumers at the byte bound, consume again below half of it, follow the windows."""
+        """Cancel the consumers, or consume again, as the budget says; follow the windows."""
         self._upkeep.steered(receiving=bool(self._lanes) and not held_bytes)
         if not self._lanes:
             return
         held_bytes += sum(len(message.body) for message in self._inbox)
-        # A single message is admitted whatever its size: given back it would only come again.
-        too_many = held_bytes >= 2 * self._max_bytes and held_bytes - largest() >= 2 * self._max_bytes
-        if too_many and held_bytes > 2 * self._settings.max_message_bytes:
+        room = self._budget.room(held_bytes, largest)
+        if room is Room.GIVE_BACK:
             # What the broker has already written to the socket cannot be called back, only cut off.
             for lane in self._lanes:
                 lane.window.shrink()
@@ -145,12 +149,12 @@ class AmqpSource:
         with translated("changing the prefetch"):
             for lane in self._lanes:
                 if lane.consuming:
-                    if held_bytes >= self._max_bytes:
+                    if room is Room.PAUSE:
                         lane.cancel()
                     elif lane.window.retune() or lane.crowded:
                         lane.cancel()
                         lane.consume()
-                elif held_bytes < self._max_bytes // 2:
+                elif room is Room.TAKE:
                     lane.window.retune()
                     lane.consume()
 
@@ -246,20 +250,16 @@ class AmqpSource:
         channel.basic_consume(queue, consumer_tag=f"{OUR_TAG}trial", callback=lambda _: None, on_cancel=lambda _: None)
         channel.close()
 
-    def _deliver(self, message: Message) -> None:
+    def _deliver(self, message: Delivered) -> None:
         self._inbox.append(message)
 
-    def _take_inbox(self) -> list[Message]:
+    def _take_inbox(self) -> list[Delivered]:
         messages, self._inbox = self._inbox, []
         if messages:
             for lane in self._lanes:
                 lane.observe(messages)
             self._upkeep.arrived(messages)
         return messages
-
-    def _readable(self, connection: amqp.Connection, timeout: float) -> bool:
-        pending = getattr(connection.transport.sock, "pending", None)  # bytes that TLS has decrypted already
-        return bool(pending and pending()) or bool(self._poller.poll(timeout * 1000))
 
     def _look(self) -> None:
         """See again to what is ours on the broker and others can change."""

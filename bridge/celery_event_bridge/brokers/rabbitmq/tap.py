@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 from amqp.exceptions import NotFound
 
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, translated
+from celery_event_bridge.brokers.rabbitmq.delivered import Delivered
 from celery_event_bridge.brokers.rabbitmq.lane import as_message
-from celery_event_bridge.contract.broker import BrokerUnavailable, Message
+from celery_event_bridge.contract.broker import BrokerUnavailable
 
 if TYPE_CHECKING:
     import amqp
 
-    from celery_event_bridge.config.settings import Settings
+    from celery_event_bridge.brokers.rabbitmq.settings import Settings
 
 MOST_BYTES = 64 * 2**20
 """Bound of the queue; past it the oldest are dropped."""
@@ -32,7 +33,7 @@ class Tap:
     def __init__(self, settings: Settings) -> None:
         """Connect to the first URL that answers, and bind a queue to the event exchange."""
         self._settings = settings
-        self._arrived: list[Message] = []
+        self._arrived: list[Delivered] = []
         self._connection = self._connected()
         try:
             with translated("looking at the events"):
@@ -41,7 +42,7 @@ class Tap:
             abandon(self._connection)
             raise
 
-    def messages(self, timeout: float) -> Sequence[Message]:
+    def messages(self, timeout: float) -> Sequence[Delivered]:
         """Return those that have arrived; wait up to so many seconds while there are none."""
         with translated("connection lost"):
             self._connection.heartbeat_tick()

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from amqp.basic_message import Message as AmqpMessage
 from amqp.exceptions import AccessRefused
 
+from celery_event_bridge.brokers.rabbitmq.confirms import Confirms
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, translated
 from celery_event_bridge.brokers.rabbitmq.loop_guard import refuse_loop
 from celery_event_bridge.brokers.rabbitmq.publish import properties, routing_key, unfit
 from celery_event_bridge.contract import Event
 from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.secrets import hide_in_url
-from celery_event_bridge.replay.target import Decided
+from celery_event_bridge.contract.target import Decided
 
 if TYPE_CHECKING:
     import amqp
 
-    from celery_event_bridge.config.settings import Settings
+    from celery_event_bridge.brokers.rabbitmq.settings import Settings
 
 WINDOW = 1000
 WINDOW_BYTES = 8 * 1024 * 1024
@@ -30,25 +31,19 @@ PATIENCE = 30.0
 
 
 class BrokerTarget:
-    """See the protocol `celery_event_bridge.replay.target.Target`. Connects when made."""
+    """See the protocol `celery_event_bridge.contract.target.Target`. Connects when made."""
 
     def __init__(self, settings: Settings, *, again: bool) -> None:
-        """Raises BrokerUnavailable, and OursToo unless `again`."""
+        """Raises BrokerUnavailable, and WouldLoop unless `again`."""
         self._exchange = settings.event_exchange
         self._connection, broker = _connected(settings)
         self.where = f"exchange {self._exchange} of {broker}"
         self._connection.on_blocked = self._on_blocked
         self._connection.on_unblocked = self._on_unblocked
         self._blocked = ""
-        self._failure = ""
-        self._tag = 0
-        self._owed: dict[int, tuple[int, int]] = {}
-        """By delivery tag, in order: the event's number and its size."""
         self._bytes = 0
         self._decided: list[Decided] = []
         self._confirmed = 0
-        self.returned = 0
-        """Events that no queue was bound for."""
         self._progress_at = self._ticked_at = time.monotonic()
         try:
             if not again:
@@ -58,23 +53,26 @@ class BrokerTarget:
             with translated(f"{self.where}: opening a channel"):
                 self._channel = self._connection.channel()
                 self._channel.auto_decode = False
-                self._channel.confirm_select()
+                self._confirms: Confirms[tuple[int, int]] = Confirms(self._channel)
+                """Each event's number and its size."""
         except BaseException:
             abandon(self._connection)
             raise
-        self._channel.events["basic_ack"].add(self._on_ack)
-        self._channel.events["basic_nack"].add(self._on_nack)
-        self._channel.events["basic_return"].add(self._on_return)
 
     @property
     def owed(self) -> int:
         """Published and not confirmed."""
-        return len(self._owed)
+        return len(self._confirms.waiting)
 
     @property
     def full(self) -> bool:
         """Also while the broker blocks publishers."""
-        return len(self._owed) >= WINDOW or self._bytes >= WINDOW_BYTES or bool(self._blocked)
+        return self.owed >= WINDOW or self._bytes >= WINDOW_BYTES or bool(self._blocked)
+
+    @property
+    def returned(self) -> int:
+        """Events that no queue was bound for."""
+        return self._confirms.returned
 
     @property
     def received(self) -> bool:
@@ -88,14 +86,12 @@ class BrokerTarget:
             self._decided.append(Decided(number, why))
             return
         message, key = AmqpMessage(event.data, **properties(event)), routing_key(event)
-        if not self._owed:
+        if not self.owed:
             self._progress_at = time.monotonic()
-        self._tag += 1
-        self._owed[self._tag] = number, len(event.data)
         self._bytes += len(event.data)
         with translated(self._broken()):
             # Mandatory, to know what nobody has received; a receiver sees no difference.
-            self._channel.basic_publish(message, exchange=self._exchange, routing_key=key, mandatory=True)
+            self._confirms.publish((number, len(event.data)), message, key, exchange=self._exchange)
 
     def wait(self, timeout: float) -> None:
         """Take in confirms, and keep the connection alive."""
@@ -113,12 +109,13 @@ class BrokerTarget:
 
     def take(self) -> Sequence[Decided]:
         """Return what is confirmed."""
+        self._hear()
         decided, self._decided = self._decided, []
         return decided
 
     def close(self) -> None:
         """End in order where nothing is owed; else what is on its way means nothing any more."""
-        if not self._owed and not self._failure:
+        if not self.owed and not self._confirms.refused:
             try:
                 with translated():
                     self._channel.close()
@@ -141,37 +138,27 @@ class BrokerTarget:
             raise BrokerUnavailable(f"{self.where}: {exc}") from exc
 
     def _check(self) -> None:
-        if self._failure:
-            raise BrokerUnavailable(f"{self.where}: {self._failure}")
-        if not self._owed and not self._blocked:
+        self._hear()
+        if self._confirms.refused:
+            raise BrokerUnavailable(
+                f"{self.where}: it did not take an event: a queue bound to the exchange is full, or has no leader"
+            )
+        if not self.owed and not self._blocked:
             self._progress_at = time.monotonic()
         elif time.monotonic() - self._progress_at >= PATIENCE:
             why = self._blocked or "is it overloaded?"
             raise BrokerUnavailable(f"{self.where}: no confirm for {PATIENCE:g} s: {why}")
 
-    def _broken(self) -> str:
-        return f"{self.where}: the connection is lost"
-
-    def _on_ack(self, tag: int, multiple: bool) -> None:  # noqa: FBT001 - py-amqp calls it so
-        self._progress_at = time.monotonic()
-        tags = [tag]
-        if multiple:
-            tags = []
-            for owed in self._owed:
-                if owed > tag:
-                    break
-                tags.append(owed)
-        for one in tags:
-            number, size = self._owed.pop(one)
+    def _hear(self) -> None:
+        """Take what was confirmed."""
+        for number, size in self._confirms.take():
+            self._progress_at = time.monotonic()
             self._bytes -= size
             self._confirmed += 1
             self._decided.append(Decided(number))
 
-    def _on_nack(self, tag: int, multiple: bool) -> None:  # noqa: ARG002, FBT001
-        self._failure = "it did not take an event: a queue bound to the exchange is full, or has no leader"
-
-    def _on_return(self, *_: Any) -> None:
-        self.returned += 1
+    def _broken(self) -> str:
+        return f"{self.where}: the connection is lost"
 
     def _on_blocked(self, reason: str) -> None:
         self._blocked = f"the broker blocks publishers ({reason or 'a memory or disk alarm'})"

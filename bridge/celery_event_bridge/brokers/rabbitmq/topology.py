@@ -17,7 +17,7 @@ from celery_event_bridge.brokers.rabbitmq.arguments import TYPE, Mismatch, diffe
 if TYPE_CHECKING:
     import amqp
 
-    from celery_event_bridge.config.settings import Settings
+    from celery_event_bridge.brokers.rabbitmq.settings import Settings
 
 DELIVERY_LIMIT = 1_000_000
 """Returns after which a quorum queue gives a message up. RabbitMQ 4's own limit of 20 would let a crash loop

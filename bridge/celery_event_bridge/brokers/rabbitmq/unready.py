@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from celery_event_bridge.brokers.rabbitmq.arguments import queue_type
 from celery_event_bridge.brokers.rabbitmq.connection import translated
 from celery_event_bridge.brokers.rabbitmq.waiting import LOOK, Says, Tell, for_what_is_not_ready, may_hold_back
+from celery_event_bridge.contract.broker_plugin import QueuesInUse
 from celery_event_bridge.contract.deadline import Deadline
 
 if TYPE_CHECKING:
@@ -29,10 +30,6 @@ HELD_BACK_FOR = 190.0
 """Seconds after which a message that waits for its dead-letter route has certainly left: RabbitMQ tries each 180."""
 SAMPLED_WITHIN = 15.0
 """Seconds for which the management API has to say that there is none: it samples each five, later under load."""
-
-
-class QueuesInUse(Exception):
-    """Something would be lost or come back. The text says what to do."""
 
 
 class Unready:

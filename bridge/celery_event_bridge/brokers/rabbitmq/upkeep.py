@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from amqp.exceptions import AccessRefused, PreconditionFailed, ResourceLocked
 
+from celery_event_bridge.brokers.rabbitmq.delivered import Delivered
 from celery_event_bridge.brokers.rabbitmq.differing import DifferingQueues
 from celery_event_bridge.brokers.rabbitmq.questions import Questions
 from celery_event_bridge.brokers.rabbitmq.sayings import A_DAY, Sayings
@@ -36,7 +37,7 @@ from celery_event_bridge.brokers.rabbitmq.topology import (
     name_the_type,
 )
 from celery_event_bridge.contract import notices
-from celery_event_bridge.contract.broker import BrokerUnavailable, Message
+from celery_event_bridge.contract.broker import BrokerUnavailable
 
 if TYPE_CHECKING:
     import amqp
@@ -153,7 +154,7 @@ class Upkeep:
         """Take note that the broker has cancelled the consumer of this queue."""
         self._cancelled.add(queue)
 
-    def arrived(self, messages: Sequence[Message]) -> None:
+    def arrived(self, messages: Sequence[Delivered]) -> None:
         """Take note that messages have arrived; those from overflow say nothing of the binding."""
         if all(message.expired for message in messages):
             return

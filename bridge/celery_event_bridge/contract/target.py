@@ -1,4 +1,4 @@
-"""Stored events sent on: back to a broker, or into another sink. What the loop asks of where they go is here."""
+"""Target of a replay: a broker that stored events go back to, or another sink."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 
 import msgspec
 
-from celery_event_bridge.contract import Event
+from celery_event_bridge.contract.event import Event
 
 
 class Decided(msgspec.Struct, frozen=True, gc=False):
@@ -21,6 +21,13 @@ class Decided(msgspec.Struct, frozen=True, gc=False):
 
 class Target(Protocol):
     """A place where events go, in order. After BrokerUnavailable or SinkUnavailable of `put` and `wait` it is over."""
+
+    where: str
+    """As a message names it. Contains no secret."""
+
+    @property
+    def returned(self) -> int:
+        """Return how many arrived and that nobody has received."""
 
     @property
     def owed(self) -> int:

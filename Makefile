@@ -43,16 +43,16 @@ test: $(READY)  ## all tests, against real servers: make test TESTS=tests/unit J
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) --durations=10 $(TESTS)
 
 endurance: $(READY)  ## the fault tests at full length, about 15 minutes
-	@FULL=1 $(BIN)/python -m pytest -s -m fault tests --deselect tests/integration/test_faults.py::test_a_fault
+	@FULL=1 $(BIN)/python -m pytest -s -m fault tests --deselect tests/integration/faults/test_faults.py::test_a_fault
 
 pages: $(READY)  ## type every shell block of the documents, on real servers, about 10 minutes
-	@FULL=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) $(wildcard tests/integration/test_pages*.py)
+	@FULL=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) $(wildcard tests/integration/documents/test_pages*.py)
 
 faults: $(READY)  ## faults at random: make faults SECONDS=600 SEED=1 SINK=redis
 	@$(BIN)/python -m tests.faults --seconds $(SECONDS) --sink $(SINK) $(if $(SEED),--seed $(SEED))
 
 faults-all: $(READY)  ## each fault by name, over each sink, about half an hour
-	@FULL=1 $(BIN)/python -m pytest -s tests/integration/test_faults.py
+	@FULL=1 $(BIN)/python -m pytest -s tests/integration/faults/test_faults.py
 
 soak: $(READY)  ## traffic and faults for long, with the memory of each process: make soak SECONDS=1800
 	@$(BIN)/python -m tests.faults.soak --seconds $(SECONDS) --sink $(SINK) $(if $(SEED),--seed $(SEED))
@@ -73,8 +73,8 @@ mutations: $(READY)  ## break each guard on purpose, in a copy, and see who noti
 	@$(BIN)/python -m tests.broken --campaigns
 
 containers: $(READY)  ## the image, the compose file and the servers in containers (needs a Docker engine)
-	@FULL=1 $(BIN)/python -m pytest -s tests/integration/test_containers.py
-	@CI=true CONTAINERS=1 $(BIN)/python -m pytest -s tests/compose tests/integration/test_servers.py
+	@FULL=1 $(BIN)/python -m pytest -s tests/integration/running/test_containers.py
+	@CI=true CONTAINERS=1 $(BIN)/python -m pytest -s tests/compose tests/integration/project/test_servers.py
 
 unit: $(READY)  ## the tests that need no server, in seconds
 	@$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) tests/unit

@@ -12,7 +12,7 @@ from benchmarks.plan import SHORT, WHOLE, chosen
 from benchmarks.report import write
 from benchmarks.run import measure
 from benchmarks.stage import Stage
-from tests.servers.debian import ROOT
+from tests.support.servers.debian import ROOT
 
 
 def main() -> int:

@@ -9,9 +9,9 @@ from itertools import islice
 
 import amqp
 
-from tests import oracle
-from tests.bridges import run_to_end
-from tests.oracle import Published
+from tests.support import oracle
+from tests.support.bridges import run_to_end
+from tests.support.oracle import Published
 
 EXCHANGE = "celeryev"
 QUEUE = "celeryev.bridge"

@@ -15,9 +15,9 @@ from benchmarks.environment import mq_bridge_python
 from benchmarks.measure import Process
 from benchmarks.sinks import Sink
 from benchmarks.stage import Broker
-from tests.bridges import Bridge, clean_environment, dying_with_us
-from tests.servers import ServerMissing
-from tests.servers.debian import ROOT
+from tests.support.bridges import Bridge, clean_environment, dying_with_us
+from tests.support.servers import ServerMissing
+from tests.support.servers.debian import ROOT
 
 NAMES = {"sqlite": "SQLite", "redis": "Redis", "kafka": "Kafka"}
 OURS = "celery-event-bridge"

@@ -8,8 +8,8 @@ import sys
 import tempfile
 from functools import cache
 
-from tests.servers import ServerMissing
-from tests.servers.debian import ROOT
+from tests.support.servers import ServerMissing
+from tests.support.servers.debian import ROOT
 
 FOLDER = ROOT / ".venv-bench"
 REQUIREMENTS = ROOT / "requirements/bench.txt"

@@ -14,8 +14,8 @@ from benchmarks.contenders import Contender
 from benchmarks.drain import end, last_lines
 from benchmarks.measure import Failed, cpu_seconds, peak_bytes
 from benchmarks.stage import Stage
-from tests.bridges import dying_with_us
-from tests.servers.debian import ROOT, until
+from tests.support.bridges import dying_with_us
+from tests.support.servers.debian import ROOT, until
 
 WARM_UP = 1.0
 """Seconds at the beginning that do not count."""

@@ -15,10 +15,10 @@ import confluent_kafka
 
 from benchmarks.environment import mq_bridge_version
 from benchmarks.stage import Stage
-from tests import oracle
-from tests.servers import ServerMissing
-from tests.servers.debian import ROOT
-from tests.servers.kafka_files import VERSION as KAFKA
+from tests.support import oracle
+from tests.support.servers import ServerMissing
+from tests.support.servers.debian import ROOT
+from tests.support.servers.kafka_files import VERSION as KAFKA
 
 
 def machine() -> dict[str, Any]:

@@ -24,7 +24,7 @@ from celery_event_bridge.config.plugins import load
 from celery_event_bridge.contract import JSON, Outcome
 from celery_event_bridge.forward.decode import decode
 from celery_event_bridge.testing import deliver
-from tests.servers.debian import ROOT
+from tests.support.servers.debian import ROOT
 
 KINDS = ("redis", "kafka", "sqlite")
 AT_ONCE = 5000

@@ -18,7 +18,7 @@ from benchmarks.measure import Failed
 from benchmarks.plan import Race, Steady
 from benchmarks.stage import Stage
 from benchmarks.tables import summary
-from tests.servers import ServerMissing
+from tests.support.servers import ServerMissing
 
 Results = dict[str, Any]
 

@@ -12,9 +12,9 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import NewTopic, OffsetSpec
 from redis.exceptions import ResponseError
 
-from tests.servers import Kafka, Redis
-from tests.servers.debian import until
-from tests.servers.kafka import admin
+from tests.support.servers import Kafka, Redis
+from tests.support.servers.debian import until
+from tests.support.servers.kafka import admin
 
 REWRITE = "auto-aof-rewrite-percentage"
 PARTITIONS = 3

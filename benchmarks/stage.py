@@ -12,11 +12,11 @@ from typing import NamedTuple, Self
 
 from benchmarks import backlog
 from benchmarks.sinks import InKafka, InRedis, InSqlite, Sink
-from tests import servers
-from tests.servers import Kafka, RabbitMQ, Redis, ServerMissing
-from tests.servers.certificates import certificates
-from tests.servers.debian import free_port
-from tests.servers.rabbitmq import NativeRabbitMQ
+from tests.support import servers
+from tests.support.servers import Kafka, RabbitMQ, Redis, ServerMissing
+from tests.support.servers.certificates import certificates
+from tests.support.servers.debian import free_port
+from tests.support.servers.rabbitmq import NativeRabbitMQ
 
 TLS = """
 listeners.ssl.1 = 127.0.0.1:{port}

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from tests import oracle
-from tests.oracle import Published
+from tests.support import oracle
+from tests.support.oracle import Published
 
 JSON, MSGPACK = "application/json", "application/x-msgpack"
 IN_A_LIST = 24

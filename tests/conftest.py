@@ -19,12 +19,12 @@ import pytest
 import structlog
 
 from celery_event_bridge.contract import notices, secret_files
-from tests.bridges import Bridge
-from tests.servers import Kafka, RabbitMQ, Redis, ServerMissing, kafka, rabbitmq, redis
-from tests.servers.ahead import Ahead
-from tests.servers.rabbitmq import NativeRabbitMQ, can_connect
-from tests.sharing import Sharing, turn
-from tests.stores import KafkaStore, RedisStore, SqliteStore, Store
+from tests.support.bridges import Bridge
+from tests.support.servers import Kafka, RabbitMQ, Redis, ServerMissing, kafka, rabbitmq, redis
+from tests.support.servers.ahead import Ahead
+from tests.support.servers.rabbitmq import NativeRabbitMQ, can_connect
+from tests.support.sharing import Sharing, turn
+from tests.support.stores import KafkaStore, RedisStore, SqliteStore, Store
 
 Server = TypeVar("Server")
 

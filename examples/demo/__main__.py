@@ -27,9 +27,9 @@ from examples.demo.sender import Sender
 from examples.demo.streams import CannotPause, Stream, stream
 from examples.demo.witness import Witness
 from examples.demo.workload import Worker
-from tests.bridges import Bridge
-from tests.servers import ServerMissing, rabbitmq
-from tests.servers.debian import until
+from tests.support.bridges import Bridge
+from tests.support.servers import ServerMissing, rabbitmq
+from tests.support.servers.debian import until
 
 SENDING = 20.0
 """Seconds for which tasks are sent."""

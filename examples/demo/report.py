@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from examples.demo.streams import Stored
-from tests import oracle
+from tests.support import oracle
 
 LEAST_EVENTS = 3000
 LEAST_PAUSE = 8.0

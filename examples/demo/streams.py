@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 from confluent_kafka import KafkaException
 from redis import RedisError
 
-from tests import oracle, servers
+from tests.support import oracle, servers
 
 ATTEMPTS = 50
 """To take SQLite's lock, of 0.2 s each."""

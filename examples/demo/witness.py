@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tests import oracle
+from tests.support import oracle
 
 QUEUE = "demo.witness"
 LIVE, OVERFLOW = "celeryev.bridge", "celeryev.bridge.overflow"

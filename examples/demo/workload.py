@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.bridges import dying_with_us
+from tests.support.bridges import dying_with_us
 
 
 class Worker:

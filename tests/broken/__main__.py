@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tests.broken.mutations import MUTATIONS, Change, Mutation
-from tests.servers.debian import ROOT
+from tests.support.servers.debian import ROOT
 
 TESTS_FAILED = 1
 """Pytest's exit code. Any other but 0 is no answer: a test that could not be collected, say."""

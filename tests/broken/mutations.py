@@ -8,11 +8,6 @@ from typing import NamedTuple
 UNIT, INTEGRATION = "tests/unit", "tests/integration"
 FORWARD = "bridge/celery_event_bridge/forward"
 RABBITMQ = "bridge/celery_event_bridge/brokers/rabbitmq"
-OTHERS = f"{INTEGRATION}/test_others_on_rabbitmq.py"
-DIFFERING = f"{INTEGRATION}/test_differing_queues.py"
-KEPT = f"{INTEGRATION}/test_kept_connections.py"
-MOVED = f"{INTEGRATION}/test_sqlite_moved.py"
-CHANGED = f"{INTEGRATION}/test_sqlite_changed.py"
 KAFKA, REDIS, SQLITE = (f"sinks/celery_event_sinks/{sink}" for sink in ("kafka", "redis", "sqlite"))
 
 
@@ -41,15 +36,15 @@ MUTATIONS = (
     Mutation(
         "acknowledged before the confirm",
         [Change(f"{FORWARD}/ledger.py", "if delivery.owes or delivery.refusals:", "if delivery.refusals:")],
-        [f"{UNIT}/test_relay.py::test_nothing_is_acknowledged_before_the_sink_has_confirmed"],
+        [f"{UNIT}/forward/test_relay.py::test_nothing_is_acknowledged_before_the_sink_has_confirmed"],
         ("kafka", *["bridge killed while the stream is away"] * 2),
     ),
     Mutation(
         "acknowledged singly before the confirm",
         [Change(f"{FORWARD}/ledger.py", "return not self.owes and not self.refusals", "return not self.refusals")],
         [
-            f"{UNIT}/test_ledger.py::test_those_stuck_behind_a_slow_head_are_acknowledged_singly_after_a_while",
-            f"{UNIT}/test_ledger.py::test_against_a_naive_model",
+            f"{UNIT}/forward/test_ledger.py::test_those_stuck_behind_a_slow_head_are_acknowledged_singly_after_a_while",
+            f"{UNIT}/forward/test_ledger.py::test_against_a_naive_model",
         ],
         ("kafka", *["bridge killed while the stream is away"] * 2),
     ),
@@ -65,8 +60,8 @@ MUTATIONS = (
             ),
         ],
         [
-            f"{UNIT}/test_ledger.py::test_a_late_verdict_acknowledges_nothing_on_a_new_channel",
-            f"{UNIT}/test_relay.py::test_a_lost_connection_forgets_what_was_in_hand",
+            f"{UNIT}/forward/test_ledger.py::test_a_late_verdict_acknowledges_nothing_on_a_new_channel",
+            f"{UNIT}/forward/test_relay.py::test_a_lost_connection_forgets_what_was_in_hand",
         ],
     ),
     Mutation(
@@ -79,8 +74,8 @@ MUTATIONS = (
             )
         ],
         [
-            f"{UNIT}/test_ledger.py::test_nothing_is_acknowledged_past_a_delivery_that_still_owes",
-            f"{UNIT}/test_ledger.py::test_against_a_naive_model",
+            f"{UNIT}/forward/test_ledger.py::test_nothing_is_acknowledged_past_a_delivery_that_still_owes",
+            f"{UNIT}/forward/test_ledger.py::test_against_a_naive_model",
         ],
         ("kafka", *["bridge killed while the stream is away", "Kafka's leader killed"] * 2),
     ),
@@ -88,8 +83,8 @@ MUTATIONS = (
         "an error reply counted as success: Redis",
         [Change(f"{REDIS}/sink.py", "if type(reply) is bytes]\n            if", "]\n            if")],
         [
-            f"{INTEGRATION}/test_redis_sink.py::test_out_of_memory",
-            f"{INTEGRATION}/test_redis_sink.py::test_a_replica_is_read_only",
+            f"{INTEGRATION}/redis/test_redis_sink.py::test_out_of_memory",
+            f"{INTEGRATION}/redis/test_redis_sink.py::test_a_replica_is_read_only",
         ],
         ("redis", "Redis full", "Redis a replica"),
     ),
@@ -103,22 +98,22 @@ MUTATIONS = (
                 "self._written, []\n            stored = answered",
             )
         ],
-        [f"{INTEGRATION}/test_redis_pipeline.py::test_replies_that_never_come"],
+        [f"{INTEGRATION}/redis/test_redis_pipeline.py::test_replies_that_never_come"],
         ("redis", *["Redis killed"] * 3),
     ),
     Mutation(
         "a lost connection counted as success: Redis",
         [Change(f"{REDIS}/sink.py", "self._lose(unanswered, str(lost))", "stored += unanswered")],
         [
-            f"{INTEGRATION}/test_redis_pipeline.py::test_replies_that_never_come",
-            f"{INTEGRATION}/test_redis_sink.py::test_a_restart_with_its_file",
+            f"{INTEGRATION}/redis/test_redis_pipeline.py::test_replies_that_never_come",
+            f"{INTEGRATION}/redis/test_redis_sink.py::test_a_restart_with_its_file",
         ],
         ("redis", *["Redis killed"] * 3),
     ),
     Mutation(
         "WAIT asked on another connection",
         [Change(f"{REDIS}/sink.py", "if self._client.generation != self._generation:", "if False:")],
-        [f"{INTEGRATION}/test_redis_pipeline.py::test_wait_is_asked_on_the_connection_that_has_written"],
+        [f"{INTEGRATION}/redis/test_redis_pipeline.py::test_wait_is_asked_on_the_connection_that_has_written"],
     ),
     Mutation(
         "Redis asked while replies are owed",
@@ -126,7 +121,7 @@ MUTATIONS = (
             Change(f"{REDIS}/sink.py", "while self._written and not deadline.passed:", "while False:"),
             Change(f"{REDIS}/sink.py", "if self._written:  # a question", "if False:  # a question"),
         ],
-        [f"{INTEGRATION}/test_redis_pipeline.py::test_what_is_on_its_way_is_answered_before_a_question"],
+        [f"{INTEGRATION}/redis/test_redis_pipeline.py::test_what_is_on_its_way_is_answered_before_a_question"],
     ),
     Mutation(
         "bytes that a socket takes counted as a sign of life",
@@ -138,24 +133,24 @@ MUTATIONS = (
             )
         ],
         [
-            f"{UNIT}/test_redis_pipeline.py::test_a_silent_connection_is_a_lost_one",
-            f"{INTEGRATION}/test_redis_pipeline.py::test_a_half_open_connection",
+            f"{UNIT}/sinks/redis/test_redis_entry_pipeline.py::test_a_silent_connection_is_a_lost_one",
+            f"{INTEGRATION}/redis/test_redis_pipeline.py::test_a_half_open_connection",
         ],
     ),
     Mutation(
         "a reply too many counted",
         [Change(f"{REDIS}/pipeline.py", "            replies.clear()  # which", "            # which")],
-        [f"{UNIT}/test_redis_pipeline.py::test_a_reply_too_many_is_the_end"],
+        [f"{UNIT}/sinks/redis/test_redis_entry_pipeline.py::test_a_reply_too_many_is_the_end"],
     ),
     Mutation(
         "the connection to a demoted Redis kept",
         [Change(f"{REDIS}/errors.py", "return code_of(error) not in OF_THE_COMMAND or", "return")],
-        [f"{INTEGRATION}/test_redis_others.py::test_a_name_that_leads_to_the_new_master"],
+        [f"{INTEGRATION}/redis/test_redis_others.py::test_a_name_that_leads_to_the_new_master"],
     ),
     Mutation(
         "an event that takes the connection to Redis down tried without end",
         [Change(f"{REDIS}/suspects.py", "if cuts >= TRIALS:", "if False:")],
-        [f"{INTEGRATION}/test_redis_others.py::test_an_event_over_the_servers_buffer_is_refused_alone"],
+        [f"{INTEGRATION}/redis/test_redis_others.py::test_an_event_over_the_servers_buffer_is_refused_alone"],
     ),
     Mutation(
         "an event refused for a restart of Redis",
@@ -166,7 +161,7 @@ MUTATIONS = (
                 "try:\n            pass\n        except SinkUnavailable as exc:  # Redis",
             )
         ],
-        [f"{INTEGRATION}/test_redis_others.py::test_restarts_lead_to_no_refusal"],
+        [f"{INTEGRATION}/redis/test_redis_others.py::test_restarts_lead_to_no_refusal"],
     ),
     Mutation(
         "a byte of a reply counted as a sign of life",
@@ -177,45 +172,47 @@ MUTATIONS = (
                 "answers = self._unread.feed(received)\n                if received:\n",
             )
         ],
-        [f"{INTEGRATION}/test_redis_others.py::test_a_trickle_ends_every_call"],
+        [f"{INTEGRATION}/redis/test_redis_others.py::test_a_trickle_ends_every_call"],
     ),
     Mutation(
         "entries removed by the bridge's own clock: Redis",
         [Change(f"{REDIS}/trim.py", "now = self._clock.ask(self._client)", "now = round(time.time() * 1000)")],
-        [f"{INTEGRATION}/test_redis_others.py::test_a_clock_that_is_ahead_removes_nothing"],
+        [f"{INTEGRATION}/redis/test_redis_others.py::test_a_clock_that_is_ahead_removes_nothing"],
     ),
     Mutation(
         "entries that are gone from Redis not noticed",
         [Change(f"{REDIS}/watch.py", "        gone -= removed\n", "        gone = 0\n")],
-        [f"{INTEGRATION}/test_redis_others.py::test_entries_that_somebody_removes"],
+        [f"{INTEGRATION}/redis/test_redis_others.py::test_entries_that_somebody_removes"],
     ),
     Mutation(
         "a stream of Redis's left to expire",
         [Change(f"{REDIS}/watch.py", "isinstance(seconds, int) and seconds >= 0", "False")],
-        [f"{INTEGRATION}/test_redis_keys.py::test_an_expiry_that_somebody_sets_is_taken_away"],
+        [f"{INTEGRATION}/redis/test_redis_keys.py::test_an_expiry_that_somebody_sets_is_taken_away"],
     ),
     Mutation(
         "a reader used on both sides of a fork",
         [Change("bridge/celery_event_bridge/reading/fork.py", "        self.copied = True\n", "")],
-        [f"{INTEGRATION}/test_reader.py::test_a_copy_in_a_forked_child_is_refused"],
+        [f"{INTEGRATION}/reading/test_reader.py::test_a_copy_in_a_forked_child_is_refused"],
     ),
     Mutation(
         "what a destroyed group of Redis's held not handed out again",
         [Change(f"{REDIS}/group.py", 'self._asked("EVAL", RESTORE,', '("EVAL", RESTORE,')],
         [
-            f"{INTEGRATION}/test_redis_readers.py::test_a_group_that_somebody_destroys",
-            f"{INTEGRATION}/test_redis_readers.py::test_a_consumer_that_somebody_deletes",
+            f"{INTEGRATION}/redis/test_redis_readers.py::test_a_group_that_somebody_destroys",
+            f"{INTEGRATION}/redis/test_redis_readers.py::test_a_consumer_that_somebody_deletes",
         ],
     ),
     Mutation(
         "a group of Redis's made again at the end of the stream",
         [Change(f"{REDIS}/group.py", 'self._name, entry_of(after), "MKSTREAM"', 'self._name, "$", "MKSTREAM"')],
-        [f"{INTEGRATION}/test_redis_readers.py::test_a_group_that_somebody_destroys"],
+        [f"{INTEGRATION}/redis/test_redis_readers.py::test_a_group_that_somebody_destroys"],
     ),
     Mutation(
         "what was taken over when another stream's group was destroyed kept from everybody",
         [Change(f"{REDIS}/reader.py", "self._missed = True  # what came from another stream before", "pass")],
-        [f"{INTEGRATION}/test_redis_readers.py::test_what_was_taken_over_when_another_streams_group_is_destroyed"],
+        [
+            f"{INTEGRATION}/redis/test_redis_readers.py::test_what_was_taken_over_when_another_streams_group_is_destroyed"
+        ],
     ),
     Mutation(
         "a position beyond the end of a stream of Redis's kept",
@@ -226,8 +223,8 @@ MUTATIONS = (
             ),
         ],
         [
-            f"{INTEGRATION}/test_redis_anew.py::test_a_stream_that_was_made_anew_with_lower_ids_is_read_from_its_beginning",
-            f"{INTEGRATION}/test_redis_anew.py::test_a_group_that_is_beyond_its_streams_end_reads_all_that_comes",
+            f"{INTEGRATION}/redis/test_redis_anew.py::test_a_stream_that_was_made_anew_with_lower_ids_is_read_from_its_beginning",
+            f"{INTEGRATION}/redis/test_redis_anew.py::test_a_group_that_is_beyond_its_streams_end_reads_all_that_comes",
         ],
     ),
     Mutation(
@@ -237,7 +234,7 @@ MUTATIONS = (
                 f"{KAFKA}/sink.py", "if error is None:\n            self._stored", "if True:\n            self._stored"
             )
         ],
-        [f"{INTEGRATION}/test_kafka_sink.py::test_asked_again_it_lets_go_of_what_it_held"],
+        [f"{INTEGRATION}/kafka/test_kafka_sink.py::test_asked_again_it_lets_go_of_what_it_held"],
         ("kafka", "messages too large", "right to write withdrawn"),
     ),
     Mutation(
@@ -254,7 +251,7 @@ MUTATIONS = (
         # Once""",
             )
         ],
-        [f"{INTEGRATION}/test_sqlite_sink.py::test_another_writers_lock_is_waited_for_not_for_long"],
+        [f"{INTEGRATION}/sqlite/test_sqlite_sink.py::test_another_writers_lock_is_waited_for_not_for_long"],
         ("sqlite", "SQLite locked", "SQLite's disk full", "SQLite locked"),
     ),
     Mutation(
@@ -266,7 +263,7 @@ MUTATIONS = (
                 "events = list(self.pending)",
             )
         ],
-        [f"{UNIT}/test_relay.py"],
+        [f"{UNIT}/forward/test_relay.py"],
     ),
     Mutation(
         "no dead-letter route",
@@ -274,24 +271,24 @@ MUTATIONS = (
             Change(f"{RABBITMQ}/topology.py", '                "x-dead-letter-exchange": "",\n', ""),
             Change(f"{RABBITMQ}/topology.py", '                "x-dead-letter-routing-key": overflow.name,\n', ""),
         ],
-        [f"{UNIT}/test_topology.py::test_the_arguments_are_the_contracts"],
+        [f"{UNIT}/brokers/rabbitmq/test_topology.py::test_the_arguments_are_the_contracts"],
         ("sqlite", "stream away for longer than messages live"),
     ),
     Mutation(
         "at-most-once dead-lettering",
         [Change(f"{RABBITMQ}/topology.py", 'live["x-dead-letter-strategy"] = "at-least-once"', "pass")],
-        [f"{UNIT}/test_topology.py::test_the_arguments_are_the_contracts"],
+        [f"{UNIT}/brokers/rabbitmq/test_topology.py::test_the_arguments_are_the_contracts"],
         ("sqlite", "overflow queue missing for a moment"),
     ),
     Mutation(
         "no delivery limit of our own",
         [Change(f"{RABBITMQ}/topology.py", 'base["x-delivery-limit"] = DELIVERY_LIMIT', "pass")],
-        [f"{UNIT}/test_topology.py::test_a_crash_loop_throws_no_event_away"],
+        [f"{UNIT}/brokers/rabbitmq/test_topology.py::test_a_crash_loop_throws_no_event_away"],
     ),
     Mutation(
         "single acknowledgements at the end",
         [Change(f"{FORWARD}/relay.py", "singly=not self._stopping", "singly=True")],
-        [f"{UNIT}/test_relay.py::test_at_the_end_nothing_is_acknowledged_singly"],
+        [f"{UNIT}/forward/test_relay.py::test_at_the_end_nothing_is_acknowledged_singly"],
     ),
     Mutation(
         "a tag acknowledged twice",
@@ -302,24 +299,24 @@ MUTATIONS = (
                 "        if ():\n",
             )
         ],
-        [f"{UNIT}/test_ledger.py::test_the_watermark_never_names_a_tag_that_was_acknowledged_singly"],
+        [f"{UNIT}/forward/test_ledger.py::test_the_watermark_never_names_a_tag_that_was_acknowledged_singly"],
     ),
     Mutation(
         "what was refused acknowledged without parking",
         [Change(f"{FORWARD}/ledger.py", "if delivery.owes or delivery.refusals:", "if delivery.owes:")],
-        [f"{UNIT}/test_relay.py::test_a_message_that_cannot_be_parked_yet_stays_unacknowledged"],
+        [f"{UNIT}/forward/test_relay.py::test_a_message_that_cannot_be_parked_yet_stays_unacknowledged"],
         ("sqlite", "all bridges killed while nothing can be parked"),
         "lost parked",
     ),
     Mutation(
         "parked without a confirm",
         [Change(f"{RABBITMQ}/parking.py", "confirmed, self._confirmed = self._confirmed, []", "confirmed = parcels")],
-        [f"{INTEGRATION}/test_parking.py"],
+        [f"{INTEGRATION}/rabbitmq/test_parking.py"],
     ),
     Mutation(
         "Kafka's producer kept over an outage",
         [Change(f"{KAFKA}/sink.py", "if len(self._producer) or self._fatal", "if self._fatal")],
-        [f"{INTEGRATION}/test_kafka_sink.py::test_asked_again_it_lets_go_of_what_it_held"],
+        [f"{INTEGRATION}/kafka/test_kafka_sink.py::test_asked_again_it_lets_go_of_what_it_held"],
     ),
     Mutation(
         "a record's time not chosen: Kafka",
@@ -334,9 +331,9 @@ MUTATIONS = (
             ),
         ],
         [
-            f"{INTEGRATION}/test_kafka_times.py::test_what_a_topic_refuses_gets_the_time_of_now",
-            f"{INTEGRATION}/test_kafka_times.py::test_events_that_come_late_are_kept_as_long_as_the_others",
-            f"{INTEGRATION}/test_kafka_times.py::test_a_limit_that_is_set_meanwhile_refuses_nothing",
+            f"{INTEGRATION}/kafka/test_kafka_times.py::test_what_a_topic_refuses_gets_the_time_of_now",
+            f"{INTEGRATION}/kafka/test_kafka_times.py::test_events_that_come_late_are_kept_as_long_as_the_others",
+            f"{INTEGRATION}/kafka/test_kafka_times.py::test_a_limit_that_is_set_meanwhile_refuses_nothing",
         ],
     ),
     Mutation(
@@ -348,22 +345,22 @@ MUTATIONS = (
                 "        if False:\n            partitions",
             )
         ],
-        [f"{INTEGRATION}/test_kafka_topics.py::test_a_deleted_topic_is_made_again_as_it_was"],
+        [f"{INTEGRATION}/kafka/test_kafka_topics.py::test_a_deleted_topic_is_made_again_as_it_was"],
     ),
     Mutation(
         "a Kafka topic of one replica made among several brokers",
         [Change(f"{KAFKA}/topics.py", "and replicas < 2 and self._brokers > 1:", "and replicas < 2 and False:")],
-        [f"{INTEGRATION}/test_kafka_topics.py::test_no_topic_of_one_replica_is_made_among_several_brokers"],
+        [f"{INTEGRATION}/kafka/test_kafka_topics.py::test_no_topic_of_one_replica_is_made_among_several_brokers"],
     ),
     Mutation(
         "a Kafka topic's id not looked at",
         [Change(f"{KAFKA}/seen.py", "if new != old and NO_ID not in (new, old):", "if False:")],
-        [f"{INTEGRATION}/test_kafka_topics.py::test_a_topic_that_somebody_else_made_anew_is_told_of"],
+        [f"{INTEGRATION}/kafka/test_kafka_topics.py::test_a_topic_that_somebody_else_made_anew_is_told_of"],
     ),
     Mutation(
         "records that somebody deletes from a Kafka topic not noticed",
         [Change(f"{KAFKA}/removed.py", "if before is not None and first > before:", "if False:")],
-        [f"{INTEGRATION}/test_kafka_removed.py::test_records_that_somebody_deletes_are_told_of"],
+        [f"{INTEGRATION}/kafka/test_kafka_removed.py::test_records_that_somebody_deletes_are_told_of"],
     ),
     Mutation(
         "Kafka's refused login kept to",
@@ -372,8 +369,8 @@ MUTATIONS = (
             Change(f"{KAFKA}/sink.py", "self._login.failed(reason_of(error))", "pass"),
         ],
         [
-            f"{INTEGRATION}/test_kafka_login.py::test_a_reader_goes_on_with_what_was_renewed",
-            f"{INTEGRATION}/test_kafka_login.py::test_a_bridge_goes_on_with_what_was_renewed",
+            f"{INTEGRATION}/kafka/test_kafka_login.py::test_a_reader_goes_on_with_what_was_renewed",
+            f"{INTEGRATION}/kafka/test_kafka_login.py::test_a_bridge_goes_on_with_what_was_renewed",
         ],
     ),
     Mutation(
@@ -383,8 +380,8 @@ MUTATIONS = (
             Change(f"{KAFKA}/begin.py", "if before is not None and before.topic != mark.topic:", "if False:"),
         ],
         [
-            f"{INTEGRATION}/test_kafka_readers.py::test_a_topic_made_anew_that_a_reader_is_in_the_midst_of",
-            f"{INTEGRATION}/test_kafka_readers.py::test_a_topic_made_anew_between_two_runs_of_a_group",
+            f"{INTEGRATION}/kafka/test_kafka_readers.py::test_a_topic_made_anew_that_a_reader_is_in_the_midst_of",
+            f"{INTEGRATION}/kafka/test_kafka_readers.py::test_a_topic_made_anew_between_two_runs_of_a_group",
         ],
     ),
     Mutation(
@@ -394,21 +391,21 @@ MUTATIONS = (
             Change(f"{KAFKA}/consumer.py", '"auto.offset.reset": "error"', '"auto.offset.reset": "earliest"'),
         ],
         [
-            f"{INTEGRATION}/test_kafka_readers.py::test_a_retention_that_overtakes_a_group_is_told_of",
-            f"{INTEGRATION}/test_kafka_readers.py::test_a_retention_that_overtakes_a_reader_is_told_of",
+            f"{INTEGRATION}/kafka/test_kafka_readers.py::test_a_retention_that_overtakes_a_group_is_told_of",
+            f"{INTEGRATION}/kafka/test_kafka_readers.py::test_a_retention_that_overtakes_a_reader_is_told_of",
         ],
     ),
     Mutation(
         "a lost end of Kafka's log not noticed",
         [Change(f"{KAFKA}/removed.py", "if before is None or last >= before:", "if True:")],
-        [f"{INTEGRATION}/test_kafka_ends.py::test_an_end_that_is_lost_is_told_of_and_a_group_begins_anew"],
+        [f"{INTEGRATION}/kafka/test_kafka_ends.py::test_an_end_that_is_lost_is_told_of_and_a_group_begins_anew"],
     ),
     Mutation(
         "other events at the offsets that were read of Kafka's log gone by",
         [Change(f"{KAFKA}/lost.py", "and now.event != read[one].event", "and False")],
         [
-            f"{INTEGRATION}/test_kafka_ends.py::test_an_end_that_is_lost_is_told_of_and_a_group_begins_anew",
-            f"{INTEGRATION}/test_kafka_ends.py::test_a_log_that_grows_again_under_a_reader_is_read_anew",
+            f"{INTEGRATION}/kafka/test_kafka_ends.py::test_an_end_that_is_lost_is_told_of_and_a_group_begins_anew",
+            f"{INTEGRATION}/kafka/test_kafka_ends.py::test_a_log_that_grows_again_under_a_reader_is_read_anew",
         ],
     ),
     Mutation(
@@ -418,19 +415,21 @@ MUTATIONS = (
                 f"{KAFKA}/settings.py", '"isolation.level": "read_uncommitted"', '"isolation.level": "read_committed"'
             )
         ],
-        [f"{INTEGRATION}/test_kafka_ends.py::test_a_transaction_of_somebody_else_hides_nothing_from_readers"],
+        [f"{INTEGRATION}/kafka/test_kafka_ends.py::test_a_transaction_of_somebody_else_hides_nothing_from_readers"],
     ),
     Mutation(
         "records of Kafka's beside one that cannot be read dropped",
         [Change(f"{KAFKA}/reader.py", "self._assignment.failed = exc", "raise")],
-        ["tests/unit/test_kafka_reader.py::test_records_beside_a_partition_that_cannot_be_asked_for_are_handed_out"],
+        [
+            f"{UNIT}/sinks/kafka/test_kafka_reader.py::test_records_beside_a_partition_that_cannot_be_asked_for_are_handed_out"
+        ],
     ),
     Mutation(
         "a table of SQLite's not tried once somebody has changed it",
         [Change(f"{SQLITE}/sink.py", "        trial.run(connection, self._path)\n", "")],
         [
-            f"{INTEGRATION}/test_sqlite_rules.py::test_a_table_that_numbers_nothing_stores_nothing",
-            f"{INTEGRATION}/test_sqlite_rules.py::test_a_rule_that_keeps_events_out_is_found_by_check",
+            f"{INTEGRATION}/sqlite/test_sqlite_rules.py::test_a_table_that_numbers_nothing_stores_nothing",
+            f"{INTEGRATION}/sqlite/test_sqlite_rules.py::test_a_rule_that_keeps_events_out_is_found_by_check",
         ],
     ),
     Mutation(
@@ -443,8 +442,8 @@ MUTATIONS = (
             )
         ],
         [
-            f"{INTEGRATION}/test_sqlite_sink.py::test_a_removed_file_is_noticed",
-            f"{INTEGRATION}/test_sqlite_sink.py::test_a_file_removed_during_the_commit_is_noticed",
+            f"{INTEGRATION}/sqlite/test_sqlite_sink.py::test_a_removed_file_is_noticed",
+            f"{INTEGRATION}/sqlite/test_sqlite_sink.py::test_a_file_removed_during_the_commit_is_noticed",
         ],
         ("sqlite", "SQLite's folder moved away"),
     ),
@@ -456,8 +455,8 @@ MUTATIONS = (
             )
         ],
         [
-            f"{MOVED}::test_a_file_that_is_moved_is_finished_first",
-            f"{MOVED}::test_a_file_that_is_moved_while_nothing_comes",
+            f"{INTEGRATION}/sqlite/test_sqlite_moved.py::test_a_file_that_is_moved_is_finished_first",
+            f"{INTEGRATION}/sqlite/test_sqlite_moved.py::test_a_file_that_is_moved_while_nothing_comes",
         ],
         ("sqlite", "SQLite's file moved"),
     ),
@@ -470,7 +469,10 @@ MUTATIONS = (
                 "            return Verdict.OWN\n        if",
             )
         ],
-        [f"{MOVED}::test_a_restore_between_a_kill_and_a_start", f"{MOVED}::test_who_only_looks_changes_nothing"],
+        [
+            f"{INTEGRATION}/sqlite/test_sqlite_moved.py::test_a_restore_between_a_kill_and_a_start",
+            f"{INTEGRATION}/sqlite/test_sqlite_moved.py::test_who_only_looks_changes_nothing",
+        ],
     ),
     Mutation(
         "a log without its file left to SQLite",
@@ -479,27 +481,27 @@ MUTATIONS = (
                 f"{SQLITE}/beside.py", "verdict = Verdict.FOREIGN if empty else", "verdict = Verdict.OWN if empty else"
             )
         ],
-        [f"{MOVED}::test_a_log_without_its_file_is_put_aside"],
+        [f"{INTEGRATION}/sqlite/test_sqlite_moved.py::test_a_log_without_its_file_is_put_aside"],
     ),
     Mutation(
         "a deleted log of SQLite's not saved",
         [Change(f"{SQLITE}/whereabouts.py", "            return Change.LOG\n", "            return None\n")],
-        [f"{MOVED}::test_a_log_that_is_deleted_is_saved_from_its_handle"],
+        [f"{INTEGRATION}/sqlite/test_sqlite_moved.py::test_a_log_that_is_deleted_is_saved_from_its_handle"],
         ("sqlite", "SQLite's log deleted", "SQLite's file moved"),
     ),
     Mutation(
         "a log of SQLite's that was emptied or written over not noticed",
         [Change(f"{SQLITE}/frames.py", "                    return False\n", "                    return True\n")],
         [
-            f"{CHANGED}::test_a_log_that_is_written_over",
-            f"{CHANGED}::test_a_log_that_is_written_over_before_another_bridge_opens_it",
-            f"{CHANGED}::test_a_moved_file_gets_nothing_of_a_log_that_was_emptied",
+            f"{INTEGRATION}/sqlite/test_sqlite_changed.py::test_a_log_that_is_written_over",
+            f"{INTEGRATION}/sqlite/test_sqlite_changed.py::test_a_log_that_is_written_over_before_another_bridge_opens_it",
+            f"{INTEGRATION}/sqlite/test_sqlite_changed.py::test_a_moved_file_gets_nothing_of_a_log_that_was_emptied",
         ],
     ),
     Mutation(
         "the last frame of SQLite's log alone looked at",
         [Change(f"{SQLITE}/frames.py", "before is None or before.salt != salt or self._holds(before)", "True")],
-        [f"{CHANGED}::test_a_log_that_is_written_over_between_check_and_commit"],
+        [f"{INTEGRATION}/sqlite/test_sqlite_changed.py::test_a_log_that_is_written_over_between_check_and_commit"],
     ),
     Mutation(
         "another bridge's log of SQLite's put aside",
@@ -510,7 +512,9 @@ MUTATIONS = (
                 "alone = now.log == ours.log",
             )
         ],
-        [f"{CHANGED}::test_a_log_that_is_written_over_before_another_bridge_opens_it"],
+        [
+            f"{INTEGRATION}/sqlite/test_sqlite_changed.py::test_a_log_that_is_written_over_before_another_bridge_opens_it"
+        ],
     ),
     Mutation(
         "what a trigger keeps out of SQLite's table confirmed",
@@ -518,7 +522,7 @@ MUTATIONS = (
             Change(f"{SQLITE}/sink.py", "changed != len(rows) and not trial.kept(connection, events)", "changed < 0"),
             Change(f"{SQLITE}/sink.py", "        trial.run(connection, self._path)\n", ""),
         ],
-        [f"{CHANGED}::test_a_trigger_that_keeps_events_out"],
+        [f"{INTEGRATION}/sqlite/test_sqlite_changed.py::test_a_trigger_that_keeps_events_out"],
     ),
     Mutation(
         "a file of SQLite's that was copied over not noticed",
@@ -527,7 +531,7 @@ MUTATIONS = (
                 f"{SQLITE}/whereabouts.py", "                return Change.CONTENT\n", "                return None\n"
             )
         ],
-        [f"{MOVED}::test_a_backup_that_is_restored_over_the_open_file"],
+        [f"{INTEGRATION}/sqlite/test_sqlite_moved.py::test_a_backup_that_is_restored_over_the_open_file"],
     ),
     Mutation(
         "the log written into a file that is not trusted",
@@ -538,7 +542,7 @@ MUTATIONS = (
                 "        self._close_guard()\n",
             )
         ],
-        [f"{MOVED}::test_nothing_of_the_log_gets_into_a_file_that_was_copied_over"],
+        [f"{INTEGRATION}/sqlite/test_sqlite_moved.py::test_nothing_of_the_log_gets_into_a_file_that_was_copied_over"],
     ),
     Mutation(
         "one replica's clock believed",
@@ -549,14 +553,14 @@ MUTATIONS = (
                 "if True or self._witnessed(connection, own):",
             )
         ],
-        [f"{INTEGRATION}/test_sqlite_retention.py::test_a_replica_whose_clock_is_ahead_removes_nothing"],
+        [f"{INTEGRATION}/sqlite/test_sqlite_retention.py::test_a_replica_whose_clock_is_ahead_removes_nothing"],
     ),
     Mutation(
         "a position in a table of SQLite's that was begun anew gone by",
         [Change(f"{SQLITE}/anew.py", "    if read.seq <= 0:\n", "    if True:\n")],
         [
-            f"{INTEGRATION}/test_sqlite_anew.py::test_a_group_reads_a_table_that_was_begun_anew_from_its_beginning",
-            f"{INTEGRATION}/test_sqlite_anew.py::test_a_commit_of_what_was_read_before_moves_nothing_in_the_new_table",
+            f"{INTEGRATION}/sqlite/test_sqlite_anew.py::test_a_group_reads_a_table_that_was_begun_anew_from_its_beginning",
+            f"{INTEGRATION}/sqlite/test_sqlite_anew.py::test_a_commit_of_what_was_read_before_moves_nothing_in_the_new_table",
         ],
     ),
     Mutation(
@@ -565,14 +569,14 @@ MUTATIONS = (
             Change(f"{REDIS}/commands.py", "(event_id, *values) if once else values", "values"),
             Change(f"{REDIS}/commands.py", "if once:\n            words", "if False:\n            words"),
         ],
-        [f"{INTEGRATION}/test_redis_once.py::test_written_twice_is_there_once"],
+        [f"{INTEGRATION}/redis/test_redis_once.py::test_written_twice_is_there_once"],
         ("redis", *["bridge killed while the stream is away", "replies dropped"] * 2),
         "twice",
     ),
     Mutation(
         "a quiet channel kept",
         [Change(f"{RABBITMQ}/source.py", "        if not held_bytes:\n", "        if False:\n")],
-        [f"{INTEGRATION}/test_amqp_source.py::test_a_consumer_that_the_broker_has_forgotten_is_made_anew"],
+        [f"{INTEGRATION}/rabbitmq/test_amqp_source.py::test_a_consumer_that_the_broker_has_forgotten_is_made_anew"],
     ),
     Mutation(
         "the ends of frames not looked at",
@@ -580,27 +584,27 @@ MUTATIONS = (
             Change(f"{RABBITMQ}/bulk.py", "and buffer[header_at - 1] == END\n", "\n"),
             Change(f"{RABBITMQ}/bulk.py", "and buffer[body_at - FRAME - 1] == END\n", "\n"),
         ],
-        [f"{UNIT}/test_bulk.py::test_a_malformed_frame_of_a_delivery_is_refused_alike"],
+        [f"{UNIT}/brokers/rabbitmq/test_bulk.py::test_a_malformed_frame_of_a_delivery_is_refused_alike"],
     ),
     Mutation(
         "a frame of another channel taken for a message's",
         [Change(f"{RABBITMQ}/bulk.py", "and channel == channel_2 == channel_3\n", "\n")],
-        [f"{UNIT}/test_bulk.py::test_a_malformed_frame_of_a_delivery_is_refused_alike"],
+        [f"{UNIT}/brokers/rabbitmq/test_bulk.py::test_a_malformed_frame_of_a_delivery_is_refused_alike"],
     ),
     Mutation(
         "deliveries taken in the midst of a message that py-amqp reads",
         [Change(f"{RABBITMQ}/bulk.py", "0 if self._unfinished else self._scanner.take", "self._scanner.take")],
-        [f"{UNIT}/test_bulk.py::test_a_delivery_in_the_midst_of_another_is_refused"],
+        [f"{UNIT}/brokers/rabbitmq/test_bulk.py::test_a_delivery_in_the_midst_of_another_is_refused"],
     ),
     Mutation(
         "a cancelled consumer's delivery taken",
         [Change(f"{RABBITMQ}/bulk.py", "and buffer[at + PREFIX : tag_at] == lane.consumer_tag\n", "\n")],
-        [f"{UNIT}/test_bulk.py::test_the_same_deliveries_however_the_bytes_are_cut"],
+        [f"{UNIT}/brokers/rabbitmq/test_bulk.py::test_the_same_deliveries_however_the_bytes_are_cut"],
     ),
     Mutation(
         "a reply cut in two not waited for",
         [Change(f"{REDIS}/replies.py", "buffer = self._buffer + received", "buffer = received")],
-        [f"{UNIT}/test_redis_replies.py::test_however_the_bytes_are_cut"],
+        [f"{UNIT}/sinks/redis/test_redis_replies.py::test_however_the_bytes_are_cut"],
     ),
     Mutation(
         "a stop watched by Python's handler alone",
@@ -611,12 +615,14 @@ MUTATIONS = (
                 "-1",
             )
         ],
-        [f"{UNIT}/test_signals.py::test_a_call_that_no_signal_ends_is_cut_off"],
+        [f"{UNIT}/process/test_signals.py::test_a_call_that_no_signal_ends_is_cut_off"],
     ),
     Mutation(
         "a binding known to be there declared again",
         [Change(f"{RABBITMQ}/upkeep.py", "bind=answer is not False or lost, witness=lost", "witness=True")],
-        [f"{OTHERS}::test_a_queue_that_is_made_anew_in_the_midst_of_a_look_is_told_of_by_the_next"],
+        [
+            f"{INTEGRATION}/rabbitmq/test_others_on_rabbitmq.py::test_a_queue_that_is_made_anew_in_the_midst_of_a_look_is_told_of_by_the_next"
+        ],
     ),
     Mutation(
         "an outage taken for a removed binding",
@@ -628,13 +634,13 @@ MUTATIONS = (
             ),
             Change(f"{RABBITMQ}/upkeep.py", "self._has_heard, self._opened_at = False,", "self._opened_at ="),
         ],
-        [f"{OTHERS}::test_silences_that_an_outage_explains_are_no_gap"],
+        [f"{INTEGRATION}/rabbitmq/test_others_on_rabbitmq.py::test_silences_that_an_outage_explains_are_no_gap"],
     ),
     Mutation(
         "credentials read again only where a refusal is told",
         [Change(f"{KAFKA}/reader.py", "if not (self._refused or self._login.differs()):", "if not self._refused:")],
         [
-            f"{INTEGRATION}/test_kafka_login.py::test_a_reader_and_an_idle_sink_that_nobody_tells_of_a_refusal_read_what_was_renewed"
+            f"{INTEGRATION}/kafka/test_kafka_login.py::test_a_reader_and_an_idle_sink_that_nobody_tells_of_a_refusal_read_what_was_renewed"
         ],
     ),
     Mutation(
@@ -646,67 +652,69 @@ MUTATIONS = (
                 "            pass\n",
             )
         ],
-        [f"{OTHERS}::test_a_way_that_others_have_cut_is_made_again"],
+        [f"{INTEGRATION}/rabbitmq/test_others_on_rabbitmq.py::test_a_way_that_others_have_cut_is_made_again"],
     ),
     Mutation(
         "the witness not asked",
         [Change(f"{RABBITMQ}/upkeep.py", 'self._asking.exists(topology.witness, "fanout")', "True")],
-        [f"{OTHERS}::test_a_way_that_others_have_cut_is_made_again"],
+        [f"{INTEGRATION}/rabbitmq/test_others_on_rabbitmq.py::test_a_way_that_others_have_cut_is_made_again"],
     ),
     Mutation(
         "the witness of the queue not asked",
         [Change(f"{RABBITMQ}/upkeep.py", 'self._asking.exists(topology.queue_witness, "fanout")', "True")],
-        [f"{OTHERS}::test_a_queue_that_was_deleted_and_declared_at_once_is_told_of"],
+        [
+            f"{INTEGRATION}/rabbitmq/test_others_on_rabbitmq.py::test_a_queue_that_was_deleted_and_declared_at_once_is_told_of"
+        ],
     ),
     Mutation(
         "a refused channel kept",
         [Change(f"{RABBITMQ}/bounded.py", "        self.collect()\n", "        super()._do_revive()\n")],
-        [f"{OTHERS}::test_a_look_leaves_no_channel_behind"],
+        [f"{INTEGRATION}/rabbitmq/test_others_on_rabbitmq.py::test_a_look_leaves_no_channel_behind"],
     ),
     Mutation(
         "what cannot be parked kept in memory",
         [Change(f"{FORWARD}/parker.py", "and parcel not in under_way:", "and False:")],
-        [f"{UNIT}/test_relay.py::test_any_number_that_cannot_be_parked_holds_up_nobody"],
+        [f"{UNIT}/forward/test_relay.py::test_any_number_that_cannot_be_parked_holds_up_nobody"],
     ),
     Mutation(
         "a cumulative acknowledgement past one that is set aside",
         [Change(f"{FORWARD}/ledger.py", "            if lane.aside:\n", "            if False:\n")],
         [
-            f"{UNIT}/test_ledger.py::test_what_is_set_aside_takes_no_memory_and_holds_nothing_up",
-            f"{UNIT}/test_ledger.py::test_against_a_naive_model_with_those_that_cannot_be_parked",
+            f"{UNIT}/forward/test_ledger.py::test_what_is_set_aside_takes_no_memory_and_holds_nothing_up",
+            f"{UNIT}/forward/test_ledger.py::test_against_a_naive_model_with_those_that_cannot_be_parked",
         ],
     ),
     Mutation(
         "what cannot be parked held in the live queue",
         [Change(f"{FORWARD}/parker.py", "leaves_after + TTL_MARGIN if leaves_after else None", "None")],
-        [f"{UNIT}/test_relay.py::test_what_cannot_be_parked_leaves_the_live_queue"],
+        [f"{UNIT}/forward/test_relay.py::test_what_cannot_be_parked_leaves_the_live_queue"],
     ),
     Mutation(
         "what was set aside not given back before the last acknowledgement",
         [Change(f"{FORWARD}/relay.py", "            if back:\n", "            if False:\n")],
-        [f"{UNIT}/test_relay.py::test_a_stop_gives_back_what_was_set_aside_first"],
+        [f"{UNIT}/forward/test_relay.py::test_a_stop_gives_back_what_was_set_aside_first"],
     ),
     Mutation(
         "parked before the probe is answered",
         [Change(f"{RABBITMQ}/parking.py", "if not self._blocked and None not in confirms.waiting:", "if True:")],
-        [f"{INTEGRATION}/test_unparkable.py::test_an_alarm_parks_no_copies"],
+        [f"{INTEGRATION}/rabbitmq/test_unparkable.py::test_an_alarm_parks_no_copies"],
     ),
     Mutation(
         "a confirm taken for more than it names",
         [Change(f"{RABBITMQ}/confirms.py", "waiting <= tag, self", "waiting <= tag + 1, self")],
-        [f"{UNIT}/test_confirms.py::test_against_a_naive_model"],
+        [f"{UNIT}/brokers/rabbitmq/test_confirms.py::test_against_a_naive_model"],
     ),
     Mutation(
         "more moved than fits",
         [Change(f"{RABBITMQ}/moving.py", "if waiting * mean + _size(batch) > self._bound:", "if False:")],
-        [f"{INTEGRATION}/test_queues.py::test_no_more_is_moved_than_fits"],
+        [f"{INTEGRATION}/rabbitmq/test_queues.py::test_no_more_is_moved_than_fits"],
     ),
     Mutation(
         "queues removed while messages wait for their dead-letter route",
         [Change(f"{RABBITMQ}/unready.py", "if not self._may_hold_back and not self._classic:", "if True:")],
         [
-            f"{INTEGRATION}/test_queues.py::test_what_waits_for_its_dead_letter_route_is_not_removed",
-            f"{INTEGRATION}/test_queues.py::test_what_waits_for_its_dead_letter_route_is_migrated_too",
+            f"{INTEGRATION}/rabbitmq/test_queues.py::test_what_waits_for_its_dead_letter_route_is_not_removed",
+            f"{INTEGRATION}/rabbitmq/test_queues.py::test_what_waits_for_its_dead_letter_route_is_migrated_too",
         ],
     ),
     Mutation(
@@ -718,7 +726,7 @@ MUTATIONS = (
                 "            pass\n",
             )
         ],
-        [f"{INTEGRATION}/test_deadlines.py::test_a_broker_that_trickles_is_an_outage"],
+        [f"{INTEGRATION}/running/test_deadlines.py::test_a_broker_that_trickles_is_an_outage"],
     ),
     Mutation(
         "a queue of other arguments holds up all others",
@@ -730,18 +738,18 @@ MUTATIONS = (
             )
         ],
         [
-            f"{DIFFERING}::test_live_events_are_stored_beside_an_overflow_queue_of_other_arguments",
+            f"{INTEGRATION}/rabbitmq/test_differing_queues.py::test_live_events_are_stored_beside_an_overflow_queue_of_other_arguments",
         ],
     ),
     Mutation(
         "a drain taken for a purge",
         [Change(f"{RABBITMQ}/purged.py", "elif not traced:", "else:")],
-        [f"{INTEGRATION}/test_foreign_hands.py::test_what_other_bridges_have_taken_was_not_purged"],
+        [f"{INTEGRATION}/rabbitmq/test_foreign_hands.py::test_what_other_bridges_have_taken_was_not_purged"],
     ),
     Mutation(
         "what holds up the last acknowledgement not given back before it",
         [Change(f"{FORWARD}/relay.py", "                self._source.give_back(held_up)\n", "")],
-        [f"{UNIT}/test_relay.py::test_what_is_confirmed_during_a_stop_is_acknowledged"],
+        [f"{UNIT}/forward/test_relay.py::test_what_is_confirmed_during_a_stop_is_acknowledged"],
     ),
     Mutation(
         "a migration unbinds once",
@@ -752,25 +760,25 @@ MUTATIONS = (
                 "            # a bridge",
             )
         ],
-        [f"{INTEGRATION}/test_queues.py::test_a_migration_unbinds_what_others_bind_again"],
+        [f"{INTEGRATION}/rabbitmq/test_queues.py::test_a_migration_unbinds_what_others_bind_again"],
     ),
     Mutation(
         "an answer of the management API without its deadline",
         [Change(f"{RABBITMQ}/management.py", "asking.join(self._timeout)", "asking.join()")],
-        [f"{UNIT}/test_management.py::test_an_answer_that_trickles_in_ends_with_its_deadline"],
+        [f"{UNIT}/brokers/rabbitmq/test_management.py::test_an_answer_that_trickles_in_ends_with_its_deadline"],
     ),
     Mutation(
         "a missing overflow queue holds up live events",
         [Change(f"{RABBITMQ}/source.py", "(AccessRefused, NotFound, ResourceLocked", "(AccessRefused, ResourceLocked")],
         [
-            f"{KEPT}::test_a_queue_that_the_bridge_cannot_declare_is_told_of_and_live_events_are_received",
+            f"{INTEGRATION}/rabbitmq/test_kept_connections.py::test_a_queue_that_the_bridge_cannot_declare_is_told_of_and_live_events_are_received",
         ],
     ),
     Mutation(
         "what somebody has in hand removed with its queue",
         [Change(f"{RABBITMQ}/unready.py", "            if in_hand:\n", "            if False:\n")],
         [
-            f"{INTEGRATION}/test_queues_others.py::test_what_somebody_has_in_hand_is_not_removed",
+            f"{INTEGRATION}/rabbitmq/test_queues_others.py::test_what_somebody_has_in_hand_is_not_removed",
         ],
     ),
     Mutation(
@@ -783,14 +791,14 @@ MUTATIONS = (
             )
         ],
         [
-            f"{INTEGRATION}/test_queues_others.py::test_what_nobody_can_see_is_not_removed",
+            f"{INTEGRATION}/rabbitmq/test_queues_others.py::test_what_nobody_can_see_is_not_removed",
         ],
     ),
     Mutation(
         "moved into a queue that a policy bounds",
         [Change(f"{RABBITMQ}/migration.py", "    _refuse_what_would_be_lost(broker, new)\n    broker", "    broker")],
         [
-            f"{INTEGRATION}/test_queues_others.py::test_nothing_is_moved_under_a_policy_that_the_api_shows",
+            f"{INTEGRATION}/rabbitmq/test_queues_others.py::test_nothing_is_moved_under_a_policy_that_the_api_shows",
         ],
     ),
     Mutation(
@@ -801,60 +809,60 @@ MUTATIONS = (
             )
         ],
         [
-            f"{INTEGRATION}/test_queues_others.py::test_a_migration_stops_where_the_new_queue_drops",
+            f"{INTEGRATION}/rabbitmq/test_queues_others.py::test_a_migration_stops_where_the_new_queue_drops",
         ],
     ),
     Mutation(
         "an operator's bindings left behind by a migration",
         [Change(f"{RABBITMQ}/migration.py", "    broker.ask(others.carry_over)\n", "")],
         [
-            f"{INTEGRATION}/test_queues_others.py::test_bindings_of_an_operator_are_carried_over",
+            f"{INTEGRATION}/rabbitmq/test_queues_others.py::test_bindings_of_an_operator_are_carried_over",
         ],
     ),
     Mutation(
         "bridges that want other types not told of each other",
         [Change(f"{RABBITMQ}/mark.py", "    if tuple(types) == ALL:\n", "    if types:\n")],
         [
-            f"{INTEGRATION}/test_others_on_rabbitmq.py::test_bridges_that_want_other_types_are_told_of_each_other",
+            f"{INTEGRATION}/rabbitmq/test_others_on_rabbitmq.py::test_bridges_that_want_other_types_are_told_of_each_other",
         ],
     ),
     Mutation(
         "a parking queue near its bound not told of",
         [Change(f"{RABBITMQ}/bounds.py", "    yield Bound(topology.rejected, drops, parked)\n", "")],
         [
-            f"{INTEGRATION}/test_poison.py::test_a_parking_queue_near_its_bound_is_told_of",
+            f"{INTEGRATION}/rabbitmq/test_poison.py::test_a_parking_queue_near_its_bound_is_told_of",
         ],
     ),
     Mutation(
         "a trace left by who cannot consume",
         [Change(f"{RABBITMQ}/source.py", "            self._overflow_refused = True\n", "")],
         [
-            f"{INTEGRATION}/test_foreign_hands.py::test_who_cannot_consume_overflow_leaves_no_trace",
+            f"{INTEGRATION}/rabbitmq/test_foreign_hands.py::test_who_cannot_consume_overflow_leaves_no_trace",
         ],
     ),
     Mutation(
         "a replica taken for another stream than its master's",
         [Change(f"{REDIS}/client.py", "*([shared[1].decode()] if shared else [])", "")],
         [
-            f"{INTEGRATION}/test_replay_sinks.py::test_not_from_a_replica_into_its_master",
+            f"{INTEGRATION}/replay/test_replay_sinks.py::test_not_from_a_replica_into_its_master",
         ],
     ),
     Mutation(
         "what a deleted consumer had in hand forgotten",
         [Change(f"{REDIS}/vanished.py", "                if name not in there:\n", "                if False:\n")],
         [
-            f"{INTEGRATION}/test_redis_readers.py::test_a_dead_consumer_that_somebody_deletes",
+            f"{INTEGRATION}/redis/test_redis_readers.py::test_a_dead_consumer_that_somebody_deletes",
         ],
     ),
     Mutation(
         "a setting that is refused for good waited out",
         [Change(f"{FORWARD}/relay.py", "if isinstance(exc, RefusedForGood) and not self._has_consumed:", "if False:")],
-        [f"{UNIT}/test_relay.py::test_a_setting_that_is_refused_for_good_ends_it_at_the_start"],
+        [f"{UNIT}/forward/test_relay.py::test_a_setting_that_is_refused_for_good_ends_it_at_the_start"],
     ),
     Mutation(
         "a bridge that has consumed ended by another's queue",
         [Change(f"{FORWARD}/relay.py", " and not self._has_consumed:", ":")],
-        [f"{UNIT}/test_relay.py::test_a_setting_that_is_refused_for_good_ends_it_at_the_start"],
+        [f"{UNIT}/forward/test_relay.py::test_a_setting_that_is_refused_for_good_ends_it_at_the_start"],
     ),
     Mutation(
         "the newest of one partition taken for the newest of all",
@@ -865,21 +873,21 @@ MUTATIONS = (
                 "enough = is_all or printer.matched >= count",
             )
         ],
-        [f"{UNIT}/test_tail.py::test_the_newest_are_those_of_all_partitions"],
+        [f"{UNIT}/cli/test_newest.py::test_the_newest_are_those_of_all_partitions"],
     ),
     Mutation(
         "a file that everybody may read",
         [Change(f"{SQLITE}/file.py", "MODE = 0o600", "MODE = 0o644")],
-        [f"{INTEGRATION}/test_sqlite_sink.py::test_a_file_is_its_users_alone"],
+        [f"{INTEGRATION}/sqlite/test_sqlite_sink.py::test_a_file_is_its_users_alone"],
     ),
     Mutation(
         "a bridge's mark at the exchange not asked for",
         [Change(f"{RABBITMQ}/loop_guard.py", "if _is_marked(connection, topology.mark):", "if False:")],
-        [f"{INTEGRATION}/test_replay_guard.py::test_not_where_the_queue_has_another_name"],
+        [f"{INTEGRATION}/replay/test_replay_guard.py::test_not_where_the_queue_has_another_name"],
     ),
     Mutation(
         "events stored in a container's own file system",
         [Change(f"{SQLITE}/volume.py", "or not _is_the_containers_own(path)", "or path")],
-        [f"{UNIT}/test_containers.py::test_sqlite_in_the_image_needs_a_volume"],
+        [f"{UNIT}/project/test_container_files.py::test_sqlite_in_the_image_needs_a_volume"],
     ),
 )

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from examples.demo.witness import Witness
-from tests import oracle
-from tests.servers import ServerMissing, containers
-from tests.servers.debian import ROOT, free_port, until
+from tests.support import oracle
+from tests.support.servers import ServerMissing, containers
+from tests.support.servers.debian import ROOT, free_port, until
 
 IMAGE, BASE = "celery-event-bridge", "python:3.13-slim-trixie"
 BASED = ["--build-arg", f"PYTHON_IMAGE={BASE}"]

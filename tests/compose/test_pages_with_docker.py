@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import ServerMissing, containers
-from tests.servers.debian import ROOT, free_port, program
-from tests.terminal.pages import shell_blocks
-from tests.terminal.terminal import Terminal
+from tests.support.servers import ServerMissing, containers
+from tests.support.servers.debian import ROOT, free_port, program
+from tests.support.terminal.pages import shell_blocks
+from tests.support.terminal.terminal import Terminal
 
 pytestmark = pytest.mark.timeout(1200)
 

@@ -24,7 +24,7 @@ from tests.faults.identity import identity
 from tests.faults.stage import Stage
 from tests.faults.verdict import Verdict, compare
 from tests.faults.workload import Workload, messages
-from tests.servers.debian import until
+from tests.support.servers.debian import until
 
 RATE = 300.0
 """Messages a second."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from confluent_kafka import KafkaException, TopicCollection
 
-from tests.servers.kafka import admin
-from tests.stores import KafkaStore, Store
+from tests.support.servers.kafka import admin
+from tests.support.stores import KafkaStore, Store
 
 ANSWER = 3.0
 

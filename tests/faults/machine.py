@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
-from tests.bridges import Bridge
 from tests.faults.cards import card, hold
 from tests.faults.stage import REPLICAS, Stage
-from tests.servers.debian import library
+from tests.support.bridges import Bridge
+from tests.support.servers.debian import library
 
 LEFT = 64 * 2**20
 """Bytes of memory."""

@@ -21,10 +21,10 @@ from tests.faults.cards import card, hold
 from tests.faults.identity import topic_id
 from tests.faults.stage import USER, Stage
 from tests.faults.workload import event_key
-from tests.servers.debian import until
-from tests.servers.kafka import NativeKafka, admin
-from tests.servers.kafka_acl import allow, deny_all
-from tests.stores import KafkaStore
+from tests.support.servers.debian import until
+from tests.support.servers.kafka import NativeKafka, admin
+from tests.support.servers.kafka_acl import allow, deny_all
+from tests.support.stores import KafkaStore
 
 SINKS = ("kafka",)
 

@@ -10,9 +10,9 @@ from redis import Redis, ResponseError
 from tests.faults.cards import card, hold
 from tests.faults.proxy import Mode
 from tests.faults.stage import Stage
-from tests.servers.debian import until
-from tests.servers.redis import NativeRedis
-from tests.stores import RedisStore
+from tests.support.servers.debian import until
+from tests.support.servers.redis import NativeRedis
+from tests.support.stores import RedisStore
 
 STREAM = "celery-events"
 SHORTEST = 60

@@ -14,8 +14,8 @@ from tests.faults.cards import card, hold
 from tests.faults.machine import file_size_limited
 from tests.faults.stage import REPLICAS, Stage
 from tests.faults.workload import event_key
-from tests.servers.debian import until
-from tests.stores import SqliteStore
+from tests.support.servers.debian import until
+from tests.support.stores import SqliteStore
 
 
 def store_of(stage: Stage) -> SqliteStore:

@@ -12,7 +12,7 @@ from tests.faults.cards import card, hold
 from tests.faults.on_kafka import kafka_of
 from tests.faults.on_redis import redis_of
 from tests.faults.stage import Stage
-from tests.servers.debian import until
+from tests.support.servers.debian import until
 
 ALL_BUT_PARKING = r"^(?!amq\.default$)"
 """Every exchange but the default one, through which a message is parked."""

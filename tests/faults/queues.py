@@ -7,12 +7,12 @@ from random import Random
 
 import amqp
 
-from tests import oracle
-from tests.bridges import run_to_end
 from tests.faults.cards import card, hold
 from tests.faults.proxy import Mode
 from tests.faults.stage import CONSUMER_TIMEOUT, DEAD_LETTER_RETRY, REPLICAS, VHOST, Stage
-from tests.servers.debian import until
+from tests.support import oracle
+from tests.support.bridges import run_to_end
+from tests.support.servers.debian import until
 
 QUEUE = "celeryev.bridge"
 OVERFLOW = f"{QUEUE}.overflow"

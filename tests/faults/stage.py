@@ -14,19 +14,19 @@ from urllib.parse import urlsplit
 
 from confluent_kafka.admin import AclOperation
 
-from tests import oracle
-from tests.bridges import Bridge
 from tests.faults.proxy import Proxy
 from tests.faults.witness import Witness
 from tests.faults.workload import Workload
-from tests.servers.debian import until
-from tests.servers.kafka import NativeKafka
-from tests.servers.kafka_acl import allow
-from tests.servers.kafka_files import VERSION
-from tests.servers.newer import redis_command
-from tests.servers.rabbitmq import NativeRabbitMQ, amqp_url
-from tests.servers.redis import NativeRedis
-from tests.stores import KafkaStore, RedisStore, SqliteStore, Store
+from tests.support import oracle
+from tests.support.bridges import Bridge
+from tests.support.servers.debian import until
+from tests.support.servers.kafka import NativeKafka
+from tests.support.servers.kafka_acl import allow
+from tests.support.servers.kafka_files import VERSION
+from tests.support.servers.newer import redis_command
+from tests.support.servers.rabbitmq import NativeRabbitMQ, amqp_url
+from tests.support.servers.redis import NativeRedis
+from tests.support.stores import KafkaStore, RedisStore, SqliteStore, Store
 
 REPLICAS = 3
 RECOVERY = 15.0

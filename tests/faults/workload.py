@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 import amqp
 import msgpack
 
-from tests import oracle
-from tests.oracle import Published
-from tests.servers.debian import until
+from tests.support import oracle
+from tests.support.oracle import Published
+from tests.support.servers.debian import until
 
 JSON, MSGPACK, PICKLE = "application/json", "application/x-msgpack", "application/x-python-serialize"
 WINDOW = 1000

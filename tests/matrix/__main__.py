@@ -16,8 +16,8 @@ from tests.faults.campaign import Campaign, cards_for, named
 from tests.faults.stage import Servers, Stage, stage
 from tests.matrix.libraries import with_library
 from tests.matrix.workers import with_workers
-from tests.servers.debian import program
-from tests.servers.newer import redis_command, valkey_command
+from tests.support.servers.debian import program
+from tests.support.servers.newer import redis_command, valkey_command
 
 SEED = 1
 BROKER_FAULTS = (
@@ -66,8 +66,8 @@ def debian_redis() -> Sequence[str]:
     return [program("redis-server", "redis-server")]
 
 
-OF_AMQP = ("tests/unit/test_bulk.py", "tests/unit/test_frames.py")
-OF_REDIS = ("tests/unit/test_redis_replies.py",)
+OF_AMQP = ("tests/unit/brokers/rabbitmq/test_bulk.py", "tests/unit/brokers/rabbitmq/test_frames.py")
+OF_REDIS = ("tests/unit/sinks/redis/test_redis_replies.py",)
 
 ROWS = (
     Row("py-amqp", partial(with_library, "amqp", "5.3.1", OF_AMQP)),

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.servers import ServerMissing
-from tests.servers.debian import ROOT
-from tests.servers.kafka_files import cache
+from tests.support.servers import ServerMissing
+from tests.support.servers.debian import ROOT
+from tests.support.servers.kafka_files import cache
 
 PASSED = re.compile(r"^(\d+) passed", re.MULTILINE)
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from examples.demo.witness import Witness
 from examples.demo.workload import Worker
-from tests.bridges import Bridge, dying_with_us
-from tests.servers import ServerMissing, rabbitmq
-from tests.servers.debian import ROOT, until
-from tests.servers.kafka_files import cache
-from tests.stores import SqliteStore
+from tests.support.bridges import Bridge, dying_with_us
+from tests.support.servers import ServerMissing, rabbitmq
+from tests.support.servers.debian import ROOT, until
+from tests.support.servers.kafka_files import cache
+from tests.support.stores import SqliteStore
 
 MESSAGES = 800
 

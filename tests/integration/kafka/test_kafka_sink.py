@@ -1,0 +1,484 @@
+"""The Kafka sink against a real server: what every sink holds, topics, refusals, a full queue, a producer that dies."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from confluent_kafka.admin import AclOperation, ConfigResource, NewTopic, ResourceType
+
+from celery_event_bridge.contract import JSON, Event, Outcome, Sink, SinkUnavailable, Verdict
+from celery_event_bridge.forward.decode import decode
+from celery_event_bridge.testing import SinkContract, await_available, await_verdicts, deliver, sample_events
+from celery_event_sinks.kafka.settings import KafkaSettings
+from celery_event_sinks.kafka.sink import KafkaSink
+from tests.faults.proxy import Mode, Proxy
+from tests.support import oracle
+from tests.support.servers import Kafka
+from tests.support.servers.debian import PATIENCE, until
+from tests.support.servers.kafka import NativeKafka, admin
+from tests.support.servers.kafka_acl import allow, deny_all
+
+DEADLINE = 30
+
+
+def sink(server: Kafka, **settings: Any) -> KafkaSink:
+    topic = f"events-{uuid.uuid4().hex[:8]}"
+    return KafkaSink(KafkaSettings(**{"bootstrap_servers": server.bootstrap, "topic": topic} | settings))
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[..., KafkaSink]]:
+    """Makes sinks that are there, each with a topic of its own; they are closed with the test."""
+    made: list[KafkaSink] = []
+
+    def open_one(server: Kafka, **settings: Any) -> KafkaSink:
+        made.append(sink(server, **settings))
+        made[-1].open()
+        await_available(made[-1], DEADLINE)
+        return made[-1]
+
+    yield open_one
+    for one in made:
+        one.close()
+
+
+def topic_of(subject: KafkaSink) -> str:
+    return subject._settings.topic
+
+
+def records(server: Kafka, subject: KafkaSink) -> list[oracle.Record]:
+    return oracle.in_kafka(server.bootstrap, topic_of(subject))
+
+
+def make_topic(server: Kafka, name: str, **config: str) -> None:
+    topic = NewTopic(name, 1, 1, config={key.replace("_", "."): text for key, text in config.items()})
+    client = admin(server.bootstrap)  # it has to live until it has answered
+    client.create_topics([topic])[name].result(60)
+    until(lambda: oracle.kafka_counts(server.bootstrap, name) == {0: 0}, 10, "the topic is there")
+
+
+def outcomes(verdicts: list[Verdict]) -> dict[Outcome, list[Event]]:
+    found: dict[Outcome, list[Event]] = {}
+    for verdict in verdicts:
+        found.setdefault(verdict.outcome, []).extend(verdict.events)
+    return found
+
+
+def await_stored(subject: KafkaSink, events: list[Event]) -> None:
+    """Hand over what is not stored again and again, as the relay does."""
+    waiting = list(events)
+
+    def all_stored() -> bool:
+        waiting[:] = outcomes(deliver(subject, waiting, DEADLINE)).get(Outcome.RETRY, [])
+        return not waiting
+
+    until(all_stored, 20, "all is stored")
+
+
+def event(**fields: Any) -> Event:
+    (found,) = decode(json.dumps(fields).encode(), JSON, {}).events
+    return found
+
+
+class TestKafkaContract(SinkContract):
+    """What every sink holds."""
+
+    keeps_time = False
+
+    @pytest.fixture
+    def make_sink(self, kafka_server: Kafka) -> Callable[[], Sink]:
+        topic = f"events-{uuid.uuid4().hex[:8]}"
+        make_topic(kafka_server, topic)
+        return lambda: sink(kafka_server, topic=topic)
+
+    def stored(self, sink: Any) -> list[tuple[Any, ...]]:
+        settings = sink._settings
+        return [
+            (
+                record.headers["ce_id"].decode(),
+                record.headers["ce_type"].decode().removeprefix("celery."),
+                unquote(record.headers["ce_source"].decode()),
+                record.headers["ce_subject"].decode() if "ce_subject" in record.headers else None,
+                record.key.decode(),
+                None,
+                record.value,
+                record.headers["content-type"].decode(),
+            )
+            for record in oracle.in_kafka(settings.bootstrap_servers, settings.topic)
+        ]
+
+
+def test_a_topic_that_is_made_is_told_of(
+    kafka_server: Kafka, opened: Callable[..., KafkaSink], caplog: pytest.LogCaptureFixture
+) -> None:
+    """One that was there before has lost what it held, so nobody makes it in silence; asked again, nothing is made."""
+    subject = opened(kafka_server)
+    subject.available()
+    told = [record.getMessage() for record in caplog.records if record.name == "celery_event_bridge"]
+    (line,) = told
+    assert line.startswith(
+        f"topic {topic_of(subject)!r} did not exist and was made: as the cluster makes topics by itself"
+    )
+    assert line.endswith("as many readers can share the work as it has partitions, which BRIDGE_KAFKA_PARTITIONS says")
+
+
+def test_a_missing_topic_is_made_as_the_settings_say(kafka_server: Kafka, opened: Callable[..., KafkaSink]) -> None:
+    """With their partitions and retention, though the broker would make it by itself with its own."""
+    subject = opened(kafka_server, partitions=5, replication_factor=1, retention="never")
+    client = admin(kafka_server.bootstrap)
+    assert 5 == len(client.list_topics(topic_of(subject), timeout=10).topics[topic_of(subject)].partitions)
+    resource = ConfigResource(ResourceType.TOPIC, topic_of(subject))
+    assert "-1" == client.describe_configs([resource])[resource].result(60)["retention.ms"].value
+
+
+def test_a_topic_that_exists_is_left_alone(kafka_server: Kafka, opened: Callable[..., KafkaSink]) -> None:
+    """Whatever the settings say."""
+    name = f"events-{uuid.uuid4().hex[:8]}"
+    make_topic(kafka_server, name)
+    opened(kafka_server, topic=name, partitions=5)
+    assert [0] == list(oracle.kafka_counts(kafka_server.bootstrap, name))
+
+
+def test_a_topic_for_each_group(kafka_server: Kafka, opened: Callable[..., KafkaSink]) -> None:
+    """`{group}` in the name sorts the events."""
+    prefix = uuid.uuid4().hex[:8]
+    subject = opened(kafka_server, topic=prefix + "-{group}")
+    deliver(subject, [event(type=kind) for kind in ("task-sent", "worker-online", "custom")], DEADLINE)
+    found = {
+        group: [
+            record.headers["ce_type"].decode()
+            for record in oracle.in_kafka(kafka_server.bootstrap, f"{prefix}-{group}")
+        ]
+        for group in ("task", "worker", "other")
+    }
+    assert {"task": ["celery.task-sent"], "worker": ["celery.worker-online"], "other": ["celery.custom"]} == found
+
+
+def test_a_topic_that_cannot_be_made(kafka_server: Kafka) -> None:
+    """One line with the topic and Kafka's reason."""
+    subject = sink(kafka_server, replication_factor=3)
+    subject.open()
+    with pytest.raises(SinkUnavailable, match=f"^topic '{topic_of(subject)}': INVALID_REPLICATION_FACTOR.*[^\n]*$"):
+        subject.available()
+    subject.close()
+
+
+@pytest.mark.parametrize(
+    ("time_in_seconds", "is_kept"),
+    [(1.7e9, True), (None, False), (0, False), (-5.0, False), ("soon", False), ("in an hour", False), (4e12, False)],
+)
+def test_the_records_time(
+    kafka_server: Kafka, opened: Callable[..., KafkaSink], time_in_seconds: Any, is_kept: bool
+) -> None:
+    """The event's own, or now where that is missing, absurd, or too far ahead for Kafka to take."""
+    subject = opened(kafka_server, retention="never")
+    before = int(time.time() * 1000)
+    if time_in_seconds == "in an hour":
+        time_in_seconds = time.time() + 3600
+    deliver(subject, [event(type="task-sent", timestamp=time_in_seconds)], DEADLINE)
+    (record,) = records(kafka_server, subject)
+    if is_kept:
+        assert time_in_seconds * 1000 == record.timestamp
+    else:
+        assert before <= record.timestamp <= time.time() * 1000
+
+
+def test_strange_names(kafka_server: Kafka, opened: Callable[..., KafkaSink]) -> None:
+    """Host names are percent-encoded where a URI needs it; lone surrogates and NULs go through."""
+    subject = opened(kafka_server)
+    names = ["celery@host", "w@ß #1", "a/b?c", "nul\0", "100%", "lone\ud800"]
+    deliver(subject, [event(type=f"custom-{name}", hostname=name, uuid=name) for name in names], DEADLINE)
+    stored = records(kafka_server, subject)
+    assert b"nul\0" == stored[3].headers["ce_subject"]
+    found = [record.headers["ce_source"].decode() for record in stored]
+    assert "celery@host" == found[0]
+    assert ["w@%C3%9F%20%231", "a%2Fb%3Fc", "nul%00", "100%25"] == found[1:5]
+    assert len(names) == len(found)
+
+
+def test_a_message_too_large_for_the_topic(kafka_server: Kafka, opened: Callable[..., KafkaSink]) -> None:
+    """Only what is too large itself is refused, with Kafka's reason; its neighbours in the batch are stored."""
+    name = f"events-{uuid.uuid4().hex[:8]}"
+    make_topic(kafka_server, name, max_message_bytes="20000")
+    subject = opened(kafka_server, topic=name)
+    small = sample_events(300, size=500)
+    large = [event(type="task-sent", uuid=str(number), filler="x" * 30_000) for number in range(2)]
+    decided = deliver(subject, [*small[:100], large[0], *small[100:], large[1]], DEADLINE)
+    found = outcomes(decided)
+    assert {Outcome.STORED, Outcome.REFUSED} == set(found)
+    assert {one.id for one in large} == {one.id for one in found[Outcome.REFUSED]}
+    assert all("MSG_SIZE_TOO_LARGE" in verdict.reason for verdict in decided if verdict.outcome is Outcome.REFUSED)
+    assert sorted(one.data for one in small) == sorted(record.value for record in records(kafka_server, subject))
+
+
+def test_a_message_too_large_for_the_client(kafka_server: Kafka, opened: Callable[..., KafkaSink]) -> None:
+    """What librdkafka itself would not take is refused too."""
+    subject = opened(kafka_server, message_max_bytes="2000")
+    small, large = event(type="task-sent"), event(type="task-sent", filler="x" * 3000)
+    found = outcomes(deliver(subject, [small, large, small], DEADLINE))
+    assert {Outcome.STORED: 2, Outcome.REFUSED: 1} == {outcome: len(events) for outcome, events in found.items()}
+
+
+def test_a_full_local_queue_is_back_pressure(kafka_server: Kafka, opened: Callable[..., KafkaSink]) -> None:
+    """More than librdkafka's queue holds: the rest waits, all are stored, in order."""
+    name = f"events-{uuid.uuid4().hex[:8]}"
+    make_topic(kafka_server, name)
+    subject = opened(kafka_server, topic=name, queue_buffering_max_messages="50")
+    events = sample_events(2000)
+    subject.send(events)
+    assert len(subject._unsent) >= 1900
+    assert {Outcome.STORED: events} == outcomes(await_verdicts(subject, len(events), DEADLINE))
+    assert [one.data for one in events] == [record.value for record in records(kafka_server, subject)]
+
+
+def test_nobody_listens() -> None:
+    """It says so, with the address, and where to look; what is in hand is given back by closing."""
+    subject = KafkaSink(KafkaSettings(bootstrap_servers="127.0.0.1:1"))
+    subject.open()
+    with pytest.raises(SinkUnavailable, match=r"^no Kafka broker answers at 127\.0\.0\.1:1: "):
+        subject.available()
+    subject.close()
+
+
+def test_an_outage_is_told_and_ends_by_itself(own_kafka: Kafka, opened: Callable[..., KafkaSink]) -> None:
+    """While the broker is away events have no verdict, but the relay learns why; when it is back they are stored."""
+    subject = opened(own_kafka)
+    own_kafka.kill()
+    events = sample_events(20)
+    subject.send(events)
+    told: list[Verdict] = []
+
+    def is_told() -> bool:
+        told.extend(subject.verdicts(0.1))
+        return bool(told)
+
+    until(is_told, 20, "an outage is told of")
+    assert {(Outcome.RETRY, 0)} == {(verdict.outcome, len(verdict.events)) for verdict in told}
+    assert told[0].reason.startswith("no Kafka broker answers at ")
+    own_kafka.start()
+    assert events == outcomes(await_verdicts(subject, len(events), DEADLINE))[Outcome.STORED]
+    assert 20 == len(records(own_kafka, subject))
+
+
+def test_asked_again_it_lets_go_of_what_it_held(own_kafka: Kafka, opened: Callable[..., KafkaSink]) -> None:
+    """What went back to the broker is not sent when Kafka is back."""
+    subject = opened(own_kafka)
+    own_kafka.kill()
+    events = sample_events(20)
+    subject.send(events)
+    with pytest.raises(SinkUnavailable):
+        subject.available()
+    assert {Outcome.RETRY: events} == outcomes(await_verdicts(subject, len(events), DEADLINE))
+    own_kafka.start()
+    until(lambda: subject.available() is None, 20, "Kafka is there again")
+    assert [] == records(own_kafka, subject)
+    deliver(subject, events, DEADLINE)
+    assert 20 == len(records(own_kafka, subject))
+
+
+def test_a_connection_that_died_unheard() -> None:
+    """A lost answer is waited for no longer than `socket.timeout.ms`: on a new connection each is stored, once."""
+    server = NativeKafka()
+    proxy = Proxy(server.port(1))
+    server.advertised[1] = proxy.port
+    try:
+        server.start()
+        subject = sink(server, socket_timeout_ms="1000")
+        until(lambda: subject.available() is None, 20, "its topic is there")
+        deliver(subject, sample_events(5), DEADLINE)
+        proxy.mode = Mode.DROP_REPLIES
+        events = sample_events(20)
+        subject.send(events)
+        until(lambda: proxy.dropped, 20, "the answer is lost")
+        proxy.mode = Mode.PASS
+        stored = outcomes(await_verdicts(subject, len(events), DEADLINE))[Outcome.STORED]
+        assert set(events) == set(stored)
+        assert 25 == len(records(server, subject))
+        subject.close()
+    finally:
+        proxy.close()
+        server.remove()
+
+
+def test_closing_while_kafka_is_away(own_kafka: Kafka, opened: Callable[..., KafkaSink]) -> None:
+    """It takes a moment, and no event is stored afterwards."""
+    subject = opened(own_kafka)
+    own_kafka.kill()
+    subject.send(sample_events(20))
+    begin = time.monotonic()
+    subject.close()
+    assert time.monotonic() - begin < 5 * PATIENCE
+    own_kafka.start()
+    assert [] == records(own_kafka, subject)
+
+
+def test_a_deleted_topic_is_made_again(own_kafka: Kafka, opened: Callable[..., KafkaSink]) -> None:
+    """Events are given back until it is there; then they are stored."""
+    subject = opened(own_kafka, topic_metadata_propagation_max_ms="1000", topic_metadata_refresh_interval_ms="1000")
+    deliver(subject, sample_events(5), DEADLINE)
+    client = admin(own_kafka.bootstrap)
+    client.delete_topics([topic_of(subject)])[topic_of(subject)].result(60)
+    until(
+        # What is sent right after the deletion may still be confirmed by the old topic's leader, and goes with it.
+        lambda: Outcome.RETRY in outcomes(deliver(subject, sample_events(1), DEADLINE)),
+        40,
+        "the old topic's leader has let go of it",
+    )
+    waiting = sample_events(9)[1:]
+    bodies = {event.data for event in waiting}
+    until(lambda: stored_or_looked(subject, waiting), 40, "all is stored")
+    assert bodies <= {record.value for record in records(own_kafka, subject)}
+
+
+def stored_or_looked(subject: KafkaSink, waiting: list[Event]) -> bool:
+    """Whether all is stored; what is not stays in `waiting`, and the topic is looked at."""
+    waiting[:] = outcomes(deliver(subject, waiting, DEADLINE)).get(Outcome.RETRY, [])
+    if waiting:
+        subject.available()
+    return not waiting
+
+
+USER, PASSWORD = "bridge", "open-sesame"
+
+
+@pytest.fixture(scope="module")
+def secured() -> Iterator[NativeKafka]:
+    """A node where one user has to log in, and may do nothing at first."""
+    server = NativeKafka(users={USER: PASSWORD})
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+class TestPermissions:
+    """A user who may do nothing at first."""
+
+    def settings(self, server: NativeKafka, **more: str) -> dict[str, str]:
+        return {
+            "bootstrap_servers": server.sasl_bootstrap,
+            "security_protocol": "SASL_PLAINTEXT",
+            "sasl_mechanism": "PLAIN",
+            "sasl_username": USER,
+            "sasl_password": PASSWORD,
+            **more,
+        }
+
+    def test_a_wrong_password(self, secured: NativeKafka) -> None:
+        """The reason is the server's, and no password is in it."""
+        subject = sink(secured, **self.settings(secured, sasl_password="wrong-sesame"))
+        subject.open()
+        with pytest.raises(SinkUnavailable, match="_AUTHENTICATION") as failure:
+            subject.available()
+        assert "sesame" not in str(failure.value)
+        subject.close()
+
+    def test_no_right_to_the_topic(self, secured: NativeKafka) -> None:
+        """Neither to see it, nor to make it, nor to write: one line each, and once allowed it works."""
+        subject = sink(secured, **self.settings(secured))
+        name = topic_of(subject)
+        subject.open()
+        self.refuses(subject, "TOPIC_AUTHORIZATION_FAILED")
+        allow(secured.bootstrap, USER, name, AclOperation.DESCRIBE)
+        self.refuses(subject, "could not be made")
+        allow(secured.bootstrap, USER, name, AclOperation.CREATE)
+        self.refuses(subject, "no permission to write")
+        allow(secured.bootstrap, USER, name, AclOperation.WRITE)
+        until(lambda: subject.available() is None, 20, "it is available")
+        await_stored(subject, sample_events(3))
+        subject.close()
+
+    def refuses(self, subject: KafkaSink, reason: str) -> None:
+        def says() -> bool:
+            try:
+                subject.available()
+            except SinkUnavailable as exc:
+                return reason in str(exc) and "\n" not in str(exc)
+            return False
+
+        until(says, 20, f"it says {reason!r}")
+
+    def test_the_right_to_write_is_withdrawn(self, secured: NativeKafka) -> None:
+        """Events come back with the reason, and are stored once it is given again."""
+        subject = sink(secured, **self.settings(secured))
+        name = topic_of(subject)
+        allow(secured.bootstrap, USER, name, AclOperation.CREATE, AclOperation.DESCRIBE, AclOperation.WRITE)
+        subject.open()
+        until(lambda: subject.available() is None, 20, "it is available")
+        deliver(subject, sample_events(3), DEADLINE)
+        deny_all(secured.bootstrap, name)
+        found = outcomes(deliver(subject, sample_events(3), DEADLINE))
+        assert [Outcome.RETRY] == list(found)
+        allow(secured.bootstrap, USER, name, AclOperation.DESCRIBE, AclOperation.WRITE)
+        await_stored(subject, found[Outcome.RETRY])
+        assert 6 == len(records(secured, subject))
+        subject.close()
+
+    def test_a_fatal_error_makes_a_new_producer(self, secured: NativeKafka) -> None:
+        """A producer that may write nowhere gets no id, which librdkafka takes for fatal: the next one works."""
+        name = f"events-{uuid.uuid4().hex[:8]}"
+        make_topic(secured, name)
+        subject = sink(secured, **self.settings(secured, topic=name))
+        subject.open()
+        events = sample_events(3)
+        decided = deliver(subject, events, DEADLINE)
+        assert {Outcome.RETRY: events} == outcomes(decided)
+        assert "FATAL" in decided[0].reason or "AUTHORIZATION" in decided[0].reason
+        allow(secured.bootstrap, USER, name, AclOperation.DESCRIBE, AclOperation.WRITE)
+        # Another producer may have been refused in the meantime: that one is replaced in its turn.
+        await_stored(subject, events)
+        subject.close()
+
+    def test_fatal_errors_one_after_the_other(self, secured: NativeKafka) -> None:
+        """Each new producer is refused its id as well: whatever call learns of it, no exception gets out."""
+        name = f"events-{uuid.uuid4().hex[:8]}"
+        make_topic(secured, name)
+        subject = sink(secured, **self.settings(secured, topic=name))
+        subject.open()
+        events = sample_events(3)
+        subject.send(events)
+        refused: list[str] = []
+        stored: list[Event] = []
+
+        def turn() -> None:
+            for verdict in subject.verdicts(0.01):
+                if verdict.outcome is Outcome.STORED:
+                    stored.extend(verdict.events)
+                    continue
+                refused.append(verdict.reason)
+                subject.send(verdict.events)
+            with suppress(SinkUnavailable):
+                subject.available()
+
+        def refused_thrice() -> bool:
+            turn()
+            return sum("FATAL" in reason or "AUTHORIZATION" in reason for reason in refused) >= 3
+
+        def all_stored() -> bool:
+            turn()
+            return len(stored) == len(events)
+
+        def asked_often() -> bool:
+            try:
+                subject.available()
+            except SinkUnavailable:
+                pass
+            else:
+                return False  # a node may not know of the rights yet
+            asked.append(time.monotonic())
+            return len(asked) >= 20 and asked[-1] - asked[0] > 2
+
+        asked: list[float] = []
+        until(asked_often, 20, "it is asked again and again while a producer is refused")
+        until(refused_thrice, 20, "three producers were refused")
+        allow(secured.bootstrap, USER, name, AclOperation.DESCRIBE, AclOperation.WRITE)
+        until(all_stored, 20, "all is stored")
+        subject.close()

@@ -1,0 +1,376 @@
+"""What others change around readers of Redis: failover, groups destroyed or set, entries gone, a stuck connection."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis as Client
+
+from celery_event_bridge.contract import Reading, SinkUnavailable
+from celery_event_bridge.reader import Events, open_reader
+from celery_event_sinks.redis.extent import Place, place
+from celery_event_sinks.redis.group import Found, RedisGroup
+from celery_event_sinks.redis.reader import RedisReader
+from celery_event_sinks.redis.settings import RedisSettings, streams
+from tests.faults.proxy import Mode, Proxy
+from tests.integration.redis.test_redis_others import replicate, told
+from tests.integration.redis.test_redis_pipeline import port, through
+from tests.support.servers import Redis, redis
+from tests.support.servers.debian import PATIENCE, until
+from tests.support.streams import Stream, ids, in_redis, some
+
+STREAM, GROUP = "celery-events", "billing"
+
+
+@pytest.fixture
+def stream(own_redis: Redis) -> Iterator[Stream]:
+    made = in_redis(own_redis.url)
+    yield made
+    made.sink.close()
+
+
+@pytest.fixture
+def client(own_redis: Redis) -> Iterator[Client]:
+    with own_redis.client() as client:
+        yield client
+
+
+@pytest.fixture
+def proxy(own_redis: Redis) -> Iterator[Proxy]:
+    proxy = Proxy(port(own_redis.url))
+    yield proxy
+    proxy.close()
+
+
+def take(events: Events, count: int) -> list[Any]:
+    return list(itertools.islice(events, count))
+
+
+def rest(events: Events, wanted: set[str], seconds: float = 30) -> list[str]:
+    """The ids that come until all that is wanted has come; what comes is committed."""
+    found: list[str] = []
+    deadline = time.monotonic() + seconds * PATIENCE
+    events.idle = lambda: events.stop() if time.monotonic() > deadline else None
+    while not wanted <= set(found):
+        event = next(events, None)
+        assert event is not None, f"{len(wanted - set(found))} have not come"
+        found.append(event.id)
+        events.commit(event)
+    return found
+
+
+def stores(stream: Stream) -> bool:
+    try:
+        stream.sink.available()
+    except SinkUnavailable:
+        return False
+    return True
+
+
+def lines(caplog: pytest.LogCaptureFixture, kind: str) -> list[str]:
+    return [record.getMessage() for record in caplog.records if getattr(record, "kind", "") == kind]
+
+
+# The name leads elsewhere -------------------------------------------------------------------------------------------
+
+
+def test_a_group_follows_the_name_to_the_new_master(
+    own_redis: Redis, stream: Stream, client: Client, proxy: Proxy
+) -> None:
+    """Commits and reads go on there, without a new reader; what is committed does not come again."""
+    all_of_it = some(300)
+    stream.write(all_of_it[:200])
+    with redis(own=True) as other, other.client() as second:
+        with open_reader(through(proxy), GROUP, lease=1.0) as events:
+            first = take(events, 50)
+            assert events.commit(first[-1])
+            replicate(second, own_redis.url)
+            until(lambda: client.xpending(STREAM, GROUP) == second.xpending(STREAM, GROUP), 20, "it has it all")
+            second.replicaof("NO", "ONE")
+            proxy.lead_to(port(other.url))
+            client.replicaof("127.0.0.1", str(port(other.url)))
+            in_redis(other.url).write(all_of_it[200:])
+            found = rest(events, set(ids(all_of_it[50:])))
+        assert set(found) == set(ids(all_of_it[50:]))
+
+
+# A connection that trickles -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", ["open", "fetch", "alive", "commit", "close"])
+@pytest.mark.parametrize("group", [GROUP, None])
+def test_a_trickle_ends_every_call_of_a_reader(stream: Stream, proxy: Proxy, call: str, group: str | None) -> None:
+    """One byte every two seconds keeps none for more than a few seconds, and the reason says what is stuck."""
+    if group is None and call in ("open", "alive", "commit"):
+        pytest.skip("nothing is asked without a group")
+    stream.write(some(100))
+    reader = RedisReader(RedisSettings(url=through(proxy)), Reading(group=group, lease=1.0))
+    records = []
+    if call != "open":
+        reader.open()
+        records = list(reader.fetch(10, 0.5).records)
+    proxy.pace, proxy.replies_only, proxy.mode = 2.0, True, Mode.TRICKLE
+    began = time.monotonic()
+    if call == "close":
+        reader.close()
+    else:
+        with pytest.raises(SinkUnavailable, match="the connection is stuck"):
+            {
+                "open": reader.open,
+                "fetch": lambda: reader.fetch(10, 0.5),
+                "alive": reader.alive,
+                "commit": lambda: reader.commit({records[0].partition: [one.position for one in records]}),
+            }[call]()
+    assert time.monotonic() - began < 15 * PATIENCE
+    proxy.heal()
+    proxy.cut()
+    reader.close()
+
+
+# Groups -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("noticed_by", ["commit", "fetch", "reconnect"])
+def test_a_group_that_somebody_destroys(
+    own_redis: Redis, stream: Stream, client: Client, caplog: pytest.LogCaptureFixture, noticed_by: str
+) -> None:
+    """It is made again where this reader was: what was committed does not come again, all the rest does, and a commit
+    of what was handed out before says that it is another's.
+    """
+    all_of_it = some(200)
+    stream.write(all_of_it[:100])
+    with stream.reader(GROUP) as events:
+        first = take(events, 30)
+        assert events.commit(first[9])
+        client.xgroup_destroy(STREAM, GROUP)
+        stream.write(all_of_it[100:])
+        if noticed_by == "reconnect":
+            client.client_kill_filter(_type="normal", skipme=True)
+        later = [] if noticed_by == "commit" else take(events, 90)
+        assert not events.commit(first[-1])
+        found = [event.id for event in later] + rest(events, set(ids(all_of_it[10:])) - {event.id for event in later})
+        assert set(found) == set(ids(all_of_it[10:]))
+        events.idle = events.stop
+        for event in events:  # copies of what was in hand
+            assert events.commit(event)
+    assert told("group-made") >= 1
+    (line,) = lines(caplog, "group-made")
+    assert "the group 'billing' of the stream 'celery-events' was destroyed, and is made again" in line
+    assert [] == stream.all(GROUP)
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_what_was_taken_over_when_another_streams_group_is_destroyed(
+    own_redis: Redis, client: Client, monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    """It is handed out by the reader that holds it, from which nobody else could take it while that one lives."""
+    settings = RedisSettings(url=own_redis.url, stream=STREAM, shards=2)
+    first, second = streams(settings)
+    wanted = [place(client.xadd(first, {"id": f"{number}"})) for number in range(5)]
+    client.xgroup_create(first, GROUP, "0")
+    client.xreadgroup(GROUP, "dead", {first: ">"})
+    take_over = RedisGroup.take_over
+
+    def destroyed_meanwhile(group: RedisGroup, stream: bytes, limit: int) -> Found:
+        found = take_over(group, stream, limit)
+        if found and stream == first:
+            client.xgroup_destroy(second, GROUP)
+        return found
+
+    monkeypatch.setattr(RedisGroup, "take_over", destroyed_meanwhile)
+    time.sleep(1.1)  # its lease
+    reader = RedisReader(settings, Reading(GROUP, ends=ends, lease=1.0))
+    reader.open()
+    found: list[Place] = []
+
+    def fetched() -> bool:
+        found.extend(record.position for record in reader.fetch(100, 0.1).records)
+        return len(found) >= len(wanted)
+
+    until(fetched, 10, "they are handed out")
+    assert found == wanted
+    reader.close()
+
+
+def test_a_stream_that_is_emptied_under_a_group(stream: Stream, client: Client) -> None:
+    """What is stored after FLUSHALL is read by the same reader."""
+    all_of_it = some(150)
+    stream.write(all_of_it[:100])
+    with stream.reader(GROUP) as events:
+        events.commit(take(events, 100)[-1])
+        client.flushall()
+        stream.write(all_of_it[100:])
+        assert rest(events, set(ids(all_of_it[100:]))) == ids(all_of_it[100:])
+
+
+def test_a_consumer_that_somebody_deletes(stream: Stream, client: Client) -> None:
+    """XGROUP DELCONSUMER forgets what it holds: that is handed out again, and the commit says that it was not."""
+    all_of_it = some(100)
+    stream.write(all_of_it)
+    with stream.reader(GROUP, lease=30.0) as events:
+        first = take(events, 40)
+        assert events.commit(first[9])
+        for consumer in client.xinfo_consumers(STREAM, GROUP):
+            client.xgroup_delconsumer(STREAM, GROUP, consumer["name"])
+        assert not events.commit(first[-1])
+        assert set(rest(events, set(ids(all_of_it[10:])))) == set(ids(all_of_it[10:]))
+    assert told("group-made") == 1
+
+
+def test_a_dead_consumer_that_somebody_deletes(stream: Stream, client: Client) -> None:
+    """What it had in hand is handed out again by those that live, and told of; nothing of one that closed in order."""
+    all_of_it = some(100)
+    stream.write(all_of_it)
+    with stream.reader(GROUP, lease=8.0) as living:
+        living.idle = living.stop
+        with stream.reader(GROUP, lease=8.0) as closing:
+            assert closing.commit(take(closing, 10)[-1])
+            take(living, 1)  # it looks
+        dead = RedisReader(RedisSettings(url=stream.url), Reading(group=GROUP, lease=8.0))
+        dead.open()
+        held = {record.id for record in dead.fetch(20, 1.0).records}
+        (name,) = [one["name"] for one in client.xinfo_consumers(STREAM, GROUP) if one["pending"] == len(held)]
+        began, deleted = time.monotonic(), False
+
+        def delete_once_it_was_seen() -> None:
+            nonlocal deleted
+            if not deleted and time.monotonic() > began + 3.0:  # a look comes every quarter of a lease
+                deleted = bool(client.xgroup_delconsumer(STREAM, GROUP, name))
+            if time.monotonic() > began + 30.0:
+                living.stop()
+
+        living._stopping.clear()
+        living.idle = delete_once_it_was_seen
+        got: set[str] = set()
+        for event in living:
+            got.add(event.id)
+            living.commit(event)
+            if held <= got:
+                break
+        dead._client.close()
+        assert held <= got
+        assert told("group-made") == 1
+
+
+def test_a_position_that_somebody_sets_ahead(stream: Stream, client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    """XGROUP SETID passes over entries: they are counted as skipped, and a warning says who did it."""
+    all_of_it = some(200)
+    stream.write(all_of_it[:100])
+    with stream.reader(GROUP) as events:
+        events.commit(take(events, 100)[-1])
+        events.idle = events.stop
+        assert take(events, 1) == []
+    with stream.reader(GROUP) as events:
+        events.idle = events.stop
+        assert take(events, 1) == []
+        stream.write(all_of_it[100:])
+        client.xgroup_setid(STREAM, GROUP, client.xrange(STREAM)[159][0])
+        events._stopping.clear()
+        assert rest(events, set(ids(all_of_it[160:]))) == ids(all_of_it[160:])
+        assert events.skipped == 60
+    assert "was set ahead" in lines(caplog, "group-made")[0]
+
+
+# Entries that are gone ----------------------------------------------------------------------------------------------
+
+
+def test_a_trim_that_overtakes_a_group(
+    own_redis: Redis, stream: Stream, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One warning has the number that is gone, the reader counts it; `audit` says so before, and exits with 1."""
+    all_of_it = some(120)
+    stream.write(all_of_it[:10])
+    assert stream.all(GROUP) == ids(all_of_it[:10])
+    stream.write(all_of_it[10:100])
+    client.xtrim(STREAM, maxlen=20, approximate=False)
+    command = [sys.executable, "-m", "celery_event_bridge", "audit", "--from", own_redis.url, "--format", "json"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+    report = json.loads(result.stdout)
+    assert (1, True, 70) == (result.returncode, report["missing"], report["events"]["gone_before_read"])
+    with stream.reader(GROUP) as events:
+        assert rest(events, set(ids(all_of_it[80:100]))) == ids(all_of_it[80:100])
+        assert events.skipped == 70
+        stream.write(all_of_it[100:])
+        rest(events, set(ids(all_of_it[100:])))
+        assert events.skipped == 70
+    assert told("skipped") == 70
+    (line,) = lines(caplog, "skipped")
+    assert line.startswith("70 records were gone from the stream before the group 'billing' came to them")
+
+
+def test_a_trim_that_overtakes_a_reader_for_itself(stream: Stream, client: Client) -> None:
+    """Without a group, too; what it has read before is not counted."""
+    all_of_it = some(300)
+    stream.write(all_of_it[:100])
+    with stream.reader() as events:
+        take(events, 100)
+        events.idle = events.stop
+        assert take(events, 1) == []
+        stream.write(all_of_it[100:])
+        client.xtrim(STREAM, maxlen=50, approximate=False)
+        events._stopping.clear()
+        assert [event.id for event in take(events, 50)] == ids(all_of_it[250:])
+        assert events.skipped == 150
+
+
+@pytest.mark.parametrize("how", ["acked", "XDEL of what was read", "a new group"])
+def test_what_was_read_is_not_missed(stream: Stream, client: Client, how: str) -> None:
+    """What is removed after a group has read it, or before there was a group, is nobody's loss."""
+    all_of_it = some(200)
+    stream.write(all_of_it[:100])
+    if how != "a new group":
+        assert len(stream.all(GROUP)) == 100
+    if how == "XDEL of what was read":
+        client.xdel(STREAM, *[entry for entry, _ in client.xrange(STREAM)[20:]])
+    else:
+        client.xtrim(STREAM, maxlen=0, approximate=False)
+    stream.write(all_of_it[100:])
+    with stream.reader(GROUP) as events:
+        rest(events, set(ids(all_of_it[100:])))
+        assert events.skipped == 0
+    assert told("skipped") == 0
+
+
+def test_what_a_dead_reader_held_and_is_gone_is_counted(stream: Stream, client: Client) -> None:
+    """Entries that were delivered, not committed, and trimmed: the one that takes over counts them."""
+    stream.write(some(100))
+    client.xgroup_create(STREAM, GROUP, "0")
+    client.xreadgroup(GROUP, "dead", {STREAM: ">"}, count=60)
+    client.xtrim(STREAM, maxlen=50, approximate=False)
+    until(lambda: client.xinfo_consumers(STREAM, GROUP)[0]["idle"] > 1000, 10, "its lease has run out")
+    with stream.reader(GROUP, lease=1.0) as events:
+        assert set(rest(events, set(ids(some(100)[50:])))) == set(ids(some(100)[50:]))
+        assert events.skipped == 50
+
+
+# The login ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by_url", [True, False])
+def test_a_password_that_is_replaced_under_a_reader(
+    own_redis: Redis, stream: Stream, client: Client, tmp_path: Path, by_url: bool
+) -> None:
+    """BRIDGE_REDIS_URL_FILE is read again after a refused login, also where the URL has the password from there."""
+    all_of_it = some(200)
+    stream.write(all_of_it[:100])
+    client.acl_setuser("reader", enabled=True, passwords=["+old"], commands=["+@all"], keys=["*"])
+    file = tmp_path / "url"
+    file.write_text(own_redis.url.replace("redis://", "redis://reader:old@"))
+    environ = {"BRIDGE_SINK": "redis", "BRIDGE_REDIS_URL_FILE": str(file)}
+    url = f"{own_redis.url}?stream={STREAM}" if by_url else None
+    with open_reader(url, GROUP, environ=environ, lease=1.0) as events:
+        assert events.commit(take(events, 100)[-1])
+        client.acl_setuser("reader", enabled=True, passwords=["-old", "+new"])
+        file.write_text(own_redis.url.replace("redis://", "redis://reader:new@"))
+        client.client_kill_filter(_type="normal", skipme=True)
+        until(lambda: stores(stream), 20, "the sink is connected again")
+        stream.write(all_of_it[100:])
+        assert rest(events, set(ids(all_of_it[100:]))) == ids(all_of_it[100:])

@@ -1,0 +1,75 @@
+"""`check` sees over AMQP alone whether what is published reaches the bridge's queue."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from threading import Event, Thread
+
+import pytest
+
+from celery_event_bridge.brokers.rabbitmq.checks import findings
+from celery_event_bridge.brokers.rabbitmq.settings import Settings
+from celery_event_bridge.brokers.rabbitmq.topology import Topology
+from tests.support import oracle
+from tests.support.bridges import run_to_end
+
+LIVE = "celeryev.bridge"
+
+
+@pytest.fixture
+def heartbeats(broker_url: str) -> Iterator[None]:
+    """An event each two seconds, as of one worker."""
+    with oracle.broker(broker_url) as connection:
+        Topology.from_settings(Settings(broker_url=broker_url)).declare(connection.channel())
+    stopping = Event()
+
+    def publish() -> None:
+        for number in itertools.count():
+            oracle.publish(broker_url, oracle.numbered(number, 1))
+            if stopping.wait(2.0):
+                return
+
+    worker = Thread(target=publish)
+    worker.start()
+    yield
+    stopping.set()
+    worker.join()
+
+
+def verdict(url: str) -> str:
+    """The one on whether events come."""
+    found = [
+        finding for finding in findings(Settings(broker_url=url), lambda: "a stream") if "published" in finding.text
+    ]
+    (last,) = [finding for finding in found if "parking" not in finding.text]
+    return f"{last.verdict} {last.text}"
+
+
+@pytest.mark.usefixtures("heartbeats")
+def test_events_that_nobody_consumes_yet_reach_the_queue(broker_url: str) -> None:
+    """Before a bridge has run, though a quorum queue counts what is in it every five seconds only."""
+    for _ in range(3):
+        assert verdict(broker_url) == "ok exchange celeryev: events are published"
+
+
+@pytest.mark.usefixtures("heartbeats")
+def test_events_that_pass_the_queue_by_fail_check(broker_url: str) -> None:
+    """A binding that somebody has removed is found out without the management API."""
+    with oracle.broker(broker_url) as connection:
+        connection.channel().queue_unbind(LIVE, "celeryev", "#")
+    assert verdict(broker_url).startswith(
+        f"FAIL events are published to exchange celeryev, and none reaches queue {LIVE}"
+    )
+
+
+def test_an_exchange_that_nobody_will_declare_fails_check(broker_url: str) -> None:
+    """With BRIDGE_DECLARE=false no bridge declares or binds it, and `check` says so."""
+    for declare, verdict, says in (
+        ("true", "ok", "will declare it"),
+        ("false", "FAIL", "BRIDGE_DECLARE=false leaves it"),
+    ):
+        done = run_to_end("celery_event_bridge", "check", BRIDGE_BROKER_URL=broker_url, BRIDGE_DECLARE=declare)
+        (line,) = [line for line in done.stdout.splitlines() if "exchange celeryev: not there" in line]
+        assert line.startswith(verdict)
+        assert says in line

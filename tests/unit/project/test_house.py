@@ -1,0 +1,133 @@
+"""The rules of the house that no linter knows."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+LONGEST = 300
+"""Lines in a file of the product."""
+PRODUCT = sorted(path.relative_to(ROOT) for part in ("bridge", "sinks") for path in (ROOT / part).rglob("*.py"))
+TESTS = sorted(path.relative_to(ROOT) for path in (ROOT / "tests").rglob("*.py"))
+NO_BEGINNING = ("What", "Whatever", "Whether", "Which", "Who", "Whoever", "Whose", "When", "Where", "Why", "How", "One")
+NO_BEGINNING += (
+    "Of",
+    "Those",
+    "That",
+    "So",
+    "As",
+    "By",
+    "In",
+    "With",
+    "Without",
+    "While",
+    "Until",
+    "To",
+    "From",
+    "At",
+    "For",
+)
+NO_BEGINNING += ("It", "They", "These", "This", "There", "Not", "Never", "Nothing", "None", "If", "On", "Up")
+"""First words of a docstring that make readers stumble: a noun or a verb comes first."""
+# In halves, so that this file does not break its own rule.
+REGISTRIES = ["py" + "pi.org", "python" + "hosted.org", "repo1." + "maven.org", "repo." + "maven.apache.org"]
+REGISTRIES += ["npm" + "js.org", "npm" + "js.com", "crates" + ".io", "ruby" + "gems.org", "proxy." + "golang.org"]
+
+
+def undescribed(source: str) -> Iterator[str]:
+    """Names of the test functions whose first statement is no docstring that ends with a period."""
+    for node in ast.walk(ast.parse(source)):
+        is_test = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+        if is_test and not (ast.get_docstring(node) or "").endswith("."):
+            yield node.name
+
+
+def begins_badly(source: str) -> Iterator[str]:
+    """First lines of the docstrings that begin with a word which says neither what a thing is nor what it does."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = (ast.get_docstring(node) or "").partition("\n")[0]
+            if re.match(rf"({'|'.join(NO_BEGINNING)})\b", first):
+                yield first
+
+
+def hosts_in(content: bytes) -> list[str]:
+    """The registries that are named in a file, however they are spelled."""
+    return [host for host in REGISTRIES if host.encode() in content.lower()]
+
+
+def tracked() -> list[Path]:
+    """The files that git knows and that are there."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=120
+    )
+    return [path for name in listed.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+@pytest.mark.parametrize("path", PRODUCT, ids=str)
+def test_a_file_is_short_enough_to_be_read(path: Path) -> None:
+    """No file of the product is longer than people read at a sitting."""
+    lines = len((ROOT / path).read_text(encoding="utf-8").splitlines())
+    assert lines <= LONGEST, f"{path} has {lines} lines, {LONGEST} are allowed: divide it"
+
+
+def test_a_docstring_begins_with_a_noun_or_a_verb() -> None:
+    """It says what a thing is, or what it does, from the first word on."""
+    assert {} == {str(path): found for path in PRODUCT if (found := list(begins_badly((ROOT / path).read_text())))}
+
+
+@pytest.mark.parametrize("path", TESTS, ids=str)
+def test_every_test_says_what_holds(path: Path) -> None:
+    """Each test begins with a sentence."""
+    assert [] == list(undescribed((ROOT / path).read_text(encoding="utf-8")))
+
+
+def test_no_package_registry_is_named() -> None:
+    """Where packages come from is the business of whoever installs them: no file names a host."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a checkout: there is no list of the files that are ours")
+    files = tracked()
+    assert Path(__file__).resolve().parent in {path.parent for path in files}
+    assert {} == {str(path.relative_to(ROOT)): hosts for path in files if (hosts := hosts_in(path.read_bytes()))}
+
+
+def test_the_rules_find_what_breaks_them() -> None:
+    """A rule that nothing can break protects nothing."""
+    source = '''
+def test_nothing(): pass
+def test_no_period():
+    """It holds"""
+def test_late():
+    x = 1
+    """It holds."""
+class TestThings:
+    async def test_inside(self): pass
+    def test_good(self):
+        """It holds."""
+def helper(): pass
+'''
+    assert ["test_nothing", "test_no_period", "test_late", "test_inside"] == list(undescribed(source))
+    assert REGISTRIES == [host for name in REGISTRIES for host in hosts_in(f"https://X.{name.upper()}/".encode())]
+    source = '''
+"""What it is."""
+class A:
+    """Ones."""
+    def b(self):
+        """Whether so.
+
+        More."""
+    async def c(self):
+        """Return whether so."""
+def d():
+    """Of it."""
+'''
+    assert {"What it is.", "Whether so.", "Of it."} == set(begins_badly(source))
+    assert [] == hosts_in(b"https://packages.example.org/simple")
+    assert Path("bridge/celery_event_bridge/forward/relay.py") in PRODUCT
+    assert Path("tests/unit/project/test_house.py") in TESTS

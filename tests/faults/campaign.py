@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator
 from random import Random
 
 from tests.faults import (  # noqa: F401 - they fill the deck
-    bridges,
-    brokers,
     machine,
     networks,
+    on_bridges,
     on_kafka,
+    on_rabbitmq,
     on_redis,
     on_sqlite,
     overlaps,

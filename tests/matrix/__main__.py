@@ -15,7 +15,7 @@ from typing import NamedTuple
 from tests.faults.campaign import Campaign, cards_for, named
 from tests.faults.stage import Servers, Stage, stage
 from tests.matrix.libraries import with_library
-from tests.matrix.workers import with_workers
+from tests.matrix.releases_of_celery import with_workers
 from tests.support.servers.debian import program
 from tests.support.servers.newer import redis_command, valkey_command
 

@@ -177,12 +177,12 @@ MUTATIONS = (
     Mutation(
         "entries removed by the bridge's own clock: Redis",
         [Change(f"{REDIS}/trim.py", "now = self._clock.ask(self._client)", "now = round(time.time() * 1000)")],
-        [f"{INTEGRATION}/redis/test_redis_others.py::test_a_clock_that_is_ahead_removes_nothing"],
+        [f"{INTEGRATION}/redis/test_redis_trim.py::test_a_clock_that_is_ahead_removes_nothing"],
     ),
     Mutation(
         "entries that are gone from Redis not noticed",
         [Change(f"{REDIS}/watch.py", "        gone -= removed\n", "        gone = 0\n")],
-        [f"{INTEGRATION}/redis/test_redis_others.py::test_entries_that_somebody_removes"],
+        [f"{INTEGRATION}/redis/test_redis_gone.py::test_entries_that_somebody_removes"],
     ),
     Mutation(
         "a stream of Redis's left to expire",
@@ -192,27 +192,25 @@ MUTATIONS = (
     Mutation(
         "a reader used on both sides of a fork",
         [Change("bridge/celery_event_bridge/reading/fork.py", "        self.copied = True\n", "")],
-        [f"{INTEGRATION}/reading/test_reader.py::test_a_copy_in_a_forked_child_is_refused"],
+        [f"{INTEGRATION}/reading/test_reader_groups.py::test_a_copy_in_a_forked_child_is_refused"],
     ),
     Mutation(
         "what a destroyed group of Redis's held not handed out again",
         [Change(f"{REDIS}/group.py", 'self._asked("EVAL", RESTORE,', '("EVAL", RESTORE,')],
         [
-            f"{INTEGRATION}/redis/test_redis_readers.py::test_a_group_that_somebody_destroys",
-            f"{INTEGRATION}/redis/test_redis_readers.py::test_a_consumer_that_somebody_deletes",
+            f"{INTEGRATION}/redis/test_redis_groups.py::test_a_group_that_somebody_destroys",
+            f"{INTEGRATION}/redis/test_redis_groups.py::test_a_consumer_that_somebody_deletes",
         ],
     ),
     Mutation(
         "a group of Redis's made again at the end of the stream",
         [Change(f"{REDIS}/group.py", 'self._name, entry_of(after), "MKSTREAM"', 'self._name, "$", "MKSTREAM"')],
-        [f"{INTEGRATION}/redis/test_redis_readers.py::test_a_group_that_somebody_destroys"],
+        [f"{INTEGRATION}/redis/test_redis_groups.py::test_a_group_that_somebody_destroys"],
     ),
     Mutation(
         "what was taken over when another stream's group was destroyed kept from everybody",
         [Change(f"{REDIS}/reader.py", "self._missed = True  # what came from another stream before", "pass")],
-        [
-            f"{INTEGRATION}/redis/test_redis_readers.py::test_what_was_taken_over_when_another_streams_group_is_destroyed"
-        ],
+        [f"{INTEGRATION}/redis/test_redis_groups.py::test_what_was_taken_over_when_another_streams_group_is_destroyed"],
     ),
     Mutation(
         "a position beyond the end of a stream of Redis's kept",
@@ -470,8 +468,8 @@ MUTATIONS = (
             )
         ],
         [
-            f"{INTEGRATION}/sqlite/test_sqlite_moved.py::test_a_restore_between_a_kill_and_a_start",
-            f"{INTEGRATION}/sqlite/test_sqlite_moved.py::test_who_only_looks_changes_nothing",
+            f"{INTEGRATION}/sqlite/test_sqlite_left.py::test_a_restore_between_a_kill_and_a_start",
+            f"{INTEGRATION}/sqlite/test_sqlite_left.py::test_who_only_looks_changes_nothing",
         ],
     ),
     Mutation(
@@ -481,7 +479,7 @@ MUTATIONS = (
                 f"{SQLITE}/beside.py", "verdict = Verdict.FOREIGN if empty else", "verdict = Verdict.OWN if empty else"
             )
         ],
-        [f"{INTEGRATION}/sqlite/test_sqlite_moved.py::test_a_log_without_its_file_is_put_aside"],
+        [f"{INTEGRATION}/sqlite/test_sqlite_left.py::test_a_log_without_its_file_is_put_aside"],
     ),
     Mutation(
         "a deleted log of SQLite's not saved",
@@ -621,7 +619,7 @@ MUTATIONS = (
         "a binding known to be there declared again",
         [Change(f"{RABBITMQ}/upkeep.py", "bind=answer is not False or lost, witness=lost", "witness=True")],
         [
-            f"{INTEGRATION}/rabbitmq/test_others_on_rabbitmq.py::test_a_queue_that_is_made_anew_in_the_midst_of_a_look_is_told_of_by_the_next"
+            f"{INTEGRATION}/rabbitmq/test_deleted_queues.py::test_a_queue_that_is_made_anew_in_the_midst_of_a_look_is_told_of_by_the_next"
         ],
     ),
     Mutation(
@@ -663,7 +661,7 @@ MUTATIONS = (
         "the witness of the queue not asked",
         [Change(f"{RABBITMQ}/upkeep.py", 'self._asking.exists(topology.queue_witness, "fanout")', "True")],
         [
-            f"{INTEGRATION}/rabbitmq/test_others_on_rabbitmq.py::test_a_queue_that_was_deleted_and_declared_at_once_is_told_of"
+            f"{INTEGRATION}/rabbitmq/test_deleted_queues.py::test_a_queue_that_was_deleted_and_declared_at_once_is_told_of"
         ],
     ),
     Mutation(
@@ -707,14 +705,14 @@ MUTATIONS = (
     Mutation(
         "more moved than fits",
         [Change(f"{RABBITMQ}/moving.py", "if waiting * mean + _size(batch) > self._bound:", "if False:")],
-        [f"{INTEGRATION}/rabbitmq/test_queues.py::test_no_more_is_moved_than_fits"],
+        [f"{INTEGRATION}/rabbitmq/test_queues_moved.py::test_no_more_is_moved_than_fits"],
     ),
     Mutation(
         "queues removed while messages wait for their dead-letter route",
         [Change(f"{RABBITMQ}/unready.py", "if not self._may_hold_back and not self._classic:", "if True:")],
         [
-            f"{INTEGRATION}/rabbitmq/test_queues.py::test_what_waits_for_its_dead_letter_route_is_not_removed",
-            f"{INTEGRATION}/rabbitmq/test_queues.py::test_what_waits_for_its_dead_letter_route_is_migrated_too",
+            f"{INTEGRATION}/rabbitmq/test_queues_moved.py::test_what_waits_for_its_dead_letter_route_is_not_removed",
+            f"{INTEGRATION}/rabbitmq/test_queues_moved.py::test_what_waits_for_its_dead_letter_route_is_migrated_too",
         ],
     ),
     Mutation(
@@ -760,7 +758,7 @@ MUTATIONS = (
                 "            # a bridge",
             )
         ],
-        [f"{INTEGRATION}/rabbitmq/test_queues.py::test_a_migration_unbinds_what_others_bind_again"],
+        [f"{INTEGRATION}/rabbitmq/test_queues_moved.py::test_a_migration_unbinds_what_others_bind_again"],
     ),
     Mutation(
         "an answer of the management API without its deadline",
@@ -823,7 +821,7 @@ MUTATIONS = (
         "bridges that want other types not told of each other",
         [Change(f"{RABBITMQ}/mark.py", "    if tuple(types) == ALL:\n", "    if types:\n")],
         [
-            f"{INTEGRATION}/rabbitmq/test_others_on_rabbitmq.py::test_bridges_that_want_other_types_are_told_of_each_other",
+            f"{INTEGRATION}/rabbitmq/test_marks.py::test_bridges_that_want_other_types_are_told_of_each_other",
         ],
     ),
     Mutation(
@@ -851,7 +849,7 @@ MUTATIONS = (
         "what a deleted consumer had in hand forgotten",
         [Change(f"{REDIS}/vanished.py", "                if name not in there:\n", "                if False:\n")],
         [
-            f"{INTEGRATION}/redis/test_redis_readers.py::test_a_dead_consumer_that_somebody_deletes",
+            f"{INTEGRATION}/redis/test_redis_groups.py::test_a_dead_consumer_that_somebody_deletes",
         ],
     ),
     Mutation(

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from random import Random
 
-from tests.faults.on_bridges import EVERY
 from tests.faults.cards import card, hold
+from tests.faults.on_bridges import EVERY
 from tests.faults.on_kafka import kafka_of
 from tests.faults.on_redis import redis_of
 from tests.faults.stage import Stage

@@ -58,3 +58,11 @@ class Load(threading.Thread):
                 self.published += [message.body for message in batch]
                 time.sleep(0.005)
             confirms.wait()
+
+
+def publish(broker_url: str, count: int, first: int) -> None:
+    """Publish numbered messages, confirmed by RabbitMQ."""
+    with oracle.broker(broker_url) as connection:
+        confirms = oracle.Confirms(connection.channel())
+        confirms.publish(oracle.numbered(first, count))
+        confirms.wait()

@@ -22,6 +22,8 @@ from redis import Redis
 from tests.support.servers.debian import program
 
 DATA = Path(__file__).parents[1] / "data"
+
+
 ANSWER = 10.0
 """Seconds for one question to Kafka."""
 
@@ -306,3 +308,6 @@ def consumers(url: str, queue: str) -> int:
 def missing(expected: Iterable[bytes], found: Iterable[bytes]) -> Counter[bytes]:
     """What is expected and not found, as multisets."""
     return Counter(expected) - Counter(found)
+
+
+JSON, MSGPACK, PICKLE = "application/json", "application/x-msgpack", "application/x-python-serialize"

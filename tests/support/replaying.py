@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from celery_event_bridge.forward.decode import decode
 from tests.support import oracle
 from tests.support.bridges import clean_environment, dying_with_us, run_to_end
 from tests.support.servers.debian import ROOT
+from tests.support.stores import FULL
+from tests.support.streams import Stream
 
 HAPPENED = 1_600_000_000
 """When the first of `happened` has, in seconds since 1970."""
@@ -87,3 +90,21 @@ def happened(count: int, *, apart: float = 1.0, tasks: int = 0) -> list[Event]:
 
 def ids(events: Sequence[Event]) -> list[str]:
     return [event.id for event in events]
+
+
+INTERRUPTED = 130
+
+
+def committed(stream: Stream) -> int:
+    """The position of the only group."""
+    path = stream.url.removeprefix("sqlite:///")
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    try:
+        return int(connection.execute("SELECT position FROM bridge_readers").fetchone()[0])
+    finally:
+        connection.close()
+
+
+# Stop and resume ----------------------------------------------------------------------------------------------------
+
+COUNT = 60_000 if FULL else 6_000

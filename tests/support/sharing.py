@@ -27,6 +27,8 @@ LONG += ("reader", "terminals", "replay", "differing_queues", "benchmarks", "sql
 
 
 KAFKAS_FILES = "tests/integration/kafka/"
+EXAMPLES = "tests/integration/examples/"
+"""Files that share one run of real workers."""
 
 
 def of_kafka(nodeid: str) -> bool:
@@ -52,5 +54,5 @@ class Sharing(LoadFileScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         if not of_kafka(nodeid):
-            return str(super()._split_scope(nodeid))
+            return EXAMPLES if nodeid.startswith(EXAMPLES) else str(super()._split_scope(nodeid))
         return "kafka" if nodeid.startswith(KAFKAS_FILES) else "kafka elsewhere"

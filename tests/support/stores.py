@@ -20,6 +20,8 @@ from tests.support.servers import Kafka, Redis
 from tests.support.servers.debian import PATIENCE, until
 
 FULL = bool(os.environ.get("FULL"))
+
+
 at_full_length = pytest.mark.skipif(not FULL, reason="a long one: make endurance, pages or containers runs it")
 """For what tests/integration/faults/test_faults.py covers in short."""
 
@@ -138,3 +140,6 @@ class KafkaStore:
 
     def start(self) -> None:
         self.server.start()
+
+
+MAX_INFLIGHT = 16 * 2**20

@@ -19,6 +19,7 @@ from celery_event_sinks.kafka.sink import KafkaSink
 from celery_event_sinks.redis.sink import RedisSettings, RedisStreamsSink
 from celery_event_sinks.sqlite.settings import SqliteSettings
 from celery_event_sinks.sqlite.sink import SqliteSink
+from tests.support import oracle
 from tests.support.servers import Kafka
 from tests.support.servers.debian import until
 
@@ -99,3 +100,18 @@ def some(count: int, first: int = 0) -> list[Event]:
         for number in range(first, first + count)
     ]
     return [event for body in bodies for event in decode(body, JSON, {}).events]
+
+
+def later(stream: Stream, events: Sequence[Event]) -> bool:
+    stream.sink.open()
+    stream.write(events)
+    return True
+
+
+def captured() -> list[Any]:
+    events = {}
+    for message in oracle.captured():
+        properties = message.properties
+        for event in decode(message.body, properties["content_type"], properties.get("application_headers", {})).events:
+            events[event.id] = event
+    return list(events.values())

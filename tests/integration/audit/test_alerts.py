@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.audit.test_audit import Following, events
-from tests.integration.reading.test_reader import in_sqlite
 from tests.support import alerts, oracle
+from tests.support.audits import Following, events
 from tests.support.bridges import Bridge
 from tests.support.oracle import Published
 from tests.support.servers.debian import until
 from tests.support.stores import SqliteStore
+from tests.support.streams import in_sqlite
 from tests.support.worker_events import SECOND, Sender, without
 
 NOBODY = "amqp://127.0.0.1:1//"

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.faults.test_outage import MAX_INFLIGHT, Memory, mebibytes
 from tests.support import oracle
 from tests.support.bridges import Bridge
 from tests.support.load import Load
+from tests.support.memory import Memory, mebibytes
 from tests.support.servers import RabbitMQ, rabbitmq
 from tests.support.servers.debian import until
-from tests.support.stores import SqliteStore, at_full_length
+from tests.support.stores import MAX_INFLIGHT, SqliteStore, at_full_length
 
 SECONDS = float(os.environ.get("OUTAGE", "600"))
 RATE, SIZE = 1000, 350

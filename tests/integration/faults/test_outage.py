@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -15,41 +14,14 @@ import pytest
 from tests.support import oracle
 from tests.support.bridges import Bridge
 from tests.support.load import Load
+from tests.support.memory import Memory, mebibytes
 from tests.support.servers import RabbitMQ
 from tests.support.servers.debian import until
-from tests.support.stores import FULL, Store, await_stored
+from tests.support.stores import FULL, MAX_INFLIGHT, Store, await_stored
 
 SECONDS = 60.0 if FULL else 8.0
 LET_GO_AFTER = "30" if FULL else "2"
-MAX_INFLIGHT = 16 * 2**20
-
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(SECONDS * 6 + 500)]
-
-
-class Memory(threading.Thread):
-    """The highest resident memory of each bridge while it runs."""
-
-    def __init__(self, bridges: list[Bridge]) -> None:
-        super().__init__(daemon=True)
-        self._bridges = bridges
-        self.idle = [bridge.rss_bytes() for bridge in bridges]
-        self.peak = list(self.idle)
-        self._stopping = threading.Event()
-
-    def run(self) -> None:
-        while not self._stopping.wait(0.05):
-            self.peak = [max(peak, bridge.rss_bytes()) for peak, bridge in zip(self.peak, self._bridges, strict=True)]
-
-    def growth(self) -> list[int]:
-        self._stopping.set()
-        self.join(60)
-        return [peak - idle for peak, idle in zip(self.peak, self.idle, strict=True)]
-
-
-def mebibytes(sizes: list[int]) -> list[float]:
-    return [round(size / 2**20, 1) for size in sizes]
-
-
 SMALL, LARGE = (350, 2000), (200_000, 60)
 CASES = [(store, case) for store in ("sqlite", "redis", "kafka") for case in (SMALL, LARGE)]
 SHORT = [("kafka", SMALL)]

@@ -12,8 +12,8 @@ from confluent_kafka import Producer, TopicPartition
 
 from celery_event_bridge.contract.notices import NOTICES
 from celery_event_sinks.kafka.marks import Last, Mark, Position, position
-from tests.integration.audit.test_audit import audit
-from tests.integration.kafka.test_kafka_readers import all_of, make, take, told, topic_of
+from tests.support.audits import audit
+from tests.support.kafka_readers import all_of, make, take, told, topic_of
 from tests.support.servers import Kafka
 from tests.support.servers.debian import until
 from tests.support.servers.kafka import NativeKafka

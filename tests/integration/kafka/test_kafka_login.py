@@ -19,10 +19,10 @@ from celery_event_sinks.kafka import reader as reader_module, sink as sink_modul
 from celery_event_sinks.kafka.cluster import Cluster
 from celery_event_sinks.kafka.settings import KafkaSettings
 from celery_event_sinks.kafka.sink import KafkaSink
-from tests.integration.kafka.test_kafka_readers import take
-from tests.integration.kafka.test_kafka_topics import publish
 from tests.support import oracle
 from tests.support.bridges import Bridge
+from tests.support.kafka_readers import take
+from tests.support.load import publish
 from tests.support.servers.certificates import certificates
 from tests.support.servers.debian import until
 from tests.support.servers.kafka import NativeKafka, admin

@@ -17,9 +17,9 @@ from celery_event_bridge.reader import open_reader
 from celery_event_bridge.testing import await_available, await_verdicts, deliver
 from celery_event_sinks.kafka.settings import KafkaSettings
 from celery_event_sinks.kafka.sink import KafkaSink
-from tests.integration.kafka.test_kafka_sink import DEADLINE, event, make_topic, outcomes
 from tests.support import oracle
 from tests.support.bridges import run_to_end
+from tests.support.kafka_sinks import DEADLINE, event, make_topic, outcomes
 from tests.support.servers import Kafka
 from tests.support.servers.debian import until
 from tests.support.servers.kafka import NativeKafka, admin

@@ -8,23 +8,22 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from confluent_kafka import TopicCollection
-from confluent_kafka.admin import AclOperation, ConfigResource, NewPartitions, NewTopic, ResourceType, TopicDescription
+from confluent_kafka.admin import AclOperation, NewPartitions
 
 from celery_event_bridge.contract import SinkUnavailable, notices
 from celery_event_bridge.testing import await_available, deliver, sample_events
 from celery_event_sinks.kafka.settings import KafkaSettings
 from celery_event_sinks.kafka.sink import KafkaSink
-from tests.faults.identity import topic_id
-from tests.integration.kafka.test_kafka_sink import DEADLINE, await_stored, outcomes
 from tests.support import oracle
 from tests.support.bridges import Bridge
+from tests.support.kafka_sinks import DEADLINE, await_stored, outcomes
+from tests.support.kafka_topics import config_of, delete, described, knows_eight, looks, make, shape
+from tests.support.load import publish
 from tests.support.servers.debian import until
 from tests.support.servers.kafka import NativeKafka, admin
 from tests.support.servers.kafka_acl import allow, deny_all
 
 pytestmark = pytest.mark.timeout(600)
-
 USER, PASSWORD = "bridge", "open-sesame"
 
 
@@ -59,59 +58,6 @@ def sink() -> Iterator[Callable[..., KafkaSink]]:
     yield make_one
     for one in made:
         one.close()
-
-
-def make(server: NativeKafka, name: str, partitions: int, replicas: int, **config: str) -> str:
-    """Make it as an operator does; returns its id, once every node knows it."""
-    client = admin(server.bootstrap)
-    own = {key.replace("_", "."): text for key, text in config.items()}
-    client.create_topics([NewTopic(name, partitions, replicas, config=own)])[name].result(60)
-    until(lambda: all(described(port, name) for port in server.bootstrap.split(",")), 20, "every node knows the topic")
-    found = described(server.bootstrap, name)
-    assert found is not None
-    return str(found.topic_id)
-
-
-def delete(server: NativeKafka, name: str) -> None:
-    """Delete it as an operator does, and wait until no node knows it; a bridge may have made another one by then."""
-    client = admin(server.bootstrap)
-    ports = server.bootstrap.split(",")
-    old = topic_id(ports[0], name)
-    client.delete_topics([name])[name].result(60)
-    until(lambda: not any(topic_id(port, name) == old for port in ports), 20, "no node knows the old topic")
-
-
-def described(bootstrap: str, name: str) -> TopicDescription | None:
-    """What is known of a topic; None if it is not there, or not everywhere yet."""
-    client = admin(bootstrap)
-    try:
-        found: TopicDescription = client.describe_topics(TopicCollection([name]))[name].result(60)
-    except Exception:  # noqa: BLE001 - it is not there
-        return None
-    return found if all(partition.leader for partition in found.partitions) else None
-
-
-def shape(server: NativeKafka, name: str) -> tuple[int, int, str]:
-    """Partitions, replicas and `min.insync.replicas`."""
-    found = described(server.bootstrap, name)
-    assert found is not None
-    properties = config_of(server, name)
-    return len(found.partitions), len(found.partitions[0].replicas), properties["min.insync.replicas"]
-
-
-def config_of(server: NativeKafka, name: str) -> dict[str, str]:
-    client = admin(server.bootstrap)
-    resource = ConfigResource(ResourceType.TOPIC, name)
-    found = client.describe_configs([resource])[resource].result(60)
-    return {key: str(entry.value) for key, entry in found.items()}
-
-
-def looks(subject: KafkaSink) -> Callable[[], bool]:
-    def look() -> bool:
-        subject.look()
-        return True
-
-    return look
 
 
 def told(caplog: pytest.LogCaptureFixture, kind: str) -> list[str]:
@@ -260,20 +206,6 @@ def test_each_making_is_warned_of_anew(
     bridge.await_ready()
     publish(broker_url, 5, 0)
     until(lambda: sum(oracle.kafka_counts(kafka_server.bootstrap, topic).values()) == 5, 40, "all are stored")
-
-
-def publish(broker_url: str, count: int, first: int) -> None:
-    """Publish numbered messages, confirmed by RabbitMQ."""
-    with oracle.broker(broker_url) as connection:
-        confirms = oracle.Confirms(connection.channel())
-        confirms.publish(oracle.numbered(first, count))
-        confirms.wait()
-
-
-def knows_eight(server: NativeKafka, name: str) -> bool:
-    """Whether every node knows of eight partitions."""
-    found = [described(port, name) for port in server.bootstrap.split(",")]
-    return all(one is not None and len(one.partitions) == 8 for one in found)
 
 
 def test_partitions_that_are_added_take_events(

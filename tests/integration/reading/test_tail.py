@@ -5,8 +5,6 @@ from __future__ import annotations
 import datetime
 import json
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,10 +14,10 @@ import pytest
 
 from celery_event_bridge.forward.decode import decode
 from celery_event_bridge.testing import deliver
-from tests.support import oracle
-from tests.support.bridges import clean_environment, run_to_end
-from tests.support.servers.debian import ROOT, until
-from tests.support.streams import Stream, in_sqlite, of_kind, some
+from tests.support.bridges import run_to_end
+from tests.support.servers.debian import until
+from tests.support.streams import Stream, captured, in_sqlite, of_kind, some
+from tests.support.tailing import Following, tail
 
 
 @pytest.fixture(params=["sqlite", "redis", "kafka"])
@@ -37,53 +35,6 @@ def file(tmp_path: Path) -> Stream:
     made = in_sqlite(tmp_path)
     made.write(captured())
     return made
-
-
-def captured() -> list[Any]:
-    events = {}
-    for message in oracle.captured():
-        properties = message.properties
-        for event in decode(message.body, properties["content_type"], properties.get("application_headers", {})).events:
-            events[event.id] = event
-    return list(events.values())
-
-
-def tail(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    return run_to_end("celery_event_bridge", "tail", *arguments, **settings)
-
-
-class Following:
-    """`tail` as a process whose output is read by this one."""
-
-    def __init__(self, *arguments: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "celery_event_bridge", "tail", *arguments],
-            cwd=ROOT,
-            env=clean_environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def __enter__(self) -> Following:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait(60)
-        for pipe in (self.process.stdout, self.process.stderr):
-            if pipe is not None:
-                pipe.close()
-
-    def line(self) -> str:
-        assert self.process.stdout is not None
-        return self.process.stdout.readline()
-
-    def ended(self) -> tuple[int, str]:
-        """Exit code, and what it has complained of."""
-        code = self.process.wait(60)
-        assert self.process.stderr is not None
-        return code, self.process.stderr.read()
 
 
 def test_all_that_is_there(stream: Stream) -> None:

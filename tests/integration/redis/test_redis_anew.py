@@ -10,8 +10,8 @@ import pytest
 from redis import Redis as Client
 
 from celery_event_bridge.reader import Events
-from tests.integration.redis.test_redis_others import told
-from tests.integration.redis.test_redis_readers import GROUP, STREAM, lines, rest, stores, take
+from tests.support.redis_readers import GROUP, STREAM, lines, rest, stores, take
+from tests.support.redis_sinks import told
 from tests.support.servers import Redis
 from tests.support.servers.debian import until
 from tests.support.streams import Stream, ids, in_redis, some
@@ -24,12 +24,6 @@ def stream(own_redis: Redis) -> Iterator[Stream]:
     made = in_redis(own_redis.url)
     yield made
     made.sink.close()
-
-
-@pytest.fixture
-def client(own_redis: Redis) -> Iterator[Client]:
-    with own_redis.client() as client:
-        yield client
 
 
 def at_the_end(events: Events) -> None:

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-import pytest
 
 from tests.faults.proxy import Mode, Proxy
-from tests.integration.redis.test_redis_others import configured, replicate
-from tests.integration.redis.test_redis_pipeline import port, through
 from tests.support import oracle
 from tests.support.bridges import Bridge
 from tests.support.oracle import Published
+from tests.support.redis_sinks import configured, port, replicate, through
 from tests.support.servers import Redis, redis
 from tests.support.servers.debian import PATIENCE, until
-
-
-@pytest.fixture
-def proxy(own_redis: Redis) -> Iterator[Proxy]:
-    proxy = Proxy(port(own_redis.url))
-    yield proxy
-    proxy.close()
 
 
 def stored(url: str) -> set[bytes]:

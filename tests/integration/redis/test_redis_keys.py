@@ -10,10 +10,8 @@ from redis import Redis as Client
 from celery_event_bridge.testing import sample_events
 from celery_event_sinks.redis.sink import RedisStreamsSink
 from celery_event_sinks.redis.trim import trim_rule
-from tests.integration.redis.test_redis_others import store_all, told
-from tests.integration.redis.test_redis_sink import closed, opened, stored
-
-__all__ = ["closed"]
+from tests.support.redis_readers import lines
+from tests.support.redis_sinks import opened, store_all, stored, told
 
 STREAM = "celery-events"
 
@@ -31,10 +29,6 @@ def sink(redis_url: str) -> RedisStreamsSink:
     store_all(subject, sample_events(20))
     subject.look()
     return subject
-
-
-def lines(caplog: pytest.LogCaptureFixture, kind: str) -> list[str]:
-    return [record.getMessage() for record in caplog.records if getattr(record, "kind", "") == kind]
 
 
 def test_an_expiry_that_somebody_sets_is_taken_away(

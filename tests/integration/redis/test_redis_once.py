@@ -10,13 +10,12 @@ import pytest
 from celery_event_bridge.contract import Outcome, Sink, SinkUnavailable
 from celery_event_bridge.testing import SinkContract, await_verdicts, deliver, sample_events
 from celery_event_sinks.redis.sink import RedisSettings, RedisStreamsSink
-from tests.integration.redis.test_redis_sink import TestRedisContract as OnRedis, closed, opened, stored
+from tests.support.redis_sinks import as_contract, opened, stored
 from tests.support.servers import newer_redis, valkey
 from tests.support.servers.debian import until
 from tests.support.servers.redis import NativeRedis
 
 STREAM = "celery-events"
-__all__ = ["closed"]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +48,7 @@ class TestNewerRedisContract(SinkContract):
         return lambda: RedisStreamsSink(RedisSettings(url=redis.url))
 
     def stored(self, sink: Any) -> list[tuple[Any, ...]]:
-        return OnRedis.stored(self, sink)
+        return as_contract(sink._settings.url)
 
 
 class TestValkeyContract(TestNewerRedisContract):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,31 +11,14 @@ from celery_event_bridge.testing import await_verdicts, deliver, sample_events
 from celery_event_sinks.redis import pipeline as redis_pipeline, sink as redis_streams
 from celery_event_sinks.redis.sink import RedisStreamsSink
 from tests.faults.proxy import Mode, Proxy
-from tests.integration.redis.test_redis_sink import closed, in_use, opened, stored
 from tests.support import oracle
+from tests.support.redis_sinks import in_use, opened, port, stored, through
 from tests.support.servers import Redis, redis
 from tests.support.servers.certificates import certificates
 from tests.support.servers.debian import free_port, until
 from tests.support.servers.redis import NativeRedis
 
-__all__ = ["closed"]
-
 STREAM = "celery-events"
-
-
-@pytest.fixture
-def proxy(own_redis: Redis) -> Iterator[Proxy]:
-    proxy = Proxy(port(own_redis.url))
-    yield proxy
-    proxy.close()
-
-
-def port(url: str) -> int:
-    return int(url.rpartition("/")[0].rpartition(":")[2])
-
-
-def through(proxy: Proxy) -> str:
-    return f"redis://127.0.0.1:{proxy.port}/0"
 
 
 def outcomes(verdicts: list[Verdict]) -> dict[Outcome, list[Event]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,9 +11,9 @@ from redis import Redis as Client
 from celery_event_bridge.contract import Event, Outcome, Sink, SinkUnavailable, Verdict
 from celery_event_bridge.testing import SinkContract, await_verdicts, deliver, sample_events
 from celery_event_sinks.redis import trim as redis_trim
-from celery_event_sinks.redis.sink import RedisSettings, RedisStreamsSink
+from celery_event_sinks.redis.sink import RedisStreamsSink
 from tests.faults.on_redis import snapshot
-from tests.support import oracle
+from tests.support.redis_sinks import as_contract, in_use, opened, sink, stored
 from tests.support.servers import Redis, redis
 from tests.support.servers.debian import until
 from tests.support.servers.redis import NativeRedis
@@ -31,58 +31,7 @@ class TestRedisContract(SinkContract):
         return lambda: sink(redis_url)
 
     def stored(self, sink: Any) -> list[tuple[Any, ...]]:
-        return [
-            (
-                entry[b"id"].decode(),
-                entry[b"type"].decode(),
-                entry[b"source"].decode(),
-                entry[b"subject"].decode() if b"subject" in entry else None,
-                None,
-                int(entry[b"time"]) if b"time" in entry else None,
-                entry[b"data"],
-                entry.get(b"content_type", b"application/json").decode(),
-            )
-            for entry in oracle.in_redis(sink._settings.url)
-        ]
-
-
-def sink(url: str, **settings: Any) -> RedisStreamsSink:
-    return RedisStreamsSink(RedisSettings(url=url, **settings))
-
-
-_open: list[RedisStreamsSink] = []
-
-
-def opened(url: str, **settings: Any) -> RedisStreamsSink:
-    subject = sink(url, **settings)
-    _open.append(subject)
-    subject.open()
-    return subject
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    """Whatever a test has opened is closed with it."""
-    yield
-    while _open:
-        _open.pop().close()
-
-
-def stored(url: str) -> list[bytes]:
-    return [entry[b"data"] for entry in oracle.in_redis(url)]
-
-
-@pytest.fixture
-def client(own_redis: Redis) -> Iterator[Client]:
-    with own_redis.client() as client:
-        yield client
-
-
-def in_use(url: str) -> RedisStreamsSink:
-    """One that has stored something, and has asked all that it asks."""
-    subject = opened(url)
-    assert {Outcome.STORED} == {verdict.outcome for verdict in deliver(subject, sample_events(5), 80)}
-    return subject
+        return as_contract(sink._settings.url)
 
 
 def assert_refuses_for_now(subject: RedisStreamsSink, *reasons: str) -> None:

@@ -13,13 +13,13 @@ from typing import Any
 
 from celery_event_bridge.contract import Event
 from celery_event_bridge.forward.decode import decode
-from tests.integration.reading.test_reader import in_sqlite
-from tests.integration.running.test_captured_messages import JSON, PICKLE
 from tests.support import oracle
 from tests.support.bridges import clean_environment, dying_with_us
+from tests.support.oracle import JSON, PICKLE
 from tests.support.replaying import replay
 from tests.support.servers import RabbitMQ
 from tests.support.servers.debian import ROOT, free_port, until
+from tests.support.streams import in_sqlite
 
 
 class Flower:

@@ -8,11 +8,11 @@ from pathlib import Path
 import amqp
 import pytest
 
-from tests.integration.reading.test_reader import Stream, in_sqlite
 from tests.support import oracle
 from tests.support.bridges import Bridge, run_to_end
 from tests.support.replaying import Receiver, happened, replay
 from tests.support.stores import SqliteStore
+from tests.support.streams import Stream, in_sqlite
 
 OTHER = {"BRIDGE_QUEUE": "celeryev.other"}
 LOOP = "it would get its own events again from exchange 'celeryev'"

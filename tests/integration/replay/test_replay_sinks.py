@@ -19,13 +19,12 @@ from redis import Redis as Client
 from celery_event_bridge.contract import JSON, Event
 from celery_event_bridge.forward.decode import decode
 from celery_event_bridge.reader import open_reader
-from tests.integration.reading.test_reader import in_kafka, in_sqlite, some
-from tests.integration.reading.test_tail import captured
 from tests.support.bridges import run_to_end
 from tests.support.replaying import happened, ids, replay, start_replay
 from tests.support.servers import Kafka, Redis, redis
 from tests.support.servers.debian import until
 from tests.support.stores import FULL
+from tests.support.streams import captured, in_kafka, in_sqlite, some
 
 COUNT = 200_000 if FULL else 5_000
 

@@ -15,11 +15,11 @@ import pytest
 
 from tests.support import oracle
 from tests.support.bridges import Bridge
+from tests.support.oracle import JSON, PICKLE
 from tests.support.servers import Kafka
 from tests.support.servers.debian import until
 from tests.support.stores import KafkaStore
 
-JSON, MSGPACK, PICKLE = "application/json", "application/x-msgpack", "application/x-python-serialize"
 MESSAGES = oracle.captured()
 
 

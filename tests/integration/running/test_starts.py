@@ -1,43 +1,20 @@
-"""Starts that go wrong: each is one line that says what, where and what to do; nothing is lost; no secret is shown."""
+"""Starts with an end that is not there or refuses: one line that says what, where and what to do; nothing is lost."""
 
 from __future__ import annotations
 
 import json
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import pytest
 from redis import Redis as Client
 
 from tests.support import oracle
-from tests.support.bridges import Bridge, run_to_end
+from tests.support.bridges import Bridge
 from tests.support.servers import RabbitMQ, Redis
 from tests.support.servers.debian import free_port, until
+from tests.support.starts import command, publish, with_user
 from tests.support.stores import RedisStore, SqliteStore
-
-
-def command(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line to its end."""
-    return run_to_end("celery_event_bridge", *arguments, **settings)
-
-
-def with_user(url: str, user: str, password: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{user}:{password}@{parts.hostname}:{parts.port}{parts.path}"
-
-
-def publish(broker_url: str, count: int, first: int = 0) -> set[bytes]:
-    connection = oracle.broker(broker_url)
-    channel = connection.channel()
-    channel.exchange_declare("celeryev", "topic", durable=True, auto_delete=False)
-    connection.close()
-    messages = oracle.numbered(first, count)
-    oracle.publish(broker_url, messages)
-    return {message.body for message in messages}
 
 
 def test_check_is_content_with_a_sound_setup(broker_url: str, tmp_path: Path) -> None:
@@ -199,27 +176,6 @@ def test_an_exchange_of_another_type(broker_url: str, tmp_path: Path) -> None:
     assert "exchange 'celeryev' exists with type=fanout" in refused.stderr.splitlines()[-1]
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"BRIDGE_BROKER_URL": "{url}?connection_timeout=10000"},
-        {"BRIDGE_BROKER_TRANSPORT_OPTIONS": '{{"client_properties": null}}'},
-    ],
-    ids=str,
-)
-def test_options_that_the_client_does_not_take(settings: dict[str, str], broker_url: str, tmp_path: Path) -> None:
-    """One line, with the names of the two settings that they come from."""
-    given = {name: text.format(url=broker_url) for name, text in settings.items()}
-    done = command("check", **SqliteStore(tmp_path).settings | {"BRIDGE_BROKER_URL": broker_url} | given)
-    assert (1, "") == (done.returncode, done.stderr)
-    (line,) = [line for line in done.stdout.splitlines() if line.startswith("FAIL")]
-    said = "check what follows the ? in BRIDGE_BROKER_URL, and BRIDGE_BROKER_TRANSPORT_OPTIONS"
-    assert said in line
-    quiet = {"BRIDGE_BROKER_URL": broker_url, "BRIDGE_HTTP": "off"}
-    refused = command("run", **SqliteStore(tmp_path).settings | quiet | given)
-    assert (2, True) == (refused.returncode, said in refused.stderr)
-
-
 def test_a_vhost_without_permission(
     start_bridge: Callable[..., Bridge], own_rabbitmq: RabbitMQ, tmp_path: Path
 ) -> None:
@@ -255,71 +211,3 @@ def test_queues_that_somebody_else_declares(
     published = publish(broker_url, 5)
     until(lambda: store.count() == 5, 20, "all is stored")
     assert published == set(store.bodies())
-
-
-def test_the_http_port_is_taken(broker_url: str, tmp_path: Path) -> None:
-    """One line that names the setting and the ways out, exit code 1."""
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        address = f"127.0.0.1:{other.getsockname()[1]}"
-        done = command("run", BRIDGE_BROKER_URL=broker_url, BRIDGE_HTTP=address, **SqliteStore(tmp_path).settings)
-    assert 1 == done.returncode
-    (line,) = done.stderr.splitlines()
-    assert f"BRIDGE_HTTP={address}" in line
-    assert "off" in line
-
-
-def test_the_sqlite_file_is_removed(start_bridge: Callable[..., Bridge], broker_url: str, tmp_path: Path) -> None:
-    """It is noticed, said once, and a new file takes what comes; nothing goes into the removed one unseen."""
-    store = SqliteStore(tmp_path)
-    bridge = start_bridge(BRIDGE_BROKER_URL=broker_url, **store.settings).await_ready()
-    publish(broker_url, 10)
-    until(lambda: store.count() == 10, 20, "the first are stored")
-    for file in tmp_path.glob("events.db*"):
-        file.unlink()
-    published = publish(broker_url, 10, first=10)
-    until(lambda: store.path.exists() and store.count() == 10, 20, "the others are in the new file")
-    assert published == set(store.bodies())
-    assert "removed or replaced" in bridge.await_log("sink unavailable")["reason"]
-    assert 0 == bridge.stop()
-
-
-def test_the_disk_is_full(start_bridge: Callable[..., Bridge], broker_url: str, tmp_path: Path) -> None:
-    """One line with the path and the way out; when there is room again, all is stored."""
-    store = SqliteStore(tmp_path)
-    # A limit on the size of the files it may write: as a full disk, but this process's alone.
-    limited = f"prlimit --fsize=400000:unlimited {sys.executable} -m celery_event_bridge run"
-    bridge = start_bridge(limited, BRIDGE_BROKER_URL=broker_url, **store.settings).await_ready()
-    published = publish(broker_url, 2000)
-    reason = bridge.await_log("sink unavailable")["reason"]
-    assert f"BRIDGE_SQLITE_PATH={store.path}" in reason
-    assert "disk" in reason
-    subprocess.run(["prlimit", f"--pid={bridge.process.pid}", "--fsize=unlimited:unlimited"], check=True)
-    until(lambda: store.count() == 2000, 40, "all is stored")
-    assert published == set(store.bodies())
-    assert 0 == bridge.stop()
-
-
-@pytest.mark.parametrize(
-    ("settings", "wanted"),
-    [
-        ({"BRIDGE_SINK": "kafka", "BRIDGE_KAFKA_ACKS": "1"}, "BRIDGE_KAFKA_ACKS=1: would break the promise"),
-        ({"BRIDGE_SINK": "kafka", "BRIDGE_KAFKA_TOPICS": "x"}, "BRIDGE_KAFKA_TOPICS: neither a setting nor"),
-        (
-            {"BRIDGE_SINK": "kafka", "BRIDGE_KAFKA_SSL_KEY_PEM": "sesame", "BRIDGE_KAFKA_SECURITY_PROTOCOL": "ssl"},
-            "BRIDGE_KAFKA_SSL_KEY_PEM=**: ",
-        ),
-        ({"BRIDGE_SHARDS": "4"}, "BRIDGE_SHARDS=4: not available yet"),
-        ({"BRIDGE_PREFETCH": "many"}, "BRIDGE_PREFETCH=many: expected a whole number"),
-        ({"BRIDGE_BROKER_URL": "redis://:open-sesame@h/0"}, "BRIDGE_BROKER_URL=redis://:**@h/0: "),
-    ],
-)
-@pytest.mark.parametrize("name", ["run", "check"])
-def test_wrong_settings(name: str, settings: dict[str, str], wanted: str) -> None:
-    """One line that names the setting, the value and what is allowed; exit code 2; no secret."""
-    done = command(name, **settings)
-    assert 2 == done.returncode
-    (line,) = done.stderr.splitlines()
-    assert wanted in line
-    assert "sesame" not in done.stdout + done.stderr

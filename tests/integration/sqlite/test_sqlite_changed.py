@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,13 +13,8 @@ import pytest
 from celery_event_bridge.contract import Event, Outcome, SinkUnavailable, notices
 from celery_event_bridge.testing import deliver
 from celery_event_sinks.sqlite.sink import SqliteSink
-from tests.integration.sqlite.test_sqlite_moved import copied_over, folded, found, opened, spawn, store
+from tests.support.sqlite_files import copied_over, folded, found, opened, spawn, store, through_sqlite
 from tests.support.streams import ids, some
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "events.db"
 
 
 @pytest.fixture
@@ -32,12 +26,6 @@ def subject(path: Path) -> Iterator[SqliteSink]:
 
 def log_of(path: Path) -> Path:
     return path.with_name("events.db-wal")
-
-
-def through_sqlite(path: Path, *statements: str) -> None:
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        for statement in statements:
-            connection.execute(statement)
 
 
 # The log, behind SQLite's back ---------------------------------------------------------------------------------------

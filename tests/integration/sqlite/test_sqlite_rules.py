@@ -15,9 +15,8 @@ from celery_event_bridge.reader import Events, open_reader
 from celery_event_bridge.testing import deliver
 from celery_event_sinks.sqlite.settings import SqliteSettings
 from celery_event_sinks.sqlite.sink import SqliteSink
-from tests.integration.audit.test_audit import audit
-from tests.integration.sqlite.test_sqlite_changed import through_sqlite
-from tests.integration.sqlite.test_sqlite_moved import found, opened, store
+from tests.support.audits import audit
+from tests.support.sqlite_files import found, opened, store, through_sqlite
 from tests.support.streams import handle, ids, some
 
 REBUILT = (
@@ -28,11 +27,6 @@ REBUILT = (
 )
 STARTED = "ON events WHEN new.type = 'task-started'"
 USED_UP = "UPDATE sqlite_sequence SET seq = 9223372036854775807 WHERE name = 'events'"
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "events.db"
 
 
 @pytest.fixture

@@ -1,0 +1,105 @@
+"""Trims of a Redis stream: told of, and by no clock that is ahead."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import pytest
+from redis import Redis as Client
+
+from celery_event_bridge.testing import sample_events
+from celery_event_sinks.redis.clock import StreamClock
+from tests.support.redis_sinks import looked_at, opened, store_all, stored, told
+from tests.support.servers import Redis
+
+STREAM = "celery-events"
+
+
+# Our own trim -------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_trimmed_is_told_of(own_redis: Redis, client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    """By age and by length: counted, at info, and not taken for somebody's doing, by another replica either."""
+    caplog.set_level(logging.INFO, "celery_event_bridge")
+    with client.pipeline() as pipeline:
+        for number in range(1, 25_001):  # more than Redis removes in one go
+            pipeline.xadd(STREAM, {"data": "old"}, id=f"{number}-1")
+        pipeline.execute()
+    other = opened(own_redis.url, trim="age=1d")
+    other.look()
+    subject = opened(own_redis.url, trim="age=1d")
+    store_all(subject, sample_events(10))
+    other.look()
+    subject.look()
+    assert told("stream-shrunk") == 0
+    assert 25_010 - len(stored(own_redis.url)) == told("removed") >= 24_900
+    assert [logging.INFO] == [one.levelno for one in caplog.records if getattr(one, "kind", "") == "removed"]
+    assert told("clock") == 0
+
+
+def test_what_is_trimmed_by_length_is_told_of(own_redis: Redis) -> None:
+    """The number of those that are gone is counted as removed."""
+    subject = looked_at(own_redis.url, 100, trim="maxlen=100")
+    store_all(subject, sample_events(2000, size=10))
+    subject.look()
+    assert told("stream-shrunk") == 0
+    assert 2100 - len(stored(own_redis.url)) == told("removed")
+
+
+def test_a_clock_that_is_ahead_removes_nothing(
+    own_redis: Redis, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With this machine's clock eight days ahead and BRIDGE_REDIS_TRIM=age=7d all is kept, and the clock is told of."""
+    events = sample_events(750)
+    store_all(opened(own_redis.url, trim="age=7d"), events[:250])
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 8 * 86_400)
+    subject = opened(own_redis.url, trim="age=7d")
+    for first in range(250, 750, 100):
+        store_all(subject, events[first : first + 100])
+        subject.look()
+    assert [event.data for event in events] == stored(own_redis.url)
+    assert told("clock") > 0
+    assert "this machine's clock is 691200 s ahead of that of Redis" in caplog.text
+
+
+def test_a_jump_of_the_servers_clock_removes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """The time by which entries are removed goes on as before, and the jump is told of."""
+    now = [1000.0]
+    clock = StreamClock(monotonic=lambda: now[0], wall=lambda: 1_900_000_000 + now[0])
+    assert clock.milliseconds() is None
+    clock.saw(1_900_001_000, "r:6379")
+    now[0] += 10
+    clock.saw(1_900_001_010 + 8 * 86_400, "r:6379")
+    assert clock.milliseconds() == 1_900_001_010_000
+    assert "the clock of Redis at r:6379 has jumped by +691200 s" in caplog.text
+    now[0] += 10
+    clock.saw(1_900_001_020, "r:6379")
+    assert clock.milliseconds() == 1_900_001_020_000
+
+
+def test_no_right_to_trim_is_told_of(own_redis: Redis, client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    """The events are stored, and a warning says that nothing is removed, and why."""
+    client.acl_setuser("writer", enabled=True, passwords=["+secret"], commands=["+ping", "+xadd", "+time"], keys=["*"])
+    subject = opened(own_redis.url.replace("redis://", "redis://writer:secret@"), trim="age=7d")
+    store_all(subject, sample_events(5))
+    assert "BRIDGE_REDIS_TRIM=age=604800s: nothing is removed: " in caplog.text
+    assert "NOPERM" in caplog.text
+
+
+def test_no_right_to_ask_the_time_removes_nothing(
+    own_redis: Redis, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Age is not known then: not even what every group has acknowledged goes, and the missing right is told of."""
+    events = sample_events(300)
+    store_all(opened(own_redis.url), events)
+    client.xgroup_create("celery-events", "billing", "0")
+    for _, entries in client.xreadgroup("billing", "me", {"celery-events": ">"}, 1000) or ():
+        client.xack("celery-events", "billing", *(entry for entry, _ in entries))
+    rights = {"categories": ["+@all"], "commands": ["-time"], "keys": ["*"]}
+    client.acl_setuser("timeless", enabled=True, passwords=["+secret"], **rights)
+    subject = opened(own_redis.url.replace("redis://", "redis://timeless:secret@"), trim="age=7d")
+    store_all(subject, sample_events(305)[300:])
+    assert 305 == client.xlen("celery-events")
+    assert "the user needs +time" in caplog.text

@@ -286,7 +286,7 @@ MUTATIONS = (
     Mutation(
         "single acknowledgements at the end",
         [Change(f"{FORWARD}/relay.py", "singly=not self._stopping", "singly=True")],
-        [f"{UNIT}/forward/test_relay.py::test_at_the_end_nothing_is_acknowledged_singly"],
+        [f"{UNIT}/forward/test_relay_stops.py::test_at_the_end_nothing_is_acknowledged_singly"],
     ),
     Mutation(
         "a tag acknowledged twice",
@@ -302,7 +302,7 @@ MUTATIONS = (
     Mutation(
         "what was refused acknowledged without parking",
         [Change(f"{FORWARD}/ledger.py", "if delivery.owes or delivery.refusals:", "if delivery.owes:")],
-        [f"{UNIT}/forward/test_relay.py::test_a_message_that_cannot_be_parked_yet_stays_unacknowledged"],
+        [f"{UNIT}/forward/test_relay_parking.py::test_a_message_that_cannot_be_parked_yet_stays_unacknowledged"],
         ("sqlite", "all bridges killed while nothing can be parked"),
         "lost parked",
     ),
@@ -672,7 +672,7 @@ MUTATIONS = (
     Mutation(
         "what cannot be parked kept in memory",
         [Change(f"{FORWARD}/parker.py", "and parcel not in under_way:", "and False:")],
-        [f"{UNIT}/forward/test_relay.py::test_any_number_that_cannot_be_parked_holds_up_nobody"],
+        [f"{UNIT}/forward/test_relay_parking.py::test_any_number_that_cannot_be_parked_holds_up_nobody"],
     ),
     Mutation(
         "a cumulative acknowledgement past one that is set aside",
@@ -685,12 +685,12 @@ MUTATIONS = (
     Mutation(
         "what cannot be parked held in the live queue",
         [Change(f"{FORWARD}/parker.py", "leaves_after + TTL_MARGIN if leaves_after else None", "None")],
-        [f"{UNIT}/forward/test_relay.py::test_what_cannot_be_parked_leaves_the_live_queue"],
+        [f"{UNIT}/forward/test_relay_parking.py::test_what_cannot_be_parked_leaves_the_live_queue"],
     ),
     Mutation(
         "what was set aside not given back before the last acknowledgement",
         [Change(f"{FORWARD}/relay.py", "            if back:\n", "            if False:\n")],
-        [f"{UNIT}/forward/test_relay.py::test_a_stop_gives_back_what_was_set_aside_first"],
+        [f"{UNIT}/forward/test_relay_stops.py::test_a_stop_gives_back_what_was_set_aside_first"],
     ),
     Mutation(
         "parked before the probe is answered",
@@ -747,7 +747,7 @@ MUTATIONS = (
     Mutation(
         "what holds up the last acknowledgement not given back before it",
         [Change(f"{FORWARD}/relay.py", "                self._source.give_back(held_up)\n", "")],
-        [f"{UNIT}/forward/test_relay.py::test_what_is_confirmed_during_a_stop_is_acknowledged"],
+        [f"{UNIT}/forward/test_relay_stops.py::test_what_is_confirmed_during_a_stop_is_acknowledged"],
     ),
     Mutation(
         "a migration unbinds once",

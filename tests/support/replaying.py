@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from celery_event_bridge.contract import JSON, Event
+from celery_event_bridge.contract import JSON, Event, Record
 from celery_event_bridge.forward.decode import decode
 from tests.support import oracle
 from tests.support.bridges import clean_environment, dying_with_us, run_to_end
@@ -108,3 +108,21 @@ def committed(stream: Stream) -> int:
 # Stop and resume ----------------------------------------------------------------------------------------------------
 
 COUNT = 60_000 if FULL else 6_000
+
+
+def record(event: Event, position: int = 0, **changes: object) -> Record:
+    """The event as a stream without a key or microseconds gives it back."""
+    milliseconds = None if event.time is None else event.time // 1000 * 1000
+    made = Record(
+        "p",
+        position,
+        event.id,
+        event.type,
+        event.source,
+        event.subject,
+        milliseconds,
+        event.data,
+        event.content_type,
+        7,
+    )
+    return msgspec.structs.replace(made, **changes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -12,11 +13,16 @@ from hypothesis import strategies as st
 
 from celery_event_bridge.audit.auditor import Auditor, Wanted
 from celery_event_bridge.audit.report import Report
+from celery_event_bridge.cli.audit_table import show
 from celery_event_bridge.contract import JSON, Record
 
 SECOND = 1_000_000
+
+
 T0 = 1_800_000_000 * SECOND
 """When a test's time begins, in microseconds since 1970 UTC."""
+
+
 FIELDS = ("pid", "clock", "timestamp", "processed", "active", "name", "runtime", "retries", "exception", "reason")
 """What the audit and `tail` look at in an event."""
 
@@ -126,3 +132,15 @@ def without(events: Sequence[dict[str, Any]], kind: str, places: Iterable[int]) 
                 continue
         kept.append(event)
     return kept
+
+
+def working() -> Sender:
+    sender = Sender()
+    sender.beat("worker-online")
+    return sender.work(5, 4)
+
+
+def text(*arguments: object, **options: object) -> str:
+    output = io.StringIO()
+    show(audited(*arguments, **options), output)  # type: ignore[arg-type]
+    return output.getvalue()

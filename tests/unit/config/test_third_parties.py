@@ -1,0 +1,75 @@
+"""Sinks of third parties: their settings are as good as ours, and as careful."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint
+
+import pytest
+from pydantic import BaseModel, ConfigDict, SecretStr
+
+from celery_event_bridge.config import plugins
+from celery_event_bridge.config.loading import load
+from tests.support.settings import error
+
+
+class Opened(BaseModel):
+    """Settings of a sink that is not ours and takes whatever has its prefix."""
+
+    model_config = ConfigDict(extra="allow")
+
+    password: SecretStr = SecretStr("")
+    pin: SecretStr = SecretStr("")
+    api_key: str = ""
+    size: int = 1
+
+
+class OpenedSink:
+    Settings = Opened
+
+
+@pytest.fixture
+def third_party(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three sinks that somebody else has installed; one lacks a library, ours and all."""
+    entries = [
+        EntryPoint("my-store", f"{__name__}:OpenedSink", plugins.SINKS),
+        EntryPoint("lacking", "no_such_library.sink:Sink", plugins.SINKS),
+        EntryPoint("redis", "no_such_library.sink:Sink", plugins.SINKS),
+    ]
+    entries[0].__dict__["load"] = lambda: OpenedSink
+    found = plugins.entry_points
+    monkeypatch.setattr(
+        plugins, "entry_points", lambda group: entries if group == plugins.SINKS else found(group=group)
+    )
+
+
+@pytest.mark.usefixtures("third_party")
+def test_a_sink_of_a_third_party_is_as_good_as_ours() -> None:
+    """Its settings have its prefix, and what its model takes is not unknown."""
+    loaded = load({"BRIDGE_SINK": "my-store", "BRIDGE_MY_STORE_SIZE": "3", "BRIDGE_MY_STORE_ANYTHING": "x"})
+    (_, opened) = loaded.sinks["my-store"]
+    assert {"password": SecretStr(""), "pin": SecretStr(""), "api_key": "", "size": 3, "anything": "x"} == dict(opened)
+    assert {} == loaded.unknown
+
+
+@pytest.mark.usefixtures("third_party")
+def test_a_third_partys_secrets_are_hidden() -> None:
+    """By their type, or by their name."""
+    secrets = {f"BRIDGE_MY_STORE_{name}": "sesame" for name in ("PASSWORD", "API_KEY", "PIN")}
+    variables = {"BRIDGE_SINK": "my-store"} | secrets
+    shown = load(variables).effective()
+    assert dict.fromkeys(secrets, "**") == {name: shown[name] for name in secrets}
+    assert "sesame" not in error(**variables, BRIDGE_MY_STORE_SIZE="x")
+
+
+@pytest.mark.usefixtures("third_party")
+@pytest.mark.parametrize(
+    ("sink", "text"),
+    [
+        ("lacking", "BRIDGE_SINK=lacking: the package 'no_such_library' is not installed: install it"),
+        ("redis", "is not installed: pip install 'redis>="),
+        ("nothing", "BRIDGE_SINK=nothing: no such sink; there are lacking, my-store, redis"),
+    ],
+)
+def test_a_sink_that_cannot_be_had(sink: str, text: str) -> None:
+    """The line says what to install, or what there is."""
+    assert text in error(BRIDGE_SINK=sink)

@@ -125,6 +125,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtestloop(session: pytest.Session) -> None:
     """Those that nearly all need start at once, beside the tests that come first and need none."""
     if not session.config.option.collectonly:
+        # What is there before the first test is none of a module's: looking at it after each takes half of a run.
+        gc.collect()
+        gc.freeze()
         needed = {name for item in session.items for name in item.fixturenames}
         side_by_side = hasattr(session.config, "workerinput")
         session.config.stash[SHARED].begin(needed & AT_ONCE if side_by_side else needed)

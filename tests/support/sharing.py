@@ -11,21 +11,20 @@ from pathlib import PurePath
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-LONG = (
-    "queues",
-    "audit",
-    "foreign_hands",
-    "others_on_rabbitmq",
-    "faults",
-    "deadlines",
-    "policies",
-    "starts",
-    "demo",
+LONG = ("queues_moved", "audit_live", "foreign_hands", "others_on_rabbitmq", "audit", "faults", "deadlines")
+LONG += ("policies", "starts", "demo", "reader_groups", "terminals", "replay", "reader")
+LONG += (
+    "differing_queues",
+    "benchmarks",
+    "sqlite_shared",
+    "sqlite_left",
+    "stop",
+    "redis_others",
+    "deleted_queues",
+    "replay_targets",
+    "starts_refused",
 )
-LONG += ("reader", "terminals", "replay", "differing_queues", "benchmarks", "sqlite_moved", "stop", "redis_others")
 """Files of integration tests that take longest, in this order: those of more than 25 s."""
-
-
 KAFKAS_FILES = "tests/integration/kafka/"
 EXAMPLES = "tests/integration/examples/"
 """Files that share one run of real workers."""

@@ -108,9 +108,6 @@ def test_what_stands_beside_a_position_is_read_as_it_was_written(mark: str) -> N
     assert mark == str(Mark("abc", 3, last))
 
 
-# Transactions of others ---------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("ending", ["open", "aborted", "committed"])
 def test_a_transaction_of_somebody_else_hides_nothing_from_readers(kafka_server: Kafka, ending: str) -> None:
     """Nor do its own records hold up the end: they are seen, and named as foreign ones."""

@@ -15,8 +15,6 @@ from tests.support.servers import Kafka, Redis
 from tests.support.servers.debian import until
 from tests.support.streams import ids, in_kafka, in_redis, in_sqlite, later, some
 
-# Outages ------------------------------------------------------------------------------------------------------------
-
 
 def test_redis_is_killed_and_comes_back(own_redis: Redis) -> None:
     """The reader goes on by itself, and hands out nothing twice and nothing less."""

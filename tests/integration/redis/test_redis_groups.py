@@ -27,9 +27,6 @@ def stream(own_redis: Redis) -> Iterator[Stream]:
     made.sink.close()
 
 
-# Groups -------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("noticed_by", ["commit", "fetch", "reconnect"])
 def test_a_group_that_somebody_destroys(
     own_redis: Redis, stream: Stream, client: Client, caplog: pytest.LogCaptureFixture, noticed_by: str

@@ -16,9 +16,6 @@ from tests.support.servers import Redis
 STREAM = "celery-events"
 
 
-# Our own trim -------------------------------------------------------------------------------------------------------
-
-
 def test_what_is_trimmed_is_told_of(own_redis: Redis, client: Client, caplog: pytest.LogCaptureFixture) -> None:
     """By age and by length: counted, at info, and not taken for somebody's doing, by another replica either."""
     caplog.set_level(logging.INFO, "celery_event_bridge")

@@ -1,4 +1,4 @@
-"""`replay` to a broker: what a receiver gets is what Celery sends, and a second run goes on where the first has ended."""
+"""`replay` to a broker: what a receiver gets is what Celery sends, and a second run goes on where one ended."""
 
 from __future__ import annotations
 
@@ -30,8 +30,6 @@ from tests.support.servers import Kafka, RabbitMQ
 from tests.support.servers.debian import until
 from tests.support.stores import FULL
 from tests.support.streams import Stream, captured, in_kafka, in_redis
-
-# What a receiver gets -----------------------------------------------------------------------------------------------
 
 
 def sent_by_celery(url: str) -> list[Any]:

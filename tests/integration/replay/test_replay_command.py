@@ -35,9 +35,6 @@ def test_where_nothing_is_picked_that_is_said(broker_url: str, stream: Stream) -
     assert "--type: 'task-failled' matches no event of Celery's: did you mean task-failed?" in done.stderr
 
 
-# What else may happen -----------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

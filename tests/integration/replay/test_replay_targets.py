@@ -45,9 +45,6 @@ def test_a_target_that_refuses_the_login_is_named_by_its_option(
     assert "sesame" not in done.stderr
 
 
-# Who gets nothing ---------------------------------------------------------------------------------------------------
-
-
 def test_not_where_our_queue_is(broker_url: str, stream: Stream) -> None:
     """It would feed the bridge its own events: refused, with nothing sent, unless it is asked for."""
     stream.write(happened(3))

@@ -58,9 +58,6 @@ def test_a_log_is_replayed_after_a_kill(path: Path, left_by_a_kill: Callable[...
     assert not list(path.parent.glob("events.db-wal.*"))
 
 
-# A reader has it open -----------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("over", ["moved", "copied"])
 @pytest.mark.parametrize("how", ["backup", "vacuum"])
 def test_a_restore_under_a_groups_reader_alone(path: Path, over: str, how: str) -> None:

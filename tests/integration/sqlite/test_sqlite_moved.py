@@ -15,8 +15,6 @@ from celery_event_bridge.testing import deliver
 from tests.support.sqlite_files import backup, copied_over, folded, found, opened, store
 from tests.support.streams import ids, some
 
-# The bridge has it open ---------------------------------------------------------------------------------------------
-
 
 def test_a_file_that_is_moved_is_finished_first(path: Path) -> None:
     """All that was confirmed is in the file that was moved away or in the new one, though it was in the log alone."""

@@ -79,9 +79,6 @@ def test_several_bridges_on_one_file(
         ours.close()
 
 
-# What may be done to it ---------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     "statements",
     [

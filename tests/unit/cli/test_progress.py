@@ -26,7 +26,10 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
                 monkeypatch.setattr(sys, "stderr", stream)
                 return ""
             stream.flush()
-            return os.read(master, 65536).decode()
+            found = b""
+            while b"\x1b[?25h" not in found:  # the kernel hands on what was written when it comes to it
+                found += os.read(master, 65536)
+            return found.decode()
 
         monkeypatch.setenv("TERM", "xterm")
         monkeypatch.setenv("COLUMNS", "80")

@@ -76,16 +76,6 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     assert "not UTF-8" in error(BRIDGE_QUEUE_FILE=f"{tmp_path}/binary")
 
 
-def test_options_win() -> None:
-    """A command-line option wins over the variable of its name."""
-    assert 7 == load({"BRIDGE_PREFETCH": "5"}, {"BRIDGE_PREFETCH": "7"}).settings.prefetch
-
-
-def test_an_empty_variable_is_unset() -> None:
-    """As compose files leave it."""
-    assert 2000 == settings(BRIDGE_PREFETCH=" ").prefetch
-
-
 def unknown(**variables: str) -> tuple[str, ...]:
     loaded: Loaded = load(variables)
     return tuple(loaded.unknown.values())
@@ -129,11 +119,13 @@ def test_a_file_wins_over_celerys_variable_and_an_option_over_all(tmp_path: Path
     assert ("amqp://file//",) == load(environ).settings.broker_urls
     options = {"BRIDGE_BROKER_URL": "amqp://option//"}
     assert ("amqp://option//",) == load(environ, options).settings.broker_urls
+    assert ("amqp://option//",) == load({"BRIDGE_BROKER_URL": "amqp://variable//"}, options).settings.broker_urls
     assert ("amqp://option//",) == load({"CELERY_BROKER_URL": "amqp://celery//"}, options).settings.broker_urls
 
 
-def test_empty_files_and_fallbacks_are_unset() -> None:
-    """An empty `_FILE` beside a value is no conflict, and Celery's variable may be empty too."""
+def test_what_is_empty_is_unset() -> None:
+    """As compose files leave a variable; an empty `_FILE` beside a value is no conflict. Celery's own may be empty."""
+    assert 2000 == rabbitmq(BRIDGE_PREFETCH=" ").prefetch
     assert "a" == rabbitmq(BRIDGE_QUEUE="a", BRIDGE_QUEUE_FILE="").queue
     assert "celeryev.bridge" == rabbitmq(BRIDGE_QUEUE_FILE=" ").queue
     assert ("amqp://guest:guest@localhost:5672//",) == settings(CELERY_BROKER_URL="", BRIDGE_BROKER_URL="").broker_urls

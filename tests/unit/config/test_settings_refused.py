@@ -83,12 +83,6 @@ def test_redis_clusters_are_refused_until_they_can_be_served() -> None:
         assert "not available yet" in error(BRIDGE_SINK="redis", BRIDGE_REDIS_URL=f"{scheme}://h:1/0")
 
 
-@pytest.mark.parametrize("scheme", ["sqs", "azureservicebus", "confluentkafka", "sqlalchemy+postgresql"])
-def test_a_broker_that_cannot_carry_events_is_refused_with_the_reason(scheme: str) -> None:
-    """Where Celery's events cannot travel, the line says so."""
-    assert "no fan-out" in error(BRIDGE_BROKER_URL=f"{scheme}://h/")
-
-
 def test_all_errors_are_said_at_once() -> None:
     """Each mistake is a line: the core's, those of each sink, and a sink that there is none of."""
     wrong = {"BRIDGE_PREFETCH": "x", "BRIDGE_QUEUE_TYPE": "y", "BRIDGE_REDIS_SHARDS": "0", "BRIDGE_KAFKA_TOPIC": "a b"}
@@ -102,11 +96,16 @@ def test_tls_needs_a_tls_url_and_both_halves(tmp_path: Path) -> None:
     file = tmp_path / "x.pem"
     file.touch()
     assert "only used with amqps://" in error(BRIDGE_BROKER_TLS_CA=str(file))
-    assert "both or neither" in error(BRIDGE_BROKER_URL="amqps://h", BRIDGE_BROKER_TLS_CERT=str(file))
+    assert "only used with amqps://" in error(BRIDGE_BROKER_TLS_VERIFY="false")
+    for half in ("CERT", "KEY"):
+        assert "both or neither" in error(BRIDGE_BROKER_URL="amqps://h", **{f"BRIDGE_BROKER_TLS_{half}": str(file)})
+    both = {"BRIDGE_BROKER_TLS_CERT": str(file), "BRIDGE_BROKER_TLS_KEY": str(file)}
+    assert rabbitmq(BRIDGE_BROKER_URL="amqps://h", **both).broker_tls_key == file
+    assert not rabbitmq(BRIDGE_BROKER_URL="amqps://h", BRIDGE_BROKER_TLS_VERIFY="false").broker_tls_verify
     assert rabbitmq(BRIDGE_BROKER_URL="amqps://h", BRIDGE_BROKER_TLS_CA=str(file)).broker_tls_ca == file
 
 
-@pytest.mark.parametrize("text", ["[]", "1", '"x"', "null"])
+@pytest.mark.parametrize("text", ["1", '"x"', "null"])
 def test_transport_options_are_an_object(text: str) -> None:
     """JSON alone is not enough."""
     assert error(BRIDGE_BROKER_TRANSPORT_OPTIONS=text).startswith("BRIDGE_BROKER_TRANSPORT_OPTIONS=")
@@ -118,10 +117,11 @@ def test_a_pattern_has_to_say_something(text: str) -> None:
     assert "event types separated by commas" in error(BRIDGE_EVENT_TYPES=text)
 
 
-@pytest.mark.parametrize("transport", sorted(NO_EVENTS))
+@pytest.mark.parametrize("transport", [*sorted(NO_EVENTS), "sqlalchemy+postgresql"])
 def test_every_transport_without_fan_out_is_refused(transport: str) -> None:
     """Celery's events cannot travel there, whichever of several URLs it is."""
-    assert "no fan-out" in error(BRIDGE_BROKER_URL=f"amqp://h//;{transport}://h")
+    for url in (f"{transport}://h/", f"amqp://h//;{transport}://h"):
+        assert "no fan-out" in error(BRIDGE_BROKER_URL=url)
 
 
 def test_the_sinks_errors_have_the_sinks_prefix() -> None:
@@ -151,17 +151,3 @@ def test_what_no_server_would_take_is_refused(name: str, text: str, allowed: str
     """By the name of its variable, before anything is connected."""
     found = error(BRIDGE_SINK="redis,kafka,sqlite", **{name: text})
     assert (True, True, False) == (found.startswith(f"{name}="), allowed in found, "pw@" in found), found
-
-
-@pytest.mark.parametrize("cut", ["verify", "key"])
-def test_tls_is_all_or_nothing(tmp_path: Path, cut: str) -> None:
-    """Turning verification off for amqp://, or a key without its certificate, is a mistake."""
-    file = tmp_path / "x.pem"
-    file.touch()
-    if cut == "verify":
-        assert "only used with amqps://" in error(BRIDGE_BROKER_TLS_VERIFY="false")
-        assert not rabbitmq(BRIDGE_BROKER_URL="amqps://h", BRIDGE_BROKER_TLS_VERIFY="false").broker_tls_verify
-    else:
-        both = {"BRIDGE_BROKER_TLS_CERT": str(file), "BRIDGE_BROKER_TLS_KEY": str(file)}
-        assert "both or neither" in error(BRIDGE_BROKER_URL="amqps://h", BRIDGE_BROKER_TLS_KEY=str(file))
-        assert file == rabbitmq(BRIDGE_BROKER_URL="amqps://h", **both).broker_tls_key

@@ -5,16 +5,23 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.support.sharing import LONG
 
 ROOT = Path(__file__).parents[3]
 LONGEST = 300
 """Lines in a file of the product."""
 PRODUCT = sorted(path.relative_to(ROOT) for part in ("bridge", "sinks") for path in (ROOT / part).rglob("*.py"))
 TESTS = sorted(path.relative_to(ROOT) for path in (ROOT / "tests").rglob("*.py"))
+LONGER = {Path("tests/broken/mutations.py"), Path("tests/support/oracle.py")}
+"""Files of the tests that may be longer: a table, and what has to be read at a sitting with nothing else."""
+IN_TESTS = {"broken", "compose", "faults", "integration", "matrix", "support", "unit"}
+"""Folders of the tests; a helper is in `support`."""
 NO_BEGINNING = ("What", "Whatever", "Whether", "Which", "Who", "Whoever", "Whose", "When", "Where", "Why", "How", "One")
 NO_BEGINNING += (
     "Of",
@@ -48,6 +55,15 @@ def undescribed(source: str) -> Iterator[str]:
             yield node.name
 
 
+def imported(source: str) -> Iterator[str]:
+    """Names of the modules that are imported anywhere in a source, and of what is imported from them."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+
+
 def begins_badly(source: str) -> Iterator[str]:
     """First lines of the docstrings that begin with a word which says neither what a thing is nor what it does."""
     for node in ast.walk(ast.parse(source)):
@@ -55,6 +71,11 @@ def begins_badly(source: str) -> Iterator[str]:
             first = (ast.get_docstring(node) or "").partition("\n")[0]
             if re.match(rf"({'|'.join(NO_BEGINNING)})\b", first):
                 yield first
+
+
+def text(path: Path) -> str:
+    """Return the text of a file of ours."""
+    return (ROOT / path).read_text(encoding="utf-8")
 
 
 def hosts_in(content: bytes) -> list[str]:
@@ -70,11 +91,10 @@ def tracked() -> list[Path]:
     return [path for name in listed.stdout.split("\0") if name and (path := ROOT / name).is_file()]
 
 
-@pytest.mark.parametrize("path", PRODUCT, ids=str)
-def test_a_file_is_short_enough_to_be_read(path: Path) -> None:
-    """No file of the product is longer than people read at a sitting."""
-    lines = len((ROOT / path).read_text(encoding="utf-8").splitlines())
-    assert lines <= LONGEST, f"{path} has {lines} lines, {LONGEST} are allowed: divide it"
+def test_a_file_is_short_enough_to_be_read() -> None:
+    """No file of the product or of the tests is longer than people read at a sitting: one that is, is two."""
+    lines = {path: len(text(path).splitlines()) for path in {*PRODUCT, *TESTS} - LONGER}
+    assert {} == {str(path): count for path, count in lines.items() if count > LONGEST}
 
 
 def test_a_docstring_begins_with_a_noun_or_a_verb() -> None:
@@ -82,10 +102,51 @@ def test_a_docstring_begins_with_a_noun_or_a_verb() -> None:
     assert {} == {str(path): found for path in PRODUCT if (found := list(begins_badly((ROOT / path).read_text())))}
 
 
-@pytest.mark.parametrize("path", TESTS, ids=str)
-def test_every_test_says_what_holds(path: Path) -> None:
+def test_every_test_says_what_holds() -> None:
     """Each test begins with a sentence."""
-    assert [] == list(undescribed((ROOT / path).read_text(encoding="utf-8")))
+    assert {} == {str(path): found for path in TESTS if (found := list(undescribed(text(path))))}
+
+
+def test_no_test_imports_from_another() -> None:
+    """What two tests need is a helper, in tests/support, or a fixture, in a conftest.py."""
+    ours = {path: [name for name in imported(text(path)) if name.startswith("tests.")] for path in TESTS}
+    assert {} == {str(path): found for path, names in ours.items() if (found := [n for n in names if ".test_" in n])}
+
+
+def test_helpers_are_in_one_package() -> None:
+    """Nothing is loose in tests/, and in a folder of tests there is nothing but tests and fixtures."""
+    allowed = {"__init__.py", "conftest.py"}
+    loose = [path for path in TESTS if len(path.parts) == 2 and path.name not in allowed]
+    loose += [path for path in TESTS if len(path.parts) > 2 and path.parts[1] not in IN_TESTS]
+    loose += [
+        path
+        for path in TESTS
+        if path.parts[1] in ("unit", "integration", "compose")
+        and path.name not in allowed
+        and not path.name.startswith("test_")
+    ]
+    assert [] == loose
+
+
+def test_no_two_modules_of_the_tests_have_one_name() -> None:
+    """Else a traceback, a docstring and a reader say the one and mean the other."""
+    names = Counter(path.name for path in TESTS if path.name not in ("__init__.py", "__main__.py", "conftest.py"))
+    assert [] == [name for name, count in names.items() if count > 1]
+
+
+def test_the_unit_tests_have_the_rooms_of_the_product() -> None:
+    """A folder for each that has tests, and two more: of the project, and of the tests' own helpers."""
+    rooms = {path.parent.relative_to("bridge/celery_event_bridge") for path in PRODUCT if path.parts[0] == "bridge"}
+    rooms |= {path.parent.relative_to("sinks/celery_event_sinks") for path in PRODUCT if path.parts[0] == "sinks"}
+    rooms |= {Path("sinks") / room for room in rooms} | {Path("project"), Path("support")}
+    unit = {path.parent.relative_to("tests/unit") for path in TESTS if path.match("tests/unit/**/test_*.py")}
+    assert set() == unit - rooms - {Path()}
+
+
+def test_the_longest_tests_are_files() -> None:
+    """A name that is none shares out nothing first."""
+    files = {path.stem.removeprefix("test_") for path in TESTS if path.parts[1] == "integration"}
+    assert [] == [name for name in LONG if name not in files]
 
 
 def test_no_package_registry_is_named() -> None:
@@ -128,6 +189,8 @@ def d():
     """Of it."""
 '''
     assert {"What it is.", "Whether so.", "Of it."} == set(begins_badly(source))
+    source = "import a.b, c\ndef d():\n    from e.f import g\n"
+    assert ["a.b", "c", "e.f", "e.f.g"] == list(imported(source))
     assert [] == hosts_in(b"https://packages.example.org/simple")
     assert Path("bridge/celery_event_bridge/forward/relay.py") in PRODUCT
     assert Path("tests/unit/project/test_house.py") in TESTS

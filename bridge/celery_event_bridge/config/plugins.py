@@ -81,6 +81,11 @@ def broker_settings() -> tuple[type[BrokerSettings], ...]:
     return tuple(models)
 
 
+def forget() -> None:
+    """Look again at what is installed, when it is next asked for."""
+    _broker_entries.cache_clear()
+
+
 @cache
 def _broker_entries() -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in entry_points(group=BROKERS)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from celery_event_bridge.contract import Event, Outcome, Sink, SinkUnavailable, Verdict
@@ -29,6 +30,21 @@ class SinkContract:
     """Whether the key can be read back."""
     keeps_time = True
     """Whether the time can be read back to the microsecond; else `stored` gives None for it."""
+
+    keeps_order = True
+    """Whether events are read back in the order in which they were handed over."""
+
+    def outage(self) -> AbstractContextManager[None]:
+        """Let the stream be away, within the context. Without it the test of an outage is skipped."""
+        import pytest  # here: who only wants the fakes need not have it
+
+        pytest.skip(f"{type(self).__name__} does not say how its stream goes away")
+
+    def refused(self) -> Event:
+        """Return an event that the sink never stores. Without it the test of a refusal is skipped."""
+        import pytest  # here: who only wants the fakes need not have it
+
+        pytest.skip(f"{type(self).__name__} does not say what its sink refuses")
 
     def stored(self, sink: Any) -> list[tuple[Any, ...]]:
         """Return what a reader that uses nothing of the sink's finds, in order."""
@@ -80,6 +96,69 @@ class SinkContract:
         for _ in range(3):
             await_available(sink, self.DEADLINE)
         assert [] == self.stored(sink)
+        sink.close()
+
+    def test_what_is_handed_over_in_pieces_keeps_its_order(self, make_sink: Callable[[], Sink]) -> None:
+        """Nothing overtakes what was handed over before it, whether or not that was decided."""
+        events = sample_events(400)
+        sink = make_sink()
+        sink.open()
+        for first in range(0, len(events), 7):
+            sink.send(events[first : first + 7])
+        await_verdicts(sink, len(events), self.DEADLINE)
+        found = [row[0] for row in self.stored(sink)]
+        expected = [event.id for event in events]
+        assert (expected if self.keeps_order else sorted(expected)) == (found if self.keeps_order else sorted(found))
+        sink.close()
+
+    def test_an_outage_is_told_and_nothing_counts_as_stored_that_is_not(self, make_sink: Callable[[], Sink]) -> None:
+        """What was handed over is tried again, by the sink or by who uses it, until it is stored; then all is there."""
+        events = sample_events(50)
+        sink = make_sink()
+        sink.open()
+        deliver(sink, events[:10], self.DEADLINE)
+        told, pending, until = False, list[Event](), Deadline(self.DEADLINE)
+        with self.outage():
+            sink.send(events[10:30])
+            while not told:
+                assert not until.passed, f"no word of an outage within {self.DEADLINE} s"
+                for verdict in sink.verdicts(0.05):
+                    assert verdict.outcome is Outcome.RETRY, f"{verdict.outcome} in an outage"
+                    assert verdict.reason
+                    told, pending = True, [*pending, *verdict.events]
+        await_available(sink, self.DEADLINE)
+        pending += events[30:]
+        while True:
+            if pending:
+                sink.send(pending)
+                pending = []
+            missing = {event.id for event in events} - {row[0] for row in self.stored(sink)}
+            if not missing:
+                break
+            assert not until.passed, f"{len(missing)} events not stored {self.DEADLINE} s after an outage"
+            for verdict in sink.verdicts(0.2):
+                pending += verdict.events if verdict.outcome is Outcome.RETRY else []
+        sink.close()
+
+    def test_what_is_refused_is_told_and_holds_up_nobody(self, make_sink: Callable[[], Sink]) -> None:
+        """With a reason, and the events before and after it are stored."""
+        bad, good = self.refused(), sample_events(4)
+        sink = make_sink()
+        sink.open()
+        sink.send([*good[:2], bad, *good[2:]])
+        decided: dict[str, list[Verdict]] = {}
+        left, until = 5, Deadline(self.DEADLINE)
+        while left:
+            assert not until.passed, f"{left} events undecided after {self.DEADLINE} s"
+            for verdict in sink.verdicts(0.05):
+                if verdict.outcome is Outcome.RETRY:
+                    sink.send(verdict.events)
+                    continue
+                left -= len(verdict.events)
+                decided |= {event.id: [*decided.get(event.id, ()), verdict] for event in verdict.events}
+        assert [Outcome.REFUSED] == [verdict.outcome for verdict in decided[bad.id]]
+        assert decided[bad.id][0].reason
+        assert sorted(event.id for event in good) == sorted(row[0] for row in self.stored(sink))
         sink.close()
 
     def test_close_may_be_called_at_any_time(self, make_sink: Callable[[], Sink]) -> None:

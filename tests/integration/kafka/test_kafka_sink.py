@@ -34,6 +34,9 @@ class TestKafkaContract(SinkContract):
         make_topic(kafka_server, topic)
         return lambda: sink(kafka_server, topic=topic)
 
+    def refused(self) -> Event:
+        return event(type="task-sent", uuid="large", filler="x" * 2_000_000)
+
     def stored(self, sink: Any) -> list[tuple[Any, ...]]:
         settings = sink._settings
         return [

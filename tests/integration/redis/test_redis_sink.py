@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -27,8 +28,15 @@ class TestRedisContract(SinkContract):
     keeps_key = False
 
     @pytest.fixture
-    def make_sink(self, redis_url: str) -> Callable[[], Sink]:
-        return lambda: sink(redis_url)
+    def make_sink(self, own_redis: Redis) -> Callable[[], Sink]:
+        self.server = own_redis
+        return lambda: sink(own_redis.url)
+
+    @contextmanager
+    def outage(self) -> Iterator[None]:
+        self.server.kill()
+        yield
+        self.server.start()
 
     def stored(self, sink: Any) -> list[tuple[Any, ...]]:
         return as_contract(sink._settings.url)

@@ -8,7 +8,8 @@ import signal
 import sqlite3
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,16 @@ class TestSqliteContract(SinkContract):
     @pytest.fixture
     def make_sink(self, tmp_path: Path) -> Callable[[], Sink]:
         return lambda: sink(tmp_path)
+
+    @pytest.fixture(autouse=True)
+    def _file(self, tmp_path: Path) -> None:
+        self.path = tmp_path / "events.db"
+
+    @contextmanager
+    def outage(self) -> Iterator[None]:
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as another:
+            another.execute("BEGIN IMMEDIATE")
+            yield
 
     def stored(self, sink: Any) -> list[tuple[Any, ...]]:
         return rows(sink._path)

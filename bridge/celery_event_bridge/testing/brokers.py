@@ -60,7 +60,7 @@ class BrokerContract:
     def test_what_is_acknowledged_is_gone_and_what_is_not_comes_again(
         self, make_broker: Callable[[], BrokerPlugin], publish: Callable[[Sequence[bytes]], None]
     ) -> None:
-        """One at a time, or with `multiple` all up to a tag; the rest comes to the next one who consumes."""
+        """Acknowledgements name one, or with `multiple` all up to a tag; the rest comes to the next one who consumes."""
         if not self.redelivers:
             return
         source = opened(make_broker())
@@ -97,7 +97,7 @@ class BrokerContract:
     def test_a_cancelled_source_still_acknowledges(
         self, make_broker: Callable[[], BrokerPlugin], publish: Callable[[Sequence[bytes]], None]
     ) -> None:
-        """It receives nothing more, so that a stop ends, and what was in hand is settled."""
+        """Cancelled, it receives nothing more, so that a stop ends, and what was in hand is settled."""
         source = opened(make_broker())
         source.consume()
         publish([body(0)])

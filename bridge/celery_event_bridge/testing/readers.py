@@ -43,7 +43,7 @@ class ReaderContract:
     def test_a_group_goes_on_after_what_it_has_committed(
         self, make_reader: Callable[[Reading], Reader], store: Callable[[Sequence[Event]], object]
     ) -> None:
-        """What was fetched and not committed comes again to the group's next reader; what was committed does not."""
+        """Records that were not committed come again to the group's next reader; committed ones do not."""
         events = sample_events(60)
         store(events[:40])
         first = make_reader(Reading(group="contract", ends=True))
@@ -59,7 +59,7 @@ class ReaderContract:
     def test_a_reader_without_a_group_begins_where_it_is_told(
         self, make_reader: Callable[[Reading], Reader], store: Callable[[Sequence[Event]], object]
     ) -> None:
-        """At the beginning, or behind what is there."""
+        """Beginning with the first record, or behind the last."""
         events = sample_events(20)
         store(events)
         for _ in range(2):

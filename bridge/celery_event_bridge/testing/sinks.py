@@ -99,7 +99,7 @@ class SinkContract:
         sink.close()
 
     def test_what_is_handed_over_in_pieces_keeps_its_order(self, make_sink: Callable[[], Sink]) -> None:
-        """Nothing overtakes what was handed over before it, whether or not that was decided."""
+        """Events overtake none that were handed over before them, whether or not those were decided."""
         events = sample_events(400)
         sink = make_sink()
         sink.open()
@@ -112,7 +112,7 @@ class SinkContract:
         sink.close()
 
     def test_an_outage_is_told_and_nothing_counts_as_stored_that_is_not(self, make_sink: Callable[[], Sink]) -> None:
-        """What was handed over is tried again, by the sink or by who uses it, until it is stored; then all is there."""
+        """Events are tried again, by the sink or by who uses it, until they are stored; then all are there."""
         events = sample_events(50)
         sink = make_sink()
         sink.open()
@@ -141,7 +141,7 @@ class SinkContract:
         sink.close()
 
     def test_what_is_refused_is_told_and_holds_up_nobody(self, make_sink: Callable[[], Sink]) -> None:
-        """With a reason, and the events before and after it are stored."""
+        """Refusals have a reason, and the events before and after are stored."""
         bad, good = self.refused(), sample_events(4)
         sink = make_sink()
         sink.open()

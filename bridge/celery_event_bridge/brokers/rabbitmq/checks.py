@@ -13,7 +13,7 @@ from amqp.exceptions import AMQPError
 
 from celery_event_bridge.brokers.rabbitmq import management
 from celery_event_bridge.brokers.rabbitmq.bounds import bounds
-from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, translated
+from celery_event_bridge.brokers.rabbitmq.connection import abandon, ask, connect, translated
 from celery_event_bridge.brokers.rabbitmq.mark import consequence
 from celery_event_bridge.brokers.rabbitmq.topology import Topology, declare_exchange, declare_queue
 from celery_event_bridge.contract import Finding, SinkUnavailable
@@ -80,7 +80,7 @@ def _on_the_broker(
             found = _look(connection, queue.name)
             # It is there, so that this changes nothing and says whether the arguments are ours.
             if settings.declare:
-                _on_a_channel(connection, lambda channel, spec=queue: declare_queue(channel, spec))
+                ask(connection, partial(declare_queue, queue=queue))
         except BrokerUnavailable as exc:
             if exc.code == NOT_FOUND:
                 absent.add(queue.name)
@@ -110,7 +110,7 @@ def _nearly_full(topology: Topology, connection: amqp.Connection, queue: str, me
     mean = 0.0
     if bound.queue is topology.rejected and messages:
         with suppress(BrokerUnavailable):  # without the right to read, a typical size will do
-            mean = _on_a_channel(connection, partial(_mean_body, queue))
+            mean = ask(connection, partial(_mean_body, queue))
     if text := bound.warning(messages, mean):
         yield Finding("warn", text)
 
@@ -125,7 +125,7 @@ def _mean_body(queue: str, channel: amqp.Channel) -> float:
 
 def _exchange(topology: Topology, connection: amqp.Connection, *, declare: bool) -> Finding:
     try:
-        _on_a_channel(connection, lambda channel: channel.exchange_declare(topology.exchange, "topic", passive=True))
+        ask(connection, lambda channel: channel.exchange_declare(topology.exchange, "topic", passive=True))
     except BrokerUnavailable as exc:
         if exc.code == NOT_FOUND:
             if not declare:
@@ -139,7 +139,7 @@ def _exchange(topology: Topology, connection: amqp.Connection, *, declare: bool)
     if declare:
         try:
             # It is there, so that this changes nothing, and says whether it is of the right type.
-            _on_a_channel(connection, lambda channel: declare_exchange(channel, topology.exchange))
+            ask(connection, lambda channel: declare_exchange(channel, topology.exchange))
         except BrokerUnavailable as exc:
             return Finding("FAIL", str(exc))
     return Finding("ok", f"exchange {topology.exchange}")
@@ -263,13 +263,4 @@ def _waiting(topology: Topology, connection: amqp.Connection) -> tuple[int, int]
 
 
 def _look(connection: amqp.Connection, queue: str) -> Any:
-    return _on_a_channel(connection, lambda channel: channel.queue_declare(queue, passive=True))
-
-
-def _on_a_channel(connection: amqp.Connection, action: Callable[..., Any]) -> Any:
-    """Do something on a channel of its own, since an error closes it."""
-    with translated():
-        channel = connection.channel()
-        result = action(channel)
-        channel.close()
-    return result
+    return ask(connection, lambda channel: channel.queue_declare(queue, passive=True))

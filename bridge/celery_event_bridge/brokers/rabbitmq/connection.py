@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from amqp.exceptions import AccessRefused, AMQPError, NotAllowed, PreconditionFailed
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import amqp
 
     from celery_event_bridge.brokers.rabbitmq.settings import Settings
+
+AnswerT = TypeVar("AnswerT")
 
 HEARTBEAT = 10
 """Seconds. Nothing in the loop blocks for as long as half of it."""
@@ -60,6 +62,27 @@ def connect(settings: Settings, url: str, *, role: str, heartbeat: int = HEARTBE
     connection = _connect(settings, _url_at(fresh, position), role, heartbeat)
     _IN_USE[settings.broker_url] = fresh
     return connection
+
+
+def connect_to_any(settings: Settings, *, role: str) -> tuple[amqp.Connection, str]:
+    """Connect to the first URL that answers, and return that one too. Raises BrokerUnavailable of the first of all."""
+    failure: BrokerUnavailable | None = None
+    for url in settings.broker_urls:
+        try:
+            return connect(settings, url, role=role), url
+        except BrokerUnavailable as exc:
+            failure = failure or exc
+    assert failure is not None, "the settings have a URL at least"
+    raise failure
+
+
+def ask(connection: amqp.Connection, question: Callable[[amqp.Channel], AnswerT], action: str = "") -> AnswerT:
+    """Do something on a channel of its own, since an error closes it. Raises BrokerUnavailable."""
+    with translated(action):
+        channel = connection.channel()
+        answer = question(channel)
+        channel.close()
+    return answer
 
 
 def url_in_use(settings: Settings) -> str:

@@ -1,13 +1,28 @@
-"""Headers that RabbitMQ has delivered and that the client cannot write again."""
+"""Headers of a message that is published once more: which go, which have another name, which cannot be written."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+BROKERS_OWN = frozenset({"x-death", "x-delivery-count", "x-acquired-count"})
+"""Headers that RabbitMQ added on the way; with `x-death` in it, a message requeued later would be taken for a cycle."""
+BROKERS_BEGINNINGS = ("x-first-death-", "x-last-death-")
+"""Beginnings of others that it added."""
+RENAMED = {"CC": "x-bridge-cc", "BCC": "x-bridge-bcc"}
+"""Headers that would send copies of the message elsewhere."""
 LEFT_OFF = "x-bridge-headers-left-off"
 DEEPEST = 50
 """Tables and arrays in one another that are written again. py-amqp reads some 900, and fails to write 500."""
+
+
+def without_brokers_own(headers: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return the headers but those that RabbitMQ has added itself."""
+    return {
+        name: value
+        for name, value in headers.items()
+        if str(name) not in BROKERS_OWN and not str(name).startswith(BROKERS_BEGINNINGS)
+    }
 
 
 def writable(headers: Mapping[Any, Any]) -> tuple[dict[Any, Any], list[str]]:

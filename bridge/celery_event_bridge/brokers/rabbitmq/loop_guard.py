@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed, ResourceLocked
 
-from celery_event_bridge.brokers.rabbitmq.connection import translated
+from celery_event_bridge.brokers.rabbitmq.connection import ask
 from celery_event_bridge.brokers.rabbitmq.management import Management
 from celery_event_bridge.brokers.rabbitmq.presence import OUR_TAG
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
@@ -100,10 +100,7 @@ def _refusal(connection: amqp.Connection, question: Callable[[amqp.Channel], Any
     Raises BrokerUnavailable if the connection is lost.
     """
     try:
-        with translated("looking for the bridge's own queue"):
-            channel = connection.channel()
-            question(channel)
-            channel.close()
+        ask(connection, question, "looking for the bridge's own queue")
     except BrokerUnavailable as exc:
         if exc.code in REFUSALS:
             return exc.code

@@ -11,7 +11,7 @@ from amqp.exceptions import NotFound
 
 from celery_event_bridge.brokers.rabbitmq.confirms import Confirms
 from celery_event_bridge.brokers.rabbitmq.connection import translated
-from celery_event_bridge.brokers.rabbitmq.headers import again
+from celery_event_bridge.brokers.rabbitmq.headers import RENAMED, again, without_brokers_own
 from celery_event_bridge.brokers.rabbitmq.topology import QueueSpec
 from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.deadline import Deadline
@@ -137,10 +137,10 @@ def _size(batch: list[Any]) -> int:
 
 def _again(message: Any) -> AmqpMessage:
     properties = dict(message.properties)
-    headers = dict(properties.pop("application_headers", {}))
-    # RabbitMQ's own: with it in, a message on its way to overflow would be taken for one in a circle; and what would
-    # have it refused, or copied elsewhere once more.
-    for name in ("x-death", "CC"):
+    # With RabbitMQ's own in it, a message on its way to overflow would be taken for one in a circle; and some headers
+    # would have it copied elsewhere once more.
+    headers = without_brokers_own(properties.pop("application_headers", {}))
+    for name in RENAMED:
         headers.pop(name, None)
     properties.pop("user_id", None)
     return AmqpMessage(message.body, application_headers=again(headers), **properties)

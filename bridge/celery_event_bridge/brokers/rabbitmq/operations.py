@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, translated
+from celery_event_bridge.brokers.rabbitmq.connection import abandon, ask, connect_to_any
 from celery_event_bridge.brokers.rabbitmq.management import Management
 from celery_event_bridge.brokers.rabbitmq.topology import (
     QueueSpec,
@@ -32,13 +32,7 @@ NOT_FOUND = 404
 @contextmanager
 def connected(settings: Settings) -> Iterator[Broker]:
     """The first broker that answers. Raises BrokerUnavailable."""
-    for position, url in enumerate(settings.broker_urls, 1):
-        try:
-            connection = connect(settings, url, role="queues")
-            break
-        except BrokerUnavailable:
-            if position == len(settings.broker_urls):
-                raise
+    connection, _ = connect_to_any(settings, role="queues")
     management = Management(settings) if settings.management_url else None
     try:
         yield Broker(connection, management, declares=settings.declare)
@@ -140,11 +134,7 @@ class Broker:
 
     def ask(self, action: Callable[[amqp.Channel], Any]) -> Any:
         """Do something on a channel of its own. Raises BrokerUnavailable."""
-        with translated():
-            channel = self.connection.channel()
-            result = action(channel)
-            channel.close()
-        return result
+        return ask(self.connection, action)
 
 
 def _delete(queue: str, channel: amqp.Channel) -> None:

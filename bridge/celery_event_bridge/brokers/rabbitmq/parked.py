@@ -15,7 +15,8 @@ from amqp.basic_message import Message as AmqpMessage
 
 from celery_event_bridge.brokers.rabbitmq.arguments import queue_type
 from celery_event_bridge.brokers.rabbitmq.confirms import Confirms
-from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, translated
+from celery_event_bridge.brokers.rabbitmq.connection import abandon, ask, connect_to_any, translated
+from celery_event_bridge.brokers.rabbitmq.headers import without_brokers_own
 from celery_event_bridge.brokers.rabbitmq.management import Management
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
 from celery_event_bridge.contract.broker import BrokerUnavailable
@@ -129,16 +130,13 @@ class ParkingQueue:
         return f"messages of queue {self._name} in somebody's hand cannot be seen without BRIDGE_MANAGEMENT_URL"
 
     def _consumers(self) -> int | None:
-        channel = self._connection.channel()
         try:
-            with translated():
-                found = int(channel.queue_declare(self._name, passive=True).consumer_count)
-                channel.close()
+            found = ask(self._connection, lambda channel: channel.queue_declare(self._name, passive=True))
         except BrokerUnavailable as exc:
             if exc.code == NOT_FOUND:
                 return None
             raise
-        return found
+        return int(found.consumer_count)
 
     @contextmanager
     def _channel(self) -> Iterator[amqp.Channel]:
@@ -150,13 +148,11 @@ class ParkingQueue:
 
     def _depth(self) -> int:
         """Return the number of them. Raises BrokerUnavailable where there is no such queue."""
-        channel = self._connection.channel()
         try:
-            found = int(channel.queue_declare(self._name, passive=True).message_count)
-        except amqp.NotFound as exc:
-            raise self._absent() from exc
-        channel.close()
-        return found
+            found = ask(self._connection, lambda channel: channel.queue_declare(self._name, passive=True))
+        except BrokerUnavailable as exc:
+            raise (self._absent() if exc.code == NOT_FOUND else exc) from exc
+        return int(found.message_count)
 
     def _absent(self) -> BrokerUnavailable:
         return BrokerUnavailable(
@@ -193,13 +189,7 @@ class ParkingQueue:
 @contextmanager
 def parking_queue(settings: Settings) -> Iterator[ParkingQueue]:
     """The parking queue of the first broker that answers. Raises BrokerUnavailable."""
-    for position, url in enumerate(settings.broker_urls, 1):
-        try:
-            connection = connect(settings, url, role="rejected")
-            break
-        except BrokerUnavailable:
-            if position == len(settings.broker_urls):
-                raise
+    connection, _ = connect_to_any(settings, role="rejected")
     try:
         management = Management(settings) if settings.management_url else None
         yield ParkingQueue(connection, Topology.from_settings(settings), management)
@@ -233,9 +223,7 @@ def _as_it_was(content: Content) -> dict[str, Any]:
     the second copied elsewhere.
     """
     properties = dict(content.properties)
-    headers = {
-        name: value for name, value in content.headers.items() if name not in OURS and name != "x-delivery-count"
-    }
+    headers = {name: value for name, value in without_brokers_own(content.headers).items() if name not in OURS}
     if (expiration := headers.pop("x-bridge-expiration", None)) is not None:
         properties["expiration"] = expiration
     return properties | {"application_headers": headers}

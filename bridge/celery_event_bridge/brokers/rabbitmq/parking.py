@@ -19,7 +19,7 @@ from amqp.basic_message import Message as AmqpMessage
 from celery_event_bridge.brokers.rabbitmq.confirms import Confirms
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, translated
 from celery_event_bridge.brokers.rabbitmq.delivered import Delivered
-from celery_event_bridge.brokers.rabbitmq.headers import LEFT_OFF, writable
+from celery_event_bridge.brokers.rabbitmq.headers import LEFT_OFF, RENAMED, without_brokers_own, writable
 from celery_event_bridge.brokers.rabbitmq.readable import Readable
 from celery_event_bridge.contract.broker import BrokerUnavailable, Parcel
 
@@ -40,10 +40,6 @@ FRAME_ROOM = 64
 """Bytes of a frame that are not the content header's: the frame's own 8, and what a broker may count otherwise."""
 EMPTY_TABLE = 4
 """Bytes of a table of headers without any."""
-BROKERS_OWN = frozenset({"x-death", "x-delivery-count", "x-acquired-count"})
-"""Headers that RabbitMQ added on the way; with `x-death` in it, a message requeued later would be taken for a cycle."""
-RENAMED = {"CC": "x-bridge-cc", "BCC": "x-bridge-bcc"}
-"""Headers that would send copies of the parked message elsewhere."""
 
 
 class AmqpParking:
@@ -179,9 +175,7 @@ def parked_properties(parcel: Parcel) -> dict[str, Any]:
     # One that was parked before and sent again came from there first.
     exchange = message.headers.get("x-bridge-exchange", exchange)
     routing_key = message.headers.get("x-bridge-routing-key", routing_key)
-    headers = {
-        RENAMED.get(name, name): value for name, value in message.headers.items() if not _is_brokers_own(str(name))
-    }
+    headers = {RENAMED.get(name, name): value for name, value in without_brokers_own(message.headers).items()}
     for name in ("expiration", "user_id"):
         if (value := properties.pop(name, None)) is not None:
             headers[f"x-bridge-{name.replace('_', '-')}"] = value
@@ -237,7 +231,3 @@ def origin(message: Delivered) -> tuple[str, str]:
         if isinstance(keys, list) and keys:
             return str(first.get("exchange", "")), str(keys[0])
     return message.exchange, message.routing_key
-
-
-def _is_brokers_own(name: str) -> bool:
-    return name in BROKERS_OWN or name.startswith(("x-first-death-", "x-last-death-"))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from amqp.exceptions import NotFound
 
-from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, translated
+from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect_to_any, translated
 from celery_event_bridge.brokers.rabbitmq.delivered import Delivered
 from celery_event_bridge.brokers.rabbitmq.lane import as_message
 from celery_event_bridge.contract.broker import BrokerUnavailable
@@ -32,9 +32,9 @@ class Tap:
 
     def __init__(self, settings: Settings) -> None:
         """Connect to the first URL that answers, and bind a queue to the event exchange."""
-        self._settings = settings
+        self._exchange = settings.event_exchange
         self._arrived: list[Delivered] = []
-        self._connection = self._connected()
+        self._connection, _ = connect_to_any(settings, role="tap")
         try:
             with translated("looking at the events"):
                 self._consume(self._connection.channel())
@@ -57,17 +57,8 @@ class Tap:
         """Disconnect; the queue goes with it. Never raises."""
         abandon(self._connection)
 
-    def _connected(self) -> amqp.Connection:
-        *others, last = self._settings.broker_urls
-        for url in others:
-            try:
-                return connect(self._settings, url, role="tap")
-            except BrokerUnavailable:
-                continue
-        return connect(self._settings, last, role="tap")
-
     def _consume(self, channel: amqp.Channel) -> None:
-        exchange = self._settings.event_exchange
+        exchange = self._exchange
         try:
             channel.exchange_declare(exchange, "topic", passive=True)
         except NotFound:

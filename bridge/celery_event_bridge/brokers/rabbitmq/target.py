@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from amqp.basic_message import Message as AmqpMessage
 from amqp.exceptions import AccessRefused
 
 from celery_event_bridge.brokers.rabbitmq.confirms import Confirms
-from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, translated
+from celery_event_bridge.brokers.rabbitmq.connection import abandon, ask, connect_to_any, translated
 from celery_event_bridge.brokers.rabbitmq.loop_guard import refuse_loop
 from celery_event_bridge.brokers.rabbitmq.publish import properties, routing_key, unfit
+from celery_event_bridge.brokers.rabbitmq.topology import declare_exchange
 from celery_event_bridge.contract import Event
 from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.secrets import hide_in_url
 from celery_event_bridge.contract.target import Decided
 
 if TYPE_CHECKING:
-    import amqp
-
     from celery_event_bridge.brokers.rabbitmq.settings import Settings
 
 WINDOW = 1000
@@ -36,8 +36,8 @@ class BrokerTarget:
     def __init__(self, settings: Settings, *, again: bool) -> None:
         """Raises BrokerUnavailable, and WouldLoop unless `again`."""
         self._exchange = settings.event_exchange
-        self._connection, broker = _connected(settings)
-        self.where = f"exchange {self._exchange} of {broker}"
+        self._connection, url = connect_to_any(settings, role="replay")
+        self.where = f"exchange {self._exchange} of {hide_in_url(url)}"
         self._connection.on_blocked = self._on_blocked
         self._connection.on_unblocked = self._on_unblocked
         self._blocked = ""
@@ -127,15 +127,10 @@ class BrokerTarget:
     def _declare(self) -> None:
         """Declare as workers and receivers do, who may come later. Where this user may not, it has to be there."""
         try:
-            with translated(f"exchange {self._exchange}"):
-                channel = self._connection.channel()
-                try:
-                    channel.exchange_declare(self._exchange, "topic", durable=True, auto_delete=False)
-                except AccessRefused:
-                    return
-                channel.close()
+            ask(self._connection, partial(declare_exchange, name=self._exchange), f"exchange {self._exchange}")
         except BrokerUnavailable as exc:
-            raise BrokerUnavailable(f"{self.where}: {exc}") from exc
+            if exc.code != AccessRefused.code:
+                raise BrokerUnavailable(f"{self.where}: {exc}", exc.code) from exc
 
     def _check(self) -> None:
         self._hear()
@@ -166,15 +161,3 @@ class BrokerTarget:
     def _on_unblocked(self) -> None:
         self._blocked = ""
         self._progress_at = time.monotonic()
-
-
-def _connected(settings: Settings) -> tuple[amqp.Connection, str]:
-    """Connect to the first of the URLs that answers, and that one without its password."""
-    failure: BrokerUnavailable | None = None
-    for url in settings.broker_urls:
-        try:
-            return connect(settings, url, role="replay"), hide_in_url(url)
-        except BrokerUnavailable as exc:
-            failure = failure or exc
-    assert failure is not None, "the settings have a URL at least"
-    raise failure

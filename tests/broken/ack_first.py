@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from celery_event_bridge.brokers.rabbitmq.source import AmqpSource
 from celery_event_bridge.cli import main
-from celery_event_bridge.contract.broker import Message
-from celery_event_bridge.forward.ledger import Ack, Ledger
-from celery_event_bridge.forward.relay import Relay
+from celery_event_bridge.contract.broker import Ack, Message
+from celery_event_bridge.forward.ledger import Ledger
 
-take_in = Relay._take_in
+poll = AmqpSource.poll
 take_acks = Ledger.take_acks
 
 
-def take_in_and_acknowledge(self: Relay, messages: Sequence[Message]) -> None:
-    take_in(self, messages)
-    self._source.acknowledge([Ack(message.lane, message.tag, multiple=False) for message in messages])
+def poll_and_acknowledge(self: AmqpSource, timeout: float) -> Sequence[Message]:
+    messages = poll(self, timeout)
+    self.acknowledge([Ack(message.lane, message.tag, multiple=False) for message in messages])
+    return messages
 
 
 def nothing_to_acknowledge(self: Ledger[Any], *arguments: Any, **options: Any) -> list[Ack]:
@@ -24,7 +25,7 @@ def nothing_to_acknowledge(self: Ledger[Any], *arguments: Any, **options: Any) -
     return []
 
 
-Relay._take_in = take_in_and_acknowledge  # type: ignore[method-assign]
+AmqpSource.poll = poll_and_acknowledge  # type: ignore[assignment, method-assign]
 Ledger.take_acks = nothing_to_acknowledge  # type: ignore[method-assign]
 
 if __name__ == "__main__":

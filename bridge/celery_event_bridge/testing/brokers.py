@@ -60,7 +60,7 @@ class BrokerContract:
     def test_what_is_acknowledged_is_gone_and_what_is_not_comes_again(
         self, make_broker: Callable[[], BrokerPlugin], publish: Callable[[Sequence[bytes]], None]
     ) -> None:
-        """Acknowledgements name one, or with `multiple` all up to a tag; the rest comes to the next one who consumes."""
+        """Acknowledgements name one, or with `multiple` all up to a tag; the rest comes to who consumes next."""
         if not self.redelivers:
             return
         source = opened(make_broker())

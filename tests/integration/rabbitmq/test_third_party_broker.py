@@ -16,12 +16,12 @@ from celery_event_bridge.config import plugins
 from celery_event_bridge.contract.broker import Message
 from celery_event_bridge.contract.broker_plugin import BrokerPlugin
 from celery_event_bridge.testing import BrokerContract
-from tests import oracle
-from tests.bridges import Bridge, run_to_end
-from tests.servers.debian import until
-from tests.stores import SqliteStore
+from tests.support import oracle
+from tests.support.bridges import Bridge, run_to_end
+from tests.support.servers.debian import until
+from tests.support.stores import SqliteStore
 
-EXAMPLE = Path(__file__).parents[2] / "examples/broker"
+EXAMPLE = Path(__file__).parents[3] / "examples/broker"
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 from celery_event_bridge.contract import Event, Reader, Reading
 from celery_event_bridge.reading.streams import find
 from celery_event_bridge.testing import ReaderContract
-from tests.streams import Stream, of_kind
+from tests.support.streams import Stream, of_kind
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "redis", "kafka"])

@@ -164,21 +164,28 @@ def test_a_refusal_from_far_away_is_heard(own_rabbitmq: RabbitMQ, delay: float) 
 
 
 def test_what_was_confirmed_before_a_refusal_is_parked_once(own_rabbitmq: RabbitMQ) -> None:
-    """The confirm comes first, and the refusal is raised next time."""
+    """The confirm comes first, and the refusal is raised next time, also where both have come together."""
     url = own_rabbitmq.new_vhost()
     with oracle.broker(url) as connection:
-        declare_queue(connection.channel(), Topology.from_settings(Settings(broker_url=url)).rejected)
+        full_with_one = {"x-max-length": 1, "x-overflow": "reject-publish"}
+        connection.channel().queue_declare(QUEUE, durable=True, auto_delete=False, arguments=full_with_one)
     subject = AmqpParking(Settings(broker_url=url), QUEUE)
-    message = Delivered("lane", 1, b"no event", JSON, {}, exchange="celeryev", routing_key="task.multi")
     why = Rejection("undecodable", "it is no JSON")
-    first = Parcel(message, why)
-    subject.park([])
-    until(lambda: subject.park([]) == [] and not subject._unconfirmed, 10, "the probe is confirmed")
-    until(lambda: subject.park([first]) == [first], 10, "it is parked")
-    subject._confirmed.append(first)  # as if the two had come together
-    subject._failure = "refused"
-    subject._count(first)
-    assert [first] == list(subject.park([first]))
-    with pytest.raises(BrokerUnavailable, match="refused"):
-        subject.park([first])
+    first, second = (
+        Parcel(Delivered("lane", tag, b"no event", JSON, {}, exchange="celeryev", routing_key="task.multi"), why)
+        for tag in (1, 2)
+    )
+    parked: list[Parcel] = []
+
+    def refused() -> bool:
+        try:
+            parked.extend(subject.park([] if parked or subject.under_way else [first, second]))
+        except BrokerUnavailable as exc:
+            return "refused" in str(exc)
+        if subject.under_way:
+            until(lambda: oracle.depth(url, QUEUE) == 1, 10, "the first is in the queue")
+        return False
+
+    until(refused, 10, "the second is refused")
+    assert [first] == parked
     subject.close()

@@ -25,7 +25,7 @@ from redis.retry import Retry
 
 from celery_event_bridge.contract import SinkUnavailable, secret_files
 from celery_event_bridge.contract.deadline import Deadline
-from celery_event_sinks.redis.entries import QuickParser
+from celery_event_sinks.redis.entries import TimedParser
 from celery_event_sinks.redis.errors import code_of, ends_the_connection, is_of_the_login, remedy_of
 from celery_event_sinks.redis.replies import NoReply
 from celery_event_sinks.redis.timed import CONNECT_TIMEOUT, REPLY_TIMEOUT, is_name, resolve, timed
@@ -76,7 +76,7 @@ class RedisClient:
             options["driver_info"] = None
         # Without a pool, which would look after notifications of maintenance and need another protocol.
         connection = timed(connection_class)(**options)
-        connection.set_parser(QuickParser)
+        connection.set_parser(TimedParser)
         self._url = url
         self.where: str = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
         host = str(options.get("host") or "localhost")

@@ -109,7 +109,7 @@ def test_a_reply_of_another_kind_is_the_end(client: OnSocket) -> None:
     client.redis.sendall(b"+OK\r\n$3\r\n1-0\r\n")
     replies, lost = pipeline.read(1.0)
     assert [] == replies
-    assert "+OK" in str(lost)
+    assert "OK" in str(lost)
 
 
 def test_a_full_socket_is_not_waited_for(client: OnSocket) -> None:

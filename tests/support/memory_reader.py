@@ -40,7 +40,7 @@ class FakeReader:
     def ended(self) -> bool:
         return not self.batches
 
-    def alive(self) -> bool:
+    def renew_lease(self) -> bool:
         self._call("alive")
         return self.ours
 

@@ -8,9 +8,9 @@ from contextlib import closing
 
 import click
 
-from celery_event_bridge.cli.ends import between_of, events_of, target_of
 from celery_event_bridge.cli.options import OPTIONS, SettingsCommand, loaded, refuse_group
 from celery_event_bridge.cli.progress import progress
+from celery_event_bridge.cli.source_and_target import between_of, events_of, target_of
 from celery_event_bridge.config.event_types import unmatched
 from celery_event_bridge.contract import SinkUnavailable
 from celery_event_bridge.contract.broker import BrokerUnavailable

@@ -86,8 +86,8 @@ class Reader(Protocol):
     def ended(self) -> bool:
         """Return whether, with `Reading.ends`, all that was there at the start has been fetched."""
 
-    def alive(self) -> bool:
-        """A sign of life, every quarter of the lease while what was fetched is handled; False: it is another's now."""
+    def renew_lease(self) -> bool:
+        """Renew the lease, each quarter of it while records are handled. Returns False where another reader has it."""
 
     def commit(self, positions: Mapping[Hashable, Sequence[Any]]) -> bool:
         """Commit these, of all that was fetched: durable on return. By partition, in the order of `fetch`.

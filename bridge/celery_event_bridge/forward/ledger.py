@@ -1,7 +1,7 @@
 """Ledger of deliveries that still owe confirms, and of what may be acknowledged. Pure state, no I/O.
 
 A delivery belongs to the lane, that is the opened channel, that it came on. A lane is a new object each time a
-channel is opened, so a late verdict on a delivery of a closed channel finds its delivery forgotten and can
+channel is opened, so a late verdict on a delivery of a closed channel finds its delivery released and can
 never acknowledge a new message that happens to have the same tag.
 
 Acknowledgements are cumulative: the settled deliveries at the head of a lane, up to the first that still owes
@@ -44,7 +44,7 @@ class Delivery(msgspec.Struct, Generic[MessageT], eq=False, gc=False):
     """None once it was set aside."""
     refusals: tuple[Rejection, ...] = ()
     """Why it has to be parked; empty if it need not be."""
-    forgotten: bool = False
+    released: bool = False
     """It is acknowledged, or the broker's again."""
     expired: bool = False
     """It came through overflow."""
@@ -106,7 +106,7 @@ class Ledger(Generic[MessageT]):
                 continue
             if owes < 0:
                 raise ValueError(f"delivery {delivery.tag} owes nothing: a sink gave two verdicts on one event")
-            if not delivery.forgotten:
+            if not delivery.released:
                 done.append(delivery)
         return done
 
@@ -135,7 +135,7 @@ class Ledger(Generic[MessageT]):
         """Let go of one that is to be delivered again. Returns what names it to the broker."""
         self.messages -= 1
         self.size -= delivery.size
-        delivery.forgotten = True
+        delivery.released = True
         if delivery.aside:
             self._lanes[delivery.lane].aside -= 1
         return Ack(delivery.lane, delivery.tag, multiple=False)
@@ -180,7 +180,7 @@ class Ledger(Generic[MessageT]):
         count = self.messages
         for lane in self._lanes.values():
             for delivery in lane.queue:
-                delivery.forgotten = True
+                delivery.released = True
         self._lanes.clear()
         self.messages = self.size = 0
         return count
@@ -213,12 +213,12 @@ class _Lane(Generic[MessageT]):
         while queue:
             delivery = queue[0]
             if delivery.owes or delivery.refusals:
-                if not delivery.forgotten:
+                if not delivery.released:
                     break
                 queue.popleft()  # it was given back
                 continue
             queue.popleft()
-            delivery.forgotten = True
+            delivery.released = True
             messages += 1
             size += delivery.size
             watermark = delivery.tag
@@ -233,7 +233,7 @@ class _Lane(Generic[MessageT]):
         for delivery in self.queue:
             if delivery.settled:
                 found = len(owing)
-            elif not delivery.forgotten:
+            elif not delivery.released:
                 owing.append(delivery)
         # Whatever is aside keeps its whole lane from a cumulative acknowledgement.
         return [*owing[:found], *(delivery for delivery in owing[found:] if delivery.aside)]
@@ -244,9 +244,9 @@ class _Lane(Generic[MessageT]):
         while queue:
             delivery = queue[0]
             if delivery.settled:
-                delivery.forgotten = True
+                delivery.released = True
                 taken.append(delivery)
-            elif not delivery.aside and not delivery.forgotten:
+            elif not delivery.aside and not delivery.released:
                 break
             queue.popleft()
         self.head_since = now if taken or not queue else self.head_since
@@ -267,5 +267,5 @@ class _Lane(Generic[MessageT]):
         if taken:
             self.queue = deque(delivery for delivery in self.queue if not delivery.settled)
         for delivery in taken:
-            delivery.forgotten = True
+            delivery.released = True
         return taken

@@ -83,9 +83,11 @@ class Relay:
         self._status = status
         self._ledger: Ledger[Message] = Ledger()
         self._clock = clock
-        self._broker = Outage("broker", settings.retry_max_interval, clock)
-        self._stream = Outage("sink", settings.retry_max_interval, clock)
-        self._driver: Driver[Delivery[Message]] = Driver(sink, self._stream, lambda delivery: delivery.forgotten, clock)
+        self._broker_outage = Outage("broker", settings.retry_max_interval, clock)
+        self._sink_outage = Outage("sink", settings.retry_max_interval, clock)
+        self._driver: Driver[Delivery[Message]] = Driver(
+            sink, self._sink_outage, lambda delivery: delivery.released, clock
+        )
         self._pulse = Pulse(clock.monotonic)
         self._reception = Reception(settings, self._ledger, self._driver, self._parker, metrics, self._pulse)
         self._state = State.AWAY
@@ -156,11 +158,11 @@ class Relay:
     # The two ends ---------------------------------------------------------------------------------------------
 
     def _see_to_the_ends(self, now: float) -> None:
-        if self._state is State.AWAY and now >= self._broker.due:
+        if self._state is State.AWAY and now >= self._broker_outage.due:
             self._source.open()
             self._state = State.CONNECTED
             self._report()  # what comes next asks the sink, which may take its time
-        if self._state is State.CONNECTED and now >= self._stream.due:
+        if self._state is State.CONNECTED and now >= self._sink_outage.due:
             self._try_to_consume()
         elif self._state is State.CONSUMING and self._driver.stuck_for(now) >= self._settings.let_go_after:
             self._let_go()
@@ -174,7 +176,7 @@ class Relay:
             self._state, self._has_consumed = State.CONSUMING, True
             self._pulse.consuming()
         # Not before: a login that works, and consuming that does not, is one outage, whose pauses grow.
-        if self._broker.over():
+        if self._broker_outage.over():
             self._metrics.reconnected("broker")
 
     def _let_go(self) -> None:
@@ -182,14 +184,14 @@ class Relay:
         self._source.let_go()
         self._state = State.CONNECTED
         log.warning("the sink has been away for long: gave back what was in hand", messages=self._forget())
-        self._stream.failed(self._stream.reason or f"no confirm for {self._settings.let_go_after:g} s")
+        self._sink_outage.failed(self._sink_outage.reason or f"no confirm for {self._settings.let_go_after:g} s")
 
     def _lose_broker(self, exc: BrokerUnavailable) -> None:
         self._source.drop()
         self._state = State.AWAY
         self._forget()
         if not isinstance(exc, GivenBack):
-            self._broker.failed(str(exc))
+            self._broker_outage.failed(str(exc))
 
     def _forget(self) -> int:
         """The channels are closed: what was in hand is the broker's. Late verdicts on it will mean nothing."""
@@ -204,9 +206,9 @@ class Relay:
         if self._driver.handed:
             return OWED_WAIT if self._idle else 0.0
         if self._state is State.AWAY:
-            due = self._broker.due
+            due = self._broker_outage.due
         elif self._driver.waiting or self._state is State.CONNECTED:
-            due = self._stream.due
+            due = self._sink_outage.due
         elif self._parker.waiting:
             due = now + self._parker.patience(now)
         else:
@@ -262,12 +264,12 @@ class Relay:
                 self._source.acknowledge(self._ledger.take_acks(self._clock.monotonic(), singly=False))
             self._source.close()
         except BrokerUnavailable as exc:
-            self._broker.failed(str(exc))
+            self._broker_outage.failed(str(exc))
         return self._ledger.messages + len(back) + len(held_up)
 
     def _unfinished(self) -> bool:
         """Return whether waiting can still settle something: no end is known to be away."""
-        if self._stream.reason and not (
+        if self._sink_outage.reason and not (
             self._driver.handed and self._driver.stuck_for(self._clock.monotonic()) < AWAY_WAIT
         ):
             return False
@@ -277,7 +279,7 @@ class Relay:
         status = self._status
         status.turned_at = self._clock.monotonic()
         away = self._state is State.AWAY
-        status.broker_reason = (self._broker.reason or "not connected yet") if away else None
+        status.broker_reason = (self._broker_outage.reason or "not connected yet") if away else None
         status.inflight_messages = self._ledger.messages
         status.inflight_bytes = self._ledger.size
         status.unparkable_messages = self._parker.stranded

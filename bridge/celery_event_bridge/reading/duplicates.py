@@ -21,8 +21,8 @@ class SeenIds:
         self._windows: dict[Hashable, tuple[dict[str, Any], deque[str]]] = {}
         """By partition: where each id was first seen, and the ids from the oldest on."""
 
-    def is_duplicate(self, record: Record) -> bool:
-        """Return whether the id was at an earlier place of the partition, and take note of it if not."""
+    def register(self, record: Record) -> bool:
+        """Register a record; return whether its id was registered at an earlier position of the partition."""
         partition, event_id, position = record.partition, record.id, record.position
         window = self._windows.get(partition)
         if window is None:

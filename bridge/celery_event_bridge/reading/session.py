@@ -102,7 +102,7 @@ class Events:
                 position = self._at
                 self._at += 1
                 record = self._records[position]
-                if self._seen is not None and record.problem is None and self._seen.is_duplicate(record):
+                if self._seen is not None and record.problem is None and self._seen.register(record):
                     continue
                 if record.problem is not None or self._wanted(record.type):
                     if not self._still_ours():
@@ -227,7 +227,7 @@ class Events:
             for partition in batch.revoked:
                 self._seen.forget(partition)
             for record in batch.seen:
-                self._seen.is_duplicate(record)
+                self._seen.register(record)
         if batch.skipped:
             self.skipped += batch.skipped
             gone.tell(batch.skipped, self._reading.group, id(self))
@@ -258,7 +258,7 @@ class Events:
 
         def live() -> None:
             nonlocal ours
-            ours = self._reader.alive()
+            ours = self._reader.renew_lease()
 
         self._attempt(live)
         if not ours:

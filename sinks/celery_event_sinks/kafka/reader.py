@@ -51,7 +51,7 @@ class KafkaReader:
         self._reading = reading
         topics = list(dict.fromkeys(settings.topics.values()))
         self._watched = Topics(settings)
-        self._assignment = Assignment(topics, reading, self._committed, self._watched.marks, self._peek)
+        self._assignment = Assignment(topics, reading, self._commit_offsets, self._watched.marks, self._peek)
         self._consumer: Consumer | None = None
         self._lost = False
         """Whether the group counts us out; it takes us in again with the next assignment."""
@@ -110,7 +110,7 @@ class KafkaReader:
         if (failed := assignment.failed) is not None:
             self._discard()
             raise failed
-        records, seen = self._sorted(consumer, messages)
+        records, seen = self._part(consumer, messages)
         if records or seen:
             self._trouble, self._denied = None, False
         elif self._trouble is not None:
@@ -129,7 +129,7 @@ class KafkaReader:
         """Return whether all is fetched that was there when it was assigned."""
         return self._reading.ends and self._assignment.ended()
 
-    def alive(self) -> bool:
+    def renew_lease(self) -> bool:
         """Librdkafka gives the signs of life; False where the group did not get them."""
         return not self._lost
 
@@ -142,7 +142,7 @@ class KafkaReader:
         ]
         if self._consumer is None or not offsets or self._lost:
             return False
-        return self._committed(self._consumer, offsets) and len(offsets) == len(positions)
+        return self._commit_offsets(self._consumer, offsets) and len(offsets) == len(positions)
 
     def missed_by_groups(self) -> Mapping[str, int]:
         """Return what was lost with the end of a log that a group has read, at least. Raises SinkUnavailable."""
@@ -196,7 +196,7 @@ class KafkaReader:
     def _peek(self, asked: Mapping[tuple[str, int], int]) -> dict[tuple[str, int], Last]:
         return peek(self._settings, asked)
 
-    def _committed(self, consumer: Consumer, offsets: list[TopicPartition]) -> bool:
+    def _commit_offsets(self, consumer: Consumer, offsets: list[TopicPartition]) -> bool:
         """Return whether the group took it. Raises SinkUnavailable where nobody can tell."""
         deadline = Deadline(SETTLING)
         while True:
@@ -217,7 +217,7 @@ class KafkaReader:
                 return False
             time.sleep(0.05)
 
-    def _sorted(self, consumer: Consumer, messages: Sequence[Any]) -> tuple[list[Record], list[Record]]:
+    def _part(self, consumer: Consumer, messages: Sequence[Any]) -> tuple[list[Record], list[Record]]:
         """Part those to hand out from those that were read back."""
         records: list[Record] = []
         seen: list[Record] = []

@@ -125,7 +125,7 @@ class RedisReader:
         """Tell whether all is fetched that was there when it was opened."""
         return self._reading.ends and not self._open and not self._left_behind
 
-    def alive(self) -> bool:
+    def renew_lease(self) -> bool:
         """Let Redis know of this consumer. What was claimed from it nevertheless, a commit passes over."""
         if self._group is None:
             return True

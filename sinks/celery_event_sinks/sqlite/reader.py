@@ -106,7 +106,7 @@ class SqliteReader:
         """Return whether all is fetched that was there when it was opened."""
         return self._ended
 
-    def alive(self) -> bool:
+    def renew_lease(self) -> bool:
         """Renew the lease; False if another reader has it."""
         return self._lease is None or self._renewed(self._lease, 0)
 

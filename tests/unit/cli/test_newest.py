@@ -47,7 +47,7 @@ class _Reader:
     def ended(self) -> bool:
         return not self._batches
 
-    def alive(self) -> bool:
+    def renew_lease(self) -> bool:
         return True
 
     def commit(self, positions: Mapping[Hashable, Sequence[Any]]) -> bool:

@@ -117,7 +117,7 @@ def test_a_late_verdict_acknowledges_nothing_on_a_new_channel() -> None:
     ledger: Ledger[str] = Ledger()
     old = enter(ledger, "old lane", 1)
     assert 1 == ledger.forget()
-    assert old.forgotten
+    assert old.released
     enter(ledger, "new lane", 1)
     ledger.stored([old])
     assert [] == ledger.take_acks(0.0)

@@ -35,10 +35,10 @@ def test_the_window_is_bounded() -> None:
     """The last so many ids are known, and no more are kept."""
     seen = SeenIds(10)
     for number in range(1000):
-        assert not seen.is_duplicate(record(number, f"{number}"))
+        assert not seen.register(record(number, f"{number}"))
         assert [min(10, number + 1)] * 2 == [len(part) for part in seen._windows[0]]
-    assert all(seen.is_duplicate(record(2000, f"{number}")) for number in range(990, 1000))
-    assert not seen.is_duplicate(record(2000, "989"))
+    assert all(seen.register(record(2000, f"{number}")) for number in range(990, 1000))
+    assert not seen.register(record(2000, "989"))
 
 
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 30)), max_size=80), st.integers(1, 10))
@@ -47,7 +47,7 @@ def test_the_window_against_a_naive_model(read: list[tuple[int, int]], size: int
     seen, model = SeenIds(size), list[tuple[int, int]]()
     for event_id, position in read:
         known = dict(model).get(event_id)
-        assert (known is not None and known < position) == seen.is_duplicate(record(position, str(event_id)))
+        assert (known is not None and known < position) == seen.register(record(position, str(event_id)))
         if known is None:
             model = [*model, (event_id, position)][-size:]
         else:
@@ -57,11 +57,11 @@ def test_the_window_against_a_naive_model(read: list[tuple[int, int]], size: int
 def test_partitions_are_apart() -> None:
     """The same id in another one is another record; what is forgotten is gone."""
     seen = SeenIds(10)
-    assert not seen.is_duplicate(record(1, "a", "p"))
-    assert not seen.is_duplicate(record(2, "a", "q"))
+    assert not seen.register(record(1, "a", "p"))
+    assert not seen.register(record(2, "a", "q"))
     seen.forget("p")
-    assert not seen.is_duplicate(record(2, "a", "p"))
-    assert seen.is_duplicate(record(3, "a", "q"))
+    assert not seen.register(record(2, "a", "p"))
+    assert seen.register(record(3, "a", "q"))
 
 
 @given(st.lists(st.integers(0, 5), max_size=40), st.data())
@@ -71,7 +71,7 @@ def test_the_first_copy_is_always_handed_over(ids: list[int], data: st.DataObjec
     order = data.draw(st.lists(st.integers(0, max(0, len(ids) - 1)), max_size=60)) if ids else []
     seen = SeenIds(size)
     for position in order:
-        if seen.is_duplicate(record(position, str(ids[position]))):
+        if seen.register(record(position, str(ids[position]))):
             assert ids[position] in ids[:position]
 
 
@@ -79,7 +79,7 @@ def test_the_first_copy_is_always_handed_over(ids: list[int], data: st.DataObjec
 def test_a_window_that_is_large_enough_drops_all_copies(ids: list[int]) -> None:
     """Read once and in order, each id is handed over once."""
     seen = SeenIds(100)
-    handed = [event_id for at, event_id in enumerate(ids) if not seen.is_duplicate(record(at, str(event_id)))]
+    handed = [event_id for at, event_id in enumerate(ids) if not seen.register(record(at, str(event_id)))]
     assert list(dict.fromkeys(ids)) == handed
 
 

@@ -53,9 +53,9 @@ class Life:
         self.pid = pid
         self._beats: list[Beat] = []
         self._orders, self._times = array("q"), array("q")
-        """Of the task-started events, as they came."""
+        """Times of the task-started events, as they came."""
         self.anchored = False
-        """Whether it came up in what was read: then every event of its is there, or missing."""
+        """True if it came up in what was read: then every event of its is there, or missing."""
         self.began: int | None = None
         """Time of its first heartbeat."""
         self.latest: Beat | None = None
@@ -64,7 +64,7 @@ class Life:
         self._idle = -1
         """Time of the last folded heartbeat that had no task active; -1: none."""
         self._carry = 0
-        """How far the count was ahead at the heartbeat that all before was folded into."""
+        """Lead of the count at the heartbeat that all before was folded into."""
         self._settled: list[Stretch] = []
         self._late = 0
         """Starts that came after their stretch was folded."""
@@ -73,9 +73,9 @@ class Life:
         self._counted = 0
         """`processed` there."""
         self._exact = False
-        """Whether what comes after is compared from a known point on."""
+        """True if what comes after is compared from a known point on."""
         self._since: int | None = None
-        """When that was."""
+        """Time when that was."""
         self.starts = 0
 
     def beat(self, beat: Beat, *, first: bool, offline: bool) -> None:

@@ -60,11 +60,11 @@ class Auditor:
         self._partitions: set[Hashable] = set()
         self._since_tidied = 0
         self._oldest: int | None = None
-        """When the first of the events that are counted was stored."""
+        """Time when the first of the events that are counted was stored."""
         self.skipped = 0
         """Records that were gone before they were read; assigned by who reads."""
         self.newest = 0
-        """When the last record was stored, in microseconds since 1970 UTC."""
+        """Time when the last record was stored, in microseconds since 1970 UTC."""
 
     def add(self, record: Record) -> None:
         """Take in a record, whatever it is."""

@@ -54,22 +54,22 @@ class Fact(msgspec.Struct, gc=False):
     clock: int | None = None
     """Lamport's, of the process that sent it."""
     time: int | None = None
-    """When it happened by its sender's clock, in microseconds since 1970 UTC."""
+    """Time when it happened by its sender's clock, in microseconds since 1970 UTC."""
     stored: int | None = None
-    """When it was stored, the same way."""
+    """Time when it was stored, the same way."""
     name: str | None = None
     processed: int | None = None
-    """Of a heartbeat: tasks that the process has accepted since its start."""
+    """Tasks that the process has accepted since its start, by a heartbeat."""
     active: int | None = None
-    """Of a heartbeat: tasks that it runs."""
+    """Tasks that the process runs, by a heartbeat."""
     runtime: float | None = None
-    """Of a task-succeeded: seconds."""
+    """Seconds, by a task-succeeded."""
     retries: int | None = None
-    """Of a task-sent or -received: runs that there were before."""
+    """Runs that there were before, by a task-sent or -received."""
     refused: bool = False
-    """Of a task-failed: the worker knows no task of that name, so it neither received nor started it."""
+    """True of a task-failed if the worker knows no task of that name, so that it neither received nor started it."""
     problem: str | None = None
-    """Why it cannot be decoded, where it cannot."""
+    """Reason why it cannot be decoded, where it cannot."""
 
 
 def sender(worker: str, kind: str) -> str:

@@ -16,7 +16,7 @@ from celery_event_bridge.reading.session import Events
 INTERVAL = 5.0
 """Seconds between two reports at least."""
 SHARE = 0.05
-"""Of the time that may be spent on reports."""
+"""Share of the time that may be spent on reports."""
 
 log = structlog.get_logger("celery_event_bridge")
 

@@ -38,7 +38,7 @@ class Report(msgspec.Struct):
     since: int | None
     until: int
     horizon: int
-    """What was stored later is not judged yet."""
+    """Records that were stored later are not judged yet."""
     events: int
     judged: bool
     """True if any of them was stored early enough to be judged."""
@@ -70,7 +70,7 @@ class Report(msgspec.Struct):
     skipped: int = 0
     """Records that were gone from the stream before the audit came to them."""
     asked: str | None = None
-    """Who was asked of the tasks without an end, and who answered."""
+    """Workers that were asked of the tasks without an end, and those that answered."""
 
     @property
     def missing_ends(self) -> int:

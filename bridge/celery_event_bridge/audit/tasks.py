@@ -15,7 +15,7 @@ from celery_event_bridge.audit.facts import Fact
 ENDS = frozenset({"task-succeeded", "task-failed", "task-retried"})
 """A run that ends so had begun."""
 OTHER_ENDS = frozenset({"task-revoked", "task-rejected", "task-cancelled"})
-"""One that ends so need not."""
+"""Types of an end that need not."""
 TYPES = ENDS | OTHER_ENDS | {"task-sent", "task-received", "task-started"}
 RECENT = 20_000
 """Complete tasks that are remembered, at least; at most twice as many."""
@@ -29,11 +29,11 @@ class Task(msgspec.Struct, gc=False):
     uuid: str
     name: str | None = None
     worker: str = ""
-    """That received, started or ended it, last."""
+    """Worker that received, started or ended it, last."""
     pid: int | None = None
     sent: int = 0
     received: int = 0
-    """How often."""
+    """Number of times."""
     started: int = 0
     retried: int = 0
     final: int = 0
@@ -47,16 +47,16 @@ class Task(msgspec.Struct, gc=False):
     ended_at: int | None = None
     """The last time, in whatever way."""
     begun_at: int | None = None
-    """When the last run began, by its end and its run time."""
+    """Time when the last run began, by its end and its run time."""
     first: Fact | None = None
     """Its first event of a worker, by the worker's clock."""
     first_sent: Fact | None = None
     last: int = 0
-    """When the latest event was stored."""
+    """Time when the latest event was stored."""
     starter: tuple[str, int | None] | None = None
     """The worker and process id of the last start."""
     moved: bool = False
-    """Whether its starts are of more than one process."""
+    """True if its starts are of more than one process."""
 
     @property
     def ends(self) -> int:

@@ -24,7 +24,7 @@ class Lack(msgspec.Struct, gc=False):
     worker: str
     pid: int | None
     time: int
-    """When it ended, or was heard of last, in microseconds since 1970 UTC."""
+    """Time when it ended, or was heard of last, in microseconds since 1970 UTC."""
     missing: int
     """Events."""
 
@@ -37,14 +37,14 @@ class Open(msgspec.Struct):
     worker: str
     pid: int | None
     since: int
-    """When it was started, else received, in microseconds since 1970 UTC."""
+    """Time when it was started, else received, in microseconds since 1970 UTC."""
     state: str
     """`waiting`, `running`, `gone` or `ended`."""
     started: bool
     live: str | None = None
-    """What the live system says of it, if it was asked."""
+    """State by the live system, if it was asked."""
     live_ended: bool = False
-    """Whether the live system has it ended before what was judged."""
+    """True if the live system has it ended before what was judged."""
 
     @property
     def certainly_ended(self) -> bool:
@@ -57,7 +57,7 @@ class Heading:
 
     def __init__(self) -> None:
         self.events = 0
-        """That are missing."""
+        """Number of those that are missing."""
         self.count = 0
         self.tasks: list[Lack] = []
 

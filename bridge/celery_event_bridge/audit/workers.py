@@ -22,9 +22,9 @@ class Workers:
     def __init__(self) -> None:
         self._lives: dict[tuple[str, int], list[Life]] = {}
         self._newest: dict[str, int] = {}
-        """When a worker's newest process began, by the worker's name."""
+        """Time when a worker's newest process began, by the worker's name."""
         self._past: list[Stretch] = []
-        """Of processes that are forgotten."""
+        """Sums of processes that are forgotten."""
 
     def __iter__(self) -> Iterator[Life]:
         for lives in self._lives.values():

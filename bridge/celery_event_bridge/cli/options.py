@@ -25,7 +25,7 @@ from celery_event_bridge.contract.values import group_name, no_url
 
 _IN_PLACE_OF = re.compile(r"BRIDGE_(?:BROKER_URL|REDIS_URL|KAFKA_BOOTSTRAP_SERVERS|SQLITE_PATH)(?:_FILE)?\b")
 OPTIONS = "settings"
-"""Where a command finds its options in the context: variable names and texts."""
+"""Key of a command's options in the context: variable names and texts."""
 
 
 class SettingsCommand(click.Command):

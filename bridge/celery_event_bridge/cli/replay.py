@@ -22,7 +22,7 @@ from celery_event_bridge.replay.loop import Figures, Replay
 from celery_event_bridge.replay.pace import Pace
 
 LINES = 20
-"""Of events that are not sent on; the rest is counted."""
+"""Lines on events that are not sent on; further ones are counted."""
 INTERRUPTED = 130
 
 

@@ -14,11 +14,11 @@ from celery_event_bridge.contract.secrets import hide_in_value
 SINKS = "celery_event_bridge.sinks"
 """The entry-point group; an entry's name is what `BRIDGE_SINK` says and part of its variables' names."""
 READERS = "celery_event_bridge.readers"
-"""That of readers; an entry's name is the scheme of its URLs."""
+"""Entry-point group of readers; an entry's name is the scheme of its URLs."""
 BROKERS = "celery_event_bridge.brokers"
-"""That of brokers; an entry's name is the scheme of its URLs."""
+"""Entry-point group of brokers; an entry's name is the scheme of its URLs."""
 OURS = ("kafka", "redis", "sqlite", "stdout")
-"""Those of this package; a client that is missing is an extra of that name."""
+"""Plug-ins of this package; a client that is missing is an extra of that name."""
 
 
 class SinkNotInstalled(Exception):

@@ -57,7 +57,7 @@ class Message(msgspec.Struct, frozen=True, eq=False, gc=False):
     headers: Mapping[str, Any]
     redelivered: bool = False
     expired: bool = False
-    """It waited for longer than the broker keeps an event in its first place, and came by another way."""
+    """True if it waited for longer than the broker keeps an event in its first queue, and came by another one."""
 
 
 class Source(Protocol):

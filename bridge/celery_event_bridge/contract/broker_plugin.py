@@ -100,12 +100,12 @@ class QueueState(msgspec.Struct, frozen=True):
 
     name: str
     arguments: Mapping[str, Any]
-    """Those that the settings ask for."""
+    """Arguments that the settings ask for."""
     messages: int | None = None
     """Ready ones; None if the queue is not there."""
     consumers: int = 0
     problem: str = ""
-    """Why it cannot be used with these settings."""
+    """Reason why it cannot be used with these settings."""
 
 
 class QueuesInUse(Exception):

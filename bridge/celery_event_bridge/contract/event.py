@@ -22,9 +22,9 @@ class Event(msgspec.Struct, frozen=True, eq=False, weakref=True):
     subject: str | None
     """The task's uuid."""
     key: str
-    """What keeps a task's events together: the uuid, else the source."""
+    """Key that keeps a task's events together: the uuid, else the source."""
     time: int | None
-    """When it happened, by its sender's clock, in microseconds since 1970 UTC; None if absent or absurd."""
+    """Time when it happened, by its sender's clock, in microseconds since 1970 UTC; None if absent or absurd."""
     data: bytes
     """The verbatim bytes."""
     content_type: str = JSON

@@ -81,7 +81,7 @@ class Notices:
         self._counts: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
         self._lock = threading.Lock()
         self._rest_due = 0.0
-        """When the rest is looked through again, by the monotonic clock."""
+        """Time when the rest is looked through again, by the monotonic clock."""
 
     def tell(
         self,

@@ -18,7 +18,7 @@ class Record(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A record as a reader finds it in its stream."""
 
     partition: Hashable
-    """What has an order and a reader of its own. One that is lost and had again has another value."""
+    """Part of the stream that has an order and a reader of its own. It gets a new value each time it is reassigned."""
     position: Any
     """Its place there; of two places the later one is greater."""
     id: str
@@ -30,9 +30,9 @@ class Record(msgspec.Struct, frozen=True, eq=False, gc=False):
     data: bytes
     content_type: str = JSON
     stored: int | None = None
-    """When it was stored, in microseconds since 1970 UTC."""
+    """Time when it was stored, in microseconds since 1970 UTC."""
     problem: str | None = None
-    """Why this is no record of the bridge's, where it is none: it is handed over all the same."""
+    """Reason why this is no record of the bridge's, where it is none: it is handed over all the same."""
 
 
 class Batch(msgspec.Struct, frozen=True, eq=False):
@@ -55,7 +55,7 @@ class Reading(msgspec.Struct, frozen=True):
     group: str | None = None
     """Readers of one group share the work; its position is kept in the stream. None: no position is kept."""
     since: str | int = "earliest"
-    """Where to begin if there is no position yet: `earliest`, `latest`, or microseconds since 1970 UTC."""
+    """Position to begin at if there is none yet: `earliest`, `latest`, or microseconds since 1970 UTC."""
     ends: bool = False
     """End where the stream ended when it was opened."""
     read_back: int = 50_000

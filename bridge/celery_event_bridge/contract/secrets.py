@@ -20,7 +20,7 @@ _URL = re.compile(
 _SCHEMES = frozenset(
     ("amqp", "amqps", "pyamqp", "redis", "rediss", "redis+cluster", "redis+sentinel", "sentinel", "valkey", "valkeys")
 ) | {"unix", "kafka", "sqlite"}
-"""Of a URL that cannot be taken apart the scheme is shown, if it is one of these."""
+"""Schemes that are shown of a URL that cannot be taken apart."""
 _SHOWN = frozenset(
     {"channel_max", "confirm_publish", "connect_timeout", "db", "frame_max", "health_check_interval", "heartbeat"}
     | {"login_method", "max_connections", "protocol", "read_timeout", "retry_on_timeout", "shards", "socket_timeout"}
@@ -46,7 +46,7 @@ _BLANK_IN_PASSWORD = re.compile(r"(://[^:/@\s;]*):(?!\*\*@)[^\n/]*@")
 _PORT = re.compile(r"(:///*[^\s:/@?#;,\[\]]*):(?!\*\*@)(?!\d{1,5}(?![\w%]))[^\s/?#,;'\")]+")
 _TOKEN = re.compile(r"[a-zA-Z][\w+.-]{0,30}://[^\s'\"<>]*[^\s'\"<>.,;:)\]]")
 _NO_LOGIN = re.compile(r"[?{}\[\]\"'\x00-\x1f\x7f]")
-"""What is before the last @ of something else than a URL, or of its parameters, one of which may hold that @."""
+"""Text before the last @ of something else than a URL, or of its parameters, one of which may hold that @."""
 _WORD = re.compile(r"[^\W_]{4,}")
 _WORDS = r"password|passwd|passphrase|secret|token|login_response|credential"
 _IN_QUERY = re.compile(rf"([?&][\w.-]*(?:{_WORDS})[\w.-]*=)(?!\*\*(?:[:;,]?\s|$))[^&\s]+", re.IGNORECASE)
@@ -67,7 +67,7 @@ _SUSPICIOUS = re.compile(
     rf"[@{{}}\x00-\x1f\x7f\"']|:/|//|%[0-9a-fA-F]{{2}}|{_WORDS}|^\s*(?:{'|'.join(map(re.escape, _SCHEMES))}):",
     re.IGNORECASE,
 )
-"""What a value may have in it that is a URL, JSON or a command in the wrong place."""
+"""Pattern of a value that is a URL, JSON or a command in the wrong place."""
 
 
 def hide_secrets(text: str) -> str:

@@ -73,7 +73,7 @@ class Finding(msgspec.Struct, frozen=True):
     verdict: Literal["ok", "warn", "FAIL"]
     """`FAIL` where events will be lost or cannot be stored, `warn` where they may."""
     text: str
-    """What is so, of what, and what to do. Contains no secret."""
+    """Sentence that says what is so, of what, and what to do. Contains no secret."""
 
 
 @runtime_checkable

@@ -16,7 +16,7 @@ class Decided(msgspec.Struct, frozen=True, gc=False):
     number: int
     """The one that it was handed over with."""
     refused: str | None = None
-    """Why it never will be taken; None where it is confirmed."""
+    """Reason why it never will be taken; None where it is confirmed."""
 
 
 class Target(Protocol):

@@ -21,7 +21,7 @@ from celery_event_bridge.contract.clock import Clock
 from celery_event_bridge.forward.outage import Outage
 
 OwnerT = TypeVar("OwnerT")
-"""What an event came in, and what is settled once it is decided."""
+"""Object that an event came in, and that is settled once it is decided."""
 
 
 class Driver(Generic[OwnerT]):
@@ -55,10 +55,10 @@ class Driver(Generic[OwnerT]):
         """Events that the sink owes a verdict on."""
         self._opened = False
         self._progress_at = self._clock.monotonic()
-        """When the sink last decided something, or had nothing to decide."""
+        """Time when the sink last decided something, or had nothing to decide."""
         self._look_due = 0.0
         self._distrusted = False
-        """Whether the last look at the sink found that nothing would be stored, or kept."""
+        """True if the last look at the sink found that nothing would be stored, or kept."""
 
     @property
     def busy(self) -> bool:

@@ -22,11 +22,11 @@ class Taken(msgspec.Struct, frozen=True, gc=False):
     """Events that are taken in hand of one message."""
 
     events: Sequence[Event]
-    """Those to forward, in order."""
+    """Events to forward, in order."""
     size: int
     """Bytes of memory, about."""
     rejection: Rejection | None = None
-    """Why the message has to be parked once its events are stored."""
+    """Reason why the message has to be parked once its events are stored."""
     unwanted: Sequence[str] = ()
     """The types of its events that are not forwarded."""
 

@@ -43,11 +43,11 @@ class Delivery(msgspec.Struct, Generic[MessageT], eq=False, gc=False):
     message: MessageT | None
     """None once it was set aside."""
     refusals: tuple[Rejection, ...] = ()
-    """Why it has to be parked; empty if it need not be."""
+    """Reason why it has to be parked; empty if it need not be."""
     released: bool = False
-    """It is acknowledged, or the broker's again."""
+    """True once it is acknowledged, or the broker's again."""
     expired: bool = False
-    """It came through overflow."""
+    """True if it came through overflow."""
     aside: bool = False
     """Only its tag is held: see `Ledger.set_aside`."""
 

@@ -25,11 +25,11 @@ class Outage:
         self._backoff = Backoff(max_interval)
         self._since = 0.0
         self._said: dict[str, float] = {}
-        """When each reason was last logged: several URLs in turn give several."""
+        """Time when each reason was last logged: several URLs in turn give several."""
         self.reason: str | None = None
-        """Why it is away; None while it is not known to be."""
+        """Reason why it is away; None while it is not known to be."""
         self.due = 0.0
-        """When to try again, by the monotonic clock; in the past while it is there."""
+        """Time when to try again, by the monotonic clock; in the past while it is there."""
 
     def failed(self, reason: str) -> None:
         """An attempt has failed: say so, once a minute for each reason, and put off the next."""

@@ -70,10 +70,10 @@ class Parker:
         """Set aside because the broker would never take them, and when."""
         self._just_refused: list[Waiting] = []
         self._singly = False
-        """Whether one is tried at a time, to find out which one is refused."""
+        """True if one is tried at a time, to find out which one is refused."""
         self._try_due = self._heard_due = 0.0
         self._told = 0
-        """How many were stranded when it was last told of."""
+        """Number that was stranded when it was last told of."""
 
     @property
     def waiting(self) -> bool:

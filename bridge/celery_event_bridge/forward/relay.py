@@ -93,7 +93,7 @@ class Relay:
         self._state = State.AWAY
         self._has_consumed = False
         self._idle = False
-        """Whether the last turn brought no verdict."""
+        """True if the last turn brought no verdict."""
         self._stopping = False
 
     def stop(self) -> None:

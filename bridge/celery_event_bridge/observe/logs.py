@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from structlog.typing import Processor
 
 NOTICE_FIELDS = ("kind", "count")
-"""What `contract.notices` says beside its text."""
+"""Fields that `contract.notices` gives beside its text."""
 LONGEST = 10_000
 """Characters of a log line's text, of whatever others have put into it."""
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}

@@ -30,7 +30,7 @@ class Pulse:
         self._counted = 0
         """Events stored until the last line."""
         self._alone_since: float | None = None
-        """When the first event came, while none of a task has."""
+        """Time when the first event came, while none of a task has."""
         self._task_seen = self._told = False
 
     def consuming(self) -> None:

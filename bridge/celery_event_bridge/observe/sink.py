@@ -27,7 +27,7 @@ class ObservedSink:
         self._metrics = metrics
         self._status = status
         self._handed: deque[tuple[float, int]] = deque()
-        """When, and how many, in the order of hand-over. Which verdict answers which is not followed one by one."""
+        """Time and number of events, in the order of hand-over; which verdict answers which is not followed."""
         self.name = sink.name
         status.sink_reasons[self.name] = "not tried yet"
         metrics.begin(self.name)
@@ -37,7 +37,7 @@ class ObservedSink:
         """Lines that it advised when it was last asked."""
         self._made = self._makings()
         self._distrusted = False
-        """Whether the last look found that nothing would be stored, or kept."""
+        """True if the last look found that nothing would be stored, or kept."""
 
     def open(self) -> None:
         """Connect. What it advises is asked for anew: the stream may be another one now."""

@@ -14,17 +14,17 @@ class Status:
 
     def __init__(self) -> None:
         self.turned_at = time.monotonic()
-        """When the loop last turned, by the monotonic clock."""
+        """Time when the loop last turned, by the monotonic clock."""
         self.broker_reason: str | None = "not connected yet"
-        """Why the broker is not connected; None if it is."""
+        """Reason why the broker is not connected; None if it is."""
         self.held_up: str | None = None
         """Obstacle that keeps events from us though we consume; None where there is none."""
         self.sink_reasons: dict[str, str | None] = {}
-        """Why each sink is not available; None where it is."""
+        """Reason why each sink is not available; None where it is."""
         self.inflight_messages = 0
         self.inflight_bytes = 0
         self.oldest_inflight_since: float | None = None
-        """When the oldest message in hand was taken, by the monotonic clock."""
+        """Time when the oldest message in hand was taken, by the monotonic clock."""
         self.queue_messages: Mapping[str, int] = {}
         """Ready messages by queue."""
         self.unparkable_messages = 0

@@ -26,7 +26,7 @@ class OneProcess:
         self._reader = reader
         self._forget = weakref.WeakMethod(forget)
         self.copied = False
-        """Whether this is the copy in a child."""
+        """True if this is the copy in a child."""
         _all.add(self)
 
     def refuse_a_copy(self) -> None:

@@ -37,7 +37,7 @@ class Figures(msgspec.Struct):
     refused: int = 0
     """Not sent on, each with a line that says why."""
     shared: bool = False
-    """Whether another reader of the group has taken over some of it, which it sends on again."""
+    """True if another reader of the group has taken over some of it, which it sends on again."""
     interrupted: bool = False
 
 

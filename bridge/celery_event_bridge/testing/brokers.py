@@ -30,9 +30,9 @@ class BrokerContract:
     DEADLINE = 20.0
     """Seconds within which each message has to come."""
     keeps_order = True
-    """Whether messages come in the order in which they were published."""
+    """True if messages come in the order in which they were published."""
     redelivers = True
-    """Whether what is not acknowledged comes again."""
+    """True if what is not acknowledged comes again."""
 
     def test_its_schemes_are_its_entry_points(self, make_broker: Callable[[], BrokerPlugin]) -> None:
         """A URL of each scheme leads to this plug-in, whose settings are a broker's."""

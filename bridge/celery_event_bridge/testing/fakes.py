@@ -27,7 +27,7 @@ class FakeSource:
         self.fail: str | None = None
         self.held_bytes = 0
         self.roomier = 0
-        """How many more than the prefetch may be in hand."""
+        """Number that may be in hand beyond the prefetch."""
         self._lane: Hashable = None
         self._tags = itertools.count(1)
 

@@ -27,12 +27,12 @@ class SinkContract:
     DEADLINE = 20.0
     """Seconds within which each verdict has to come."""
     keeps_key = True
-    """Whether the key can be read back."""
+    """True if the key can be read back."""
     keeps_time = True
-    """Whether the time can be read back to the microsecond; else `stored` gives None for it."""
+    """True if the time can be read back to the microsecond; else `stored` gives None for it."""
 
     keeps_order = True
-    """Whether events are read back in the order in which they were handed over."""
+    """True if events are read back in the order in which they were handed over."""
 
     def outage(self) -> AbstractContextManager[None]:
         """Let the stream be away, within the context. Without it the test of an outage is skipped."""

@@ -31,7 +31,7 @@ class Owned(msgspec.Struct, eq=False):
     """A partition that is read now."""
 
     key: Hashable
-    """It, and which time it was assigned."""
+    """Partition, and which time it was assigned."""
     begin: int
     """The position; what is before it was read back."""
     end: int | None
@@ -59,9 +59,9 @@ class Assignment:
         self.next: dict[Partition, int] = {}
         """The offset to go on from, in each that is or was read."""
         self._ends: dict[Partition, int] = {}
-        """Where each ended when it was first seen, without a group."""
+        """Offset at which each ended when it was first seen, without a group."""
         self.failed: SinkUnavailable | None = None
-        """Why an assignment came to nothing: nobody would repeat it, so the consumer has to be made anew."""
+        """Reason why an assignment came to nothing: nobody would repeat it, so the consumer has to be made anew."""
         self.known = Known()
         self._revoked: list[Hashable] = []
         self._skipped = 0

@@ -29,7 +29,7 @@ class Begin(msgspec.Struct, frozen=True):
     skipped: int = 0
     """Records that the group has not handled and that are gone."""
     to_commit: bool = False
-    """Whether it is to be committed at once, for the next reader that gets the partition."""
+    """True if it is to be committed at once, for the next reader that gets the partition."""
 
 
 class Known:
@@ -37,13 +37,13 @@ class Known:
 
     def __init__(self) -> None:
         self.marks: dict[str, Mark] = {}
-        """Of each topic as it was last seen."""
+        """Partitions of each topic as it was last seen."""
         self._anew: set[str] = set()
         """Topics that were made anew since this reader has begun: all in them is new to it."""
         self.committed: dict[Partition, int] = {}
         """By this reader, and acknowledged."""
         self._begun: dict[Partition, Mark] = {}
-        """What goes beside the positions of the partitions that are read."""
+        """Positions that go beside those of the partitions that are read."""
         self.last: dict[Partition, Last] = {}
         """The last event that was had of each."""
 

@@ -18,7 +18,7 @@ class Login:
     def __init__(self, settings: KafkaSettings) -> None:
         self.settings = settings
         self.failure: str | None = None
-        """Why the client is not let in, if it is not."""
+        """Reason why the client is not let in, if it is not."""
         self.doubted = False
         """True from the moment when no broker is reached until something is: a server's refusal in TLS 1.3 can be lost
         with its connection, and nothing but the credentials themselves tells of it then."""

@@ -11,7 +11,7 @@ from celery_event_bridge.contract import SinkUnavailable
 from celery_event_sinks.kafka.marks import Position, position
 
 AFTER = re.compile(r" \(after \d+ms(?:[^()]|\([^()]*\))*\)")
-"""How long an error took and how often it was so: with it, each would be news."""
+"""Pattern of how long an error took and how often it was so: with it, each would be news."""
 ANSWER = 3.0
 """Seconds for one question."""
 

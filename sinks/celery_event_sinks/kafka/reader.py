@@ -31,7 +31,7 @@ SETTLING = 5.0
 REBALANCING = frozenset({KafkaError.REBALANCE_IN_PROGRESS, KafkaError.ILLEGAL_GENERATION})
 NO_MEMBER = frozenset({KafkaError.UNKNOWN_MEMBER_ID, KafkaError.FENCED_INSTANCE_ID})
 HARMLESS = frozenset({KafkaError._PARTITION_EOF, KafkaError._MAX_POLL_EXCEEDED})
-"""What is told among the messages and is no outage: an end, and a group that we shall join again."""
+"""Errors among the messages that are no outage: an end, and a group that we shall join again."""
 DENIED = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED})
 """Told once, and so until something can be read."""
 AWAY = frozenset(
@@ -54,11 +54,11 @@ class KafkaReader:
         self._assignment = Assignment(topics, reading, self._commit_offsets, self._watched.marks, self._peek)
         self._consumer: Consumer | None = None
         self._lost = False
-        """Whether the group counts us out; it takes us in again with the next assignment."""
+        """True if the group counts us out; it takes us in again with the next assignment."""
         self._trouble: str | None = None
         self._denied = False
         self._refused = False
-        """Whether a login failed: certificates and passwords are read again, by a new consumer."""
+        """True if a login failed: certificates and passwords are read again, by a new consumer."""
         self._look_due = 0.0
 
     @staticmethod

@@ -30,7 +30,7 @@ class Bounds:
         self._clock = clock
         self._first: dict[Partition, int] = {}
         self._ends: dict[Partition, deque[tuple[float, int]]] = {}
-        """When the log ended where."""
+        """Times at which the log ended, and offsets."""
         self._last: dict[Partition, int] = {}
         """End of each at the last look."""
 

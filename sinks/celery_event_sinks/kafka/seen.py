@@ -12,7 +12,7 @@ from celery_event_sinks.kafka.cluster import Config
 from celery_event_sinks.kafka.times import CLEANUP
 
 NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
-"""What brokers before 2.8 say, which give none."""
+"""Id by brokers before 2.8, which give none."""
 
 
 class Figures(msgspec.Struct, frozen=True):

@@ -23,7 +23,7 @@ PROMISED = {
     # Never: an outage has no end that librdkafka may set, and its five minutes would drop what is in hand.
     "message.timeout.ms": "0",
 }
-"""What no setting changes."""
+"""Properties that no setting changes."""
 PROMISED_OF_READERS = {
     # Nothing of ours is in a transaction. By default somebody else's that is left open would hide all behind it.
     "isolation.level": "read_uncommitted",
@@ -56,7 +56,7 @@ DEFAULTS = {
     # and is sent again after that is told apart by its sequence number, so that it costs no duplicate.
     "socket.timeout.ms": "10000",
 }
-"""What is set unless a setting says otherwise."""
+"""Properties that are set unless a setting says otherwise."""
 
 
 USUAL = (

@@ -56,7 +56,7 @@ class KafkaSink:
         self._undone: dict[tuple[Outcome, str], list[Event]] = {}
         self._fatal: str | None = None
         self._trouble: str | None = None
-        """Why no broker answers, as librdkafka says it of its own accord."""
+        """Reason why no broker answers, as librdkafka says it of its own accord."""
         self._causes = Causes(settings)
 
     def open(self) -> None:

@@ -38,7 +38,7 @@ class Topics:
         self._brokers = len(settings.bootstrap_servers.split(","))
         """The most that were seen, or that the settings name: those that are away now count."""
         self.times = Times()
-        """What the topics take and keep, as of the last look."""
+        """Configuration of the topics, as of the last look."""
 
     def renew(self, settings: KafkaSettings | None = None) -> None:
         """Ask by a new connection next time."""

@@ -47,7 +47,7 @@ class RedisClient:
         """
         self._tls = tls or {}
         self.generation = 0
-        """How many connections were closed. `WAIT` on this one knows nothing of what an earlier one has written."""
+        """Number of connections that were closed. `WAIT` on this one knows nothing of an earlier one's writes."""
         self._within: Deadline | None = None
         self._busy = False
         self._has_answered = False

@@ -26,7 +26,7 @@ class EntryPacker:
     def __init__(self, trim: Trim) -> None:
         self._trim = trim
         self._options: tuple[Sequence[bytes], bool] = ((), False)
-        """What is the same in all commands now: the words for trimming, and whether they carry ids (`IDMP`)."""
+        """Part that all commands share now: the words for trimming, and whether they carry ids (`IDMP`)."""
         self._templates: dict[Kind, bytes] = {}
 
     def pack(self, events: Sequence[Event], streams: Sequence[bytes], *, once: bool) -> list[bytes]:

@@ -32,7 +32,7 @@ RELEASED = b"released"
 CHUNK = 1000
 """Entries for one command; a script cannot take many more as arguments."""
 NEVER = f"{2**64 - 1}-{2**64 - 2}"
-"""Of what this consumer holds nothing comes after it. One more would mean `>` to Redis, which is new entries."""
+"""Id after which this consumer holds nothing. A greater one would mean `>` to Redis, which is new entries."""
 LONG_AGO = 2**40
 """Milliseconds that what was released counts as idle: longer than any reader's lease."""
 LONG_GONE = 10
@@ -57,19 +57,19 @@ class RedisGroup:
         self._lease = max(1, round(lease * 1000))
         self._consumer = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._held: dict[bytes, set[Place]] = {}
-        """What this consumer holds and has handed out."""
+        """Entries that this consumer holds and has handed out."""
         self._position = GroupPosition(client, name)
         self._releases: Counter[bytes] = Counter()
-        """How often what was held was released, by stream."""
+        """Number of times that what was held was released, by stream."""
         self._vanished = VanishedConsumers(self._asked, name, self._lease, (RELEASED, LONG_AGO))
         self._turn = 0
         self.skipped = 0
         """Entries that were gone before the group came to them, since somebody has taken the number from here."""
         self.released = False
-        """Whether what was held was released, since somebody has set it back."""
+        """True if what was held was released, since somebody has set it back."""
         self._heard_at = time.monotonic()
         self._silent = False
-        """Whether Redis may have counted this consumer as dead while it held what it holds."""
+        """True if Redis may have counted this consumer as dead while it held what it holds."""
 
     def partition(self, stream: bytes) -> Hashable:
         """Return what a stream's records are known by: another value once what was held is released."""

@@ -63,7 +63,7 @@ class ReaderOvertaken:
 
     def __init__(self) -> None:
         self._number: dict[bytes, int] = {}
-        """Of the last entry that was read, as Redis numbers them."""
+        """Number of the last entry that was read, as Redis counts them."""
 
     def skipped(self, stream: bytes, now: Extent, after: Place) -> int:
         """Return how many are gone after this entry, before a read."""

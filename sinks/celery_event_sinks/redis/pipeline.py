@@ -43,13 +43,13 @@ class EntryPipeline:
         """Replies that are still to come."""
         self._unsent = memoryview(b"")
         self._was_full = False
-        """Whether the socket has no room since the last byte that it took."""
+        """True if the socket has no room since the last byte that it took."""
         self._unread = EntryReplies()
         self._failure: Exception | None = None
         self._heard_at = 0.0
-        """When Redis last gave a sign of life, or had none to give."""
+        """Time when Redis last gave a sign of life, or had none to give."""
         self.was_cut = False
-        """Whether the other end has cut the connection that was lost last, with commands on it."""
+        """True if the other end has cut the connection that was lost last, with commands on it."""
 
     @property
     def full(self) -> bool:

@@ -50,12 +50,12 @@ class RedisReader:
         self._skipped = 0
         """Entries that were gone before they were read, and that no batch has told of."""
         self._missed = False
-        """Whether a reply may have been lost, with entries in it."""
+        """True if a reply may have been lost, with entries in it."""
         self._claim_due = 0.0
         self._waits_since: float | None = None
         """Since when there was nothing more to read before the end, in a group."""
         self._left_behind = False
-        """Whether another consumer of the group, which may be dead, holds entries from before the end."""
+        """True if another consumer of the group, which may be dead, holds entries from before the end."""
 
     @staticmethod
     def from_url(url: str, settings: RedisSettings) -> Mapping[str, str]:

@@ -16,7 +16,7 @@ class Replicas:
         self._wait = wait
         self._waitaof = waitaof
         self.wanted = bool(wait or waitaof)
-        """Whether a write counts only when replicas have it."""
+        """True if a write counts only when replicas have it."""
 
     def missing(self) -> str | None:
         """Return None if as many as asked for have all that the connection has written, else how many have.

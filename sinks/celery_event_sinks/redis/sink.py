@@ -69,9 +69,9 @@ class RedisStreamsSink:
         """The connection on which they were written."""
         self._failed: list[Event] = []
         self._failure: str | None = None
-        """Why they failed. Nothing more is written then; all goes back once the rest is answered."""
+        """Reason why they failed. Nothing more is written then; all goes back once the rest is answered."""
         self._alone = False
-        """Whether a few events have just been written, and nothing else is on its way."""
+        """True if a few events have just been written, and nothing else is on its way."""
         self._trial: Event | None = None
         """The one that is on its way alone, since it is suspected of taking the connection down."""
         self._errors: list[ResponseError] = []

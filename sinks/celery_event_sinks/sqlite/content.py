@@ -33,7 +33,7 @@ class Mark(NamedTuple):
 
     salt: str = ""
     before: tuple[str, ...] = ()
-    """What the file may have held when the log began."""
+    """Contents that the file may have had when the log began."""
     cookie: int = 0
     """The version of the schema at that time."""
     seq: int = 0

@@ -63,7 +63,7 @@ class EventFile:
         self.stored = 0
         """Number of the last event stored here; 0 where none was, or that is not known."""
         self._known = False
-        """Whether the file was open before, so that one that is made anew is worth a line."""
+        """True if the file was open before, so that one that is made anew is worth a line."""
 
     @property
     def place(self) -> Place | None:

@@ -57,7 +57,7 @@ class Lease:
         self._group = group
         self._seconds = seconds
         self._seen: tuple[int, str] = (0, "")
-        """When another one's lease expires by its clock, and its owner, as last found."""
+        """Time when another one's lease expires by its clock, and its owner, as last found."""
         self._seen_at = 0.0
         self._renewed = 0.0
         self.owner = ""

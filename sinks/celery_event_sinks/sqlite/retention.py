@@ -25,7 +25,7 @@ CHUNK = 5000
 TOLERANCE = 3_600_000_000
 """Microseconds by which two clocks may differ."""
 FASTER = 1.001
-"""How much faster than ours another clock may run; an NTP daemon slews one by half of that."""
+"""Rate by which another clock may run faster than ours; an NTP daemon slews one by half of that."""
 WITNESSES = 101, 20
 """Newest events whose own times are asked, and how many of them must have one."""
 

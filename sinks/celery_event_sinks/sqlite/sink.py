@@ -72,7 +72,7 @@ class SqliteSink(BlockingSink):
         self._tried = -1
         """Version of the schema that was tried, see `trial`."""
         self._suspect = False
-        """Whether SQLite has found the file to be damaged; then it is checked before it counts as available."""
+        """True if SQLite has found the file to be damaged; then it is checked before it counts as available."""
 
     def open(self) -> None:
         """Open the file and see to its schema."""

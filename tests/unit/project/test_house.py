@@ -42,6 +42,9 @@ NO_BEGINNING += (
 )
 NO_BEGINNING += ("It", "They", "These", "This", "There", "Not", "Never", "Nothing", "None", "If", "On", "Up")
 """First words of a docstring that make readers stumble: a noun or a verb comes first."""
+STUMBLES = ("What", "Whether", "Which", "Who", "When", "Where", "Why", "How", "One", "Of", "Those", "That", "So")
+STUMBLES += ("It", "They")
+"""The same for what is written below an attribute, which may begin with `By key: ...`."""
 # In halves, so that this file does not break its own rule.
 REGISTRIES = ["py" + "pi.org", "python" + "hosted.org", "repo1." + "maven.org", "repo." + "maven.apache.org"]
 REGISTRIES += ["npm" + "js.org", "npm" + "js.com", "crates" + ".io", "ruby" + "gems.org", "proxy." + "golang.org"]
@@ -78,6 +81,16 @@ def text(path: Path) -> str:
     return (ROOT / path).read_text(encoding="utf-8")
 
 
+def attributes_that_begin_badly(source: str) -> Iterator[str]:
+    """First lines of what is written below an attribute or a constant, where they make readers stumble."""
+    for node in ast.walk(ast.parse(source)):
+        body = getattr(node, "body", None)
+        for one in body if isinstance(body, list) else ():
+            text = one.value.value if isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant) else None
+            if isinstance(text, str) and re.match(rf"({'|'.join(STUMBLES)})\b", text):
+                yield text.partition("\n")[0]
+
+
 def hosts_in(content: bytes) -> list[str]:
     """The registries that are named in a file, however they are spelled."""
     return [host for host in REGISTRIES if host.encode() in content.lower()]
@@ -100,6 +113,8 @@ def test_a_file_is_short_enough_to_be_read() -> None:
 def test_a_docstring_begins_with_a_noun_or_a_verb() -> None:
     """It says what a thing is, or what it does, from the first word on."""
     assert {} == {str(path): found for path in PRODUCT if (found := list(begins_badly((ROOT / path).read_text())))}
+    sources = {path: (ROOT / path).read_text() for path in PRODUCT}
+    assert {} == {str(path): found for path in PRODUCT if (found := list(attributes_that_begin_badly(sources[path])))}
 
 
 def test_every_test_says_what_holds() -> None:
@@ -189,6 +204,7 @@ def d():
     """Of it."""
 '''
     assert {"What it is.", "Whether so.", "Of it."} == set(begins_badly(source))
+    assert ["Whether so."] == list(attributes_that_begin_badly('x = 1\n"""Whether so."""\ny = 2\n"""By key."""\n'))
     source = "import a.b, c\ndef d():\n    from e.f import g\n"
     assert ["a.b", "c", "e.f", "e.f.g"] == list(imported(source))
     assert [] == hosts_in(b"https://packages.example.org/simple")

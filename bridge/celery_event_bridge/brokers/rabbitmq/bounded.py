@@ -48,7 +48,7 @@ class BoundedConnection(pyamqp.Connection):
 
     Channel = BoundedChannel
     _deadline: Deadline | None = None
-    """Of the outermost call under way."""
+    """Deadline of the outermost call under way."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"frame_handler": tolerant_frame_handler, **kwargs})

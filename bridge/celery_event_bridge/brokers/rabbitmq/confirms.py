@@ -17,7 +17,7 @@ CONFIRM_TIMEOUT = 10.0
 """Seconds."""
 
 ItemT = TypeVar("ItemT")
-"""What was published, for who publishes it."""
+"""Object that stands for what was published, for who publishes it."""
 
 
 class Confirms(Generic[ItemT]):
@@ -37,7 +37,7 @@ class Confirms(Generic[ItemT]):
         self.returned = 0
         """Messages that no queue was there for; each is confirmed too."""
         self.heard_at = time.monotonic()
-        """When the last confirm came, or what had to be waited for began."""
+        """Time when the last confirm came, or what had to be waited for began."""
         channel.confirm_select()
         channel.events["basic_ack"].add(self._acked)
         channel.events["basic_nack"].add(self._nacked)

@@ -36,13 +36,13 @@ class Lane:
         channel.auto_decode = False
         self._channel = channel
         self.channel_number: int = channel.channel_id
-        """Of its channel, on the connection."""
+        """Number of its channel, on the connection."""
         self.queue = queue
         self._deliver = deliver
         self.expired = expired
         self._consumer: str | None = None
         self.consumer_tag = b""
-        """Of the consumer that the broker has, as it is on the wire; empty if it has none."""
+        """Tag of the consumer that the broker has, as it is on the wire; empty if it has none."""
         self._quiet = False
         self.window = window
         self.aside = 0

@@ -61,7 +61,7 @@ class SinkMark:
         """True once somebody has deleted it."""
         self._stands_for = ""
         self._refused = False
-        """Whether nothing more is asked on this connection."""
+        """True if nothing more is asked on this connection."""
         self._off_until = 0.0
         self._sighted: set[str] = set()
         """Other streams of which a mark was seen at the last look; told of when it is there at two in a row."""

@@ -47,7 +47,7 @@ class ParkedMessage(msgspec.Struct, frozen=True):
     reason: str
     error: str
     exchange: str
-    """Where it was published first."""
+    """Exchange that it was published to first."""
     routing_key: str
     content_type: str
     size: int

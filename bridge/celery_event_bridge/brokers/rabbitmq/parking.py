@@ -57,7 +57,7 @@ class AmqpParking:
         self._owed: BrokerUnavailable | None = None
         """To be raised next time: what had been confirmed before it came first."""
         self._blocked_until = 0.0
-        """When the broker last ended its blocking."""
+        """Time when the broker last ended its blocking."""
         self._mean = 0.0
 
     def mean_body(self) -> float:

@@ -67,7 +67,7 @@ class PurgeWatch:
         self._overflow = overflow
         self._trace_for = trace_for
         self._before: tuple[float, int] | None = None
-        """When nobody consumed it, and how many messages were ready."""
+        """Time when nobody consumed it, and how many messages were ready."""
         self._missing: tuple[float, int] | None = None
         """Since which look messages are missing, and how many, as long as others may have taken them."""
 

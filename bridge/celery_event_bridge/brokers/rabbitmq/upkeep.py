@@ -87,11 +87,11 @@ class Upkeep:
         self._declared = False
         """True once everything could be declared."""
         self._witnessed = False
-        """Whether our witness was there at the last look."""
+        """True if our witness was there at the last look."""
         self.unbound = False
         """True while the binding is known not to be there."""
         self._bound_at = 0.0
-        """When the binding was last declared and no event has come since; 0.0 otherwise."""
+        """Time when the binding was last declared and no event has come since; 0.0 otherwise."""
         self._heard_at = self._opened_at = time.monotonic()
         self._has_heard = False
         self._usual_pause = SUSPICIOUS_SILENCE

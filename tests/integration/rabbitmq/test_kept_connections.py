@@ -101,7 +101,8 @@ def test_a_queue_that_the_bridge_cannot_declare_is_told_of_and_live_events_are_r
         assert 0 == notices.NOTICES.counts()["queue-made"] == notices.NOTICES.counts()["queue-declared"]
         assert (source.held_up is None) == (queue == REJECTED)
         while_turning(source, lambda: permit(".*", ".*", ".*"))
-        while_turning(source, lambda: declared(broker_url))
+        # Not while the source looks: RabbitMQ 3.10 answers 541 to one of two who ask about a queue in the making.
+        declared(broker_url)
         until(lambda: turn(source) or f"queue {queue!r} is there" in caplog.text, 10, "it is seen")
         until(lambda: turn(source) or source.held_up is None, 10, "it is consumed")
         assert (f"queue {queue!r} is consumed again" in caplog.text) == (queue == OVERFLOW)

@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -76,7 +76,8 @@ class _Matter(msgspec.Struct):
 class Notices:
     """Says and counts. Safe to use from several threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
         self._matters: dict[tuple[str, str], _Matter] = {}
         self._counts: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
         self._lock = threading.Lock()
@@ -98,7 +99,7 @@ class Notices:
 
         `text` says what happened, to what, and what to do; no secret may be in it. Returns whether it was logged.
         """
-        now = time.monotonic()
+        now = self.clock()
         with self._lock:
             self._counts[kind] += count
             matter = self._matters.get((kind, subject))
@@ -121,7 +122,7 @@ class Notices:
         `at_the_end` all that is due within INTERVAL and says something else than that line. Called again and again by
         whoever loops; looks through it once a second.
         """
-        now = time.monotonic()
+        now = self.clock()
         if now < self._rest_due and not at_the_end:
             return
         self._rest_due = now + 1.0

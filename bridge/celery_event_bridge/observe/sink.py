@@ -22,8 +22,11 @@ ADVICE_SAID_EVERY = 86_400.0
 class ObservedSink:
     """Passes everything on to `sink`."""
 
-    def __init__(self, sink: Sink, metrics: Metrics, status: Status) -> None:
+    def __init__(
+        self, sink: Sink, metrics: Metrics, status: Status, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._sink = sink
+        self._clock = clock
         self._metrics = metrics
         self._status = status
         self._handed: deque[tuple[float, int]] = deque()
@@ -46,13 +49,13 @@ class ObservedSink:
 
     def send(self, events: Sequence[Event]) -> None:
         """Hand over."""
-        self._handed.append((time.monotonic(), len(events)))
+        self._handed.append((self._clock(), len(events)))
         self._sink.send(events)
 
     def verdicts(self, timeout: float) -> Sequence[Verdict]:
         """Pass on and count."""
         verdicts = self._sink.verdicts(timeout)
-        now = time.monotonic()
+        now = self._clock()
         for verdict in verdicts:
             self._metrics.sent(self.name, now - self._handed_at(len(verdict.events), now), len(verdict.events))
             if verdict.outcome is Outcome.STORED:
@@ -82,7 +85,7 @@ class ObservedSink:
             self._set_available()
 
     def _advise(self) -> None:
-        now, made = time.monotonic(), self._makings()
+        now, made = self._clock(), self._makings()
         if not isinstance(self._sink, Advisor) or (now < self._advice_due and made == self._made):
             return
         findings = self._sink.advice()

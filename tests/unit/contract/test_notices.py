@@ -6,24 +6,21 @@ import logging
 
 import pytest
 
-from celery_event_bridge.contract import notices as module
 from celery_event_bridge.contract.deadline import Deadline
 from celery_event_bridge.contract.notices import KINDS, Notices
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def clock() -> list[float]:
     """The time, to be set."""
-    now = [100.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    return now
+    return [100.0]
 
 
 def test_the_same_matter_is_logged_once_a_minute_and_counted_each_time(
     clock: list[float], caplog: pytest.LogCaptureFixture
 ) -> None:
     """The next line says how many came in between."""
-    notices = Notices()
+    notices = Notices(lambda: clock[0])
     assert [True, False, False] == [notices.tell("removed", "3 are gone", count=3) for _ in range(3)]
     clock[0] += 60
     assert notices.tell("removed", "1 is gone")
@@ -35,7 +32,7 @@ def test_what_came_too_soon_is_logged_when_its_time_has_come_though_nothing_foll
     clock: list[float], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Once, with the number; and at the end without its time, but for what is said once a day."""
-    notices = Notices()
+    notices = Notices(lambda: clock[0])
     for every in (60.0, 86_400.0):
         for number in range(3):
             notices.tell("stream-shrunk", f"{number} are gone", subject=f"{every}", count=number + 1, every=every)
@@ -62,7 +59,7 @@ def test_a_name_that_is_no_utf_8_can_be_written(caplog: pytest.LogCaptureFixture
 
 def test_two_subjects_do_not_silence_each_other(clock: list[float], caplog: pytest.LogCaptureFixture) -> None:
     """One topic made anew says nothing of another."""
-    notices = Notices()
+    notices = Notices(lambda: clock[0])
     assert notices.tell("stream-replaced", "topic a", subject="a")
     assert notices.tell("stream-replaced", "topic b", subject="b")
     assert not notices.tell("stream-replaced", "topic a", subject="a")
@@ -72,7 +69,7 @@ def test_two_subjects_do_not_silence_each_other(clock: list[float], caplog: pyte
 def test_what_is_right_again_is_said_if_it_was_wrong(clock: list[float], caplog: pytest.LogCaptureFixture) -> None:
     """Nothing is said of what nobody had heard of; and what goes wrong again is said at once."""
     caplog.set_level(logging.INFO)
-    notices = Notices()
+    notices = Notices(lambda: clock[0])
     assert not notices.over("gap", "bound again")
     notices.tell("gap", "not bound")
     assert notices.over("gap", "bound again")

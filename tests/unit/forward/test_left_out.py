@@ -26,7 +26,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(notices, "time", clock)
+    monkeypatch.setattr(notices.NOTICES, "clock", clock.monotonic)
     return clock
 
 

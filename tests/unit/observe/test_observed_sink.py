@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 import pytest
 
 from celery_event_bridge.contract import Finding, Outcome, SinkUnavailable
@@ -37,9 +40,11 @@ def test_an_observed_sink_counts(metrics: Metrics, status: Status) -> None:
     assert 1 == value(metrics, "reconnects_total", end="memory")
 
 
-def observed(metrics: Metrics, status: Status) -> tuple[ObservedSink, MemorySink]:
+def observed(
+    metrics: Metrics, status: Status, clock: Callable[[], float] = time.monotonic
+) -> tuple[ObservedSink, MemorySink]:
     inner = MemorySink(at_once=False)
-    sink = ObservedSink(inner, metrics, status)
+    sink = ObservedSink(inner, metrics, status, clock)
     sink.open()
     return sink, inner
 
@@ -62,13 +67,10 @@ def test_what_is_stored_is_forwarded_and_what_is_refused_is_not(metrics: Metrics
     assert status.sink_reasons["memory"] is None
 
 
-def test_verdicts_in_parts_count_from_the_oldest_that_is_undecided(
-    metrics: Metrics, status: Status, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_verdicts_in_parts_count_from_the_oldest_that_is_undecided(metrics: Metrics, status: Status) -> None:
     """Two hand-overs a second apart, decided in three parts across both."""
-    sink, inner = observed(metrics, status)
     clock = [100.0]
-    monkeypatch.setattr("celery_event_bridge.observe.sink.time.monotonic", lambda: clock[0])
+    sink, inner = observed(metrics, status, lambda: clock[0])
     events = sample_events(10)
     sink.send(events[:6])
     clock[0] = 101.0
@@ -114,13 +116,10 @@ def test_a_sink_that_cannot_be_opened_says_why(metrics: Metrics, status: Status)
     assert (None, 0) == (status.sink_reasons["memory"], value(metrics, "reconnects_total", end="memory"))
 
 
-def test_what_was_in_hand_at_a_close_is_not_waited_for(
-    metrics: Metrics, status: Status, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_in_hand_at_a_close_is_not_waited_for(metrics: Metrics, status: Status) -> None:
     """The next verdict is timed from its own hand-over."""
-    sink, inner = observed(metrics, status)
     clock = [100.0]
-    monkeypatch.setattr("celery_event_bridge.observe.sink.time.monotonic", lambda: clock[0])
+    sink, inner = observed(metrics, status, lambda: clock[0])
     sink.send(sample_events(3))
     sink.close()
     clock[0] = 900.0

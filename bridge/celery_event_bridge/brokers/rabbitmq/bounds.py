@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -57,14 +57,15 @@ def bounds(topology: Topology) -> Iterator[Bound]:
 class BoundWatch:
     """Looks at the depths."""
 
-    def __init__(self, topology: Topology) -> None:
+    def __init__(self, topology: Topology, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._bounds = list(bounds(topology))
         self._due: dict[str, float] = {}
 
     def look(self, depths: Mapping[str, int], means: Mapping[str, float]) -> None:
         """Warn, once a minute, of each queue that is nearly full. `means`: bytes of a body, by queue, 0 if unknown."""
         for bound in self._bounds:
-            name, now = bound.queue.name, time.monotonic()
+            name, now = bound.queue.name, self._clock()
             text = bound.warning(depths.get(name, 0), means.get(name, 0.0))
             if text and now >= self._due.get(name, 0.0):
                 self._due[name] = now + EVERY

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 
 import pytest
 
-from celery_event_bridge.brokers.rabbitmq import bounds
 from celery_event_bridge.brokers.rabbitmq.bounds import BoundWatch
 from celery_event_bridge.brokers.rabbitmq.settings import Settings
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
@@ -16,15 +17,13 @@ BOUND = {"overflow_max_bytes": 1_000_000, "rejected_max_bytes": 1_000_000}
 QUEUES = ("q", "q.overflow", "q.rejected")
 
 
-def watching(**settings: object) -> BoundWatch:
-    return BoundWatch(Topology.from_settings(Settings(queue="q", **BOUND, **settings)))  # type: ignore[arg-type]
+def watching(clock: Callable[[], float] = time.monotonic, **settings: object) -> BoundWatch:
+    return BoundWatch(Topology.from_settings(Settings(queue="q", **BOUND, **settings)), clock)  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    now = [1000.0]
-    monkeypatch.setattr(bounds.time, "monotonic", lambda: now[0])
-    return now
+def clock() -> list[float]:
+    return [1000.0]
 
 
 @pytest.mark.parametrize("queue", QUEUES)
@@ -50,7 +49,7 @@ def test_a_live_queue_without_overflow_is_watched() -> None:
 
 def test_once_a_minute(clock: list[float]) -> None:
     """However often it looks, for each queue."""
-    watch = watching()
+    watch = watching(lambda: clock[0])
     for _ in range(13):
         watch.look(dict.fromkeys(QUEUES, 2500), {})
         clock[0] += 10.0

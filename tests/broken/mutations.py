@@ -185,7 +185,7 @@ MUTATIONS = (
         [f"{INTEGRATION}/redis/test_redis_gone.py::test_entries_that_somebody_removes"],
     ),
     Mutation(
-        "a stream of Redis's left to expire",
+        "a Redis stream left to expire",
         [Change(f"{REDIS}/watch.py", "isinstance(seconds, int) and seconds >= 0", "False")],
         [f"{INTEGRATION}/redis/test_redis_keys.py::test_an_expiry_that_somebody_sets_is_taken_away"],
     ),
@@ -195,7 +195,7 @@ MUTATIONS = (
         [f"{INTEGRATION}/reading/test_reader_groups.py::test_a_copy_in_a_forked_child_is_refused"],
     ),
     Mutation(
-        "what a destroyed group of Redis's held not handed out again",
+        "what a destroyed Redis group held not handed out again",
         [Change(f"{REDIS}/group.py", 'self._asked("EVAL", RESTORE,', '("EVAL", RESTORE,')],
         [
             f"{INTEGRATION}/redis/test_redis_groups.py::test_a_group_that_somebody_destroys",
@@ -203,7 +203,7 @@ MUTATIONS = (
         ],
     ),
     Mutation(
-        "a group of Redis's made again at the end of the stream",
+        "a Redis group made again at the end of the stream",
         [Change(f"{REDIS}/group.py", 'self._name, entry_of(after), "MKSTREAM"', 'self._name, "$", "MKSTREAM"')],
         [f"{INTEGRATION}/redis/test_redis_groups.py::test_a_group_that_somebody_destroys"],
     ),
@@ -213,7 +213,7 @@ MUTATIONS = (
         [f"{INTEGRATION}/redis/test_redis_groups.py::test_what_was_taken_over_when_another_streams_group_is_destroyed"],
     ),
     Mutation(
-        "a position beyond the end of a stream of Redis's kept",
+        "a position beyond the end of a Redis stream kept",
         [
             Change(f"{REDIS}/reader.py", "now.exists and now.last < self._after[stream]:", "False:"),
             Change(
@@ -416,14 +416,14 @@ MUTATIONS = (
         [f"{INTEGRATION}/kafka/test_kafka_ends.py::test_a_transaction_of_somebody_else_hides_nothing_from_readers"],
     ),
     Mutation(
-        "records of Kafka's beside one that cannot be read dropped",
+        "Kafka records beside one that cannot be read dropped",
         [Change(f"{KAFKA}/reader.py", "self._assignment.failed = exc", "raise")],
         [
             f"{UNIT}/sinks/kafka/test_kafka_reader.py::test_records_beside_a_partition_that_cannot_be_asked_for_are_handed_out"
         ],
     ),
     Mutation(
-        "a table of SQLite's not tried once somebody has changed it",
+        "a SQLite table not tried once somebody has changed it",
         [Change(f"{SQLITE}/sink.py", "        trial.run(connection, self._path)\n", "")],
         [
             f"{INTEGRATION}/sqlite/test_sqlite_rules.py::test_a_table_that_numbers_nothing_stores_nothing",
@@ -431,7 +431,7 @@ MUTATIONS = (
         ],
     ),
     Mutation(
-        "a removed file of SQLite's not noticed",
+        "a removed SQLite file not noticed",
         [
             Change(
                 f"{SQLITE}/file.py",
@@ -446,7 +446,7 @@ MUTATIONS = (
         ("sqlite", "SQLite's folder moved away"),
     ),
     Mutation(
-        "a moved file of SQLite's not finished",
+        "a moved SQLite file not finished",
         [
             Change(
                 f"{SQLITE}/file.py", "            if change is Change.FILE and moved_to:\n", "            if False:\n"
@@ -482,13 +482,13 @@ MUTATIONS = (
         [f"{INTEGRATION}/sqlite/test_sqlite_left.py::test_a_log_without_its_file_is_put_aside"],
     ),
     Mutation(
-        "a deleted log of SQLite's not saved",
+        "a deleted SQLite log not saved",
         [Change(f"{SQLITE}/whereabouts.py", "            return Change.LOG\n", "            return None\n")],
         [f"{INTEGRATION}/sqlite/test_sqlite_moved.py::test_a_log_that_is_deleted_is_saved_from_its_handle"],
         ("sqlite", "SQLite's log deleted", "SQLite's file moved"),
     ),
     Mutation(
-        "a log of SQLite's that was emptied or written over not noticed",
+        "a SQLite log that was emptied or written over not noticed",
         [Change(f"{SQLITE}/frames.py", "                    return False\n", "                    return True\n")],
         [
             f"{INTEGRATION}/sqlite/test_sqlite_changed.py::test_a_log_that_is_written_over",
@@ -502,7 +502,7 @@ MUTATIONS = (
         [f"{INTEGRATION}/sqlite/test_sqlite_changed.py::test_a_log_that_is_written_over_between_check_and_commit"],
     ),
     Mutation(
-        "another bridge's log of SQLite's put aside",
+        "another bridge's SQLite log put aside",
         [
             Change(
                 f"{SQLITE}/file.py",
@@ -523,7 +523,7 @@ MUTATIONS = (
         [f"{INTEGRATION}/sqlite/test_sqlite_changed.py::test_a_trigger_that_keeps_events_out"],
     ),
     Mutation(
-        "a file of SQLite's that was copied over not noticed",
+        "a SQLite file that was copied over not noticed",
         [
             Change(
                 f"{SQLITE}/whereabouts.py", "                return Change.CONTENT\n", "                return None\n"
@@ -554,7 +554,7 @@ MUTATIONS = (
         [f"{INTEGRATION}/sqlite/test_sqlite_retention.py::test_a_replica_whose_clock_is_ahead_removes_nothing"],
     ),
     Mutation(
-        "a position in a table of SQLite's that was begun anew gone by",
+        "a position in a SQLite table that was begun anew gone by",
         [Change(f"{SQLITE}/anew.py", "    if read.seq <= 0:\n", "    if True:\n")],
         [
             f"{INTEGRATION}/sqlite/test_sqlite_anew.py::test_a_group_reads_a_table_that_was_begun_anew_from_its_beginning",

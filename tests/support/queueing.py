@@ -29,7 +29,7 @@ def shown(url: str, what: str) -> dict[str, int]:
 def exists(url: str, queue: str) -> bool:
     try:
         oracle.depth(url, queue)
-    except Exception:  # noqa: BLE001 - a channel error of py-amqp's
+    except Exception:  # noqa: BLE001 - a py-amqp channel error
         return False
     return True
 

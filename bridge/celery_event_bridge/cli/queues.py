@@ -95,6 +95,7 @@ def remove(ctx: click.Context, *, force: bool) -> int:
     """
     with _queues(ctx) as ours:
         try:
+            names = [state.name for state in ours.states()]
             removed = ours.remove(click.echo, force=force)
         except QueuesInUse as exc:
             click.echo(f"celery-event-bridge: {exc}", err=True)
@@ -102,7 +103,7 @@ def remove(ctx: click.Context, *, force: bool) -> int:
     for name in removed:
         click.echo(f"queue {name}: removed")
     if not removed:
-        click.echo("there is none of them")
+        click.echo(f"nothing to remove: there is no queue {', '.join(names)}")
     return 0
 
 

@@ -31,7 +31,7 @@ KINDS: Mapping[str, str] = {
     "competitor": "somebody else, or a deployment with another sink, takes events off the same queue",
     "no-events": "no event has come for a minute",
     "no-task-events": "workers send events, and none of a task has come for a minute",
-    "filter": "a pattern of BRIDGE_EVENT_TYPES matches no type of Celery's",
+    "filter": "a pattern of BRIDGE_EVENT_TYPES matches no Celery type",
     "all-filtered": "BRIDGE_EVENT_TYPES has left out every event since the start",
     "parked": "messages were parked",
     "unparkable": "messages wait that can be neither forwarded nor parked",

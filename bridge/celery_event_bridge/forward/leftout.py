@@ -15,13 +15,13 @@ def doubts(patterns: Sequence[str]) -> list[str]:
 
 
 def passes_nothing(patterns: Sequence[str]) -> str:
-    """Return a sentence where a filter passes no type of Celery's and names no custom event; else an empty text."""
+    """Return a sentence where a filter passes no Celery type and names no custom event; else an empty text."""
     if any(pattern.startswith(CUSTOM) for pattern in patterns) or any(map(event_filter(patterns), CELERYS)):
         return ""
     near = [found for pattern in patterns if not pattern.startswith("!") and (found := nearest(pattern)) != pattern]
     hint = f"did you mean {','.join(filter(None, near))}? " if any(near) else ""
     return (
-        f"BRIDGE_EVENT_TYPES={','.join(patterns)} lets no event of Celery's through: {hint}"
+        f"BRIDGE_EVENT_TYPES={','.join(patterns)} lets no Celery event through: {hint}"
         f"Of a custom event say so with a {CUSTOM} before its type"
     )
 

@@ -1,4 +1,4 @@
-"""Errors of librdkafka's: those that Kafka will say again, those that keep every broker away, and how one is told."""
+"""librdkafka errors: those that Kafka will say again, those that keep every broker away, and how one is told."""
 
 from __future__ import annotations
 

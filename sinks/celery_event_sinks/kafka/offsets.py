@@ -82,7 +82,7 @@ class Places:
 
 
 def reason(error: KafkaError) -> str:
-    """Say an error of Kafka's in a line."""
+    """Say a Kafka error in a line."""
     text = f"{error.name()}: {AFTER.sub('', error.str())}"
     if error.code() in (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):
         text += ": is Kafka there, and the address right?"

@@ -1,4 +1,4 @@
-"""`BRIDGE_KAFKA_*`: four settings of ours, and every property of librdkafka's that keeps the promise."""
+"""`BRIDGE_KAFKA_*`: four settings of ours, and every librdkafka property that keeps the promise."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class KafkaSettings(BaseModel):
     ending_in_file: ClassVar = frozenset(
         f"sasl_oauthbearer_assertion_{name}_file" for name in ("private_key", "jwt_template")
     ) | {"sasl_oauthbearer_assertion_file"}
-    """Properties of librdkafka's that are a path themselves, and not a variable whose value is read from a file."""
+    """librdkafka properties that are a path themselves, and not a variable whose value is read from a file."""
 
     bootstrap_servers: str = Field("localhost:9092", min_length=1, description="host:port of some brokers")
     topic: Annotated[str, AfterValidator(_topic)] = Field(
@@ -189,7 +189,7 @@ class KafkaSettings(BaseModel):
             near = difflib.get_close_matches(name, (*type(self).model_fields, *USUAL), n=1, cutoff=0.75)
             hint = f"did you mean BRIDGE_KAFKA_{near[0].upper()}?" if near else "whose dots are written as _"
             # Without the value: nobody knows what an unknown one holds, and a mistyped password's is one.
-            return f"BRIDGE_KAFKA_{name.upper()}: neither a setting nor a property of librdkafka's, {hint}"
+            return f"BRIDGE_KAFKA_{name.upper()}: neither a setting nor a librdkafka property, {hint}"
         return _line(name, value, hide_of(text, value, of=f"BRIDGE_KAFKA_{name}"))
 
     def _is_refused(self, name: str) -> bool:

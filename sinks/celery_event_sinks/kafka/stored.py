@@ -1,4 +1,4 @@
-"""A message of Kafka's to a record; what no bridge has written is handed over as it is, and says so."""
+"""A Kafka message to a record; what no bridge has written is handed over as it is, and says so."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A consumer group of Redis's, over the streams of one reader: join, commit, take over from the dead, leave.
+"""A Redis consumer group, over the streams of one reader: join, commit, take over from the dead, leave.
 
 A reader is one consumer with a name of its own. It is dead when Redis has not heard of it for the lease; what it held
 is then claimed. Redis itself lets anyone acknowledge anything, so a commit is a script that acknowledges only what is

@@ -1,4 +1,4 @@
-"""A connection of redis-py's on which every step has what is left of one deadline: connecting, the login, each reply.
+"""A redis-py connection on which every step has what is left of one deadline: connecting, the login, each reply.
 
 redis-py gives each piece its whole time-out again: each address that it tries, each `recv`. So a peer that lets one
 byte through every two seconds holds a call for ever.
@@ -27,7 +27,7 @@ AT_LEAST = 0.001
 
 
 class Timed:
-    """Beside a class of redis-py's, before it. `deadline` is set by who makes a call."""
+    """Beside a redis-py class, before it. `deadline` is set by who makes a call."""
 
     deadline: Deadline | None = None
 

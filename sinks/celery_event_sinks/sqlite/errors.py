@@ -1,4 +1,4 @@
-"""Errors of SQLite's, and of the file system, in a line: what happened, and what to do."""
+"""Errors of SQLite and of the file system, in a line: what happened, and what to do."""
 
 from __future__ import annotations
 

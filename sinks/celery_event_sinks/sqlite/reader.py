@@ -283,6 +283,6 @@ _ADVICE = {
     sqlite3.SQLITE_LOCKED: "another process holds its write lock",
     sqlite3.SQLITE_READONLY: "a group's position is kept in it, so it has to be writable by this user",
     sqlite3.SQLITE_CANTOPEN: "it and its directory have to be accessible by this user",
-    sqlite3.SQLITE_NOTADB: "it is no file of SQLite's",
+    sqlite3.SQLITE_NOTADB: "it is no SQLite file",
     sqlite3.SQLITE_FULL: "make room on the disk",
 }

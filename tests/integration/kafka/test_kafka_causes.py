@@ -114,7 +114,7 @@ def test_what_keeps_tls_away_is_said_with_the_remedy(folder: Path, encrypted: Na
 
 
 def test_a_wrong_advertised_address_is_named(unreachable: NativeKafka) -> None:
-    """With the address, and the property of Kafka's that it comes from."""
+    """With the address, and the Kafka property that it comes from."""
     for line in told({"BRIDGE_SINK": "kafka", "BRIDGE_KAFKA_BOOTSTRAP_SERVERS": unreachable.bootstrap}):
         assert f"Kafka at {unreachable.bootstrap} answers and says that its broker 1 is at 127.0.0.1:1" in line
         assert "advertised.listeners" in line

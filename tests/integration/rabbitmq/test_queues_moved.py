@@ -39,7 +39,8 @@ def test_remove(start_bridge: Callable[..., Bridge], managed_rabbitmq: NativeRab
     assert 0 == queues(broker_url, "remove", **seen).returncode
     assert not any(exists(broker_url, name) for name in QUEUES)
     again = queues(broker_url, "remove")
-    assert (0, "there is none of them\n") == (again.returncode, again.stdout)
+    assert 0 == again.returncode
+    assert again.stdout.startswith("nothing to remove: there is no queue ")
 
 
 @pytest.mark.fault

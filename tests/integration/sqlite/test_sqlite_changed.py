@@ -1,4 +1,4 @@
-"""A file of SQLite's that others change in place, through SQLite or behind its back, while a bridge has it open."""
+"""A SQLite file that others change in place, through SQLite or behind its back, while a bridge has it open."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A file of SQLite's that nobody has open, or a reader alone: what a killed bridge has left is kept."""
+"""A SQLite file that nobody has open, or a reader alone: what a killed bridge has left is kept."""
 
 from __future__ import annotations
 

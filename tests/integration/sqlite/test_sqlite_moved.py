@@ -1,4 +1,4 @@
-"""A file of SQLite's that others move, overwrite or rob of its log while a bridge has it open."""
+"""A SQLite file that others move, overwrite or rob of its log while a bridge has it open."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The retention of a file of SQLite's: by the file's own clock, whatever clock a replica has; and its log's size."""
+"""The retention of a SQLite file: by the file's own clock, whatever clock a replica has; and its log's size."""
 
 from __future__ import annotations
 

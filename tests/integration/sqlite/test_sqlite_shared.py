@@ -1,4 +1,4 @@
-"""A file of SQLite's that several processes have open while it is moved, robbed or changed."""
+"""A SQLite file that several processes have open while it is moved, robbed or changed."""
 
 from __future__ import annotations
 

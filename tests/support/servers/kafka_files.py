@@ -23,7 +23,7 @@ LOGGING = [
 
 
 def java(version: str = VERSION) -> Sequence[str]:
-    """A command that runs a class of Kafka's, named after it. Raises ServerMissing."""
+    """A command that runs a Kafka class, named after it. Raises ServerMissing."""
     # Short-lived, many, on few cores: the quick compiler and the plain collector.
     options = (HEAP, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
     return [_java(), *options, *LOGGING, "-cp", f"{libraries(version)}/*"]

@@ -97,7 +97,7 @@ def test_a_filter_is_judged_as_a_whole(patterns: tuple[str, ...], count: int) ->
     ],
 )
 def test_a_slip_gets_a_suggestion(pattern: str, meant: str) -> None:
-    """By a type of Celery's, or by the same pattern as its types are written."""
+    """By a Celery type, or by the same pattern as its types are written."""
     assert f"did you mean {meant}?" in doubts([pattern])[0]
     assert f"did you mean {meant}?" in passes_nothing([pattern])
     assert "did you mean" not in passes_nothing(["qqqqqqqq"])

@@ -129,7 +129,7 @@ def test_what_librdkafka_would_not_take(name: str, text: str, wanted: str) -> No
 )
 def test_an_unknown_name_is_told_without_its_value(name: str, hint: str) -> None:
     """Whatever the value is, since a password's name may be the one that is mistyped."""
-    wanted = f"BRIDGE_KAFKA_{name}: neither a setting nor a property of librdkafka's, {hint}"
+    wanted = f"BRIDGE_KAFKA_{name}: neither a setting nor a librdkafka property, {hint}"
     assert wanted == error(**{"SASL_PASSWORD": "right", name: "open-sesame"})
 
 

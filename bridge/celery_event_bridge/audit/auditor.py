@@ -45,7 +45,7 @@ class Wanted(msgspec.Struct, frozen=True):
 class Auditor:
     """Takes records in the order of the stream."""
 
-    def __init__(self, wanted: Wanted | None = None) -> None:
+    def __init__(self, wanted: Wanted | None = None, tasks: Tasks | None = None) -> None:
         self._wanted = wanted = wanted or Wanted()
         self._counts: dict[tuple[str, str], int] = {}
         self._events = self._duplicates = self._undecodable = 0
@@ -55,7 +55,7 @@ class Auditor:
         self._inversions: dict[str, Lateness] = {}
         self._delays = Delays()
         self._workers = Workers()
-        self._tasks = Tasks()
+        self._tasks = Tasks() if tasks is None else tasks
         self._headings = Headings(self._workers, wanted.since or 0)
         self._partitions: set[Hashable] = set()
         self._since_tidied = 0

@@ -84,7 +84,10 @@ class Task(msgspec.Struct, gc=False):
 class Tasks:
     """All that are not complete."""
 
-    def __init__(self) -> None:
+    def __init__(self, recent: int = RECENT, most: int = MOST) -> None:
+        """Begin; so many complete tasks are kept for a while, and so many that are not at most."""
+        self._recent = recent
+        self._most = most
         self._tasks: dict[str, Task] = {}
         self._complete: tuple[dict[str, Task], dict[str, Task]] = ({}, {})
         """For a while, since more may come: the younger ones and the older ones."""
@@ -96,6 +99,11 @@ class Tasks:
 
     def __len__(self) -> int:
         return len(self._tasks)
+
+    @property
+    def kept(self) -> int:
+        """Complete tasks that are kept for a while."""
+        return sum(map(len, self._complete))
 
     def __contains__(self, uuid: str) -> bool:
         return uuid in self._tasks
@@ -111,7 +119,7 @@ class Tasks:
             return
         young, _ = self._complete
         young[fact.uuid] = task
-        if len(young) >= RECENT:
+        if len(young) >= self._recent:
             self._complete = ({}, young)
 
     def _again(self, uuid: str) -> Task | None:
@@ -124,8 +132,8 @@ class Tasks:
         for task in self.over(until):
             judge(task)
             del self._tasks[task.uuid]
-        if len(self._tasks) > MOST:
-            for uuid in list(self._tasks)[: MOST // 10]:
+        if len(self._tasks) > self._most:
+            for uuid in list(self._tasks)[: self._most // 10]:
                 del self._tasks[uuid]
                 self.given_up += 1
 

@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 
 from celery_event_bridge.audit.auditor import Auditor, Wanted
 from celery_event_bridge.audit.report import Report
-from celery_event_bridge.audit.tasks import RECENT, Tasks
+from celery_event_bridge.audit.tasks import Tasks
 from tests.support.worker_events import SECOND, T0, Sender, audited, record, without
 
 
@@ -220,22 +220,21 @@ def test_a_period_that_ends() -> None:
 
 def test_complete_tasks_are_forgotten() -> None:
     """Memory is for the others."""
-    auditor = Auditor()
+    tasks = Tasks(recent=100)
+    auditor = Auditor(tasks=tasks)
     sender = online()
-    for number in range(2 * RECENT + 10):
+    for number in range(210):
         sender.run(f"t{number}")
         for event in sender.events:
             auditor.add(record(event))
         sender.events.clear()
-    tasks: Tasks = auditor._tasks
     assert 0 == len(tasks)
-    assert RECENT >= max(map(len, tasks._complete))
+    assert 100 < tasks.kept <= 200
 
 
-def test_too_many_tasks_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_tasks_are_given_up() -> None:
     """The oldest, and how many is said."""
-    monkeypatch.setattr("celery_event_bridge.audit.tasks.MOST", 50)
-    auditor = Auditor()
+    auditor = Auditor(tasks=Tasks(most=50))
     sender = online()
     for number in range(60):
         sender.receive(f"t{number}")

@@ -152,7 +152,7 @@ def _by_kombu(data: bytes) -> Any:
     try:
         return loads(data)  # type: ignore[no-untyped-call]
     except (ValueError, RecursionError, TypeError) as exc:
-        raise Undecodable(f"not kombu's JSON: {str(exc)[:200]}") from exc
+        raise Undecodable(f"not JSON as kombu writes it: {str(exc)[:200]}") from exc
 
 
 def _datetime(microseconds: int | None) -> datetime.datetime | None:

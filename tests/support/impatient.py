@@ -3,9 +3,9 @@
 import sys
 
 from celery_event_bridge.brokers.rabbitmq import target
-from celery_event_bridge.cli import audit, ends, main, tail
+from celery_event_bridge.cli import audit, main, source_and_target, tail
 
 target.PATIENCE = 3.0
-audit.PATIENCE = tail.PATIENCE = ends.PATIENCE = 1.0
-ends.LEASE = 2.0
+audit.PATIENCE = tail.PATIENCE = source_and_target.PATIENCE = 1.0
+source_and_target.LEASE = 2.0
 main(sys.argv[1:])

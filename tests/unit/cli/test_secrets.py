@@ -22,7 +22,7 @@ from celery_event_bridge import cli
 from celery_event_bridge.brokers.rabbitmq.connection import connect
 from celery_event_bridge.brokers.rabbitmq.management import Management
 from celery_event_bridge.brokers.rabbitmq.settings import Settings
-from celery_event_bridge.cli import audit, ends, replay, tail
+from celery_event_bridge.cli import audit, replay, source_and_target, tail
 from celery_event_bridge.config import plugins
 from celery_event_bridge.config.loading import Loaded, load
 from celery_event_bridge.contract import SinkUnavailable, notices
@@ -66,9 +66,9 @@ def invoke(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Case], 
             monkeypatch.delenv(name)
     monkeypatch.setattr(socket.socket, "connect", refused)
     monkeypatch.setattr(socket, "getaddrinfo", refused)
-    for module in (tail, audit, ends, replay):
+    for module in (tail, audit, source_and_target, replay):
         monkeypatch.setattr(module, "PATIENCE", 0.0, raising=False)
-    monkeypatch.setattr(ends, "SINKS_PATIENCE", 0.0)
+    monkeypatch.setattr(source_and_target, "SINKS_PATIENCE", 0.0)
     monkeypatch.setattr(cluster, "ANSWER", 0.02)
     # What is installed stays so: looked up for each of the settings, it takes half of the time of all of them.
     monkeypatch.setattr(plugins, "entry_points", cache(plugins.entry_points))

@@ -888,4 +888,24 @@ MUTATIONS = (
         [Change(f"{SQLITE}/volume.py", "or not _is_the_containers_own(path)", "or path")],
         [f"{UNIT}/project/test_container_files.py::test_sqlite_in_the_image_needs_a_volume"],
     ),
+    Mutation(
+        "the witness of an earlier bridge not asked for at a start",
+        [Change(f"{RABBITMQ}/before.py", "    if was_here:\n", "    if False:\n")],
+        [
+            f"{INTEGRATION}/rabbitmq/test_deleted_before.py::test_queues_that_were_deleted_while_no_bridge_ran_are_told_of",
+        ],
+    ),
+    Mutation(
+        "a queue that is left no evidence of those that were deleted",
+        [
+            Change(
+                f"{RABBITMQ}/before.py",
+                "return missing, missing if len(missing) < len(topology.queues) else set()",
+                "return missing, set()",
+            )
+        ],
+        [
+            f"{INTEGRATION}/rabbitmq/test_deleted_before.py::test_any_queue_that_is_left_tells_of_those_that_were_deleted",
+        ],
+    ),
 )

@@ -12,9 +12,11 @@ from amqp.basic_message import Message
 from amqp.exceptions import AMQPError
 
 from celery_event_bridge.brokers.rabbitmq import management
+from celery_event_bridge.brokers.rabbitmq.before import missing_queues
 from celery_event_bridge.brokers.rabbitmq.bounds import bounds
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, ask, connect, translated
 from celery_event_bridge.brokers.rabbitmq.mark import consequence
+from celery_event_bridge.brokers.rabbitmq.questions import Questions
 from celery_event_bridge.brokers.rabbitmq.topology import Topology, declare_exchange, declare_queue
 from celery_event_bridge.contract import Finding, SinkUnavailable
 from celery_event_bridge.contract.broker import BrokerUnavailable
@@ -75,6 +77,8 @@ def _on_the_broker(
     exchange = _exchange(topology, connection, declare=settings.declare)
     yield exchange
     absent: set[str] = set()
+    with translated("looking at the queues"):
+        _, deleted = missing_queues(Questions(connection), topology)
     for queue in topology.queues:
         try:
             found = _look(connection, queue.name)
@@ -84,7 +88,13 @@ def _on_the_broker(
         except BrokerUnavailable as exc:
             if exc.code == NOT_FOUND:
                 absent.add(queue.name)
-            if exc.code == NOT_FOUND and settings.declare:
+            if exc.code == NOT_FOUND and settings.declare and queue.name in deleted:
+                yield Finding(
+                    "warn",
+                    f"queue {queue.name}: not there, though a bridge was here before: it was deleted, and what it held "
+                    "is gone; run will declare it anew. Did somebody, or a policy with `expires`, remove it?",
+                )
+            elif exc.code == NOT_FOUND and settings.declare:
                 yield Finding("ok", f"queue {queue.name}: not there yet, run will declare it")
             else:
                 yield Finding("FAIL", str(exc))

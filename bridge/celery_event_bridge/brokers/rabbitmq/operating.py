@@ -7,8 +7,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from celery_event_bridge.brokers.rabbitmq import management
+from celery_event_bridge.brokers.rabbitmq.before import missing_queues
+from celery_event_bridge.brokers.rabbitmq.connection import translated
 from celery_event_bridge.brokers.rabbitmq.migration import migrate
 from celery_event_bridge.brokers.rabbitmq.operations import Broker, connected
+from celery_event_bridge.brokers.rabbitmq.questions import Questions
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
 
 if TYPE_CHECKING:
@@ -28,8 +31,11 @@ class OperatedQueues:
     def declare(self) -> Sequence[str]:
         """Declare the exchange and the queues and bind them."""
         topology = self._topology
+        with translated("looking at the queues"):
+            _, deleted = missing_queues(Questions(self._broker.connection), topology)
         self._broker.declare(topology)
-        lines = [f"queue {queue.name}: declared" for queue in topology.queues]
+        anew = " anew: it was there before and was deleted, and what it held is gone"
+        lines = [f"queue {queue.name}: declared{anew if queue.name in deleted else ''}" for queue in topology.queues]
         return [*lines, f"exchange {topology.exchange}: bound to {topology.live.name}"]
 
     def states(self) -> Sequence[QueueState]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection, Sequence
 
 from celery_event_bridge.contract import notices
 
@@ -21,20 +22,24 @@ class Sayings:
         text = f"gap on the way from exchange {self._exchange!r} to queue {self._live!r}: {why}"
         notices.tell("gap", text, subject=self._live, every=1.0)
 
-    def missing(self, name: str, *, seen: bool) -> None:
-        """Tell of a queue that was missing and is declared; `seen` if it had been there."""
-        if not seen:
-            text = f"queue {name!r} was not there and is declared"
-            notices.tell("queue-declared", text, subject=name, level=logging.INFO)
-            return
-        notices.tell(
-            "queue-made",
-            f"queue {name!r} was there before, was deleted, and is declared anew; what it held is gone: "
-            "did somebody, or a policy with `expires`, remove it?",
-            subject=name,
-        )
-        if name == self._live:
+    def missing(self, names: Sequence[str], seen: Collection[str], *, parking: str) -> None:
+        """Tell of queues that were missing and are declared; `seen`: those that had been there."""
+        for name in names:
+            if name in seen:
+                notices.tell(
+                    "queue-made",
+                    f"queue {name!r} was there before, was deleted, and is declared anew; what it held is gone: "
+                    "did somebody, or a policy with `expires`, remove it?",
+                    subject=name,
+                )
+            else:
+                text = f"queue {name!r} was not there and is declared"
+                notices.tell("queue-declared", text, subject=name, level=logging.INFO)
+        lost = [name for name in names if name in seen and name != parking]
+        if self._live in lost:
             self.gap("the queue itself was gone, and events published meanwhile too")
+        elif lost:
+            self.gap(f"queue {lost[0]!r} was gone, and the events that waited in it too")
 
     def absent(self, name: str, *, declares: bool) -> None:
         """Tell, once a minute, of a queue that is not there and is not declared by this bridge."""

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from amqp.exceptions import AccessRefused, PreconditionFailed, ResourceLocked
 
+from celery_event_bridge.brokers.rabbitmq.before import missing_queues, witnesses
 from celery_event_bridge.brokers.rabbitmq.delivered import Delivered
 from celery_event_bridge.brokers.rabbitmq.differing import DifferingQueues
 from celery_event_bridge.brokers.rabbitmq.questions import Questions
@@ -77,7 +78,7 @@ class Upkeep:
         self._questions: Questions | None = None
         """On the connection that is there."""
         self._seen: set[str] = set()
-        """Queues that were there before, by name."""
+        """Queues that were there before, by name; also before this process began, where the broker shows it."""
         self._absent: set[str] = set()
         """Queues beside the live one that are not there, and that this bridge cannot declare."""
         self._missing: set[str] = set()
@@ -114,17 +115,18 @@ class Upkeep:
     def open(self, connection: amqp.Connection) -> None:
         """Declare what is to be there, on a connection just made. Raises what the client raises."""
         self._questions = Questions(connection)
-        missing = [queue.name for queue in self._topology.queues if self._asking.depth(queue.name) is None]
-        self._missing.update(missing)
+        first = not self._seen
+        missing, deleted = missing_queues(self._asking, self._topology)
+        self._missing |= missing
+        self._seen |= deleted
         if self._declares:
             if self._topology.live.name in missing:
                 self._declare(may_be_refused=False)
             else:
-                self._look_at_exchange(first=not self._seen)
+                self._look_at_exchange(first=first)
             self._bound_at = 0.0
         gone = {name for name in self._missing if self._asking.depth(name) is None}
-        for name in sorted(self._missing - gone):
-            self._says.missing(name, seen=name in self._seen)
+        self._says.missing(sorted(self._missing - gone), self._seen, parking=self._topology.rejected.name)
         # Without the live one consuming fails, with the remedy.
         self._absent = gone - {self._topology.live.name}
         self._tell_of_absent()
@@ -245,8 +247,11 @@ class Upkeep:
         known, answer = self.unbound, self._is_unbound()
         self.unbound = bool(answer)
         present = self._asking.exists(topology.exchange, "topic")
-        witnessed = not (self._witnessed or first) or self._asking.exists(topology.witness, "fanout")
-        same_queue = not (self._witnessed or first) or self._asking.exists(topology.queue_witness, "fanout")
+        if first:
+            witnessed, same_queue = witnesses(self._asking, topology)
+        else:
+            witnessed = not self._witnessed or self._asking.exists(topology.witness, "fanout")
+            same_queue = not self._witnessed or self._asking.exists(topology.queue_witness, "fanout")
         lost = not (self._witnessed and witnessed and same_queue)
         if self._declares:
             self._declare(may_be_refused=True, bind=answer is not False or lost, witness=lost)

@@ -908,4 +908,38 @@ MUTATIONS = (
             f"{INTEGRATION}/rabbitmq/test_deleted_before.py::test_any_queue_that_is_left_tells_of_those_that_were_deleted",
         ],
     ),
+    Mutation(
+        "a feature flag that is off not asked for",
+        [
+            Change(
+                f"{RABBITMQ}/feature_flags.py", "        return OFF in str(exc.reply_text)\n", "        return False\n"
+            )
+        ],
+        [
+            f"{INTEGRATION}/rabbitmq/test_broker_conditions.py::test_a_feature_flag_that_is_off_is_told_of_until_it_is_on",
+        ],
+    ),
+    Mutation(
+        "an alarm not asked for",
+        [Change(f"{RABBITMQ}/looks.py", "        self._alarms.look()\n", "")],
+        [f"{INTEGRATION}/rabbitmq/test_broker_conditions.py::test_an_alarm_is_told_of_and_its_end"],
+    ),
+    Mutation(
+        "one broker's queues remembered for another's",
+        [
+            Change(
+                f"{RABBITMQ}/looks.py", "self.upkeep = self._upkeep_at(at)", 'self.upkeep = self._upkeep_at(("", ""))'
+            )
+        ],
+        [
+            f"{INTEGRATION}/rabbitmq/test_several_brokers.py::test_nothing_is_said_to_be_deleted_by_who_comes_to_another_broker",
+        ],
+    ),
+    Mutation(
+        "events left at a broker that nobody consumes",
+        [Change(f"{RABBITMQ}/source.py", "            self._go_where_something_waits()\n", "")],
+        [
+            f"{INTEGRATION}/rabbitmq/test_several_brokers.py::test_a_bridge_goes_where_events_wait_that_nobody_consumes",
+        ],
+    ),
 )

@@ -100,14 +100,13 @@ def test_an_outage_of_the_stream_is_taken_for_no_gap(broker_url: str, monkeypatc
     settings = Settings(broker_url=broker_url)
     topology = Topology.from_settings(settings)
     with closing(AmqpSource(settings, topology)) as source:
-        source._upkeep = Upkeep(topology, declares=True, quiet_after=60)
         source.open()
 
         def pass_time(in_hand: int) -> None:
             for _ in range(10):
                 clock.now += 10
                 source.steer(in_hand, lambda: in_hand)
-                source._upkeep.look()
+                source._looks.upkeep.look()
 
         pass_time(0)  # nothing is consumed: the sink is away
         source.consume()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import uuid
 from collections.abc import Iterator
 from threading import Event, Thread
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -13,8 +15,13 @@ from celery_event_bridge.brokers.rabbitmq.settings import Settings
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
 from tests.support import oracle
 from tests.support.bridges import run_to_end
+from tests.support.servers import RabbitMQ
 
 LIVE = "celeryev.bridge"
+FEW = (
+    "ok exchange celeryev: whether events are published is not looked at: this user needs configure, write and "
+    "read on celeryev.bridge.*, and read on celeryev"
+)
 
 
 @pytest.fixture
@@ -37,10 +44,12 @@ def heartbeats(broker_url: str) -> Iterator[None]:
     worker.join()
 
 
-def verdict(url: str) -> str:
+def verdict(url: str, *, declare: bool = True) -> str:
     """The one on whether events come."""
     found = [
-        finding for finding in findings(Settings(broker_url=url), lambda: "a stream") if "published" in finding.text
+        finding
+        for finding in findings(Settings(broker_url=url, declare=declare), lambda: "a stream")
+        if "published" in finding.text
     ]
     (last,) = [finding for finding in found if "parking" not in finding.text]
     return f"{last.verdict} {last.text}"
@@ -73,3 +82,37 @@ def test_an_exchange_that_nobody_will_declare_fails_check(broker_url: str) -> No
         (line,) = [line for line in done.stdout.splitlines() if "exchange celeryev: not there" in line]
         assert line.startswith(verdict)
         assert says in line
+
+
+@pytest.mark.usefixtures("heartbeats")
+@pytest.mark.parametrize(
+    ("configure", "write", "read", "expected"),
+    [
+        # As docs/how-to/rights.md grants them.
+        (
+            r"^celeryev(\.bridge.*)?$",
+            r"^(celeryev\.bridge.*|amq\.default)$",
+            r"^celeryev(\.bridge.*)?$",
+            "ok exchange celeryev: events are published",
+        ),
+        (
+            "^$",
+            r"^amq\.default$",
+            r"^celeryev\.bridge(\.overflow)?$",
+            FEW,
+        ),
+    ],
+    ids=["all", "few"],
+)
+def test_the_documented_rights_are_enough_for_check(
+    rabbitmq_server: RabbitMQ, broker_url: str, configure: str, write: str, read: str, expected: str
+) -> None:
+    """A look that takes more is left out, and said to be; no remedy is named for what needs none."""
+    vhost, user = urlsplit(broker_url).path[1:], f"u{uuid.uuid4().hex[:8]}"
+    rabbitmq_server.ctl("add_user", user, "secret")
+    try:
+        rabbitmq_server.ctl("set_permissions", "-p", vhost, user, configure, write, read)
+        url = broker_url.replace("guest:guest@", f"{user}:secret@")
+        assert verdict(url, declare=expected != FEW) == expected
+    finally:
+        rabbitmq_server.ctl("delete_user", user)

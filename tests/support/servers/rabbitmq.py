@@ -102,10 +102,16 @@ class NativeRabbitMQ:
     """A node of Debian's package, in a temporary folder, with a port mapper of its own."""
 
     def __init__(
-        self, config: str = "", first: NativeRabbitMQ | None = None, release: str = "", *, managed: bool = False
+        self,
+        config: str = "",
+        first: NativeRabbitMQ | None = None,
+        release: str = "",
+        *,
+        managed: bool = False,
+        feature_flags: str = "",
     ) -> None:
         """With `first` it joins that node's cluster when it starts; with `release` it is that Debian's; `managed` has
-        the management API, at `management_url`.
+        the management API, at `management_url`; `feature_flags` are on, and no others, as after an upgrade.
         """
         management_port = free_port() if managed else 0
         self.management_url = f"http://guest:guest@127.0.0.1:{management_port}"
@@ -143,6 +149,8 @@ class NativeRabbitMQ:
             "LC_ALL": "C.UTF-8",
             "ERL_CRASH_DUMP_SECONDS": "0",  # else of a tool that fails, in the current directory
         }
+        if feature_flags:
+            self._environment["RABBITMQ_FEATURE_FLAGS"] = feature_flags
         self._child: Child | None = None
         self._vhosts: list[str] = []
 

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from amqp.basic_message import Message
 from amqp.exceptions import AMQPError
 
-from celery_event_bridge.brokers.rabbitmq import management
+from celery_event_bridge.brokers.rabbitmq import feature_flags, management
 from celery_event_bridge.brokers.rabbitmq.before import missing_queues
 from celery_event_bridge.brokers.rabbitmq.bounds import bounds
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, ask, connect, translated
+from celery_event_bridge.brokers.rabbitmq.feature_flags import concerned, is_off
+from celery_event_bridge.brokers.rabbitmq.listening import event_findings, look
 from celery_event_bridge.brokers.rabbitmq.mark import consequence
 from celery_event_bridge.brokers.rabbitmq.questions import Questions
 from celery_event_bridge.brokers.rabbitmq.topology import Topology, declare_exchange, declare_queue
+from celery_event_bridge.brokers.rabbitmq.urls import Identity, identity
 from celery_event_bridge.contract import Finding, SinkUnavailable
 from celery_event_bridge.contract.broker import BrokerUnavailable
-from celery_event_bridge.contract.deadline import Deadline
 from celery_event_bridge.contract.secrets import hide_in_url
 
 if TYPE_CHECKING:
@@ -33,17 +34,10 @@ CLASSIC = (
     "BRIDGE_QUEUE_TYPE=classic: events waiting in a queue are lost when RabbitMQ restarts, and on the way to overflow "
     "in a crash; quorum queues keep them"
 )
-LISTEN = 5.0
-"""Seconds to wait for an event: a worker that sends events has a heartbeat every two."""
-COUNTED_WITHIN = 8.0
-"""Seconds after which a quorum queue, and the one that it expires into, certainly show a message: each counts every
-five (seen with 3.10.8)."""
 SAMPLE = 20
 """Parked messages whose sizes are looked at."""
 TRIAL = 64
 """Bytes of a message that is published to the parking queue and taken back."""
-PAUSE = 0.2
-"""Seconds between two looks at their counts."""
 ALARM_WAIT = 3.0
 """Seconds after which a publish without an answer counts as blocked."""
 
@@ -53,7 +47,7 @@ def findings(settings: Settings, location: Callable[[], str]) -> Iterator[Findin
     topology = Topology.from_settings(settings)
     if settings.queue_type == "classic":
         yield Finding("warn", CLASSIC)
-    looked = False
+    looked: set[Identity] = set()
     for url in settings.broker_urls:
         try:
             connection = connect(settings, url, role="check")
@@ -62,9 +56,11 @@ def findings(settings: Settings, location: Callable[[], str]) -> Iterator[Findin
             continue
         yield Finding("ok", f"broker {hide_in_url(url)}: connected")
         try:
-            if not looked:  # the others are nodes of the same cluster
-                looked = True
+            at = identity(connection)
+            if at not in looked:  # else it is a node of the same cluster
+                looked.add(at)
                 yield from _on_the_broker(settings, topology, connection, location)
+                yield from _flags(settings, connection, url)
         finally:
             abandon(connection)
     if looked:
@@ -81,7 +77,7 @@ def _on_the_broker(
         _, deleted = missing_queues(Questions(connection), topology)
     for queue in topology.queues:
         try:
-            found = _look(connection, queue.name)
+            found = look(connection, queue.name)
             # It is there, so that this changes nothing and says whether the arguments are ours.
             if settings.declare:
                 ask(connection, partial(declare_queue, queue=queue))
@@ -99,19 +95,32 @@ def _on_the_broker(
             else:
                 yield Finding("FAIL", str(exc))
         else:
-            yield _ready(queue.name, found.message_count, parked=queue is topology.rejected)
+            yield _ready(queue.name, found.message_count, found.consumer_count, parked=queue is topology.rejected)
             yield from _nearly_full(topology, connection, queue.name, found.message_count)
     there = topology.rejected.name not in absent
     if there or settings.declare:
         yield from _parking(settings, topology, connection, there=there)
     yield from _other_deployment(settings, topology, connection, location)
     if exchange.verdict == "ok":
-        yield from _events(topology, connection)
+        yield from event_findings(topology, connection)
 
 
-def _ready(queue: str, messages: int, *, parked: bool) -> Finding:
+def _flags(settings: Settings, connection: amqp.Connection, url: str) -> Iterator[Finding]:
+    """Ask for the feature flag without which a queue loses what expires."""
+    with suppress(BrokerUnavailable):
+        if concerned(settings, connection) and is_off(settings, url):
+            yield Finding("FAIL", feature_flags.text(settings.queue))
+
+
+def _ready(queue: str, messages: int, consumers: int, *, parked: bool) -> Finding:
     if parked and messages:
         return Finding("warn", f"queue {queue}: {messages} messages are parked: `rejected list` says why")
+    if messages and not consumers and not parked:
+        return Finding(
+            "warn",
+            f"queue {queue}: {messages} messages ready, and nobody consumes them: does a bridge run on this broker, "
+            "and does its sink store?",
+        )
     return Finding("ok", f"queue {queue}: {messages} messages ready")
 
 
@@ -203,74 +212,3 @@ def _other_deployment(
         return
     if text is not None:
         yield Finding("FAIL", f"{text} (these settings store in {ours})")
-
-
-def _events(topology: Topology, connection: amqp.Connection) -> Iterator[Finding]:
-    """Listen at the exchange with a queue of our own for a moment, and see whether our queue gets what comes."""
-    came: list[Any] = []
-    try:
-        with translated():
-            channel = connection.channel()
-            channel.auto_decode = False
-            queue = channel.queue_declare("", exclusive=True, arguments={"x-max-length": 1000}).queue
-            channel.queue_bind(queue, topology.exchange, routing_key="#")
-            before = _waiting(topology, connection)
-            channel.basic_consume(queue, no_ack=True, callback=came.append)
-            deadline = Deadline(LISTEN)
-            while not came and not deadline.passed:
-                try:
-                    connection.drain_events(timeout=max(0.01, deadline.left()))
-                except TimeoutError:
-                    break
-            channel.close()
-            reached = not came or _gets_longer(topology, connection, before)
-    except BrokerUnavailable as exc:
-        if exc.code == NOT_FOUND:  # the exchange is not there yet
-            yield Finding("warn", f"exchange {topology.exchange}: no event can have been published yet")
-        else:
-            yield Finding("warn", f"whether events are published cannot be seen: {exc}")
-        return
-    if not came:
-        yield Finding(
-            "warn",
-            f"exchange {topology.exchange}: no event in {LISTEN:g} s: do workers run, and with -E "
-            "(worker_send_task_events), and is BRIDGE_EVENT_EXCHANGE what Celery's event_exchange says?",
-        )
-    elif not reached:
-        yield Finding(
-            "FAIL",
-            f"events are published to exchange {topology.exchange}, and none reaches queue {topology.live.name}: it is "
-            "not bound to it; `queues declare` binds it, and so does `run` with BRIDGE_DECLARE=true",
-        )
-    else:
-        yield Finding("ok", f"exchange {topology.exchange}: events are published")
-
-
-def _gets_longer(topology: Topology, connection: amqp.Connection, before: tuple[int, int] | None) -> bool:
-    """Return whether our queues have got longer; also where somebody consumes them, or nobody can tell."""
-    deadline = Deadline(COUNTED_WITHIN)
-    while True:
-        after = _waiting(topology, connection)
-        if before is None or after is None or before[1] or after[1] or after[0] > before[0]:
-            return True
-        if deadline.passed:
-            return False
-        time.sleep(PAUSE)
-
-
-def _waiting(topology: Topology, connection: amqp.Connection) -> tuple[int, int] | None:
-    """Ready messages in live and overflow, and their consumers; None where live is not there."""
-    messages = consumers = 0
-    for queue in (topology.live, topology.overflow):
-        if queue is None:
-            continue
-        try:
-            found = _look(connection, queue.name)
-        except BrokerUnavailable:
-            return None
-        messages, consumers = messages + found.message_count, consumers + found.consumer_count
-    return messages, consumers
-
-
-def _look(connection: amqp.Connection, queue: str) -> Any:
-    return ask(connection, lambda channel: channel.queue_declare(queue, passive=True))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from celery_event_bridge.contract.broker import BrokerUnavailable
 
 if TYPE_CHECKING:
-    from celery_event_bridge.brokers.rabbitmq.management import PolicyWatch
+    from celery_event_bridge.brokers.rabbitmq.beside import Beside
     from celery_event_bridge.brokers.rabbitmq.settings import Settings
     from celery_event_bridge.brokers.rabbitmq.topology import Topology
 
@@ -58,10 +58,11 @@ class BindingWatch:
             answers.append(management.is_unbound(self._settings, self._topology))
 
 
-def policy_watch(settings: Settings, topology: Topology) -> PolicyWatch | None:
+def policy_watch(settings: Settings, topology: Topology) -> Beside | None:
     """Return what looks at the policies again; None without the API."""
     if settings.management_url is None:
         return None
-    from celery_event_bridge.brokers.rabbitmq.management import PolicyWatch, tell_of_policies
+    from celery_event_bridge.brokers.rabbitmq.beside import Beside
+    from celery_event_bridge.brokers.rabbitmq.management import WATCH_INTERVAL, tell_of_policies
 
-    return PolicyWatch(partial(tell_of_policies, settings, topology, set()))
+    return Beside(partial(tell_of_policies, settings, topology, set()), WATCH_INTERVAL)

@@ -6,10 +6,9 @@ import base64
 import http.client
 import json
 import threading
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -29,6 +28,8 @@ LARGEST = 4 * 2**20
 """Bytes of an answer that are read."""
 WATCH_INTERVAL = 60.0
 """Seconds between two looks at the policies while a bridge runs."""
+UNKNOWN_INTERVAL = 5.0
+"""Seconds between two while it does not know them yet."""
 SAID_EVERY = 86_400.0
 DROPS = "past it RabbitMQ drops messages, and events with them"
 HARMFUL: Mapping[str, str] = {
@@ -177,33 +178,20 @@ def is_unbound(settings: Settings, topology: Topology) -> bool | None:
     return not management.is_bound(topology.live.name, topology.exchange)
 
 
-class PolicyWatch:
-    """Looks at the policies while a bridge runs, in a thread: the API may take its time, and the loop may not."""
-
-    def __init__(self, look: Callable[[], None], interval: float = WATCH_INTERVAL) -> None:
-        self._look = look
-        self._interval = interval
-        self._due = 0.0
-        self._thread: threading.Thread | None = None
-
-    def look(self) -> None:
-        """Begin a look if it is time to, and the last one has ended. Returns at once."""
-        now = time.monotonic()
-        if now < self._due or (self._thread is not None and self._thread.is_alive()):
-            return
-        self._due = now + self._interval
-        self._thread = threading.Thread(target=self._look, name="policies", daemon=True)
-        self._thread.start()
-
-
-def tell_of_policies(settings: Settings, topology: Topology, told: set[str]) -> None:
+def tell_of_policies(settings: Settings, topology: Topology, told: set[str]) -> float | None:
     """Tell, once a day, of each policy that changes what our queues keep, and once of each that does no longer.
 
-    `told` is what was so at the last look. Never raises.
+    `told` is what was so at the last look. Returns in how many seconds to look again, where that is soon: the API knows
+    a queue that was just declared before it knows its policies. Never raises.
     """
+    unknown = False
     try:
         management = Management(settings)
-        harms = {text for queue in topology.queues for text in harm(queue, management.queue(queue.name) or {})}
+        harms: set[str] = set()
+        for queue in topology.queues:
+            found = management.queue(queue.name) or {}
+            unknown |= "effective_policy_definition" not in found
+            harms.update(harm(queue, found))
         for text in sorted(harms):
             notices.tell("policy", text, subject=text, every=SAID_EVERY)
         for text in told - harms:
@@ -216,3 +204,4 @@ def tell_of_policies(settings: Settings, topology: Topology, told: set[str]) -> 
                 notices.tell("competitor", text, subject=queue.name)
     except BrokerUnavailable as exc:
         notices.tell("policy", f"policies cannot be seen: {exc}", subject="away", every=SAID_EVERY, count=0)
+    return UNKNOWN_INTERVAL if unknown else None

@@ -24,12 +24,17 @@ LOOKS = 3
 """Looks in a row at which there are too many: bridges come and go."""
 
 
+def presence_queue(live: str) -> str:
+    """Return the name of the queue that each bridge consumes."""
+    return f"{live}.bridges"
+
+
 class Presence:
     """The part of one bridge, renewed with each connection."""
 
     def __init__(self, live: str) -> None:
         self._live = live
-        self._name = f"{live}.bridges"
+        self._name = presence_queue(live)
         self._connection: amqp.Connection | None = None
         self._is_cancelled = False
         self._seen = 0

@@ -8,25 +8,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from itertools import cycle
 from typing import TYPE_CHECKING, cast
 
 from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed, ResourceLocked
 
-from celery_event_bridge.brokers.rabbitmq.bounds import BoundWatch
 from celery_event_bridge.brokers.rabbitmq.bulk import CHUNK, Scanner, reader
-from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, translated
+from celery_event_bridge.brokers.rabbitmq.connection import abandon, translated
 from celery_event_bridge.brokers.rabbitmq.delivered import Delivered
 from celery_event_bridge.brokers.rabbitmq.lane import Lane
-from celery_event_bridge.brokers.rabbitmq.managed import BindingWatch
-from celery_event_bridge.brokers.rabbitmq.neighbours import Neighbours
+from celery_event_bridge.brokers.rabbitmq.looks import Looks
 from celery_event_bridge.brokers.rabbitmq.presence import OUR_TAG
 from celery_event_bridge.brokers.rabbitmq.readable import Readable
-from celery_event_bridge.brokers.rabbitmq.upkeep import Upkeep
+from celery_event_bridge.brokers.rabbitmq.urls import LeftBehind, Urls
 from celery_event_bridge.brokers.rabbitmq.window import Window
-from celery_event_bridge.contract import LOOK_INTERVAL
 from celery_event_bridge.contract.broker import Ack, BrokerUnavailable, GivenBack
 from celery_event_bridge.contract.budget import Budget, Room
+from celery_event_bridge.contract.secrets import hide_in_url
 
 if TYPE_CHECKING:
     import amqp
@@ -52,14 +49,15 @@ class AmqpSource:
         topology: Topology,
         location: Callable[[], str] | None = None,
         parked_body: Callable[[], float] = lambda: 0.0,
+        left: LeftBehind | None = None,
     ) -> None:
         """`location` says where the events are stored, for the mark that other deployments see; None: no mark.
 
-        `parked_body` says how many bytes a parked message has, the mean.
+        `parked_body` says how many bytes a parked message has, the mean; `left` looks at the brokers of other URLs.
         """
         self._settings = settings
         self._topology = topology
-        self._urls = cycle(settings.broker_urls)
+        self._urls = Urls(settings)
         self._connection: amqp.Connection | None = None
         self._lanes: list[Lane] = []
         self._scanner = Scanner()
@@ -68,18 +66,15 @@ class AmqpSource:
         # Overflow's share is small: fresh events go first.
         self._live_window = Window(settings.prefetch, settings.max_inflight_bytes * 3 // 4)
         self._overflow_window = Window(min(settings.prefetch, OVERFLOW_PREFETCH), settings.max_inflight_bytes // 4)
-        self._bounds, self._parked_body = BoundWatch(topology), parked_body
-        self._binding = BindingWatch(settings, topology)
-        self._upkeep = Upkeep(topology, declares=settings.declare, is_unbound=self._binding.is_removed)
-        self._neighbours = Neighbours(settings, topology, location)
+        self._looks = Looks(settings, topology, location, parked_body, left or LeftBehind(settings, topology))
         self._overflow_refused = False
         """True if the last attempt to consume overflow failed."""
-        self._look_due = self._quiet_due = 0.0
+        self._quiet_due = 0.0
 
     @property
     def depths(self) -> Mapping[str, int]:
         """Ready messages by queue, as last seen."""
-        return self._upkeep.depths
+        return self._looks.depths
 
     @property
     def leaves_after(self) -> float | None:
@@ -89,22 +84,21 @@ class AmqpSource:
     @property
     def held_up(self) -> str | None:
         """Name what keeps events from us though the live queue is consumed; None where nothing does."""
-        overflow, live = self._topology.overflow, self._topology.live
-        if self._upkeep.unbound:
-            return f"queue {live.name!r} is not bound to exchange {self._topology.exchange!r}: no event reaches it"
+        overflow = self._topology.overflow
+        if self._looks.held_up:
+            return self._looks.held_up
         if overflow is None or not self._lanes or any(lane.expired for lane in self._lanes):
             return None
         return f"queue {overflow.name!r} cannot be consumed: what is in it waits"
 
     def open(self) -> None:
         """Connect to the next URL and declare the queues."""
-        self._connection = connect(self._settings, next(self._urls), role="consumer")
+        self._connection = self._urls.connect()
         self._scanner = Scanner()
         self._reader = reader(self._connection, self._scanner)
         self._readable = Readable(self._connection)
         with translated("declaring the queues"):
-            self._upkeep.open(self._connection)
-            self._neighbours.open(self._connection)
+            self._looks.open(self._connection, self._urls.current)
 
     def consume(self) -> None:
         """Open the channels and consume: live first."""
@@ -133,7 +127,7 @@ class AmqpSource:
 
     def steer(self, held_bytes: int, largest: Callable[[], int]) -> None:
         """Cancel the consumers, or consume again, as the budget says; follow the windows."""
-        self._upkeep.steered(receiving=bool(self._lanes) and not held_bytes)
+        self._looks.upkeep.steered(receiving=bool(self._lanes) and not held_bytes)
         if not self._lanes:
             return
         held_bytes += sum(len(message.body) for message in self._inbox)
@@ -142,8 +136,10 @@ class AmqpSource:
             # What the broker has already written to the socket cannot be called back, only cut off.
             for lane in self._lanes:
                 lane.window.shrink()
+            self._urls.go_to(self._urls.current)
             raise GivenBack(f"{held_bytes} bytes in hand, twice BRIDGE_MAX_INFLIGHT_BYTES: given back")
         if not held_bytes:
+            self._go_where_something_waits()
             with translated("replacing a quiet channel"):
                 self._look_at_consumers()
         with translated("changing the prefetch"):
@@ -157,6 +153,12 @@ class AmqpSource:
                 elif room is Room.TAKE:
                     lane.window.retune()
                     lane.consume()
+
+    def _go_where_something_waits(self) -> None:
+        """Leave this broker, with nothing in hand, for another one whose queues nobody consumes."""
+        if (url := self._looks.destination()) is not None:
+            self._urls.go_to(url)
+            raise GivenBack(f"messages wait at another broker, {hide_in_url(url)}")
 
     def acknowledge(self, acks: Sequence[Ack]) -> None:
         """Send the acknowledgements."""
@@ -197,6 +199,7 @@ class AmqpSource:
         with translated("closing"):
             connection.close()
         self._connection = None
+        self._looks.drop()
 
     def drop(self) -> None:
         """Cut the connection."""
@@ -204,7 +207,7 @@ class AmqpSource:
         self._connection = None
         self._lanes = []
         self._scanner.lanes.clear()
-        self._upkeep.drop()
+        self._looks.drop()
         self._take_inbox()
 
     def _connected(self) -> amqp.Connection:
@@ -214,9 +217,15 @@ class AmqpSource:
 
     def _open_lane(self, queue: str, window: Window, *, expired: bool) -> None:
         channel = self._connected().channel()
-        begins = self._neighbours.drains if expired else lambda: None
+        begins = self._looks.neighbours.drains if expired else lambda: None
         lane = Lane(
-            channel, queue, window, self._deliver, expired=expired, cancelled=self._upkeep.cancelled, begins=begins
+            channel,
+            queue,
+            window,
+            self._deliver,
+            expired=expired,
+            cancelled=self._looks.upkeep.cancelled,
+            begins=begins,
         )
         self._lanes.append(lane)
         lane.consume()
@@ -225,7 +234,7 @@ class AmqpSource:
     def _open_overflow(self) -> None:
         """Consume overflow too, if it can be: somebody else's queue of that name holds up no live event."""
         overflow = self._topology.overflow
-        if overflow is None or overflow.name in self._upkeep.differing.unusable:
+        if overflow is None or overflow.name in self._looks.upkeep.differing.unusable:
             return
         lanes = len(self._lanes)
         try:
@@ -234,11 +243,11 @@ class AmqpSource:
             self._open_lane(overflow.name, self._overflow_window, expired=True)
         except (AccessRefused, NotFound, ResourceLocked, PreconditionFailed) as exc:
             del self._lanes[lanes:]
-            self._upkeep.differing.cannot_be_consumed(overflow.name, exc)
+            self._looks.upkeep.differing.cannot_be_consumed(overflow.name, exc)
             self._overflow_refused = True
         else:
             self._overflow_refused = False
-            self._upkeep.differing.is_consumed(overflow.name)
+            self._looks.upkeep.differing.is_consumed(overflow.name)
 
     def _try_to_consume(self, queue: str) -> None:
         """Raise what the client raises where a queue still cannot be consumed, before the others are told that it is.
@@ -258,31 +267,20 @@ class AmqpSource:
         if messages:
             for lane in self._lanes:
                 lane.observe(messages)
-            self._upkeep.arrived(messages)
+            self._looks.arrived(messages)
         return messages
 
     def _look(self) -> None:
         """See again to what is ours on the broker and others can change."""
-        now = time.monotonic()
-        if now < self._look_due or not self._binding.asked():
+        if not self._looks.begin():
             return
-        self._look_due = now + LOOK_INTERVAL
-        self._upkeep.look()
         if len(self._lanes) == 1:
             self._open_overflow()  # it may be consumed by now
-        unusable = self._topology.overflow is None or self._topology.overflow.name in self._upkeep.differing.unusable
-        drains = any(lane.expired for lane in self._lanes)
-        self._neighbours.look(
-            now, self.depths, self._upkeep.consumers, drains=None if unusable and not drains else drains
+        self._looks.finish(
+            drains=any(lane.expired for lane in self._lanes),
+            mean_live=self._live_window.mean_body,
+            mean_overflow=self._overflow_window.mean_body,
         )
-        self._bounds.look(self.depths, self._mean_bodies())
-
-    def _mean_bodies(self) -> Mapping[str, float]:
-        topology, live = self._topology, self._live_window.mean_body
-        means = {topology.live.name: live, topology.rejected.name: self._parked_body() or live}
-        if topology.overflow:
-            means[topology.overflow.name] = self._overflow_window.mean_body or live
-        return means
 
     def _look_at_consumers(self) -> None:
         """Replacement, with nothing in hand: a channel on which nothing arrives is replaced."""

@@ -37,7 +37,7 @@ log = structlog.get_logger("celery_event_bridge")
 )
 @click.pass_context
 def run(ctx: click.Context) -> int:
-    """Forward events until stopped: SIGTERM or SIGINT finishes what is in hand, a second one ends at once.
+    """Forward events until stopped: SIGTERM, SIGINT or SIGHUP finishes what is in hand, a second one ends at once.
 
     Each option is the setting of that name, BRIDGE_QUEUE_TTL for --queue-ttl, and wins over it; a sink's settings
     are options too, such as --redis-url or --sqlite-path.

@@ -19,6 +19,7 @@ import msgspec
 
 KINDS: Mapping[str, str] = {
     "gap": "the exchange, its binding or a queue was missing, and events may have passed by",
+    "silence": "a silence ended as the binding was declared again: it may have been removed, or nothing was published",
     "queue-made": "a queue that had been there was made anew",
     "queue-declared": "a queue was not there at the start and was declared",
     "queue-missing": "a queue is not there, and the bridge cannot declare it",

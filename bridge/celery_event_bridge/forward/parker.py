@@ -19,6 +19,7 @@ from celery_event_bridge.contract import notices
 from celery_event_bridge.contract.broker import BrokerUnavailable, Message, Parcel, Parking
 from celery_event_bridge.contract.clock import Clock
 from celery_event_bridge.contract.values import as_text
+from celery_event_bridge.forward.decode import decode
 from celery_event_bridge.forward.ledger import Delivery
 from celery_event_bridge.forward.outage import Outage
 
@@ -41,6 +42,8 @@ CONFIRM_WAIT, BLOCKED_WAIT = 0.005, 0.25
 """Seconds between two looks for confirms, and while the broker blocks publishers."""
 REFUSED_CODE = 406
 """AMQP's code for a message that can never be published: it is larger than the broker's max_message_size."""
+LOOKED_INTO = 65_536
+"""Bytes of a body, at most, that is looked into for the name of its worker."""
 
 Waiting = Delivery[Message]
 
@@ -192,7 +195,7 @@ class Parker:
         deliveries = [delivery for parcel in confirmed if (delivery := self._waiting.pop(parcel, None)) is not None]
         for parcel in confirmed:
             self._metrics.rejected(parcel.why.reason)
-            host = as_text(parcel.message.headers.get("hostname") or "an unnamed worker")[:100]
+            host = _worker(parcel.message)
             notices.tell(
                 "parked",
                 f"a message is parked: {parcel.why.reason}, from {host}; `celery-event-bridge rejected list` shows it",
@@ -229,3 +232,12 @@ class Parker:
                 (at, each) for at, each in self._refused if each.expired or each.received_at > received_before
             )
         return leaving + aside + refused
+
+
+def _worker(message: Message) -> str:
+    """Return the worker that has sent a message, as `rejected list` names it: by its header, or an event in it."""
+    named = message.headers.get("hostname")
+    if not named and len(message.body) <= LOOKED_INTO:
+        events = decode(message.body, message.content_type, message.headers).events
+        named = events[0].source if events else None
+    return as_text(named or "an unnamed worker")[:100]

@@ -16,22 +16,24 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
-NUMBERS = (signal.SIGTERM, signal.SIGINT)
+NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def end_at_once() -> None:
-    """Let SIGTERM and SIGINT end the process: `run`, which has nothing in hand, with 0, others as a shell says."""
+    """Let these signals end the process: `run`, which has nothing in hand, with 0, others as a shell says."""
     for number in NUMBERS:
-        signal.signal(number, _end)
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` has it
+            signal.signal(number, _end)
 
 
 def as_usual() -> None:
-    """Let SIGTERM and SIGINT do what they do in any Python program, where they were ours until now.
+    """Let these signals do what they do in any Python program, where they were ours until now.
 
     A Ctrl-C that falls into a destructor or a weak reference's callback, as each import has one, would be shown with a
     traceback and lost: it is sent again.
     """
-    for number, usual in ((signal.SIGTERM, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+    for number in NUMBERS:
+        usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
         if signal.getsignal(number) is _end:
             signal.signal(number, usual)
             sys.unraisablehook = _interrupt_again

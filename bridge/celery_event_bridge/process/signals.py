@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: the first asks for a clean stop, the second ends the process at once."""
+"""SIGTERM, SIGINT and SIGHUP: the first asks for a clean stop, the second ends the process at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from types import FrameType
 
 from celery_event_bridge.contract.deadline import Deadline
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""The last one comes where a terminal or a session ends; `nohup` has it ignored, and so it stays."""
 SHOW_CURSOR = b"\x1b[?25h"
 """A bar may have hidden it."""
 GRACE = 1.0
@@ -85,7 +86,9 @@ def stopping(
         asked = True
         stop()
 
-    before = {number: signal.signal(number, handle) for number in SIGNALS}
+    before = {
+        number: signal.signal(number, handle) for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN
+    }
     watch = _Watch(within, cut_off) if within is not None else None
     try:
         yield

@@ -96,3 +96,12 @@ def test_verification_can_be_switched_off(certificates: Path, tls_port: int, tmp
     variables = settings(certificates, f"amqps://127.0.0.1:{tls_port}//") | {"BRIDGE_BROKER_TLS_VERIFY": "false"}
     done = run_to_end("celery_event_bridge", "check", BRIDGE_SQLITE_PATH=str(tmp_path / "events.db"), **variables)
     assert 0 == done.returncode, done.stdout
+
+
+def test_tls_to_a_port_without_it_is_named_as_such(certificates: Path, broker_url: str, tmp_path: Path) -> None:
+    """`check` says what to change, and shows no code of OpenSSL's."""
+    variables = settings(certificates, broker_url.replace("amqp://", "amqps://"))
+    done = run_to_end("celery_event_bridge", "check", BRIDGE_SQLITE_PATH=str(tmp_path / "events.db"), **variables)
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("FAIL")]
+    assert "no TLS on that port: give amqp:// in BRIDGE_BROKER_URL" in line
+    assert "SSL" not in line

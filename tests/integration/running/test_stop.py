@@ -79,6 +79,21 @@ def test_no_event_is_forwarded_twice_by_stops(
     assert len(published) == forwarded + int(bridge.logged("stopped")[0]["forwarded"])
 
 
+def test_the_end_of_a_terminal_is_a_clean_stop(
+    start_bridge: Callable[..., Bridge], broker_url: str, tmp_path: Path
+) -> None:
+    """SIGHUP finishes what is in hand, as SIGTERM does; a bridge that `nohup` has started takes no notice."""
+    settings = SqliteStore(tmp_path).settings | {"BRIDGE_BROKER_URL": broker_url}
+    left = start_bridge(f"nohup {sys.executable} -m celery_event_bridge run", **settings).await_ready()
+    bridge = start_bridge(**settings).await_ready()
+    for each in (left, bridge):
+        each.process.send_signal(signal.SIGHUP)
+    assert 0 == bridge.process.wait(40)
+    assert bridge.logged("stopped")
+    left.await_ready()
+    assert 0 == left.stop()
+
+
 @pytest.mark.parametrize("as_process_1", [False, True], ids=["plain", "process 1"])
 def test_a_second_signal_ends_at_once(
     start_bridge: Callable[..., Bridge], broker_url: str, own_redis: Redis, as_process_1: bool

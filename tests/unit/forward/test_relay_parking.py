@@ -33,6 +33,15 @@ def test_what_cannot_be_decoded_is_parked(house: House) -> None:
     assert [b"not json", b'[{"type":"a"}, 1]'] == bodies(house)
 
 
+def test_a_worker_is_named_that_has_sent_what_is_parked(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    """By an event beside the bad one where no header does, as `rejected list` names it."""
+    house.source.publish(b'[{"type":"a","hostname":"w9@host"}, 1]')
+    house.turn(2)
+    house.sink.decide(Outcome.STORED)
+    house.turn(2)
+    assert "a message is parked: not-an-event, from w9@host;" in caplog.text
+
+
 def test_a_message_that_cannot_be_parked_yet_stays_unacknowledged(house: House, clock: Clock) -> None:
     """While the parking queue refuses, the message waits; those behind it are acknowledged singly."""
     house.parking.fail = True

@@ -47,6 +47,8 @@ def findings(settings: Settings, location: Callable[[], str]) -> Iterator[Findin
     topology = Topology.from_settings(settings)
     if settings.queue_type == "classic":
         yield Finding("warn", CLASSIC)
+    if topology.doubt:
+        yield Finding("warn", topology.doubt)
     looked: set[Identity] = set()
     for url in settings.broker_urls:
         try:

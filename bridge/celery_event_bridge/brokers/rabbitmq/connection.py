@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from celery_event_bridge.brokers.rabbitmq.settings import Settings
 
 AnswerT = TypeVar("AnswerT")
+NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"})
+"""Reasons of OpenSSL's, 3.0 and newer, for an answer that is no TLS."""
 
 HEARTBEAT = 10
 """Seconds. Nothing in the loop blocks for as long as half of it."""
@@ -129,15 +131,21 @@ def _connect(settings: Settings, url: str, role: str, heartbeat: int) -> amqp.Co
             f"{hide_in_url(url)}: {explain(exc)}: check the vhost and the user's rights to it"
         ) from exc
     except (AMQPError, OSError) as exc:
-        raise BrokerUnavailable(
-            f"{hide_in_url(url)}: cannot connect: {explain(exc)}: is RabbitMQ there, and {_named(settings)} right?"
-        ) from exc
+        raise BrokerUnavailable(f"{hide_in_url(url)}: cannot connect: {_why(exc, settings)}") from exc
     except UnicodeError as exc:  # of the resolver, which may repeat the name
         raise BrokerUnavailable(f"{hide_in_url(url)}: the host's name is none: check {_named(settings)}") from exc
     except (ValueError, NotImplementedError) as exc:  # whose text may repeat a part of the URL, or an option
         raise RefusedForGood(f"{hide_in_url(url)}: an option has a wrong value: {_check_options(settings)}") from exc
     established.transport.sock.settimeout(CALL_TIMEOUT)
     return established
+
+
+def _why(exc: Exception, settings: Settings) -> str:
+    """Return what was wrong with a connection, and what to do."""
+    name = _named(settings)
+    if isinstance(exc, ssl.SSLError) and exc.reason in NO_TLS:
+        return f"no TLS on that port: give amqp:// in {name}, or RabbitMQ's port for TLS, mostly 5671"
+    return f"{explain(exc)}: is RabbitMQ there, and {name} right?"
 
 
 @contextmanager

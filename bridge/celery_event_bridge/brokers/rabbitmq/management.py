@@ -189,9 +189,9 @@ def tell_of_policies(settings: Settings, topology: Topology, told: set[str]) -> 
         management = Management(settings)
         harms: set[str] = set()
         for queue in topology.queues:
-            found = management.queue(queue.name) or {}
-            unknown |= "effective_policy_definition" not in found
-            harms.update(harm(queue, found))
+            found = management.queue(queue.name)
+            unknown |= found is not None and "effective_policy_definition" not in found
+            harms.update(harm(queue, found or {}))
         for text in sorted(harms):
             notices.tell("policy", text, subject=text, every=SAID_EVERY)
         for text in told - harms:

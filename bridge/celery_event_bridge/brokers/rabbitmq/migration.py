@@ -51,6 +51,11 @@ def migrate(
     broker.ask(unbind)
     broker.ask(others.unbind)
     tell(f"queue {old.live.name}: no longer bound")
+    if broker.management is None and wait < HELD_BACK_FOR:
+        tell(
+            f"--wait {wait:g} is too short to end: without BRIDGE_MANAGEMENT_URL what RabbitMQ may hold back is waited "
+            f"for, for {HELD_BACK_FOR:g} s; what can be moved is moved"
+        )
     movers = _movers(broker, old, new)
     deadline = Deadline(wait)
     names = [state.name for state in broker.present(old)]

@@ -36,7 +36,11 @@ class OperatedQueues:
         self._broker.declare(topology)
         anew = " anew: it was there before and was deleted, and what it held is gone"
         lines = [f"queue {queue.name}: declared{anew if queue.name in deleted else ''}" for queue in topology.queues]
-        return [*lines, f"exchange {topology.exchange}: bound to {topology.live.name}"]
+        return [
+            *([topology.doubt] if topology.doubt else []),
+            *lines,
+            f"exchange {topology.exchange}: bound to {topology.live.name}",
+        ]
 
     def states(self) -> Sequence[QueueState]:
         """Return each queue as it is."""

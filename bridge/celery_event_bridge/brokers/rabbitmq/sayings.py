@@ -22,6 +22,17 @@ class Sayings:
         text = f"gap on the way from exchange {self._exchange!r} to queue {self._live!r}: {why}"
         notices.tell("gap", text, subject=self._live, every=1.0)
 
+    def silence(self, seconds: float) -> None:
+        """Tell of a silence that a removed binding may explain, and chance as well."""
+        notices.tell(
+            "silence",
+            f"no event came for {seconds:.1f} s, and the first one right after the binding of queue {self._live!r} to "
+            f"exchange {self._exchange!r} was declared again: perhaps somebody had removed it, perhaps nothing was "
+            "published; with BRIDGE_MANAGEMENT_URL it is known",
+            subject=self._live,
+            level=logging.INFO,
+        )
+
     def missing(self, names: Sequence[str], seen: Collection[str], *, parking: str) -> None:
         """Tell of queues that were missing and are declared; `seen`: those that had been there."""
         for name in names:

@@ -104,6 +104,26 @@ class Settings(BrokerSettings):
             raise ValueError("expected http://host:15672 or https://user:password@host:15671")
         return value
 
+    @field_validator("queue")
+    @classmethod
+    def _a_queue_that_is_not_celerys(cls, value: str) -> str:
+        if value == "celery" or value.endswith((".pidbox", ".celeryev")):
+            raise ValueError(
+                "a queue of Celery's own, whose messages are tasks or commands, not events; the default, "
+                "celeryev.bridge, or another name of the bridge's own is meant"
+            )
+        return value
+
+    @field_validator("event_exchange")
+    @classmethod
+    def _an_exchange_of_events(cls, value: str) -> str:
+        if value == "celery" or value.endswith(".pidbox") or value.startswith("amq."):
+            raise ValueError(
+                "an exchange of Celery's for other messages than events, or of RabbitMQ's own; what Celery's "
+                "event_exchange says is meant, celeryev by default"
+            )
+        return value
+
     @field_validator("shards", "ordered")
     @classmethod
     def _served_by_a_later_version(cls, value: Any) -> Any:

@@ -140,7 +140,7 @@ class AmqpSource:
             raise GivenBack(f"{held_bytes} bytes in hand, twice BRIDGE_MAX_INFLIGHT_BYTES: given back")
         if not held_bytes:
             self._go_where_something_waits()
-            with translated("replacing a quiet channel"):
+            with translated("consuming anew, as nothing has come for a while"):
                 self._look_at_consumers()
         with translated("changing the prefetch"):
             for lane in self._lanes:

@@ -23,6 +23,8 @@ DELIVERY_LIMIT = 1_000_000
 """Returns after which a quorum queue gives a message up. RabbitMQ 4's own limit of 20 would let a crash loop
 throw good events away; -1, unlimited, parks at the first return on 3.10."""
 
+LONG_TTL = 3600.0
+"""Seconds above which BRIDGE_QUEUE_TTL is doubted."""
 CHANNELS = 10
 """Channels on one connection, with some to spare: each refusal takes one until it is closed."""
 
@@ -87,6 +89,18 @@ class Topology(msgspec.Struct, frozen=True):
     def mark(self) -> str:
         """Name of the exchange that is there while a bridge is bound to the event exchange: see `declare_mark`."""
         return f"{self.exchange}.bridged"
+
+    @property
+    def doubt(self) -> str:
+        """Line on a TTL that was hardly meant, said before it cannot be changed any more; empty if there is none."""
+        seconds = self.live.arguments.get("x-message-ttl", 0) / 1000
+        if seconds <= LONG_TTL:
+            return ""
+        return (
+            f"BRIDGE_QUEUE_TTL={seconds:g} is in seconds, {seconds / 3600:.3g} hours for which events wait in the live "
+            f"queue, in the way of fresh ones, before they move to overflow: if ms were meant, say {seconds / 1000:g}. "
+            f"Queue {self.live.name!r} keeps what it was declared with; `queues migrate` moves to another"
+        )
 
     def declare(self, channel: amqp.Channel) -> None:
         """Declare the exchange and the queues and bind them. Raises what the client raises: see `explain`."""

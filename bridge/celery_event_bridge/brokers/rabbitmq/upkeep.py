@@ -10,7 +10,7 @@ there. What had been missing is a gap, and told of. How it is known, since AMQP 
 - The queue was deleted and declared anew: a witness of the same kind, bound to it, is gone; or RabbitMQ has cancelled
   our consumer, which it does not always (seen with 3.10.8).
 - The binding alone was removed: the management API says so, which is asked with each new connection. Without it: events
-  stop for longer than they did lately, and come again right after it was declared. A guess, and worded as one.
+  stop for longer than they did lately, and come again right after it was declared. A guess, told as one: no gap.
 """
 
 from __future__ import annotations
@@ -127,6 +127,9 @@ class Upkeep:
             self._bound_at = 0.0
         gone = {name for name in self._missing if self._asking.depth(name) is None}
         self._says.missing(sorted(self._missing - gone), self._seen, parking=self._topology.rejected.name)
+        made = self._missing - gone - self._seen
+        if self._topology.live.name in made and self._topology.doubt:
+            notices.tell("queue-declared", self._topology.doubt, subject="ttl", count=0)
         # Without the live one consuming fails, with the remedy.
         self._absent = gone - {self._topology.live.name}
         self._tell_of_absent()
@@ -168,9 +171,7 @@ class Upkeep:
         silent = pause >= 1.5 * self._longest_pause
         # A worker that has just started ends a silence as well.
         if bound_at and came_at_once and silent and not any(b"worker-online" in each.body for each in messages):
-            self._says.gap(
-                f"no event for {pause:.1f} s, until its binding was declared again: it had probably been removed"
-            )
+            self._says.silence(pause)
             pause = self._longest_pause  # one that is explained hides no other
         fading = 0.5 ** (pause / FORGOTTEN_AFTER)
         self._longest_pause = max(SUSPICIOUS_SILENCE, min(pause, self._quiet_after), self._longest_pause * fading)

@@ -64,6 +64,19 @@ def test_a_policy_that_is_set_again_is_told_of_again(
     assert 3 == NOTICES.counts()["policy"]
 
 
+def test_policies_that_the_api_does_not_know_yet_are_looked_at_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It knows a queue that was just declared, and its policies a moment later."""
+    settings = Settings(management_url="http://127.0.0.1:1")
+    topology = Topology.from_settings(settings)
+    found: dict[str, object] = {"name": "celeryev.bridge"}
+    monkeypatch.setattr(Management, "queue", lambda *_: found)
+    soon = tell_of_policies(settings, topology, set())
+    assert soon is not None
+    assert soon <= 10
+    found["effective_policy_definition"] = []
+    assert tell_of_policies(settings, topology, set()) is None
+
+
 def test_consumers_are_known_by_their_tags() -> None:
     """Bridges' own are told of by nobody; of another one its tag, user and host are."""
     channel = {"user": "ann", "peer_host": "10.0.0.7"}

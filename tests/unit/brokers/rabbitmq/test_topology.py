@@ -265,3 +265,12 @@ def test_an_error_without_words_is_named() -> None:
     """A line that says nothing helps nobody."""
     assert "TimeoutError" == explain(TimeoutError())
     assert explain(AccessRefused()).startswith("AccessRefused")
+
+
+@pytest.mark.parametrize(("ttl", "doubted"), [("0", False), ("5", False), ("1h", False), ("5000", True), ("2h", True)])
+def test_a_ttl_that_was_hardly_meant_is_doubted(ttl: str, doubted: bool) -> None:
+    """An hour is a wish; 5000 were ms elsewhere."""
+    text = topology(BRIDGE_QUEUE_TTL=ttl).doubt
+    assert doubted == bool(text)
+    assert ttl != "5000" or "BRIDGE_QUEUE_TTL=5000 is in seconds" in text
+    assert ttl != "5000" or "if ms were meant, say 5." in text

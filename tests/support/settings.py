@@ -8,6 +8,8 @@ from celery_event_bridge.brokers.rabbitmq import settings as rabbitmq_settings
 from celery_event_bridge.config.loading import SettingsError, load
 from celery_event_bridge.config.settings import Settings
 
+SINKS_OF_OURS = ("kafka", "redis", "sqlite", "stdout")
+
 
 def settings(**variables: str) -> Settings:
     return load(variables).settings
@@ -27,3 +29,7 @@ def error(**variables: str) -> str:
 
 def listing(**variables: str) -> list[str]:
     return [f"{name}={text}" for name, text in load(variables).effective().items()]
+
+
+def unused(**variables: str) -> list[str]:
+    return [*load(variables).unused]

@@ -57,6 +57,8 @@ def findings(chosen: Loaded) -> Iterator[Finding]:
     """Yield a verdict on the settings, each broker URL, each queue, each sink and the HTTP address."""
     for line in chosen.unknown.values():
         yield Finding("FAIL", line)
+    for line in chosen.unused:
+        yield Finding("warn", line)
     if not chosen.unknown:
         yield Finding("ok", "settings")
     for text in doubts(chosen.settings.event_types):

@@ -44,7 +44,7 @@ def run(ctx: click.Context) -> int:
     """
     chosen = loaded(ctx)
     logs.configure(chosen.settings.log_format, chosen.settings.log_level)
-    for line in chosen.unknown.values():
+    for line in (*chosen.unknown.values(), *chosen.unused):
         log.warning(line)
     for text in doubts(chosen.settings.event_types):
         notices.tell("filter", text, subject=text)
@@ -109,6 +109,7 @@ def forward(chosen: Loaded) -> int:
             broker=[hide_in_url(url) for url in settings.broker_urls],
             **broker.names(),
             sink=sink.name,
+            **chosen.streams(),
             http=address,
         )
         # What is there now stays: the collector need not look through it again and again.

@@ -11,9 +11,9 @@ import msgspec
 from pydantic.fields import FieldInfo
 
 from celery_event_bridge.config import plugins
-from celery_event_bridge.config.loading import PREFIX, sink_prefix
 from celery_event_bridge.config.settings import Settings
 from celery_event_bridge.config.shown import as_shown
+from celery_event_bridge.config.variables import PREFIX, sink_prefix
 from celery_event_bridge.contract.values import address, duration, retention_or_never, size
 
 GROUPS: Mapping[str, tuple[str, ...]] = {

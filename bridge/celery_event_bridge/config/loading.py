@@ -6,9 +6,8 @@ with the nearest name, a `_FILE` is read, and what Kubernetes injects is passed 
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 from pydantic import BaseModel
@@ -17,6 +16,7 @@ from celery_event_bridge.config import plugins
 from celery_event_bridge.config.settings import Settings
 from celery_event_bridge.config.settings_file import with_file
 from celery_event_bridge.config.shown import values_of
+from celery_event_bridge.config.unread import unknown_in, unused_in
 from celery_event_bridge.config.validation import (
     FILE,
     Model,
@@ -26,11 +26,11 @@ from celery_event_bridge.config.validation import (
     validated,
     why_unreadable,
 )
+from celery_event_bridge.config.variables import PREFIX, field_of, models, sink_prefix
 from celery_event_bridge.contract import SinkPlugin, secret_files
 from celery_event_bridge.contract.broker_plugin import DEFAULT_BROKER, BrokerPlugin, BrokerSettings, scheme_of, urls_in
 from celery_event_bridge.contract.values import words
 
-PREFIX = "BRIDGE_"
 SINK = "BRIDGE_SINK"
 BROKER = "BRIDGE_BROKER_URL"
 _KUBERNETES = re.compile(
@@ -42,7 +42,7 @@ _KUBERNETES = re.compile(
 COMPOSE = frozenset({"BRIDGE_REPLICAS", "BRIDGE_MEMORY", "BRIDGE_SERVERS"})
 """Variables that our compose file reads; all that is in its `.env` comes into the container, too."""
 
-__all__ = ["Loaded", "SettingsError", "all_variables", "load", "load_stream", "selected_sinks", "sink_prefix"]
+__all__ = ["Loaded", "SettingsError", "load", "load_stream", "selected_sinks"]
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -55,11 +55,22 @@ class Loaded(msgspec.Struct, frozen=True):
     """By the names in BRIDGE_SINK, in that order: each plugin and its own settings."""
     unknown: Mapping[str, str]
     """A line for each variable that nothing knows, by its name."""
+    unused: Sequence[str]
+    """A line for each sink, or broker, that has settings and is not selected."""
 
     def make_broker(self) -> BrokerPlugin:
         """Return the plugin for the broker, not connected."""
         plugin, settings = self.broker
         return plugin(settings)
+
+    def streams(self) -> dict[str, str]:
+        """Return what names the stream of each sink, such as its path, by its variable's name in lower case."""
+        return {
+            name.removeprefix(PREFIX).lower(): text
+            for sink, (plugin, settings) in self.sinks.items()
+            for name, text in values_of(sink_prefix(sink), settings).items()
+            if name.removeprefix(sink_prefix(sink)).lower() in getattr(plugin.Settings, "names_stream", ())
+        }
 
     def effective(self) -> dict[str, str]:
         """Each variable and its value as text, secrets hidden."""
@@ -107,7 +118,7 @@ def load(environ: Mapping[str, str], options: Mapping[str, str] | None = None) -
             mine = {
                 variable: text
                 for variable, text in variables.items()
-                if variable.startswith(prefix) and variable not in core and _field(variable, plugin.Settings, prefix)
+                if variable.startswith(prefix) and variable not in core and field_of(variable, plugin.Settings, prefix)
             }
             sinks[name] = (plugin, validated(plugin.Settings, prefix, mine, files, _named(named, options)))
         except (SettingsError, plugins.SinkNotInstalled) as exc:
@@ -115,8 +126,11 @@ def load(environ: Mapping[str, str], options: Mapping[str, str] | None = None) -
     if settings is None or broker is None or wrong:
         # What is wrong for the core is wrong for the broker too, where both have the setting.
         raise SettingsError("\n".join(dict.fromkeys(line for text in wrong for line in text.splitlines())))
-    unknown = _unknown(variables, broker[0], sinks)
-    return Loaded(settings, broker, sinks, {each: f"{named.get(each, each)}: {why}" for each, why in unknown.items()})
+    unknown = {each: f"{named.get(each, each)}: {why}" for each, why in unknown_in(variables, broker[0], sinks).items()}
+    # A file may list the settings of all sinks, and say by its sink which of them count.
+    said = {*given, *options} - ({*named} if SINK in core else set())
+    unused = unused_in({each: names.get(each, each) for each in said}, broker[0], settings)
+    return Loaded(settings, broker, sinks, unknown, unused)
 
 
 def _broker(
@@ -132,23 +146,18 @@ def _broker(
     in_common = _fields_of(Settings, core)
 
     def as_the_core(variable: str, text: str) -> str:
-        return instead(Settings, PREFIX, in_common, variable, text) if _field(variable, Settings) else ""
+        return instead(Settings, PREFIX, in_common, variable, text) if field_of(variable, Settings) else ""
 
     return plugin, validated(plugin.Settings, PREFIX, _fields_of(plugin.Settings, core), files, names, as_the_core)
 
 
-def _models() -> tuple[type[BaseModel], ...]:
-    """Return the models of the core and of every broker there is."""
-    return Settings, *plugins.broker_settings()
-
-
 def _fields_of(model: type[BaseModel], variables: Mapping[str, str]) -> dict[str, str]:
-    return {name: text for name, text in variables.items() if _field(name, model)}
+    return {name: text for name, text in variables.items() if field_of(name, model)}
 
 
 def _is_core(variable: str) -> bool:
     """Return whether it is no sink's: the core's, or that of any broker there is."""
-    return any(_field(variable, model) for model in _models())
+    return any(field_of(variable, model) for model in models())
 
 
 def _named(named: Mapping[str, str], options: Mapping[str, str]) -> dict[str, str]:
@@ -191,22 +200,9 @@ def load_stream(
     mine = {
         variable: text
         for variable, text in variables.items()
-        if _is_sinks(variable, prefix) and _field(variable, model, prefix)
+        if _is_sinks(variable, prefix) and field_of(variable, model, prefix)
     }
     return validated(model, prefix, mine, files, _named(named, options or {}))
-
-
-def sink_prefix(name: str) -> str:
-    """`BRIDGE_REDIS_` for the sink `redis`."""
-    return f"{PREFIX}{name.upper().replace('-', '_')}_"
-
-
-def all_variables() -> list[str]:
-    """Every variable there is, of all installed sinks. Imports them all: for tests and documentation."""
-    names = _core_variables()
-    for sink in plugins.installed():
-        names += [sink_prefix(sink) + field.upper() for field in plugins.load(sink).Settings.model_fields]
-    return names
 
 
 def _given(environ: Mapping[str, str]) -> dict[str, str]:
@@ -258,37 +254,3 @@ def _is_kubernetes(name: str, text: str) -> bool:
     if _KUBERNETES.fullmatch(name):
         return True
     return name.endswith("_PORT") and text.startswith(("tcp://", "udp://", "sctp://"))
-
-
-def _field(variable: str, model: type[BaseModel], prefix: str = PREFIX) -> str | None:
-    """The field of the model that the variable sets, if any."""
-    field = variable.removeprefix(prefix).lower()
-    return field if field in model.model_fields or model.model_config.get("extra") == "allow" else None
-
-
-def _core_variables(models: Collection[type[BaseModel]] | None = None) -> list[str]:
-    """Return the variables of the core and of these brokers, by default of all."""
-    models = _models() if models is None else (Settings, *models)
-    return list(dict.fromkeys(PREFIX + field.upper() for model in models for field in model.model_fields))
-
-
-def _unknown(
-    variables: Mapping[str, str], broker: type[BrokerPlugin], sinks: Mapping[str, tuple[SinkPlugin, BaseModel]]
-) -> dict[str, str]:
-    known = _core_variables([broker.Settings])
-    # The settings of a broker, or a sink, that is there but not selected do no harm.
-    others = set(_core_variables())
-    for name, (plugin, _) in sinks.items():
-        known += [sink_prefix(name) + field.upper() for field in plugin.Settings.model_fields]
-    open_ended = tuple(
-        sink_prefix(name) for name, (plugin, _) in sinks.items() if plugin.Settings.model_config.get("extra") == "allow"
-    )
-    unselected = tuple(sink_prefix(name) for name in {*plugins.installed(), *plugins.OURS} - {*sinks})
-    lines = {}
-    for variable in sorted(variables):
-        if variable in known or variable in others or variable.startswith((*open_ended, *unselected)):
-            continue
-        near = difflib.get_close_matches(variable, known, n=1, cutoff=0.75)
-        hint = f"did you mean {near[0]}?" if near else "`celery-event-bridge settings` lists all"
-        lines[variable] = f"unknown setting, {hint}"
-    return lines

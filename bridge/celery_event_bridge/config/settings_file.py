@@ -72,6 +72,10 @@ def _variables(path: str, content: Mapping[str, Any], within: str = "") -> Itera
         key = within + name
         if isinstance(value, Mapping) and key not in _OBJECTS:
             yield from _variables(path, value, f"{key}.")  # a dotted key, as librdkafka's properties are, is one too
+        elif name.upper().startswith(PREFIX):
+            table = re.sub(r"[.-]", "_", within)
+            wanted = name.lower().removeprefix(PREFIX.lower()).removeprefix(table.lower())
+            raise SettingsError(f"{path}: {key}: in a file it is {within}{wanted}")
         else:
             yield PREFIX + re.sub(r"[.-]", "_", key).upper(), key, _text(path, key, value)
 

@@ -11,7 +11,8 @@ from urllib.parse import quote, urlsplit
 from pydantic import BaseModel
 
 from celery_event_bridge.config import plugins
-from celery_event_bridge.config.loading import SINK, SettingsError, load_stream, selected_sinks, sink_prefix
+from celery_event_bridge.config.loading import SINK, SettingsError, load_stream, selected_sinks
+from celery_event_bridge.config.variables import sink_prefix
 from celery_event_bridge.contract import Identified, ReaderPlugin, SinkPlugin
 from celery_event_bridge.contract.secrets import hide_in_url
 

@@ -103,6 +103,7 @@ class KafkaSettings(BaseModel):
     """`BRIDGE_KAFKA_*`."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
+    names_stream: ClassVar = ("bootstrap_servers", "topic")
     ending_in_file: ClassVar = frozenset(
         f"sasl_oauthbearer_assertion_{name}_file" for name in ("private_key", "jwt_template")
     ) | {"sasl_oauthbearer_assertion_file"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FilePath, field_validator, model_validator
@@ -24,6 +24,7 @@ class RedisSettings(BaseModel):
     """`BRIDGE_REDIS_*`."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+    names_stream: ClassVar = ("url", "stream")
 
     url: str = Field("redis://localhost:6379/0", description="redis://user:password@host:6379/0, rediss://, unix://")
     stream: Name = Field("celery-events", min_length=1, description="name of the stream; {group}: task, worker, other")

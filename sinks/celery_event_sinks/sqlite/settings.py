@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -16,6 +17,7 @@ class SqliteSettings(BaseModel):
     """`BRIDGE_SQLITE_*`."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", validate_default=True)
+    names_stream: ClassVar = ("path",)
 
     path: Path = Field(Path("celery-events.db"), description="the file; made if it is not there")
     """Absolute once it is read, so that what is shown says where it is."""

@@ -43,6 +43,21 @@ def test_check_is_content_with_a_sound_setup(broker_url: str, tmp_path: Path) ->
     assert "5" == found["settings"]["BRIDGE_QUEUE_TTL"]
 
 
+def test_settings_of_a_sink_that_is_not_selected(
+    start_bridge: Callable[..., Bridge], broker_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    """`check` and `run` warn of them, once, and the start's line says where the events go instead."""
+    path = tmp_path / "events.db"
+    settings = {"BRIDGE_BROKER_URL": broker_url, "BRIDGE_REDIS_URL": redis_url, "BRIDGE_SQLITE_PATH": str(path)}
+    said = "BRIDGE_REDIS_URL is set, and BRIDGE_SINK is sqlite"
+    done = command("check", **settings)
+    assert 0 == done.returncode
+    assert 1 == done.stdout.count(f"warn {said}")
+    bridge = start_bridge(**settings).await_ready()
+    assert ["warning"] == [line["level"] for line in bridge.logged(said)]
+    assert str(path) == bridge.await_log("started")["sqlite_path"]
+
+
 def test_event_types_that_match_nothing(start_bridge: Callable[..., Bridge], broker_url: str, tmp_path: Path) -> None:
     """`check` fails, and `run` says at once what was meant, and how many events it has dropped; each is counted."""
     settings = SqliteStore(tmp_path).settings | {"BRIDGE_BROKER_URL": broker_url, "BRIDGE_EVENT_TYPES": "task_failed"}

@@ -89,11 +89,6 @@ def test_an_unknown_variable_is_reported_with_the_nearest_name() -> None:
     assert "`celery-event-bridge settings` lists all" in line
 
 
-def test_settings_of_a_sink_that_is_not_selected_are_passed_over() -> None:
-    """They do no harm, and may belong to another run."""
-    assert () == unknown(BRIDGE_REDIS_URL="redis://h", BRIDGE_KAFKA_TOPIC="t")
-
-
 def test_what_kubernetes_injects_is_passed_over() -> None:
     """Services called `bridge` or `bridge-...` make variables of our prefix; a real setting beside them is read."""
     injected = {

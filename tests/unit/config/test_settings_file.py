@@ -141,6 +141,20 @@ def test_a_key_that_nothing_knows_is_reported(file: Callable[[str], str]) -> Non
     ] == [*load({"BRIDGE_CONFIG": path}).unknown.values()]
 
 
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("BRIDGE_BROKER_URL = 'amqp://u:sesame@h//'", "BRIDGE_BROKER_URL: in a file it is broker_url"),
+        ("bridge_sink = ['redis']", "bridge_sink: in a file it is sink"),
+        ("[kafka]\nBRIDGE_KAFKA_TOPIC = 't'", "kafka.BRIDGE_KAFKA_TOPIC: in a file it is kafka.topic"),
+    ],
+)
+def test_a_key_that_is_a_variables_name_is_refused(file: Callable[[str], str], text: str, wanted: str) -> None:
+    """The default would be used in its place; the line says what the key is called in a file."""
+    path = file(text)
+    assert f"{path}: {wanted}" == error(path)
+
+
 def test_without_one_nothing_is_read() -> None:
     """The environment is as it is."""
     assert (os.environ, {}) == with_file(os.environ)

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from celery_event_bridge.config import loading
-from celery_event_bridge.config.loading import COMPOSE, all_variables, load
+from celery_event_bridge.config.loading import COMPOSE, load
+from celery_event_bridge.config.variables import all_variables
 from celery_event_bridge.process.limits import memory_limit, too_little
 from celery_event_bridge.version import __version__
 from celery_event_sinks.sqlite.settings import SqliteSettings

@@ -10,9 +10,9 @@ import pytest
 from celery_event_bridge.audit.auditor import Auditor
 from celery_event_bridge.audit.metrics import AuditMetrics
 from celery_event_bridge.cli import COMMANDS
-from celery_event_bridge.config.loading import all_variables, sink_prefix
 from celery_event_bridge.config.plugins import broker_settings, installed, load
 from celery_event_bridge.config.settings import Settings
+from celery_event_bridge.config.variables import all_variables, sink_prefix
 from celery_event_bridge.contract.notices import KINDS
 from celery_event_bridge.observe.metrics import Metrics
 from celery_event_bridge.observe.status import Status

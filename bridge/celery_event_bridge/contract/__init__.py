@@ -36,6 +36,7 @@ from celery_event_bridge.contract.reader import (
     Reading as Reading,
     Record as Record,
     StreamMissing as StreamMissing,
+    StreamRefused as StreamRefused,
 )
 from celery_event_bridge.contract.sink import (
     LOOK_INTERVAL as LOOK_INTERVAL,

@@ -74,6 +74,14 @@ class StreamMissing(SinkUnavailable):
     """
 
 
+class StreamRefused(SinkUnavailable):
+    """Stream that lets this user not in, or not read: to wait helps only if somebody grants a right or a login.
+
+    Raised by any method. It ends at once a reader that gives up after some time and has read nothing, and is waited out
+    by others: a password may be renewed under them.
+    """
+
+
 class Reader(Protocol):
     """A stream that is read, from one thread. Each method raises SinkUnavailable and is then called again."""
 

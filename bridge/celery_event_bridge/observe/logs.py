@@ -52,8 +52,8 @@ def configure(log_format: str | None, level: str) -> None:
     logging.getLogger("celery_event_bridge").setLevel(LEVELS[level])  # notices, of which some are no warnings
     # It warns of each delivery that arrives on a channel we have closed on purpose.
     logging.getLogger("amqp").setLevel(logging.ERROR)
-    # It tells of each attempt to reach a broker that is away; that it is, the relay says once.
-    logging.getLogger("librdkafka").setLevel(logging.WARNING if level == "debug" else logging.CRITICAL)
+    # It tells of each attempt to reach a broker that is away, and of each that was refused; the relay says so once.
+    logging.getLogger("librdkafka").setLevel(logging.WARNING if level == "debug" else logging.CRITICAL + 1)
 
 
 def _said_of_dropped(lines: int) -> str:

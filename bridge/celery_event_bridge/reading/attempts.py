@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from celery_event_bridge.contract import SinkUnavailable, StreamMissing
+from celery_event_bridge.contract import SinkUnavailable, StreamMissing, StreamRefused
 from celery_event_bridge.forward.retry import Backoff
 
 log = logging.getLogger("celery_event_bridge.reader")
@@ -24,6 +24,8 @@ class Attempts:
         self._away_since: float | None = None
         self._reason: str | None = None
         self._has_worked = False
+        self.has_read = False
+        """Whether there has been a record."""
 
     @property
     def reason(self) -> str | None:
@@ -38,8 +40,8 @@ class Attempts:
             now = time.monotonic()
             if self._away_since is None:
                 self._away_since = now
-            missing = isinstance(exc, StreamMissing) and not self._has_worked
-            if self._give_up_after is not None and (missing or now - self._away_since >= self._give_up_after):
+            hopeless = self._is_hopeless(exc)
+            if self._give_up_after is not None and (hopeless or now - self._away_since >= self._give_up_after):
                 raise
             if str(exc) != self._reason:
                 self._reason = str(exc)
@@ -52,3 +54,9 @@ class Attempts:
             self._away_since = self._reason = None
             self._backoff.succeeded()
         return True
+
+    def _is_hopeless(self, exc: SinkUnavailable) -> bool:
+        """Return whether no retry mends it, as far as it can be told."""
+        if isinstance(exc, StreamMissing):
+            return not self._has_worked
+        return isinstance(exc, StreamRefused) and not self.has_read

@@ -223,6 +223,7 @@ class Events:
         self._fetched_at = self._lived_at = time.monotonic()
         self._first += len(self._records)
         self._records, self._at = batch.records, 0
+        self._attempt.has_read = self._attempt.has_read or bool(batch.records)
         if self._seen is not None:
             for partition in batch.revoked:
                 self._seen.forget(partition)

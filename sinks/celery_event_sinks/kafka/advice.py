@@ -46,10 +46,19 @@ def findings(name: str, topic: TopicDescription, config: Mapping[str, str] | Non
     yield from _of_age(name, config)
 
 
-def unencrypted(settings: KafkaSettings) -> Iterator[Finding]:
-    """Say that settings of TLS are there and do nothing."""
-    given = [f"BRIDGE_KAFKA_{name.upper()}" for name in settings.model_extra or {} if name.startswith("ssl_")]
+def unused(settings: KafkaSettings) -> Iterator[Finding]:
+    """Say that settings of TLS, or of a login, are there and do nothing."""
     protocol = settings.properties().get("security.protocol", "plaintext")
+    of_login, given = (
+        [f"BRIDGE_KAFKA_{name.upper()}" for name in sorted(settings.model_extra or {}) if name.startswith(prefix)]
+        for prefix in ("sasl_", "ssl_")
+    )
+    if of_login and "sasl" not in protocol.lower():
+        with_login = "SASL_SSL" if given or "ssl" in protocol.lower() else "SASL_SSL, or to SASL_PLAINTEXT"
+        yield _warn(
+            f"{of_login[0]} is set, and BRIDGE_KAFKA_SECURITY_PROTOCOL={protocol} logs nobody in: whoever reaches the "
+            f"port may write and read; set it to {with_login}"
+        )
     if given and "ssl" not in protocol.lower():
         yield _warn(
             f"{given[0]} is set, and BRIDGE_KAFKA_SECURITY_PROTOCOL={protocol} uses no TLS: events travel in the "

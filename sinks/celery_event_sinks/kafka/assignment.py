@@ -16,9 +16,10 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from celery_event_bridge.contract import Reading, Record, SinkUnavailable
 from celery_event_sinks.kafka.begin import Known, begin, tell_of_a_lost_end
+from celery_event_sinks.kafka.errors import reason_of
 from celery_event_sinks.kafka.lost import Peek, lost
 from celery_event_sinks.kafka.marks import Last, Mark
-from celery_event_sinks.kafka.offsets import Places, reason
+from celery_event_sinks.kafka.offsets import Places
 from celery_event_sinks.kafka.standing_by import StandingBy
 
 NEW_PARTITIONS = 60.0
@@ -205,7 +206,7 @@ class Assignment:
         try:
             yield
         except KafkaException as exc:
-            self.failed = SinkUnavailable(reason(exc.args[0]))
+            self.failed = SinkUnavailable(reason_of(exc.args[0]))
             raise self.failed from exc
 
     def _own(self, partition: Partition, begin: int, end: int | None) -> None:

@@ -9,8 +9,7 @@ import re
 
 from confluent_kafka import KafkaError
 
-from celery_event_sinks.kafka.errors import CAUSES, reason_of
-from celery_event_sinks.kafka.offsets import AFTER
+from celery_event_sinks.kafka.errors import AFTER, CAUSES, is_refusal, reason_of
 from celery_event_sinks.kafka.settings import KafkaSettings
 
 _BROKER = re.compile(r"(?:\w+://)?(?P<address>\S+)/(?P<id>bootstrap|\d+): (?P<text>.*)", re.DOTALL)
@@ -22,12 +21,10 @@ _REMEDIES = {
     "SASL_PLAINTEXT there",
 }
 """By a part of the text, the first one that is there."""
-UNVERIFIED = "certificate verify failed"
-_CA = ": BRIDGE_KAFKA_SSL_CA_LOCATION has to be the CA that signed its certificate, and the host has to be named in it"
 _THERE = "is it there, and is the address right?"
 _NOTHING_SAID = (
     "it takes the connection and closes it without a word: is it a port for TLS (BRIDGE_KAFKA_SECURITY_PROTOCOL=SSL), "
-    "or one of another program's?"
+    "one for a login (SASL_PLAINTEXT, SASL_SSL), or one of another program's?"
 )
 
 
@@ -38,6 +35,8 @@ class Causes:
         self._where = settings.bootstrap_servers
         self.telling = ""
         """Error of a login, of TLS, or of a name, which says by itself what is wrong; or the empty text."""
+        self.refuses = False
+        """Whether that is a refusal of this login, which another attempt does not mend."""
         self._bootstrap = ""
         self._advertised = ""
         self._is_down = False
@@ -46,7 +45,7 @@ class Causes:
     def hear(self, error: KafkaError) -> None:
         """Take note of what librdkafka tells."""
         if error.code() in CAUSES:
-            self.telling = reason_of(error) + (_CA if UNVERIFIED in error.str() else "")
+            self.telling, self.refuses = reason_of(error), is_refusal(error)
         elif error.code() == KafkaError._ALL_BROKERS_DOWN:
             self._is_down = True
         elif error.code() == KafkaError._TRANSPORT and (found := _BROKER.match(AFTER.sub("", error.str()))):
@@ -62,6 +61,7 @@ class Causes:
         """Forget what was heard."""
         self.telling = self._bootstrap = self._advertised = ""
         self._is_down, self._has_answered = False, True
+        self.refuses = False
 
     def reason(self) -> str:
         """Return what is known, in a line."""

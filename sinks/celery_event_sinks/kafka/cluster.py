@@ -20,6 +20,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 from confluent_kafka.admin import (
+    AclOperation,
     AdminClient,
     ConfigEntry,
     ConfigResource,
@@ -30,13 +31,17 @@ from confluent_kafka.admin import (
     TopicDescription,
 )
 
-from celery_event_bridge.contract import SinkUnavailable
+from celery_event_bridge.contract import SinkUnavailable, StreamRefused
+from celery_event_bridge.contract.deadline import Deadline
 from celery_event_sinks.kafka.causes import Causes
+from celery_event_sinks.kafka.errors import DENIED, reason_of
 from celery_event_sinks.kafka.marks import Position, position
 from celery_event_sinks.kafka.settings import KafkaSettings
 
 ANSWER = 3.0
 """Seconds for one question to the cluster; the loop stands still meanwhile."""
+HEARD = 0.2
+"""Seconds between two looks at what the client tells of its connections, while an answer is waited for."""
 MOST_GROUPS = 1000
 """Groups whose positions are asked for at most, each by a question of its own."""
 DEFAULT_REPLICAS = "default.replication.factor"
@@ -146,6 +151,17 @@ class Cluster:
                 found[group] = ours
         return found
 
+    def refuses_group(self, group: str) -> bool:
+        """Return whether this user may not read as a member of a group; False where nobody can tell."""
+        options = {"include_authorized_operations": True, "request_timeout": ANSWER}
+        try:
+            found = self._result(self._client().describe_consumer_groups([group], **options)[group])
+        except KafkaException as exc:
+            return bool(exc.args[0].code() == KafkaError.GROUP_AUTHORIZATION_FAILED)
+        except TimeoutError:
+            return False
+        return bool(found.authorized_operations) and AclOperation.READ not in found.authorized_operations
+
     def id(self) -> str:
         """Return the cluster's own id."""
         return str(self._answer(self._client().describe_cluster(request_timeout=ANSWER)).cluster_id)
@@ -166,8 +182,8 @@ class Cluster:
         except KafkaException as exc:
             if exc.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
                 return False
-            error = about(topic.topic, exc.args[0])
-            raise SinkUnavailable(f"{error}; it does not exist, and could not be made") from exc
+            error = reason_of(exc.args[0], "CREATE", "it")
+            raise SinkUnavailable(f"topic {topic.topic!r} does not exist, and could not be made: {error}") from exc
         except TimeoutError as exc:
             raise self._unanswered() from exc
         return True
@@ -197,7 +213,7 @@ class Cluster:
     def _answer(self, future: Any, name: str = "") -> Any:
         """Wait for it. Raises LookupError where there is no such topic."""
         try:
-            answer = future.result(2 * ANSWER)
+            answer = self._result(future)
         except KafkaException as exc:
             error = exc.args[0]
             if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
@@ -205,7 +221,9 @@ class Cluster:
             if error.code() in AWAY:
                 raise self._unanswered() from exc
             self._admin = None
-            raise SinkUnavailable(about(name, error) if name else f"{error.name()}: {error.str()}") from exc
+            about, right = (f"topic {name!r}: ", "DESCRIBE") if name else ("", "")
+            refused = StreamRefused if error.code() in DENIED else SinkUnavailable
+            raise refused(about + reason_of(error, right, "it")) from exc
         except TimeoutError as exc:
             raise self._unanswered() from exc
         self._hear()
@@ -216,7 +234,19 @@ class Cluster:
         """Give the client up, which may not even have said that nothing came: this process was stopped, say."""
         self._hear()
         self._admin = None
-        return SinkUnavailable(self._causes.reason())
+        refused = StreamRefused if self._causes.refuses else SinkUnavailable
+        return refused(self._causes.reason())
+
+    def _result(self, future: Any) -> Any:
+        """Wait for it; not until it is too late, where the client tells meanwhile that it is not let in."""
+        deadline = Deadline(2 * ANSWER)
+        while True:
+            try:
+                return future.result(min(HEARD, deadline.left()))
+            except TimeoutError:
+                self._hear()
+                if deadline.passed or self._causes.refuses:
+                    raise
 
     def _hear(self) -> None:
         """Let the client tell what has happened to its connections."""
@@ -233,8 +263,3 @@ class Cluster:
             properties |= {"enable.idempotence": False, "error_cb": self._causes.hear}
             self._admin = AdminClient(properties)
         return self._admin
-
-
-def about(name: str, error: KafkaError) -> str:
-    """Return one line about an error that concerns a topic."""
-    return f"topic {name!r}: {error.name()}: {error.str()}"

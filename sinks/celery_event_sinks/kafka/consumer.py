@@ -11,8 +11,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from celery_event_bridge.contract import Reading, SinkUnavailable
 from celery_event_bridge.contract.deadline import Deadline
+from celery_event_sinks.kafka.errors import reason_of
 from celery_event_sinks.kafka.marks import Last
-from celery_event_sinks.kafka.offsets import reason
 from celery_event_sinks.kafka.settings import PROMISED, PROMISED_OF_READERS, KafkaSettings
 from celery_event_sinks.kafka.stored import record
 
@@ -71,7 +71,7 @@ def peek(settings: KafkaSettings, asked: Mapping[Partition, int]) -> dict[Partit
     try:
         return _peek(consumer, asked)
     except KafkaException as exc:
-        raise SinkUnavailable(reason(exc.args[0])) from exc
+        raise SinkUnavailable(reason_of(exc.args[0])) from exc
     finally:
         consumer.close()
 
@@ -86,7 +86,7 @@ def _peek(consumer: Consumer, asked: Mapping[Partition, int]) -> dict[Partition,
         for message in consumer.consume(1, min(0.5, deadline.left())):
             topic, number, error = message.topic(), message.partition(), message.error()
             if error is not None and error.code() not in (KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET):
-                trouble = reason(error)
+                trouble = reason_of(error, "READ", f"topic {topic!r}")
                 continue
             if topic is None or number is None or (one := (topic, number)) not in open_still:
                 continue

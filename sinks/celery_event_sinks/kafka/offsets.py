@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from celery_event_bridge.contract import SinkUnavailable
+from celery_event_sinks.kafka.errors import reason_of
 from celery_event_sinks.kafka.marks import Position, position
 
-AFTER = re.compile(r" \(after \d+ms(?:[^()]|\([^()]*\))*\)")
-"""Pattern of how long an error took and how often it was so: with it, each would be news."""
 ANSWER = 3.0
 """Seconds for one question."""
 
@@ -32,9 +30,9 @@ class Places:
             try:
                 known = self._consumer.list_topics(topic, timeout=ANSWER).topics[topic]
             except KafkaException as exc:
-                raise SinkUnavailable(reason(exc.args[0])) from exc
+                raise SinkUnavailable(reason_of(exc.args[0])) from exc
             if known.error is not None:
-                missing = f"topic {topic!r}: {reason(known.error)}"
+                missing = f"topic {topic!r}: {reason_of(known.error)}"
             found += [(topic, number) for number in sorted(known.partitions)]
         if not found:
             raise SinkUnavailable(missing or f"topics {', '.join(topics)}: no partitions")
@@ -46,7 +44,7 @@ class Places:
         try:
             answers = self._consumer.committed(asked, timeout=ANSWER) if asked else []
         except KafkaException as exc:
-            raise SinkUnavailable(f"cannot ask for the group's position: {reason(exc.args[0])}") from exc
+            raise SinkUnavailable(f"cannot ask for the group's position: {reason_of(exc.args[0])}") from exc
         return {(one.topic, one.partition): position(one.offset, one.metadata) for one in answers if one.offset >= 0}
 
     def beginning(self, partition: tuple[str, int]) -> int:
@@ -63,7 +61,7 @@ class Places:
         try:
             (found,) = self._consumer.offsets_for_times([asked], timeout=ANSWER)
         except KafkaException as exc:
-            raise SinkUnavailable(reason(exc.args[0])) from exc
+            raise SinkUnavailable(reason_of(exc.args[0])) from exc
         return found.offset if found.offset >= 0 else last
 
     def bounds(self, partition: tuple[str, int]) -> tuple[int, int]:
@@ -71,7 +69,7 @@ class Places:
         try:
             bounds = self._consumer.get_watermark_offsets(TopicPartition(*partition), timeout=ANSWER)
         except KafkaException as exc:
-            raise SinkUnavailable(reason(exc.args[0])) from exc
+            raise SinkUnavailable(reason_of(exc.args[0])) from exc
         unsaid = f"topic {partition[0]!r}: Kafka does not say where partition {partition[1]} begins"
         if bounds is None:
             raise SinkUnavailable(unsaid)
@@ -79,11 +77,3 @@ class Places:
         if min(first, last) < 0:  # -1001: the leader does not know it yet
             raise SinkUnavailable(unsaid)
         return int(first), int(last)
-
-
-def reason(error: KafkaError) -> str:
-    """Say a Kafka error in a line."""
-    text = f"{error.name()}: {AFTER.sub('', error.str())}"
-    if error.code() in (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):
-        text += ": is Kafka there, and the address right?"
-    return text

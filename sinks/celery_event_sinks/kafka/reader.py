@@ -17,9 +17,9 @@ from celery_event_bridge.contract.deadline import Deadline
 from celery_event_sinks.kafka.addresses import parts_of
 from celery_event_sinks.kafka.assignment import Assignment
 from celery_event_sinks.kafka.consumer import peek, properties
+from celery_event_sinks.kafka.errors import DENIED, reason_of
 from celery_event_sinks.kafka.login import REFUSED, Login
 from celery_event_sinks.kafka.marks import Last
-from celery_event_sinks.kafka.offsets import reason
 from celery_event_sinks.kafka.settings import KafkaSettings
 from celery_event_sinks.kafka.stored import record
 from celery_event_sinks.kafka.topics import Topics
@@ -32,8 +32,6 @@ REBALANCING = frozenset({KafkaError.REBALANCE_IN_PROGRESS, KafkaError.ILLEGAL_GE
 NO_MEMBER = frozenset({KafkaError.UNKNOWN_MEMBER_ID, KafkaError.FENCED_INSTANCE_ID})
 HARMLESS = frozenset({KafkaError._PARTITION_EOF, KafkaError._MAX_POLL_EXCEEDED})
 """Errors among the messages that are no outage: an end, and a group that we shall join again."""
-DENIED = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED})
-"""Told once, and so until something can be read."""
 AWAY = frozenset(
     {KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError._RESOLVE, KafkaError._FATAL}
 )
@@ -82,6 +80,7 @@ class KafkaReader:
             return
         self._trouble, self._refused, self._settings = None, False, self._login.begin()
         self._look_due = time.monotonic() + LOOK_INTERVAL
+        self._watched.check_readable(self._reading.group)
         try:
             wanted = properties(self._settings, self._reading, self._hear)
             consumer = Consumer(wanted, logger=logging.getLogger("librdkafka"))
@@ -190,7 +189,7 @@ class KafkaReader:
                 messages += consumer.consume(limit - 1, 0) if messages and limit > 1 else []
         except KafkaException as exc:
             self._discard()
-            raise SinkUnavailable(reason(exc.args[0])) from exc
+            raise SinkUnavailable(reason_of(exc.args[0])) from exc
         return messages
 
     def _peek(self, asked: Mapping[tuple[str, int], int]) -> dict[tuple[str, int], Last]:
@@ -212,7 +211,7 @@ class KafkaReader:
                 self._lost = True
                 return False
             if error.code() not in REBALANCING:
-                raise SinkUnavailable(f"cannot commit: {reason(error)}")
+                raise SinkUnavailable(f"cannot commit: {reason_of(error)}")
             if deadline.passed:
                 return False
             time.sleep(0.05)
@@ -237,7 +236,7 @@ class KafkaReader:
                     except SinkUnavailable as exc:  # for the next fetch, as this one has records of others
                         self._assignment.failed = exc
                     continue
-                self._note(error)
+                self._note(error, message.topic())
                 if owned is not None and owned.end is not None and error.code() == KafkaError._PARTITION_EOF:
                     owned.ended = owned.ended or offset >= owned.end  # what was last there may be gone
                     self._trouble, self._denied = None, False
@@ -261,14 +260,18 @@ class KafkaReader:
             return False
         return True
 
-    def _note(self, error: KafkaError) -> None:
+    def _note(self, error: KafkaError, topic: str | None) -> None:
+        group = self._reading.group
+        if group is None and error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+            return  # librdkafka looks for the coordinator of a group that is a name only
         if error.code() not in HARMLESS:
-            self._trouble = reason(error)
+            of_group = error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED or topic is None
+            self._trouble = reason_of(error, "READ", f"group {group!r}" if of_group else f"topic {topic!r}")
             self._denied = error.code() in DENIED
 
     def _hear(self, error: KafkaError) -> None:
         if error.fatal() or error.code() in AWAY:
-            self._trouble = reason(error)
+            self._trouble = reason_of(error)
         self._refused = self._refused or error.code() in REFUSED
 
     def _discard(self) -> None:

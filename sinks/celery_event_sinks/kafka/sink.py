@@ -37,6 +37,7 @@ class KafkaSink:
         self._login = Login(settings)
         self._settings = settings
         self._topic = settings.topics
+        self._why = partial(reason_of, right="WRITE", on=f"topic {', '.join(map(repr, {*self._topic.values()}))}")
         self._records = Records()
         self._topics = Topics(settings)
         self._producer: Producer | None = None
@@ -215,7 +216,7 @@ class KafkaSink:
             producer.poll(timeout)
         except KafkaException as exc:
             # So the client tells of a fatal error: not by the callback for errors.
-            self._fatal = reason_of(exc.args[0])
+            self._fatal = self._why(exc.args[0])
 
     # Called by librdkafka, within `poll` ---------------------------------------------------------------------------
 
@@ -241,8 +242,8 @@ class KafkaSink:
             self._give_back(event, self._purged_for)
         else:
             if error.fatal():
-                self._fatal = reason_of(error)
-            self._give_back(event, reason_of(error))
+                self._fatal = self._why(error)
+            self._give_back(event, self._why(error))
 
     def _refused_for_its_time(self, event: Event, error: KafkaError) -> None:
         """The record's time is ours to choose: it is sent again with that of now, and never refused for it."""
@@ -253,7 +254,7 @@ class KafkaSink:
 
     def _hear(self, error: KafkaError) -> None:
         if error.fatal() or error.code() == KafkaError._FATAL:
-            self._fatal = reason_of(error)
+            self._fatal = self._why(error)
             return
         self._causes.hear(error)
         if error.code() in REFUSED:
@@ -274,11 +275,8 @@ class KafkaSink:
         self._discard()
         for event in (*self._suspects, *self._again, *self._late, *self._unsent):
             self._give_back(event, reason)
-        self._suspects.clear()
-        self._again.clear()
-        self._late.clear()
-        self._dated_now.clear()
-        self._unsent.clear()
+        for events in (self._unsent, self._suspects, self._again, self._late, self._dated_now):
+            events.clear()
         self._topics.renew(self._login.settings.fresh())
         with suppress(SinkUnavailable):  # a certificate's file that is gone for a moment; `available` says so
             self.open()

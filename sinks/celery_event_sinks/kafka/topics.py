@@ -8,8 +8,8 @@ from typing import cast
 from confluent_kafka import TopicPartitionInfo
 from confluent_kafka.admin import AclOperation, NewTopic, TopicDescription
 
-from celery_event_bridge.contract import Finding, SinkUnavailable, notices
-from celery_event_sinks.kafka.advice import MIN_REPLICAS, findings, unencrypted
+from celery_event_bridge.contract import Finding, SinkUnavailable, StreamMissing, StreamRefused, notices
+from celery_event_sinks.kafka.advice import MIN_REPLICAS, findings, unused
 from celery_event_sinks.kafka.cluster import DEFAULT_REPLICAS, Cluster, State
 from celery_event_sinks.kafka.lost import Peek, lost
 from celery_event_sinks.kafka.marks import Mark
@@ -78,7 +78,7 @@ class Topics:
         """Return what the topics may lose of what they have confirmed. Raises SinkUnavailable."""
         state = self._cluster.state(self._names)
         return [
-            *unencrypted(self._settings),
+            *unused(self._settings),
             *(
                 finding
                 for name, topic in state.topics.items()
@@ -101,6 +101,22 @@ class Topics:
         found = self._cluster.topics(self._names)
         marks = {name: Mark(id_of(topic), len(topic.partitions)) for name, topic in found.items() if topic is not None}
         return {name: mark for name, mark in marks.items() if mark.topic != NO_ID}
+
+    def check_readable(self, group: str | None) -> None:
+        """Raise StreamMissing where none of them is there, StreamRefused where this user may not read one, or not as a
+        member of this group.
+        """
+        found = {name: topic for name, topic in self._cluster.topics(self._names).items() if topic is not None}
+        if not found:
+            names, where = ", ".join(map(repr, self._names)), self._settings.bootstrap_servers
+            raise StreamMissing(f"there is no topic {names} in Kafka at {where} yet: is it the right name and cluster?")
+        for name, topic in found.items():
+            if topic.authorized_operations and AclOperation.READ not in topic.authorized_operations:
+                raise StreamRefused(f"topic {name!r}: no permission to read; grant READ on it to this user")
+        if group is not None and self._cluster.refuses_group(group):
+            raise StreamRefused(
+                f"group {group!r}: no permission to read as a member of it; grant READ on the group to this user"
+            )
 
     def missed_by_groups(self, peek: Peek) -> dict[str, int]:
         """Return, by group, at least how many events were lost with the end of a log that the group has read.

@@ -97,7 +97,7 @@ CASES = {
         "BRIDGE_KAFKA_SSL_CERTIFICATE_LOCATION",
     ),
     "a plain port": ({"BRIDGE_KAFKA_BOOTSTRAP_SERVERS": "{plain}"}, "it speaks no TLS on that port"),
-    "in the clear": ({TLS: ""}, "is it a port for TLS (BRIDGE_KAFKA_SECURITY_PROTOCOL=SSL)"),
+    "in the clear": ({TLS: ""}, "BRIDGE_KAFKA_SECURITY_PROTOCOL=SSL), one for a login (SASL_PLAINTEXT, SASL_SSL)"),
 }
 """Each takes ten seconds, in which the client asks in vain: two are enough, but for a run at full length."""
 

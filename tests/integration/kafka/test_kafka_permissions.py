@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
-from confluent_kafka.admin import AclOperation
+from confluent_kafka import Producer
+from confluent_kafka.admin import AclOperation, ResourceType
 
 from celery_event_bridge.contract import Event, Outcome, SinkUnavailable
+from celery_event_bridge.reader import open_reader
 from celery_event_bridge.testing import deliver, sample_events
 from celery_event_sinks.kafka.sink import KafkaSink
+from tests.support.bridges import Bridge
 from tests.support.kafka_sinks import DEADLINE, await_stored, make_topic, outcomes, records, sink, topic_of
 from tests.support.servers.debian import until
 from tests.support.servers.kafka import NativeKafka
 from tests.support.servers.kafka_acl import allow, deny_all
+from tests.support.starts import publish
 
 USER, PASSWORD = "bridge", "open-sesame"
 
@@ -46,10 +51,12 @@ class TestPermissions:
         }
 
     def test_a_wrong_password(self, secured: NativeKafka) -> None:
-        """The reason is the server's, and no password is in it."""
+        """The reason is the server's, with the settings to look at, and no password is in it."""
         subject = sink(secured, **self.settings(secured, sasl_password="wrong-sesame"))
         subject.open()
-        with pytest.raises(SinkUnavailable, match="_AUTHENTICATION") as failure:
+        self.refuses(subject, "_AUTHENTICATION: ")
+        self.refuses(subject, "check BRIDGE_KAFKA_SASL_USERNAME and BRIDGE_KAFKA_SASL_PASSWORD")
+        with pytest.raises(SinkUnavailable) as failure:
             subject.available()
         assert "sesame" not in str(failure.value)
         subject.close()
@@ -59,9 +66,10 @@ class TestPermissions:
         subject = sink(secured, **self.settings(secured))
         name = topic_of(subject)
         subject.open()
-        self.refuses(subject, "TOPIC_AUTHORIZATION_FAILED")
+        self.refuses(subject, "grant DESCRIBE on it to this user")
         allow(secured.bootstrap, USER, name, AclOperation.DESCRIBE)
-        self.refuses(subject, "could not be made")
+        self.refuses(subject, "could not be made: TOPIC_AUTHORIZATION_FAILED")
+        self.refuses(subject, "grant CREATE on it to this user")
         allow(secured.bootstrap, USER, name, AclOperation.CREATE)
         self.refuses(subject, "no permission to write")
         allow(secured.bootstrap, USER, name, AclOperation.WRITE)
@@ -104,7 +112,7 @@ class TestPermissions:
         events = sample_events(3)
         decided = deliver(subject, events, DEADLINE)
         assert {Outcome.RETRY: events} == outcomes(decided)
-        assert "FATAL" in decided[0].reason or "AUTHORIZATION" in decided[0].reason
+        assert f"grant WRITE on topic {name!r} to this user" in decided[0].reason
         allow(secured.bootstrap, USER, name, AclOperation.DESCRIBE, AclOperation.WRITE)
         # Another producer may have been refused in the meantime: that one is replaced in its turn.
         await_stored(subject, events)
@@ -155,3 +163,128 @@ class TestPermissions:
         allow(secured.bootstrap, USER, name, AclOperation.DESCRIBE, AclOperation.WRITE)
         until(all_stored, 20, "all is stored")
         subject.close()
+
+
+class TestReaders:
+    """Refusals of a reader: said by the right, the topic or group and the setting, at once and nothing else."""
+
+    @pytest.fixture
+    def topic(self, secured: NativeKafka) -> str:
+        """One with a record in it, that the user may do nothing with."""
+        name = f"read-{uuid.uuid4().hex[:8]}"
+        make_topic(secured, name)
+        producer = Producer({"bootstrap.servers": secured.bootstrap})
+        producer.produce(name, b"{}")
+        assert 0 == producer.flush(10)
+        return name
+
+    def settings(self, server: NativeKafka, topic: str, **more: str) -> dict[str, str]:
+        return {
+            "BRIDGE_SINK": "kafka",
+            "BRIDGE_KAFKA_BOOTSTRAP_SERVERS": server.sasl_bootstrap,
+            "BRIDGE_KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+            "BRIDGE_KAFKA_SASL_MECHANISM": "PLAIN",
+            "BRIDGE_KAFKA_SASL_USERNAME": USER,
+            "BRIDGE_KAFKA_SASL_PASSWORD": PASSWORD,
+            "BRIDGE_KAFKA_TOPIC": topic,
+            **more,
+        }
+
+    def refusal(self, settings: dict[str, str], group: str | None = None) -> str:
+        """What a reader gives up with that would wait for an hour in an outage."""
+        with (
+            pytest.raises(SinkUnavailable) as failure,
+            open_reader(group=group, environ=settings, follow=False, give_up_after=3600.0) as reader,
+        ):
+            next(reader)
+        return str(failure.value)
+
+    def says(self, settings: dict[str, str], text: str, group: str | None = None) -> bool:
+        """A node may know of a right some time after it was given."""
+        return text in self.refusal(settings, group)
+
+    def test_each_right_that_a_reader_lacks_is_named(
+        self, secured: NativeKafka, topic: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Of the topic and of the group; and nothing is said to be available again that never was."""
+        caplog.set_level(logging.INFO)
+        given = self.settings(secured, topic)
+        assert f"topic {topic!r}: " in self.refusal(given)
+        assert self.says(given, "grant DESCRIBE on it to this user")
+        allow(secured.bootstrap, USER, topic, AclOperation.DESCRIBE)
+        until(lambda: self.says(given, "grant READ on it to this user"), 20, "it asks for READ")
+        allow(secured.bootstrap, USER, topic, AclOperation.READ)
+
+        def is_refused_the_group() -> bool:
+            return self.says(given, "grant READ on the group to this user", "backup")
+
+        until(is_refused_the_group, 20, "it asks for READ on the group")
+        assert self.refusal(given, "backup").startswith("group 'backup': ")
+        with open_reader(environ=given, follow=False, give_up_after=10.0) as reader:
+            assert 1 == len([*reader])
+        allow(secured.bootstrap, USER, "backup", AclOperation.READ, of=ResourceType.GROUP)
+
+        def reads() -> bool:
+            with open_reader(group="backup", environ=given, follow=False, give_up_after=3600.0) as reader:
+                return len([*reader]) == 1
+
+        until(reads, 20, "it reads as a member of the group")
+        assert [] == [one.getMessage() for one in caplog.records if "available again" in one.getMessage()]
+
+    def test_a_login_that_is_refused_names_its_settings(self, secured: NativeKafka, topic: str) -> None:
+        """Of a password, a mechanism, a port for logins without one and the other way round."""
+        wrong = self.refusal(self.settings(secured, topic, BRIDGE_KAFKA_SASL_PASSWORD="wrong-sesame"))
+        assert "check BRIDGE_KAFKA_SASL_USERNAME and BRIDGE_KAFKA_SASL_PASSWORD" in wrong
+        assert "sesame" not in wrong
+        scram = self.settings(secured, topic, BRIDGE_KAFKA_SASL_MECHANISM="SCRAM-SHA-256")
+        assert "BRIDGE_KAFKA_SASL_MECHANISM has to be PLAIN" in self.refusal(scram)
+        plain = self.settings(secured, topic, BRIDGE_KAFKA_BOOTSTRAP_SERVERS=secured.bootstrap)
+        assert "nobody logs in on that port: BRIDGE_KAFKA_SECURITY_PROTOCOL is PLAINTEXT there" in self.refusal(plain)
+
+    def test_a_topic_that_is_not_there_is_said_at_once(self, secured: NativeKafka) -> None:
+        """As the other streams do, for who reads for himself and for a group."""
+        for group in (None, "billing"):
+            given = {"BRIDGE_SINK": "kafka", "BRIDGE_KAFKA_BOOTSTRAP_SERVERS": secured.bootstrap}
+            said = self.refusal(given | {"BRIDGE_KAFKA_TOPIC": "nosuchtopic"}, group)
+            assert f"there is no topic 'nosuchtopic' in Kafka at {secured.bootstrap} yet" in said
+
+    def test_a_login_that_is_not_used_is_warned_of(self, secured: NativeKafka, topic: str) -> None:
+        """User and password without BRIDGE_KAFKA_SECURITY_PROTOCOL log nobody in."""
+        given = {"sasl_mechanism": "PLAIN", "sasl_username": USER, "sasl_password": PASSWORD}
+        subject = sink(secured, topic=topic, **given)
+        subject.open()
+        texts = [finding.text for finding in subject.advice() if finding.verdict == "warn"]
+        subject.close()
+        (text,) = [one for one in texts if "BRIDGE_KAFKA_SASL_MECHANISM is set" in one]
+        assert "BRIDGE_KAFKA_SECURITY_PROTOCOL=plaintext logs nobody in" in text
+        assert "SASL_PLAINTEXT" in text
+        assert PASSWORD not in text
+
+    def test_a_port_for_logins_that_is_used_without_one(self, secured: NativeKafka, topic: str) -> None:
+        """It closes the connection without a word: the settings that may be meant are named."""
+        given = self.settings(secured, topic)
+        bare = {name: text for name, text in given.items() if "SECURITY" not in name and "SASL" not in name}
+        with (
+            pytest.raises(SinkUnavailable) as failure,
+            open_reader(environ=bare, follow=False, give_up_after=1.0) as reader,
+        ):
+            next(reader)
+        assert "one for a login (SASL_PLAINTEXT, SASL_SSL)" in str(failure.value)
+
+
+def test_a_bridge_that_may_not_write_says_so_in_its_log(
+    secured: NativeKafka, start_bridge: Callable[..., Bridge], broker_url: str
+) -> None:
+    """By the right and the topic; nothing critical of the client's is beside it."""
+    name = f"events-{uuid.uuid4().hex[:8]}"
+    make_topic(secured, name)
+    allow(secured.bootstrap, USER, name, AclOperation.DESCRIBE)
+    given = TestReaders().settings(secured, name)
+    bridge = start_bridge(**given, BRIDGE_BROKER_URL=broker_url)
+    until(lambda: "grant WRITE on it to this user" in str(bridge.logged("sink unavailable")), 20, "it asks for WRITE")
+    allow(secured.bootstrap, USER, name, AclOperation.WRITE)
+    bridge.await_ready()
+    deny_all(secured.bootstrap, name)
+    publish(broker_url, 10)
+    until(lambda: "grant" in str(bridge.logged("sink unavailable")[-1]), 20, "it asks for a right")
+    assert [] == [line for line in bridge.log() if line["level"] in ("critical", "raw")]

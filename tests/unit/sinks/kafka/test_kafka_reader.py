@@ -70,6 +70,7 @@ def kafka(monkeypatch: pytest.MonkeyPatch) -> FakeKafka:
     made = FakeKafka()
     monkeypatch.setattr(reader, "Consumer", made.consumer)
     monkeypatch.setattr(Topics, "marks", lambda _: {})
+    monkeypatch.setattr(Topics, "check_readable", lambda *_: None)
     monkeypatch.setattr(assignment, "NEW_PARTITIONS", 0.0)
     return made
 

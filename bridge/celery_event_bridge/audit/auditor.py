@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Sequence
 
 import msgspec
 
+from celery_event_bridge.audit.account import Stretch
 from celery_event_bridge.audit.delays import Delays
 from celery_event_bridge.audit.facts import Fact, fact, sender
 from celery_event_bridge.audit.order import Duplicates, Inversions
@@ -56,6 +57,8 @@ class Auditor:
         self._delays = Delays()
         self._workers = Workers()
         self._tasks = Tasks() if tasks is None else tasks
+        self._speaking: set[tuple[str, int]] = set()
+        """Processes with an event of a task."""
         self._headings = Headings(self._workers, wanted.since or 0)
         self._partitions: set[Hashable] = set()
         self._since_tidied = 0
@@ -129,7 +132,7 @@ class Auditor:
             stretches=stretches,
             missing_starts=missing,
             accounted=self._accounted(),
-            silent=self._silent(missing),
+            silent=self._silent(stretches),
             unaccounted=self._unaccounted(),
             starts=headings.starts if self._has({"task-started"}) else Heading(),
             received=headings.received if self._has({"task-received"}) else Heading(),
@@ -205,6 +208,8 @@ class Auditor:
         if key not in self._counts and len(self._counts) >= KINDS:
             key = (OTHER, OTHER)
         self._counts[key] = self._counts.get(key, 0) + 1
+        if one.pid is not None and one.type in TYPES and one.type != "task-sent" and len(self._speaking) < KINDS:
+            self._speaking.add((one.worker, one.pid))
 
     def _judge(self, headings: Headings) -> Callable[[Task], None]:
         def judge(task: Task) -> None:
@@ -246,9 +251,13 @@ class Auditor:
                     found.append(Excess(worker, pid, count, beat.active))
         return found
 
-    def _silent(self, missing: dict[str, int]) -> list[str]:
-        speaking = {worker for worker, kind in self._counts if kind in TYPES and kind != "task-sent"}
-        return sorted(worker for worker in missing if worker not in speaking)
+    def _silent(self, stretches: Sequence[Stretch]) -> dict[str, list[int]]:
+        """Return, by worker, its processes that miss starts and have sent no event of a task."""
+        found: dict[str, set[int]] = {}
+        for one in stretches:
+            if (one.worker, one.pid) not in self._speaking or self._workers.was_silent(one):
+                found.setdefault(one.worker, set()).add(one.pid)
+        return {worker: sorted(pids) for worker, pids in sorted(found.items())}
 
     def _accounted(self) -> list[str]:
         """Return the workers that have given an account lately."""

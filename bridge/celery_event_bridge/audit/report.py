@@ -51,8 +51,8 @@ class Report(msgspec.Struct):
     """By the workers' own account."""
     accounted: Sequence[str]
     """Workers that have given an account lately, whether anything is missing or not."""
-    silent: Sequence[str]
-    """Workers with a count of tasks and without any event of a task: are task events switched on?"""
+    silent: Mapping[str, Sequence[int]]
+    """By worker, the processes that have a count of tasks and no event of a task: are task events switched on?"""
     unaccounted: Sequence[str]
     """Workers that started tasks and sent no heartbeat with a count."""
     starts: Heading

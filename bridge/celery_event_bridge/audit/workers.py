@@ -66,6 +66,14 @@ class Workers:
         """The life of a process that an event of that time belongs to, if it was heard of."""
         return _life_at(self._lives.get((worker, pid), ()), time)
 
+    def was_silent(self, stretch: Stretch) -> bool:
+        """Return whether the life of this stretch has not started a task, as far as it has said, where others of the
+        same process id may have: in a container each has the same.
+        """
+        lives = self._lives.get((stretch.worker, stretch.pid), ())
+        life = _life_at(lives, stretch.end)
+        return len(lives) > 1 and life is not None and not life.starts
+
     def replaced(self, worker: str, time: int) -> bool:
         """Return whether the worker of that name has a process that began after that time."""
         return self._newest.get(worker, 0) > time

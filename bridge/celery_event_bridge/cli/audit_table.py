@@ -132,8 +132,9 @@ def _missing(page: _Page, report: Report) -> None:
             [*columns, Column("between"), Column("and")],
             [(legible(one.worker), str(one.pid), f"{one.missing:,}", *_between(one)) for one in report.stretches],
         )
-    for worker in report.silent:
-        page.say(f"{legible(worker)} has sent no event of a task: are they switched on (celery worker -E)?")
+    for worker, pids in report.silent.items():
+        who = f"{legible(worker)}, pid {', '.join(map(str, pids))},"
+        page.say(f"{who} has sent no event of a task: are they switched on (celery worker -E)?")
     for worker in report.unaccounted:
         page.say(f"{legible(worker)} gives no account: it sends no heartbeats")
     _heading(page, "Tasks whose task-started is missing", report.starts)

@@ -202,7 +202,17 @@ def test_a_worker_that_sends_no_events_of_tasks() -> None:
     """It is missing all, and the report says what it may be."""
     sender = worker()
     report = audited([event for event in sender.events if event["type"].startswith("worker")])
-    assert (50, ["w1@test"]) == (missing(report), report.silent)
+    assert (50, {"w1@test": [100]}) == (missing(report), report.silent)
+
+
+@pytest.mark.parametrize("pid", [200, 100])
+def test_a_worker_that_was_restarted_with_events_of_tasks(pid: int) -> None:
+    """What it has not sent before stays missing, and so does the hint; in a container each process has the same id."""
+    before = worker()
+    after = worker(pid=pid, at=before.now + 5 * SECOND)
+    report = audited([event for event in before.events if event["type"].startswith("worker")] + after.events)
+    assert (50, {"w1@test": [100]}) == (missing(report), report.silent)
+    assert {} == audited(without(before.events, "task-started", [3]) + after.events).silent
 
 
 def test_a_worker_without_heartbeats() -> None:

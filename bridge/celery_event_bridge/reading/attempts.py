@@ -44,16 +44,24 @@ class Attempts:
             if self._give_up_after is not None and (hopeless or now - self._away_since >= self._give_up_after):
                 raise
             if str(exc) != self._reason:
-                self._reason = str(exc)
-                log.warning("stream unavailable, trying again: %s", self._reason)
+                self._say(str(exc))
             self._stopping.wait(self._backoff.failed())
             return False
         self._has_worked = True
         if self._away_since is not None:
-            log.info("stream available again after %.1f s", time.monotonic() - self._away_since)
+            why = "" if self._give_up_after is None else f"; {self._reason}"
+            log.info("stream available again after %.1f s%s", time.monotonic() - self._away_since, why)
             self._away_since = self._reason = None
             self._backoff.succeeded()
         return True
+
+    def _say(self, reason: str) -> None:
+        """Tell of an outage. Where it ends by being raised, whoever shows that has the reason: it is said once."""
+        is_news, self._reason = self._reason is None, reason
+        if self._give_up_after is None:
+            log.warning("stream unavailable, trying again: %s", reason)
+        elif is_news:
+            log.warning("stream unavailable, trying again for %g s", self._give_up_after)
 
     def _is_hopeless(self, exc: SinkUnavailable) -> bool:
         """Return whether no retry mends it, as far as it can be told."""

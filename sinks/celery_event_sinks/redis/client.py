@@ -23,15 +23,18 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
-from celery_event_bridge.contract import SinkUnavailable, secret_files
+from celery_event_bridge.contract import SinkUnavailable, StreamRefused, secret_files
 from celery_event_bridge.contract.deadline import Deadline
 from celery_event_sinks.redis.entries import TimedParser
-from celery_event_sinks.redis.errors import code_of, ends_the_connection, is_of_the_login, remedy_of
+from celery_event_sinks.redis.errors import NO_TLS, code_of, ends_the_connection, is_of_the_login, remedy_of
 from celery_event_sinks.redis.replies import NoReply
 from celery_event_sinks.redis.timed import CONNECT_TIMEOUT, REPLY_TIMEOUT, is_name, resolve, timed
 
 _RUN_ID = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
 _HISTORY = re.compile(rb"^master_replid:(\w+)", re.MULTILINE)
+
+PROBE_TIMEOUT = 0.5
+"""Seconds to find out whether a port that does not answer in TLS answers without it."""
 
 Command = Sequence[str | bytes | int]
 Reply = Any
@@ -209,8 +212,7 @@ class RedisClient:
         elif remedy := remedy_of(error):
             text += f": {remedy}"
         elif isinstance(error, (RedisTimeoutError, TimeoutError)):
-            no_tls = ", or no TLS on that port" if self._is_tls else ""
-            text += f": the connection is stuck; is Redis busy, or a proxy or network between{no_tls}?"
+            text += ": the connection is stuck; is Redis busy, or a proxy or network between?"
         elif isinstance(error, (ConnectionRefusedError, RedisConnectionError)) and not code:
             refused = isinstance(error, ConnectionRefusedError) or "connecting" in text
             was_closed = not (refused or self._is_tls or self._has_answered)
@@ -233,7 +235,22 @@ class RedisClient:
         if isinstance(exc, NoReply):
             reason = f"answered XADD with {exc}, which is no entry's id: is it Redis?"
             return SinkUnavailable(f"Redis at {self.where} {reason}")
-        return SinkUnavailable(self.explain(exc))
+        if self._is_tls and not self._has_answered and self._is_plain():
+            return StreamRefused(f"Redis at {self.where}: {NO_TLS}")
+        return (StreamRefused if is_of_the_login(exc) else SinkUnavailable)(self.explain(exc))
+
+    def _is_plain(self) -> bool:
+        """Return whether the port answers without TLS: it takes a handshake for the beginning of a command, and waits
+        for the rest of it.
+        """
+        host, _, number = self.where.rpartition(":")
+        try:
+            with socket.create_connection((host, int(number)), PROBE_TIMEOUT) as sock:
+                sock.settimeout(PROBE_TIMEOUT)
+                sock.sendall(b"PING\r\n")
+                return sock.recv(1) in (b"+", b"-")
+        except OSError:
+            return False
 
     def response_error(self, text: str) -> ResponseError:
         """Return what redis-py makes of an error's text. Raises it where it is one of the connection, as LOADING is."""

@@ -38,11 +38,12 @@ OF_THE_COMMAND = frozenset(
     ("", "ERR", "WRONGTYPE", "NOPERM", "BUSYGROUP", "BUSYKEY", "NOGROUP", "NOSCRIPT", "EXECABORT", "CROSSSLOT")
 )
 """Another connection would get the same answer. Every other code is about the state of the server."""
+NO_TLS = "it speaks no TLS on that port: redis:// instead of rediss://"
 _REMEDIES = {
     "certificate is not valid for": "the URL has to have a name that is in the server's certificate",
     "CERTIFICATE_VERIFY_FAILED": "BRIDGE_REDIS_TLS_CA has to be the file of the CA that has signed its certificate",
     "X509": "look at the files of BRIDGE_REDIS_TLS_CA, BRIDGE_REDIS_TLS_CERT and BRIDGE_REDIS_TLS_KEY",
-    "WRONG_VERSION_NUMBER": "it speaks no TLS on that port: redis:// instead of rediss://",
+    "WRONG_VERSION_NUMBER": NO_TLS,
     "EOF occurred in violation of protocol": "does it want a client's certificate, BRIDGE_REDIS_TLS_CERT and _KEY?",
     "CERTIFICATE_REQUIRED": "it wants a client's certificate: set BRIDGE_REDIS_TLS_CERT and BRIDGE_REDIS_TLS_KEY",
     "alert": "does it accept the client's certificate, BRIDGE_REDIS_TLS_CERT?",

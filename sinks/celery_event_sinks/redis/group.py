@@ -276,7 +276,7 @@ class RedisGroup:
         if isinstance(reply, ResponseError):
             text = str(reply)
             gone = "NOGROUP" in text or "no such key" in text
-            raise (GroupGone if gone else SinkUnavailable)(self._client.explain(reply))
+            raise GroupGone(self._client.explain(reply)) if gone else self._client.unavailable(reply)
         return reply
 
 

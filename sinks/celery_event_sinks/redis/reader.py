@@ -263,5 +263,5 @@ class RedisReader:
 
     def _checked(self, reply: Reply) -> Any:
         if isinstance(reply, ResponseError):
-            raise SinkUnavailable(self._client.explain(reply))
+            raise self._client.unavailable(reply)
         return reply

@@ -182,3 +182,32 @@ def test_a_password_that_is_replaced_under_a_reader(
         until(lambda: stores(stream), 20, "the sink is connected again")
         stream.write(all_of_it[100:])
         assert rest(events, set(ids(all_of_it[100:]))) == ids(all_of_it[100:])
+
+
+def refusal(url: str, group: str | None = None, environ: dict[str, str] | None = None) -> str:
+    """What a reader gives up with that would wait for an hour in an outage."""
+    with (
+        pytest.raises(SinkUnavailable) as failure,
+        open_reader(url, group, environ=environ or {}, follow=False, give_up_after=3600.0) as events,
+    ):
+        next(events)
+    return str(failure.value)
+
+
+@pytest.mark.timeout(60)
+def test_a_reader_that_is_refused_ends_at_once(own_redis: Redis, stream: Stream, client: Client) -> None:
+    """No retry mends a wrong password, or a right that is missing."""
+    stream.write(some(3))
+    client.acl_setuser("guest", enabled=True, passwords=["+old"], commands=["+ping", "+xinfo"], keys=["*"])
+    wrong = own_redis.url.replace("redis://", "redis://guest:sesame@")
+    assert "check user and password in BRIDGE_REDIS_URL" in refusal(wrong)
+    assert "sesame" not in refusal(wrong)
+    for group in (None, GROUP):
+        assert "NOPERM" in refusal(own_redis.url.replace("redis://", "redis://guest:old@"), group)
+
+
+@pytest.mark.timeout(60)
+def test_tls_to_a_port_without_it_is_said_at_once(own_redis: Redis, stream: Stream) -> None:
+    """Redis waits for the rest of what it takes for a command: it is asked without TLS whether it is there."""
+    said = refusal(own_redis.url.replace("redis://", "rediss://"))
+    assert said.endswith("it speaks no TLS on that port: redis:// instead of rediss://")

@@ -25,6 +25,31 @@ print([attempts(action) for _ in range(4)], attempts.reason)
 """
 
 
+def test_an_outage_that_is_given_up_is_said_once() -> None:
+    """Its reason is in what is raised, which `tail` and `audit` end with; one that is over has it beside its end."""
+    given_up = PROGRAM.replace("1.0, None)", "1.0, 0.5)").replace("stopping.set()", "")
+    given_up = given_up.replace('"it is away"), None', '"it is away"), *[SinkUnavailable("it is away")] * 99, None')
+    done = subprocess.run([sys.executable, "-c", given_up], capture_output=True, text=True, check=False)
+    assert 1 == done.stderr.count("SinkUnavailable: it is away")
+    assert 1 == done.stderr.count("it is away")
+    assert "stream unavailable, trying again for 0.5 s" in done.stderr
+    back = PROGRAM.replace("1.0, None)", "1.0, 3600.0)")
+    done = subprocess.run([sys.executable, "-c", back], capture_output=True, text=True, check=True)
+    assert "trying again for 3600 s" in done.stderr.splitlines()[0]
+    assert 1 == done.stderr.count("it is away")
+
+
+def test_a_refusal_is_given_up_at_once() -> None:
+    """No retry mends it; a reader that does not give up waits for whoever grants the right."""
+    refused = PROGRAM.replace("SinkUnavailable", "StreamRefused").replace("1.0, None)", "1.0, 3600.0)")
+    done = subprocess.run([sys.executable, "-c", refused], capture_output=True, text=True, check=False)
+    assert "StreamRefused: it is away" in done.stderr.splitlines()[-1]
+    assert "trying again" not in done.stderr
+    waits = PROGRAM.replace("SinkUnavailable", "StreamRefused")
+    done = subprocess.run([sys.executable, "-c", waits], capture_output=True, text=True, check=True)
+    assert "[False, False, True, True] None" == done.stdout.strip()
+
+
 def test_both_ends_of_an_outage_are_shown() -> None:
     """By the log of `tail --follow`, `audit --follow` and `replay`, once each."""
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)

@@ -81,7 +81,10 @@ MUTATIONS = (
     ),
     Mutation(
         "an error reply counted as success: Redis",
-        [Change(f"{REDIS}/sink.py", "if type(reply) is bytes]\n            if", "]\n            if")],
+        [
+            Change(f"{REDIS}/sink.py", "if type(reply) is bytes]\n            if", "]\n            if"),
+            Change(f"{REDIS}/sink.py", "+= self._once.take(stored, into, replies)", "+= stored"),
+        ],
         [
             f"{INTEGRATION}/redis/test_redis_sink.py::test_out_of_memory",
             f"{INTEGRATION}/redis/test_redis_sink.py::test_a_replica_is_read_only",
@@ -96,14 +99,15 @@ MUTATIONS = (
                 "self._written[: len(replies)], self._written[len(replies) :]\n            stored = "
                 "[event for event, reply in zip(answered, replies, strict=True) if type(reply) is bytes]",
                 "self._written, []\n            stored = answered",
-            )
+            ),
+            Change(f"{REDIS}/sink.py", "+= self._once.take(stored, into, replies)", "+= stored"),
         ],
         [f"{INTEGRATION}/redis/test_redis_pipeline.py::test_replies_that_never_come"],
         ("redis", *["Redis killed"] * 3),
     ),
     Mutation(
         "a lost connection counted as success: Redis",
-        [Change(f"{REDIS}/sink.py", "self._lose(unanswered, str(lost))", "stored += unanswered")],
+        [Change(f"{REDIS}/sink.py", "self._lose(unanswered, str(lost))", "self._unconfirmed += unanswered")],
         [
             f"{INTEGRATION}/redis/test_redis_pipeline.py::test_replies_that_never_come",
             f"{INTEGRATION}/redis/test_redis_sink.py::test_a_restart_with_its_file",
@@ -112,13 +116,13 @@ MUTATIONS = (
     ),
     Mutation(
         "WAIT asked on another connection",
-        [Change(f"{REDIS}/sink.py", "if self._client.generation != self._generation:", "if False:")],
+        [Change(f"{REDIS}/replicas.py", "if generation not in (None, self._client.generation):", "if False:")],
         [f"{INTEGRATION}/redis/test_redis_pipeline.py::test_wait_is_asked_on_the_connection_that_has_written"],
     ),
     Mutation(
         "Redis asked while replies are owed",
         [
-            Change(f"{REDIS}/sink.py", "while self._written and not deadline.passed:", "while False:"),
+            Change(f"{REDIS}/sink.py", "while (self._written or self._once) and not deadline.passed:", "while False:"),
             Change(f"{REDIS}/sink.py", "if self._written:  # a question", "if False:  # a question"),
         ],
         [f"{INTEGRATION}/redis/test_redis_pipeline.py::test_what_is_on_its_way_is_answered_before_a_question"],
@@ -183,6 +187,19 @@ MUTATIONS = (
         "entries that are gone from Redis not noticed",
         [Change(f"{REDIS}/watch.py", "        gone -= removed\n", "        gone = 0\n")],
         [f"{INTEGRATION}/redis/test_redis_gone.py::test_entries_that_somebody_removes"],
+    ),
+    Mutation(
+        "an entry that Redis remembers and has no more counted as stored",
+        [Change(f"{REDIS}/once.py", "if self._ends and (old", "if None and (old")],
+        [
+            f"{INTEGRATION}/redis/test_redis_once.py::test_what_redis_remembers_and_has_no_more_is_written_again",
+            f"{INTEGRATION}/redis/test_redis_once.py::test_a_replay_puts_back_what_is_gone",
+        ],
+    ),
+    Mutation(
+        "what another bridge has written counted as new: Redis",
+        [Change(f"{REDIS}/once.py", "if milliseconds is None:", "if True:")],
+        [f"{INTEGRATION}/redis/test_redis_once.py::test_what_another_bridge_has_written_and_is_gone_is_written_again"],
     ),
     Mutation(
         "a Redis stream left to expire",

@@ -42,6 +42,7 @@ KINDS: Mapping[str, str] = {
     "stream-made": "the stream was not there and was made",
     "stream-replaced": "the stream, or the file, is another one than before",
     "stream-shrunk": "events are gone from the stream that were there before",
+    "stored-again": "events that the stream took for stored already were gone, and were written again",
     "removed": "events were removed from the stream by a retention or a trim of ours",
     "skipped": "events were gone before a group of readers came to them",
     "group-made": "a group of readers was removed or set elsewhere by somebody, and is where its reader was again",

@@ -50,6 +50,24 @@ class EntryPacker:
                 commands.append(template % (len(data), data, event_id, subject, at))
         return commands
 
+    def again(self, event: Event, stream: bytes, entry: bytes | None) -> list[bytes]:
+        """Words of the command for an event whose entry is gone; Redis gets an id for it that is made of both.
+
+        Without the entry it gets none.
+        """
+        source, event_id = event.source.encode(), event.id.encode()
+        words = [b"XADD", stream, *self._trimming()]
+        if entry is not None:
+            words += (b"IDMP", source, b"%b:%b" % (event_id, entry))
+        words += (b"*", b"data", event.data, b"id", event_id, b"type", event.type.encode(), b"source", source)
+        if event.content_type != JSON:
+            words += (b"content_type", event.content_type.encode())
+        if event.subject is not None:
+            words += (b"subject", event.subject.encode())
+        if event.time is not None:
+            words += (b"time", b"%d" % event.time)
+        return words
+
     def _trimming(self) -> Sequence[bytes]:
         rule, bound = self._trim
         if rule == "maxlen":

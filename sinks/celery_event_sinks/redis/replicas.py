@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from celery_event_bridge.contract import SinkUnavailable
 from celery_event_sinks.redis.client import RedisClient, Reply
 
 WAIT_MILLISECONDS = 500
@@ -18,11 +19,14 @@ class Replicas:
         self.wanted = bool(wait or waitaof)
         """True if a write counts only when replicas have it."""
 
-    def missing(self) -> str | None:
+    def missing(self, generation: int | None = None) -> str | None:
         """Return None if as many as asked for have all that the connection has written, else how many have.
 
-        Raises SinkUnavailable.
+        `generation`: the connection that has. Raises SinkUnavailable.
         """
+        if generation not in (None, self._client.generation):
+            # WAIT on another connection would wait for nothing, and call it done.
+            raise SinkUnavailable("the connection was lost before the replicas had it")
         wait, waitaof = self._wait, self._waitaof
         if wait:
             have = self._client.ask("WAIT", wait, WAIT_MILLISECONDS)

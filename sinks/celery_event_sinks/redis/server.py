@@ -12,7 +12,7 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from celery_event_bridge.contract import SinkUnavailable
 from celery_event_sinks.redis.client import RedisClient, Reply
-from celery_event_sinks.redis.extent import LAST_PLACE, extent, is_absent, used_up
+from celery_event_sinks.redis.extent import LAST_PLACE, NOWHERE, entry_of, extent, is_absent, used_up
 
 LONGEST_VALUE = "proto-max-bulk-len"
 DEFAULT_LONGEST_VALUE = 512 * 1024 * 1024
@@ -31,6 +31,8 @@ class RedisServer:
         self._drops: bool | None = None
         self._ready: set[bytes] = set()
         """Streams whose window is as wide as it can be."""
+        self.ends: dict[bytes, bytes] = {}
+        """An id of each stream, above which all new ones are; of a server that drops duplicates only."""
 
     def forget(self) -> None:
         """Ask again. After a lost connection or an error, when another server may be there."""
@@ -77,7 +79,9 @@ class RedisServer:
         """
         if self._drops is None and streams:
             self._drops = self._knows_idmp(next(iter(streams)))
-        if self._drops:
+        if not self._drops:
+            self.ends.clear()
+        else:
             for stream in streams - self._ready:
                 self._widen(stream)
         return bool(self._drops)
@@ -113,6 +117,10 @@ class RedisServer:
         refused = isinstance(reply, NoPermissionError) or "WRONGTYPE" in str(reply)
         if isinstance(reply, ResponseError) and not _says_no(reply) and not refused:
             raise SinkUnavailable(self._client.explain(reply))
+        reply = self._client.ask("XINFO", "STREAM", stream)
+        found = None if isinstance(reply, ResponseError) else extent(reply)
+        # Whoever may not ask knows what it has written itself.
+        self.ends[stream] = entry_of(found.last) if found else self.ends.get(stream, entry_of(NOWHERE))
         self._ready.add(stream)
 
 

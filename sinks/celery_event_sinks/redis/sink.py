@@ -16,24 +16,18 @@ from celery_event_sinks.redis.clock import StreamClock
 from celery_event_sinks.redis.commands import EntryPacker
 from celery_event_sinks.redis.errors import ends_the_connection, is_protocol_error
 from celery_event_sinks.redis.names import StreamNames
+from celery_event_sinks.redis.once import Once
 from celery_event_sinks.redis.pipeline import EntryPipeline
 from celery_event_sinks.redis.replicas import Replicas
 from celery_event_sinks.redis.server import LONGEST_VALUE, RedisServer
 from celery_event_sinks.redis.settings import RedisSettings
-from celery_event_sinks.redis.suspects import TRIALS, Suspects
+from celery_event_sinks.redis.suspects import Suspects
 from celery_event_sinks.redis.timed import REPLY_TIMEOUT
 from celery_event_sinks.redis.trim import Trimmer
-from celery_event_sinks.redis.waiting import BATCH_EVENTS, Waiting
+from celery_event_sinks.redis.waiting import BATCH_EVENTS, FEW, FEW_WAIT, ON_THE_WAY, Waiting
 from celery_event_sinks.redis.watch import StreamWatch
 
-__all__ = ["BATCH_EVENTS", "RedisSettings", "RedisStreamsSink"]
-
-ON_THE_WAY = 8000
-"""Events written and not answered, at most about."""
-FEW = 64
-FEW_WAIT = 0.001
-"""Seconds to wait for the replies to so few events, when nothing else is on its way: Redis needs less time for them
-than the loop for another turn."""
+__all__ = ["BATCH_EVENTS", "ON_THE_WAY", "RedisSettings", "RedisStreamsSink"]
 
 
 class RedisStreamsSink:
@@ -55,6 +49,7 @@ class RedisStreamsSink:
         self._trimmer = Trimmer(self._client, settings.trim, clock)
         self._watch = StreamWatch(self._client, settings.trim, clock)
         self._clock = clock
+        self._once = Once(self._client, self._packer, self._trimmer, self._watch, self._server.ends)
         self._suspects = Suspects()
         self._forget()
 
@@ -63,6 +58,9 @@ class RedisStreamsSink:
         """Not written yet."""
         self._written: list[Event] = []
         """Not answered yet; replies come in this order."""
+        self._into: list[bytes] = []
+        """The stream of each."""
+        self._once.forget()
         self._unconfirmed: list[Event] = []
         """Stored by this Redis, and not by as many replicas as asked for yet."""
         self._generation = 0
@@ -97,7 +95,7 @@ class RedisStreamsSink:
         """See whether the server takes writes, its clock, and what is gone from the streams."""
         with self._client.within(REPLY_TIMEOUT):
             self._settle()
-            if self._written or self._unconfirmed:
+            if self._written or self._once or self._unconfirmed:
                 return  # it is busy, or stuck; the events on their way have a deadline of their own
             self._clock.ask(self._client)
             if self._watch.look(self._names.all, self._trimmer):
@@ -168,8 +166,11 @@ class RedisStreamsSink:
                 streams = self._names.of(batch)
             self._used.update(streams)
             self._alone = not self._written and not self._queue and len(batch) <= FEW
+            if once and not self._written:
+                self._once.begin(self._clock.milliseconds(), streams)
             self._pipeline.write(self._packer.pack(batch, streams, once=once))
             self._written += batch
+            self._into += streams
             self._generation = self._client.generation
 
     def _without_refused(self, batch: Sequence[Event], limit: int) -> list[Event]:
@@ -178,7 +179,7 @@ class RedisStreamsSink:
         return [event for event in batch if len(event.data) <= limit]
 
     def _may_write(self) -> bool:
-        if self._failure is not None or self._unconfirmed or self._pipeline.full:
+        if self._failure is not None or self._unconfirmed or self._once or self._pipeline.full:
             return False
         if not self._written:
             return True
@@ -191,23 +192,25 @@ class RedisStreamsSink:
     def _settle(self) -> None:
         """Wait for the replies to all that is on its way, for so long as a call may last."""
         with self._client.within(REPLY_TIMEOUT) as deadline:
-            while self._written and not deadline.passed:
+            while (self._written or self._once) and not deadline.passed:
                 self._read(deadline.left() / 2)
 
     def _read(self, timeout: float) -> None:
         """Take note of what has been answered, and of what never will be."""
         if self._written:
             replies, lost = self._pipeline.read(timeout)
+            into, self._into = self._into[: len(replies)], self._into[len(replies) :]
             answered, self._written = self._written[: len(replies)], self._written[len(replies) :]
             stored = [event for event, reply in zip(answered, replies, strict=True) if type(reply) is bytes]
             if stored:
-                self._take_note(stored, answered, replies)
+                self._take_note(stored, into, replies)
             if len(stored) < len(answered):
                 self._fail_unstored(answered, replies)
             if lost is not None:
-                unanswered, self._written = self._written, []
+                unanswered, self._written, self._into = self._written, [], []
                 self._lose(unanswered, str(lost))
-            self._unconfirmed += stored
+        if self._once and not self._written:
+            self._settle_doubts()
         if self._unconfirmed:
             self._confirm()
         if self._failure is not None and not self._written:
@@ -215,13 +218,17 @@ class RedisStreamsSink:
         if self._used and self._trimmer.due and not self._written and not self._unconfirmed:
             self._trimmer.trim(self._used)
 
-    def _take_note(self, stored: Sequence[Event], answered: Sequence[Event], replies: Sequence[Reply]) -> None:
+    def _take_note(self, stored: list[Event], into: Sequence[bytes], replies: Sequence[Reply]) -> None:
         self._trimmer.wrote(len(stored))
         self._suspects.cleared(stored)
         self._trial = None
-        if type(replies[-1]) is bytes:
-            (stream,) = self._names.of([answered[-1]])
-            self._watch.confirmed(stream, replies[-1])
+        self._unconfirmed += self._once.take(stored, into, replies)
+
+    def _settle_doubts(self) -> None:
+        try:
+            self._unconfirmed += self._once.settle()
+        except SinkUnavailable as exc:
+            self._fail(self._once.give_up(), str(exc))
 
     def _lose(self, unanswered: Sequence[Event], reason: str) -> None:
         """The connection is lost, with these on their way."""
@@ -240,12 +247,8 @@ class RedisStreamsSink:
         except SinkUnavailable as exc:  # Redis itself is away, which explains it
             self._fail([trial], str(exc))
             return
-        if self._suspects.cut_alone(trial):
-            text = (
-                f"{reason} {TRIALS} times as this event of {len(trial.data)} bytes was sent alone, and Redis answered "
-            )
-            text += "in between: over client-query-buffer-limit, proto-max-bulk-len or the limit of a proxy?"
-            self._decided.append(Verdict(Outcome.REFUSED, [trial], text))
+        if refused := self._suspects.cut_alone(trial, reason):
+            self._decided.append(Verdict(Outcome.REFUSED, [trial], refused))
         else:
             self._queue.put_back([trial])
 
@@ -270,15 +273,12 @@ class RedisStreamsSink:
             if self._written:
                 return
             try:
-                if self._client.generation != self._generation:
-                    # WAIT on another connection would wait for nothing, and call it done.
-                    raise SinkUnavailable(self._failure or "the connection was lost before the replicas had it")
-                if self._replicas.missing() is not None:
+                if self._replicas.missing(self._generation) is not None:
                     return
             except SinkUnavailable as exc:
                 unconfirmed, self._unconfirmed = self._unconfirmed, []
                 self._failed[:0] = unconfirmed
-                self._fail((), str(exc))
+                self._fail((), self._failure or str(exc))
                 return
         stored, self._unconfirmed = self._unconfirmed, []
         self._decided.append(Verdict(Outcome.STORED, stored))

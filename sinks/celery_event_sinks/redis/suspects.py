@@ -59,15 +59,18 @@ class Suspects:
         if len(self._cuts) > REMEMBERED:
             del self._cuts[next(iter(self._cuts))]
 
-    def cut_alone(self, event: Event) -> bool:
-        """Take note that it alone was on its way, and that the server answers; returns whether that is enough."""
+    def cut_alone(self, event: Event, reason: str) -> str:
+        """Take note that it alone was on its way, and that the server answers; returns why it is refused, if it is."""
         cuts = self._cuts.get(event.id, 0) + 1
         if cuts >= TRIALS:
             del self._cuts[event.id]
-            return True
+            return (
+                f"{reason} {TRIALS} times as this event of {len(event.data)} bytes was sent alone, and Redis answered "
+                "in between: over client-query-buffer-limit, proto-max-bulk-len or the limit of a proxy?"
+            )
         self._cuts[event.id] = cuts
         self._due = time.monotonic() + PAUSE
-        return False
+        return ""
 
     def cleared(self, events: Sequence[Event]) -> None:
         """Take note that these were answered."""

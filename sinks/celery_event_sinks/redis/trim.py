@@ -14,7 +14,7 @@ from celery_event_bridge.contract import SinkUnavailable, notices
 from celery_event_bridge.contract.values import retention
 from celery_event_sinks.redis.client import RedisClient
 from celery_event_sinks.redis.clock import StreamClock
-from celery_event_sinks.redis.extent import entry_of, place
+from celery_event_sinks.redis.extent import NOWHERE, Place, entry_of, extent, place
 
 INTERVAL = 10.0
 """Seconds between two times of trimming."""
@@ -64,7 +64,6 @@ class Trimmer:
         self._clock = clock
         self._due = time.monotonic() + (0.0 if trim.rule == "age" else INTERVAL)
         self._written = 0
-        self._untold = 0
         self._turn: deque[bytes] = deque()
         self.removed: Counter[bytes] = Counter()
         """Entries by stream, since somebody has taken them from here."""
@@ -77,12 +76,19 @@ class Trimmer:
     def wrote(self, entries: int) -> None:
         """Take note that so many more are in the streams."""
         self._written += entries
-        self._untold += entries
 
-    def take_written(self) -> int:
-        """Return how many entries were written since this was asked last."""
-        untold, self._untold = self._untold, 0
-        return untold
+    def kept_from(self, stream: bytes) -> Place:
+        """Return the place before which the rule may have removed entries. Raises SinkUnavailable."""
+        rule, bound = self._trim
+        if rule == "age" and (oldest := self._by_age()) is not None:
+            return int(oldest), 0
+        if rule == "acked" and (first := self._first_unacknowledged(stream)) is not None:
+            return place(first)
+        if rule == "maxlen":
+            reply = self._client.ask("XINFO", "STREAM", stream)
+            now = None if isinstance(reply, ResponseError) else extent(reply)
+            return now.first if now is not None and now.first is not None and now.length >= bound else NOWHERE
+        return NOWHERE
 
     def trim(self, streams: Iterable[bytes]) -> None:
         """Trim the streams; a failure is no failure of what was written. Goes on next time where it takes long."""

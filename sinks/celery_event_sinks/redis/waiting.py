@@ -10,6 +10,12 @@ from celery_event_sinks.redis.suspects import Suspects
 
 BATCH_EVENTS, BATCH_BYTES = 1000, 1024 * 1024
 """Written at a time at most; one larger event goes alone."""
+ON_THE_WAY = 8000
+"""Events written and not answered, at most about."""
+FEW = 64
+FEW_WAIT = 0.001
+"""Seconds to wait for the replies to so few events, when nothing else is on its way: Redis needs less time for them
+than the loop for another turn."""
 
 
 class Waiting:

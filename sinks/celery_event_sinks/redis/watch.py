@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from redis.exceptions import ResponseError
@@ -25,6 +26,8 @@ class StreamWatch:
         self._trim = trim
         self._clock = clock
         self._known: dict[bytes, Extent] = {}
+        self._own = Counter[bytes]()
+        """Entries that this bridge has written since its last look at each stream."""
         self._turn = 0
         self._generation = -1
         self._run_id: bytes | None = None
@@ -35,6 +38,10 @@ class StreamWatch:
         self._confirmed_on = 0
         self._sought: dict[bytes, bytes] = {}
         """The same of the connection before, to be looked for on this one."""
+
+    def wrote(self, entries: Mapping[bytes, int]) -> None:
+        """Take note of so many new entries of each stream."""
+        self._own.update(entries)
 
     def confirmed(self, stream: bytes, entry: bytes) -> None:
         """Take note of the last entry that was confirmed."""
@@ -49,7 +56,6 @@ class StreamWatch:
         some = [names[(self._turn + number) % len(names)] for number in range(min(AT_A_TIME, len(names)))]
         self._turn = (self._turn + len(some)) % len(names)
         replaced = False
-        own = trimmer.take_written()
         replies = self._exchange([(*command, one) for one in some for command in (("XINFO", "STREAM"), ("TTL",))])
         for stream, reply, seconds in zip(some, replies[::2], replies[1::2], strict=True):
             if isinstance(seconds, int) and seconds >= 0:
@@ -63,7 +69,7 @@ class StreamWatch:
             self._see_to_ids(stream, now)
             before = self._known.get(stream)
             self._known[stream] = now
-            removed = trimmer.removed.pop(stream, 0)
+            removed, own = trimmer.removed.pop(stream, 0), self._own.pop(stream, 0)
             if before is not None:
                 replaced |= self._compare(stream, before, now, removed, own)
             if sought := self._sought.pop(stream, None):

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis as Client
 
 from celery_event_bridge.contract import Outcome, Sink, SinkUnavailable
 from celery_event_bridge.testing import SinkContract, await_verdicts, deliver, sample_events
 from celery_event_sinks.redis.sink import RedisSettings, RedisStreamsSink
-from tests.support.redis_sinks import as_contract, opened, stored
+from celery_event_sinks.redis.trim import Trim
+from tests.support.redis_sinks import as_contract, opened, stored, told
+from tests.support.replaying import happened, replay
 from tests.support.servers import newer_redis, valkey
 from tests.support.servers.debian import until
 from tests.support.servers.redis import NativeRedis
+from tests.support.streams import in_sqlite
 
 STREAM = "celery-events"
 
@@ -177,3 +182,96 @@ def test_nothing_is_taken_while_the_answer_is_unknown(redis: NativeRedis) -> Non
     redis.start()
     until(lambda: subject.available() is None, 20, "Redis answers again")
     assert_stores(subject, sample_events(5))
+
+
+# What it takes for stored is gone ------------------------------------------------------------------------------------
+
+
+def gone(client: Client, how: str, stream: str = STREAM) -> int:
+    """Entries that somebody removes while Redis remembers their ids."""
+    if how == "XDEL":
+        return int(client.xdel(stream, *[entry for entry, _ in client.xrange(stream)[50:80]]))
+    return int(client.xtrim(stream, maxlen=0, approximate=False))
+
+
+@pytest.mark.parametrize("how", ["XDEL", "XTRIM"])
+@pytest.mark.parametrize("other", [False, True], ids=["the same sink", "another one, as replay's"])
+def test_what_redis_remembers_and_has_no_more_is_written_again(redis: NativeRedis, how: str, other: bool) -> None:
+    """Confirmed means that it is there: what is gone is there again, once, and told of; the rest is not there twice."""
+    events = sample_events(300)
+    subject = opened(redis.url)
+    assert_stores(subject, events)
+    with redis.client() as client:
+        missing = gone(client, how)
+    again = opened(redis.url) if other else subject
+    for _ in range(2):
+        assert_stores(again, events)
+        assert sorted(event.data for event in events) == sorted(stored(redis.url))
+    assert told("stored-again") == missing
+    with redis.client() as client:  # and what was written again, once more
+        missing += gone(client, how)
+    assert_stores(opened(redis.url), events)
+    assert sorted(event.data for event in events) == sorted(stored(redis.url))
+    assert told("stored-again") == missing
+
+
+def test_what_another_bridge_has_written_and_is_gone_is_written_again(redis: NativeRedis) -> None:
+    """A sink that had nothing to do meanwhile knows by the server's clock that an id is no new one."""
+    subject, other = opened(redis.url), opened(redis.url)
+    assert_stores(subject, sample_events(1))
+    subject.look()
+    events = sample_events(100)
+    assert_stores(other, events)
+    with redis.client() as client:
+        assert gone(client, "XTRIM") == 100
+    assert_stores(subject, events)
+    assert [event.data for event in events] == stored(redis.url)
+
+
+def test_gone_from_several_streams_is_written_again(redis: NativeRedis) -> None:
+    """With groups and shards too, where ids of one stream say nothing of another's."""
+    events = sample_events(200)
+    subject = opened(redis.url, stream="celery-{group}", shards=3)
+    assert_stores(subject, events)
+    with redis.client() as client:
+        missing = sum(gone(client, "XTRIM", key) for key in client.keys("celery-*")[:2])
+        assert 0 < missing < 200
+        assert_stores(subject, events)
+        assert sum(client.xlen(key) for key in client.keys("celery-*")) == 200
+    assert told("stored-again") == missing
+
+
+@pytest.mark.parametrize("trim", ["maxlen=10", "age=1h", "acked"])
+def test_what_a_rule_of_ours_has_removed_is_not_written_again(redis: NativeRedis, trim: str) -> None:
+    """An event that comes again after BRIDGE_REDIS_TRIM has removed it is confirmed, and stays away."""
+    events = sample_events(1000)
+    subject = opened(redis.url, trim=trim)
+    with redis.client() as client:
+        if trim == "age=1h":  # Redis's own clock cannot be set: these ids are old by the rule of the next sink
+            assert_stores(subject, events)
+            subject = opened(redis.url, trim=Trim("age", 0.001))
+            subject.look()
+        elif trim == "acked":
+            client.xgroup_create(STREAM, "readers", "0", mkstream=True)
+            assert_stores(subject, events)
+            entries = client.xreadgroup("readers", "one", {STREAM: ">"}, count=1000)[0][1]
+            client.xack(STREAM, "readers", *[entry for entry, _ in entries])
+        else:
+            assert_stores(subject, events)
+        client.xtrim(STREAM, maxlen=10, approximate=False)
+    assert_stores(subject, events[:900])
+    assert len(stored(redis.url)) == (0 if trim == "age=1h" else 10)
+    assert told("stored-again") == 0
+
+
+def test_a_replay_puts_back_what_is_gone(redis: NativeRedis, tmp_path: Path) -> None:
+    """All that it says it has sent is in the stream."""
+    copy = in_sqlite(tmp_path)
+    events = happened(300)
+    copy.write(events)
+    assert_stores(opened(redis.url), events)
+    with redis.client() as client:
+        gone(client, "XDEL")
+    done = replay("--from", copy.url, "--to", redis.url)
+    assert done.stdout.startswith("300 events sent")
+    assert sorted(event.data for event in events) == sorted(stored(redis.url))

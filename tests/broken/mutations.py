@@ -959,4 +959,14 @@ MUTATIONS = (
             f"{INTEGRATION}/rabbitmq/test_several_brokers.py::test_a_bridge_goes_where_events_wait_that_nobody_consumes",
         ],
     ),
+    Mutation(
+        "a file of SQLite's that is mounted without its log written to",
+        [Change(f"{SQLITE}/volume.py", "if is_mounted(real):", "if False:")],
+        [f"{INTEGRATION}/sqlite/test_sqlite_names.py::test_a_file_that_is_mounted_without_its_directory_is_refused"],
+    ),
+    Mutation(
+        "a file of SQLite's with another name written to",
+        [Change(f"{SQLITE}/volume.py", "    if found.st_nlink > 1:\n", "    if False:\n")],
+        [f"{INTEGRATION}/sqlite/test_sqlite_names.py::test_a_hard_link_is_refused_at_the_start_and_told_of_in_use"],
+    ),
 )

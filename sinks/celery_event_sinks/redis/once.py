@@ -1,8 +1,8 @@
 """Events that Redis >= 8.6 takes for stored already, though somebody has removed their entries since.
 
 `XADD ... IDMP` with an id that Redis remembers answers with the entry that it had got, and stores nothing, whether that
-entry is still there or not. A new entry gets a higher id than all before it. So an answer that is not above the last one
-is in doubt: the entry is looked for, and where it is gone, the event is written again. Redis gets another id for it
+entry is still there or not. A new entry gets a higher id than all before it. So an answer that is not above the last
+one is in doubt: the entry is looked for, and where it is gone, the event is written again. Redis gets another id for it
 then, made of the event's and the entry's, so that this is stored once too, whoever writes it.
 """
 

@@ -10,7 +10,7 @@ from collections.abc import Hashable, Mapping, Sequence, Set
 from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
-from celery_event_bridge.contract import Batch, Reading, SinkUnavailable, StreamMissing
+from celery_event_bridge.contract import Batch, Reading, SinkUnavailable, StreamMissing, notices
 from celery_event_bridge.contract.deadline import Deadline
 from celery_event_sinks.sqlite import anew, trial
 from celery_event_sinks.sqlite.anew import Read
@@ -20,8 +20,10 @@ from celery_event_sinks.sqlite.overtaken import missed_by_groups, removed
 from celery_event_sinks.sqlite.positions import beginning
 from celery_event_sinks.sqlite.settings import SqliteSettings
 from celery_event_sinks.sqlite.stored import lenient, record
+from celery_event_sinks.sqlite.volume import unfit
 from celery_event_sinks.sqlite.whereabouts import Change
 
+READER = "celery_event_bridge.reader"
 POLL = 0.05
 """Seconds between two looks for new rows, or for a lease that has run out."""
 LAST = 2**63 - 1
@@ -43,7 +45,7 @@ class SqliteReader:
         self._path = settings.path
         self._reading = reading
         self._lease = None if reading.group is None else Lease(reading.group, reading.lease)
-        self._file = EventFile(settings.path, "ro" if reading.group is None else "rw", "celery_event_bridge.reader")
+        self._file = EventFile(settings.path, "ro" if reading.group is None else "rw", READER)
         self._identity: tuple[int, int] | None = None
         self._partition = ""
         """This hold of the lease, or this file; empty while there is neither."""
@@ -78,6 +80,8 @@ class SqliteReader:
     def open(self) -> None:
         """Open the file, and find out where to begin."""
         self._identity_on_disk()
+        if text := unfit(self._path):
+            notices.tell("stream-advice", f"SQLite file {self._path}: {text}", subject=str(self._path), logger=READER)
         try:
             connection = self._file.open(self._prepare)
             if self._file.place != self._identity:

@@ -76,6 +76,8 @@ class SqliteSink(BlockingSink):
 
     def open(self) -> None:
         """Open the file and see to its schema."""
+        if text := volume.unfit(self._path):
+            raise SinkUnavailable(f"BRIDGE_SQLITE_PATH={self._path}: {text}")
         try:
             connection = self._file.open(self._prepare)
             if self._suspect and content.sound(self._path) is False:
@@ -156,7 +158,7 @@ class SqliteSink(BlockingSink):
         return (Finding("ok", f"the file {self._path} is not there yet, run will make it"),)
 
     def refusal(self) -> str:
-        """Refuse our image without a volume, where what is stored would be thrown away."""
+        """Refuse our image without a volume, and a file that is mounted without its log: both throw away."""
         return volume.refusal(self._path)
 
     def look(self) -> None:
@@ -166,6 +168,7 @@ class SqliteSink(BlockingSink):
         except SinkUnavailable:
             connection = self._current()  # it was left in order
         self._tidy(connection)
+        volume.tell_of_names(self._path)
         size = self._file.log_size()
         try:
             if trial.version(connection) != self._tried:

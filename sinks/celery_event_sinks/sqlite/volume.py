@@ -1,22 +1,87 @@
-"""Volume of a container: in our image, only what lies on one is kept."""
+"""Place of the file: in a container only what lies on a volume is kept, and a file stays with its log or is no good."""
 
 from __future__ import annotations
 
 import os
+import re
+import stat
 from pathlib import Path
+
+from celery_event_bridge.contract import notices
 
 IMAGE = "CELERY_EVENT_BRIDGE_IMAGE"
 """Variable that our image sets, and nobody else."""
+MOUNTS = Path("/proc/self/mountinfo")
+_ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
 def refusal(path: Path) -> str:
-    """Return why a file of that name would be gone with the container, and what to do; else an empty text."""
+    """Return why nothing should be stored in a file of that name, and what to do; else an empty text."""
+    if text := unfit(path):
+        return f"BRIDGE_SQLITE_PATH={path}: {text}"
     if not os.environ.get(IMAGE) or not _is_the_containers_own(path):
         return ""
     return (
         f"BRIDGE_SQLITE_PATH={path}: this is no volume, and all that is stored there would be gone with the container: "
         f"mount one (docker run --volume bridge:{path.parent} ...), or choose another stream, as with BRIDGE_SINK=kafka"
     )
+
+
+def unfit(path: Path) -> str:
+    """Return why what is there is no file that keeps what is stored in it, and what to do; else an empty text."""
+    real = os.path.realpath(path)
+    try:
+        found = os.stat(real)  # noqa: PTH116 - a closed folder is none of ours to tell of
+    except (OSError, ValueError):
+        return ""
+    if stat.S_ISDIR(found.st_mode):
+        return "it is a directory: name a file in it, as with events.db at its end"
+    if not stat.S_ISREG(found.st_mode):
+        return "it is a device or a pipe, which keeps nothing: name a file"
+    if is_mounted(real):
+        return (
+            "the file itself is a mount, and its write-ahead log, with what was confirmed last, would lie beside it, "
+            f"outside of that mount, and be gone with the container: mount its directory (docker run --volume "
+            f"/directory/of/the/host:{Path(real).parent} ...)"
+        )
+    if found.st_nlink > 1:
+        return linked(found.st_nlink)
+    return ""
+
+
+def linked(names: int) -> str:
+    """Say what comes of a file with several names, and what to do."""
+    return (
+        f"the file has {names} names (hard links), and a write-ahead log by each: who opens it by another name misses "
+        "what is in this one's log, and destroys the file by writing. Remove the other names (find DIRECTORY -samefile "
+        "FILE), or copy the file (cp, sqlite3 FILE '.backup COPY') in place of linking it"
+    )
+
+
+def tell_of_names(path: Path) -> None:
+    """Tell of other names that somebody has given to a file in use, and that they are gone."""
+    try:
+        names = os.stat(path).st_nlink  # noqa: PTH116 - as above
+    except OSError:
+        return
+    subject = f"{path} names"
+    if names > 1:
+        notices.tell("stream-advice", f"SQLite file {path}: {linked(names)}", subject=subject, every=3600.0)
+    else:
+        notices.over("stream-advice", f"SQLite file {path}: the file has one name again", subject=subject)
+
+
+def is_mounted(real: str) -> bool:
+    """Return whether something is mounted at that very path, of whatever file system. False where nobody can tell."""
+    try:
+        lines = MOUNTS.read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return False
+    return any(_ESCAPED.sub(_unescaped, line.split(" ", 5)[4]) == real for line in lines if line.count(" ") >= 5)
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    return chr(int(found[1], 8))
 
 
 def _is_the_containers_own(path: Path) -> bool:

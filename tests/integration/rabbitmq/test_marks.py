@@ -37,6 +37,22 @@ def test_bridges_that_store_elsewhere_are_told_of_each_other(
     assert [] == again.logged("as well")
 
 
+def test_bridges_that_call_one_file_by_two_names_are_told_so(
+    start_bridge: Callable[..., Bridge], broker_url: str, tmp_path: Path
+) -> None:
+    """It is one file by its device and inode: what helps is one path, and not another queue."""
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").symlink_to("one")
+    bridge = start_bridge(BRIDGE_BROKER_URL=broker_url, **SqliteStore(tmp_path / "one").settings).await_ready()
+    until(lambda: bridge.metric("queue_messages", queue=LIVE) == 0, 10, "it has looked")
+    done = run_to_end(
+        "celery_event_bridge", "check", BRIDGE_BROKER_URL=broker_url, **SqliteStore(tmp_path / "two").settings
+    )
+    (line,) = [line for line in done.stdout.splitlines() if "consume queue" in line]
+    assert "the same file by another name, consume queue celeryev.bridge: give both bridges the same path" in line
+    assert "Stop one of them" not in line
+
+
 def test_bridges_that_want_other_types_are_told_of_each_other(
     start_bridge: Callable[..., Bridge], broker_url: str, tmp_path: Path
 ) -> None:

@@ -37,6 +37,9 @@ OFF_AFTER_SILENCE = 600.0
 ALL = ("*",)
 """BRIDGE_EVENT_TYPES of who leaves out nothing."""
 OTHER_TYPES = "that store in the same stream, with another BRIDGE_EVENT_TYPES,"
+SAME_FILE = ", the same file by another name,"
+_FILE = re.compile(r" \(device \d+, inode \d+\)$")
+"""End of the location of a sink that stores in a file."""
 _OTHER = "inequivalent arg 'x-dead-letter-routing-key'"
 _CURRENT = re.compile(r"but current is '(?P<current>[^']*)")
 
@@ -243,7 +246,9 @@ def _other(refusal: str, location: str) -> str:
     shown, _, digests = found["current"].rpartition(" ")
     if digests.partition(WITH_TYPES)[0] == _digest(location):
         return ""
-    return f"that store in {_whole(shown) or 'another stream'}"
+    # Of a file the hash has two halves, see `_digest`.
+    same_file = _FILE.search(location) and digests.partition(WITH_TYPES)[0][4:] == _digest(location)[4:]
+    return f"that store in {_whole(shown) or 'another stream'}{SAME_FILE if same_file else ''}"
 
 
 def _whole(shown: str) -> str:
@@ -256,6 +261,11 @@ def _consequence(other: str) -> str:
         return (
             "each event reaches one of the two only, which may leave it out. Give both the same BRIDGE_EVENT_TYPES, or "
             "one of them a queue of its own with BRIDGE_QUEUE; while replicas are replaced this is over with the last"
+        )
+    if other.endswith(SAME_FILE):
+        return (
+            "give both bridges the same path. A hard link, and a file that is mounted "
+            "without its directory, have a write-ahead log of their own, and events are lost: mount the directory"
         )
     return (
         "each event reaches one of the two only. Stop one of them, or give it a queue of its own with BRIDGE_QUEUE; if "
@@ -274,7 +284,10 @@ def _wanted(types: Sequence[str]) -> str:
 
 
 def _digest(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+    """Return eight digits for a text; of a file's location the first four are its path's, the others the file's."""
+    file = _FILE.search(text)
+    parts = [text] if file is None else [text[: file.start()], file[0]]
+    return "".join(hashlib.blake2b(part.encode(), digest_size=4 // len(parts)).hexdigest() for part in parts)
 
 
 def _short(location: str, types: Sequence[str]) -> str:

@@ -202,6 +202,21 @@ MUTATIONS = (
         [f"{INTEGRATION}/redis/test_redis_once.py::test_what_another_bridge_has_written_and_is_gone_is_written_again"],
     ),
     Mutation(
+        "entries that went into another stream of Redis's not noticed",
+        [Change(f"{REDIS}/watch.py", "elsewhere = max(0, own - (now.added - before.added))", "elsewhere = 0")],
+        [f"{INTEGRATION}/redis/test_redis_gone.py::test_what_was_written_while_another_stream_had_its_name"],
+    ),
+    Mutation(
+        "numbers that are given anew in SQLite not noticed",
+        [Change(f"{SQLITE}/sink.py", "if self._file.stored - len(rows) < own:", "if False:")],
+        [f"{INTEGRATION}/sqlite/test_sqlite_changed.py::test_an_older_copy_that_is_passed_before_a_look_is_told_of"],
+    ),
+    Mutation(
+        "another event at the number of ours in SQLite not noticed",
+        [Change(f"{SQLITE}/watch.py", "AND (?2 IS NULL OR id = ?2))", "AND (?2 IS NULL OR 1))")],
+        [f"{INTEGRATION}/sqlite/test_sqlite_changed.py::test_an_older_copy_that_another_bridge_has_passed_is_told_of"],
+    ),
+    Mutation(
         "a Redis stream left to expire",
         [Change(f"{REDIS}/watch.py", "isinstance(seconds, int) and seconds >= 0", "False")],
         [f"{INTEGRATION}/redis/test_redis_keys.py::test_an_expiry_that_somebody_sets_is_taken_away"],

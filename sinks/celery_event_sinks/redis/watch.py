@@ -31,8 +31,8 @@ class StreamWatch:
         self._turn = 0
         self._generation = -1
         self._run_id: bytes | None = None
-        self._restarted = False
-        """True if the server at this connection is another process than the one before."""
+        self._after_restart: set[bytes] = set()
+        """Streams not looked at since the server was found to be another process than the one before."""
         self._newest: dict[bytes, bytes] = {}
         """The last entry of each stream that was confirmed on this connection."""
         self._confirmed_on = 0
@@ -51,7 +51,7 @@ class StreamWatch:
     def look(self, names: Sequence[bytes], trimmer: Trimmer) -> bool:
         """Look at some of the streams; returns whether one is another one than before. Raises SinkUnavailable."""
         self._refuse_a_replica()
-        self._see_who_it_is()
+        self._see_who_it_is(names)
         self._part_connections()
         some = [names[(self._turn + number) % len(names)] for number in range(min(AT_A_TIME, len(names)))]
         self._turn = (self._turn + len(some)) % len(names)
@@ -72,6 +72,7 @@ class StreamWatch:
             removed, own = trimmer.removed.pop(stream, 0), self._own.pop(stream, 0)
             if before is not None:
                 replaced |= self._compare(stream, before, now, removed, own)
+            self._after_restart.discard(stream)
             if sought := self._sought.pop(stream, None):
                 self._look_for(stream, now, sought)
             # Confirmed on this very connection, before the question: ids never go back but in another stream.
@@ -112,13 +113,14 @@ class StreamWatch:
             self._sought |= self._newest
             self._newest.clear()
 
-    def _see_who_it_is(self) -> None:
+    def _see_who_it_is(self, names: Sequence[bytes]) -> None:
         """Ask for the process behind a connection that is another one than at the last look."""
         if self._client.generation == self._generation:
             return
         again = self._generation >= 0
         found = self._client.run_id()
-        self._restarted = again and found is not None and self._run_id not in (None, found)
+        if again and found is not None and self._run_id not in (None, found):
+            self._after_restart.update(names)
         self._run_id = found
         self._generation = self._client.generation
 
@@ -141,12 +143,13 @@ class StreamWatch:
             gone = before.length - now.length
             if gone <= 0 and moved:
                 gone = 1  # at least
+        elsewhere = self._elsewhere(stream, before, now, own) if not another else 0
         gone -= removed
-        if gone <= 0:
-            return another
-        if another:
+        if another or elsewhere:
             self._newest.pop(stream, None)
             self._sought.pop(stream, None)
+        if gone <= 0:
+            return another
         if another or not self._by_our_rule(stream, before, now):
             self._tell_shrunk(stream, gone, now, another=another)
         elif self._trim.rule == "maxlen":
@@ -154,6 +157,22 @@ class StreamWatch:
             written = gone if now.added is None or before.added is None else now.added - before.added
             tell_removed(stream, round(gone * min(1.0, own / max(1, written))), self._trim)
         return another
+
+    def _elsewhere(self, stream: bytes, before: Extent, now: Extent, own: int) -> int:
+        """Tell of what this bridge has written into another stream of that name; returns how many it were."""
+        if before.added is None or now.added is None:
+            return 0
+        elsewhere = max(0, own - (now.added - before.added))
+        if elsewhere:
+            notices.tell(
+                "stream-shrunk",
+                f"Redis at {self._client.where}: {elsewhere} entries of the stream {self._name(stream)} had been "
+                "confirmed and are not in it: another stream had its name when they were written (RENAME, SWAPDB, "
+                "COPY, RESTORE), or Redis came back without them",
+                subject=f"redis elsewhere {stream!r}",
+                count=elsewhere,
+            )
+        return elsewhere
 
     def _by_our_rule(self, stream: bytes, before: Extent, now: Extent) -> bool:
         """Return whether BRIDGE_REDIS_TRIM may have removed them: this bridge's, or that of another on the stream."""
@@ -190,7 +209,7 @@ class StreamWatch:
             what = "gone: it was emptied (XTRIM, XDEL) or made anew, or Redis came back without its data"
         elif another:
             what = "gone with it: it was deleted (DEL, RENAME, FLUSHALL), and what was written next has made another"
-        if self._restarted:
+        if stream in self._after_restart:
             what += "; Redis is another process than before: has it restarted without its file, or failed over?"
         least = "at least " if another or not now.exists else ""  # what came since the last look is gone as well
         where = f"Redis at {self._client.where}: {least}{gone} entries of the stream {self._name(stream)}"

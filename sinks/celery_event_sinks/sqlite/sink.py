@@ -71,6 +71,8 @@ class SqliteSink(BlockingSink):
         self._watch = TableWatch(settings.path)
         self._tried = -1
         """Version of the schema that was tried, see `trial`."""
+        self._last_id: str | None = None
+        """The id of the event whose number is `EventFile.stored`, where that is known."""
         self._suspect = False
         """True if SQLite has found the file to be damaged; then it is checked before it counts as available."""
 
@@ -86,7 +88,7 @@ class SqliteSink(BlockingSink):
                     f"BRIDGE_SQLITE_PATH={self._path}: the file is damaged: {ADVICE[sqlite3.SQLITE_CORRUPT]}"
                 )
             self._try(connection)
-            self._watch.look(connection, self._file.place, self._file.stored)
+            self._watch.look(connection, self._file.place, self._file.stored, self._last_id)
         except (sqlite3.Error, OSError) as exc:
             raise self._unavailable(exc) from exc
         self._suspect = False
@@ -112,7 +114,11 @@ class SqliteSink(BlockingSink):
                 raise trial.keeps_out(connection, self._path)
             connection.execute("COMMIT")
             if changed:
+                own = self._file.stored
                 self._file.committed()
+                self._last_id = rows[-1][0] if changed == len(rows) else None
+                if self._file.stored - len(rows) < own:  # some were there already, or numbers are given anew
+                    self._watch.stored_behind(connection, own, self._file.stored, events, now)
         except (sqlite3.DataError, OverflowError, UnicodeEncodeError) as exc:
             self._roll_back()
             raise EventRefused(f"SQLite cannot hold it: {exc}") from exc
@@ -173,7 +179,7 @@ class SqliteSink(BlockingSink):
         try:
             if trial.version(connection) != self._tried:
                 self._try(connection)
-            self._watch.look(connection, self._file.place, self._file.stored)
+            self._watch.look(connection, self._file.place, self._file.stored, self._last_id)
             backlog = self._file.backlog() if size > LOG_TOO_LARGE else 0
         except (sqlite3.Error, OSError) as exc:
             raise self._unavailable(exc) from exc

@@ -6,17 +6,19 @@ Nothing of this can be found by an event of its own: SQLite tells nobody of what
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from celery_event_bridge.contract import notices
+from celery_event_bridge.contract import Event, notices
 from celery_event_sinks.sqlite.beside import Place
 from celery_event_sinks.sqlite.overtaken import removed
 
 ASKED = """
 SELECT coalesce((SELECT max(CAST(seq AS INTEGER)) FROM sqlite_sequence WHERE name = 'events'), 0),
-    coalesce((SELECT min(seq) FROM events), 0), EXISTS (SELECT 1 FROM events WHERE seq = ?)
+    coalesce((SELECT min(seq) FROM events), 0), EXISTS (SELECT 1 FROM events WHERE seq = ?1 AND (?2 IS NULL OR id = ?2))
 """
+STORED_BEHIND = "SELECT seq, id FROM events WHERE seq > ? AND seq <= ? AND stored_at = ? ORDER BY seq"
 TRIGGERS = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'events' ORDER BY name"
 
 
@@ -43,15 +45,40 @@ class TableWatch:
         self._gone = 0
         """The same, where that it is gone was told."""
 
-    def look(self, connection: sqlite3.Connection, place: Place | None, stored: int) -> None:
-        """Compare with the look before; `stored` is the last number stored by this bridge. Raises sqlite3.Error."""
+    def stored_behind(
+        self, connection: sqlite3.Connection, own: int, last: int, events: Sequence[Event], stored_at: int
+    ) -> None:
+        """Tell of numbers that were given anew: of these events some have come before `own`, which was given earlier.
+
+        `last`: the number of the last of them. So it is where an older copy was put into the file (`.restore`), and new
+        events come past the old numbers before a look. Raises sqlite3.Error.
+        """
+        if own == self._gone:
+            return  # a look has told of it
+        ids = {event.id for event in events}
+        rows = connection.execute(STORED_BEHIND, (last - len(events), min(own, last), stored_at)).fetchall()
+        first = next((seq for seq, event_id in rows if event_id in ids), None)
+        if first is None:
+            return  # some were there already, and took a number that nobody has
+        highest = max(self._before.counter, own)
+        self._tell_put_back(highest, first - 1)
+        self._before, self._own = Table(), 0
+
+    def look(
+        self, connection: sqlite3.Connection, place: Place | None, stored: int, event_id: str | None = None
+    ) -> None:
+        """Compare with the look before; `stored` is the last number stored by this bridge, `event_id` whose it is.
+
+        Raises sqlite3.Error.
+        """
         if place != self._place:
             self._place, self._before, self._own = place, Table(), 0  # of another file others have told
         own = stored or self._own
         own = 0 if own == self._gone else own
+        event_id = event_id if own == stored else None
         connection.execute("BEGIN")
         try:
-            now = Table(*connection.execute(ASKED, (own,)).fetchone())
+            now = Table(*connection.execute(ASKED, (own, event_id)).fetchone())
             gone_by_rule = removed(connection).last
             triggers = [row[0] for row in connection.execute(TRIGGERS)]
         finally:
@@ -60,14 +87,14 @@ class TableWatch:
         highest = max(self._before.counter, own)
         where = f"SQLite file {self._path}"
         if now.counter < highest:
-            self._tell(
-                f"{where}: the table `events` was emptied or put back by somebody: its numbers had come to {highest} "
-                f"and are at {now.counter}; what was confirmed with a number above is gone",
-                highest - now.counter,
-            )
+            self._tell_put_back(highest, now.counter)
             self._gone = own
         elif own and not now.own and gone_by_rule < own:
-            self._tell(f"{where}: somebody has removed events, the last one that was stored here among them", 1)
+            self._tell(
+                f"{where}: somebody has removed events, or put an older copy in place (.restore): the last one that "
+                "was stored here is gone",
+                1,
+            )
             self._gone = own
         elif self._before.lowest and now.lowest != self._before.lowest and gone_by_rule < self._before.lowest:
             up_to = now.lowest or now.counter + 1
@@ -82,6 +109,13 @@ class TableWatch:
             )
             notices.tell("stream-advice", text, subject=f"{self._path} triggers", every=3600.0)
         self._before, self._own = now, own
+
+    def _tell_put_back(self, highest: int, now: int) -> None:
+        self._tell(
+            f"SQLite file {self._path}: the table `events` was emptied or put back by somebody: its numbers had "
+            f"come to {highest} and were at {now}; what was confirmed with a number above is gone",
+            highest - now,
+        )
 
     def _tell(self, text: str, count: int) -> None:
         notices.tell("stream-shrunk", text, subject=str(self._path), count=count)

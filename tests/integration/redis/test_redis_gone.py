@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from redis import Redis as Client
 
-from celery_event_bridge.contract import SinkUnavailable
+from celery_event_bridge.contract import SinkUnavailable, notices
 from celery_event_bridge.testing import sample_events
 from tests.faults.proxy import Proxy
 from tests.support.redis_sinks import in_use, looked_at, opened, port, replicate, store_all, through, told
@@ -50,6 +50,24 @@ def test_entries_that_somebody_removes(
     assert told("stream-shrunk") == gone
 
 
+@pytest.mark.parametrize("how", ["RENAME", "SWAPDB"])
+def test_what_was_written_while_another_stream_had_its_name(own_redis: Redis, client: Client, how: str) -> None:
+    """The stream is in its place again before a look, and goes on; what went elsewhere is told of by its number."""
+    subject = looked_at(own_redis.url)
+    there = {"RENAME": lambda: client.rename(STREAM, "aside"), "SWAPDB": lambda: client.swapdb(0, 1)}[how]
+    back = {"RENAME": lambda: client.rename("aside", STREAM), "SWAPDB": lambda: client.swapdb(0, 1)}[how]
+    there()
+    store_all(subject, sample_events(60))
+    back()
+    store_all(subject, sample_events(10))
+    for _ in range(2):
+        subject.look()
+    assert told("stream-shrunk") == 60
+    store_all(subject, sample_events(10))
+    subject.look()
+    assert told("stream-shrunk") == 60
+
+
 @pytest.mark.parametrize("trim", ["acked", "maxlen=1000000"])
 def test_what_no_rule_of_ours_removes_is_somebodys(own_redis: Redis, client: Client, trim: str) -> None:
     """Where no group reads nothing is acknowledged, and a bound that is far away removes nothing."""
@@ -73,7 +91,12 @@ def test_redis_comes_back_empty(own_redis: Redis, client: Client, caplog: pytest
     store_all(subject, sample_events(5))
     subject.look()
     assert told("stream-shrunk") >= 20
-    assert "another process than before" in caplog.text
+    assert caplog.text.count("another process than before") == 1
+    notices.NOTICES.clear()
+    with own_redis.client() as again:
+        again.xdel(STREAM, again.xrange(STREAM)[0][0])
+    subject.look()
+    assert (told("stream-shrunk"), caplog.text.count("another process than before")) == (1, 1)
 
 
 def test_a_restart_with_its_file_is_no_loss(own_redis: Redis) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from celery_event_bridge.contract import Event, Outcome, SinkUnavailable, notices
 from celery_event_bridge.testing import deliver
 from celery_event_sinks.sqlite.sink import SqliteSink
-from tests.support.sqlite_files import copied_over, folded, found, opened, spawn, store, through_sqlite
+from tests.support.sqlite_files import backup, copied_over, folded, found, opened, spawn, store, through_sqlite
 from tests.support.streams import ids, some
 
 
@@ -226,3 +227,45 @@ def test_a_trigger_is_told_of(path: Path, subject: SqliteSink) -> None:
     subject.look()
     assert 1 == notices.NOTICES.counts()["stream-advice"]
     assert set(ids(some(20))) <= found(path)
+
+
+# The table, put back ------------------------------------------------------------------------------------------------
+
+
+def restored(path: Path, copy: Path) -> None:
+    """Into the very file, as `sqlite3 events.db ".restore copy.db"` does it."""
+    with closing(sqlite3.connect(copy)) as source, closing(sqlite3.connect(path)) as target:
+        source.backup(target)
+
+
+@pytest.mark.parametrize("batch", [50, 400], ids=["in several batches", "in one batch"])
+def test_an_older_copy_that_is_passed_before_a_look_is_told_of(path: Path, subject: SqliteSink, batch: int) -> None:
+    """Numbers that are given anew prove it, however far they have come; events that come again prove nothing."""
+    store(subject, some(100))
+    subject.look()
+    backup(path, path.with_name("copy.db"), "backup")
+    store(subject, some(300, 1000))
+    store(subject, [*some(50, 1250), *some(50, 2000)])
+    assert 0 == notices.NOTICES.counts()["stream-shrunk"]
+    highest = subject._file.stored
+    restored(path, path.with_name("copy.db"))
+    for first in range(5000, 5800, batch):
+        store(subject, some(batch, first))
+    assert subject._file.stored > highest
+    subject.look()
+    subject.look()
+    assert highest - 100 == notices.NOTICES.counts()["stream-shrunk"]
+
+
+def test_an_older_copy_that_another_bridge_has_passed_is_told_of(path: Path, subject: SqliteSink) -> None:
+    """Another event at the number of the last one that was stored here proves it too."""
+    store(subject, some(100))
+    backup(path, path.with_name("copy.db"), "backup")
+    store(subject, some(20, 1000))
+    subject.look()
+    restored(path, path.with_name("copy.db"))
+    other = spawn.Process(target=store_elsewhere, args=(path,))
+    other.start()
+    other.join(60)
+    subject.look()
+    assert 1 == notices.NOTICES.counts()["stream-shrunk"]

@@ -203,7 +203,7 @@ def test_another_writers_lock_is_waited_for_not_for_long(tmp_path: Path) -> None
     ("prepare", "advice"),
     [
         (lambda path: path.write_bytes(b"no database" * 100), "move the file away"),
-        (lambda path: path.mkdir(), "directory has to be there and writable"),
+        (lambda path: path.mkdir(), "it is a directory: name a file in it"),
         (
             lambda path: sqlite3.connect(path).execute("CREATE TABLE events (x)").connection.commit(),
             "choose another path",

@@ -11,6 +11,7 @@ import msgspec
 from celery_event_bridge.cli.options import SettingsCommand, loaded, refuse_url, unable
 from celery_event_bridge.contract.broker_plugin import HasQueues, Queues, QueuesInUse
 from celery_event_bridge.contract.secrets import hide_in_value, hide_secrets
+from celery_event_bridge.contract.values import counted
 from celery_event_bridge.observe import logs
 
 
@@ -44,7 +45,10 @@ def show(ctx: click.Context, form: str) -> int:
             click.echo(msgspec.json.encode(state).decode())
             continue
         there = state.messages is not None
-        click.echo(f"{state.name}: " + (f"{state.messages} ready, {state.consumers} consumers" if there else "missing"))
+        click.echo(
+            f"{state.name}: "
+            + (f"{state.messages} ready, {counted(state.consumers, 'consumer')}" if there else "missing")
+        )
         for name, value in sorted(state.arguments.items()):
             click.echo(f"    {name} = {value!r}")
         if state.problem:

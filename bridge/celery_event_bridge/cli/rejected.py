@@ -19,6 +19,7 @@ from celery_event_bridge.cli.output import standard_output
 from celery_event_bridge.contract import REASONS
 from celery_event_bridge.contract.broker_plugin import Content, HasParked, Parked, ParkedMessages
 from celery_event_bridge.contract.secrets import hide_in_value
+from celery_event_bridge.contract.values import counted
 from celery_event_bridge.observe import logs
 
 NOTHING = "nothing is parked"
@@ -86,7 +87,7 @@ def list_(ctx: click.Context, form: str, limit: int, reason: str | None, ids: tu
     if form == "text":
         counts = ", ".join(f"{word} {count}" for word, count in reasons.most_common())
         ages = f"; {size} bytes, parked {_ago(oldest)} to {_ago(newest)} ago" if reasons else ""
-        click.echo(f"{reasons.total()} messages: {counts}{ages}" if reasons else wanted.nothing)
+        click.echo(f"{counted(reasons.total(), 'message')}: {counts}{ages}" if reasons else wanted.nothing)
     elif not reasons and wanted.is_a_choice:
         click.echo(f"celery-event-bridge: {wanted.nothing}", err=True)
     return 0
@@ -129,7 +130,7 @@ def requeue(ctx: click.Context, reason: str | None, ids: tuple[str, ...], *, eve
     wanted = _wanted(ctx, reason, ids, everything=everything, must_choose=True)
     with _queue(ctx) as queue:
         sent = queue.requeue(wanted)
-    click.echo(f"{sent} messages sent again" if sent else wanted.nothing)
+    click.echo(f"{counted(sent, 'message')} sent again" if sent else wanted.nothing)
     return int(wanted.is_a_choice and not sent)
 
 
@@ -147,7 +148,7 @@ def purge(ctx: click.Context, reason: str | None, ids: tuple[str, ...], *, every
         click.confirm("Throw these messages away, for good?", abort=True)
     with _queue(ctx) as queue:
         gone = queue.purge(wanted)
-    click.echo(f"{gone} messages thrown away" if gone else wanted.nothing)
+    click.echo(f"{counted(gone, 'message')} thrown away" if gone else wanted.nothing)
     return int(wanted.is_a_choice and not gone)
 
 

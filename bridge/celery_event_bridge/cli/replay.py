@@ -15,6 +15,7 @@ from celery_event_bridge.config.event_types import unmatched
 from celery_event_bridge.contract import SinkUnavailable
 from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.target import Target
+from celery_event_bridge.contract.values import counted
 from celery_event_bridge.forward.intake import event_filter, patterns_in
 from celery_event_bridge.observe import logs
 from celery_event_bridge.process.signals import stopping
@@ -123,7 +124,9 @@ def _unheard(figures: Figures, target: Target) -> bool:
 def _result(figures: Figures, target: Target, began: float, group: str | None) -> str:
     """Say in a line how far it has come."""
     seconds = time.monotonic() - began
-    parts = [f"{figures.sent} events sent to {target.where} in {seconds:.1f} s ({figures.sent / seconds:.0f}/s)"]
+    parts = [
+        f"{counted(figures.sent, 'event')} sent to {target.where} in {seconds:.1f} s ({figures.sent / seconds:.0f}/s)"
+    ]
     if figures.read and not figures.sent and not figures.refused and not figures.interrupted:
         parts.append(
             f"none of the {figures.matched} events that matched was confirmed"

@@ -19,7 +19,13 @@ INDENT = " " * 6
 @click.command(
     cls=SettingsCommand, lists_settings=True, epilog="Example: BRIDGE_SINK=redis celery-event-bridge settings"
 )
-@click.option("--format", "form", type=click.Choice(["list", "json"]), default="list", help="list, or json: one object")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["list", "json"]),
+    default="list",
+    help="list, or json: an array, an object a setting",
+)
 @click.pass_context
 def settings(ctx: click.Context, form: str) -> None:
     """List every setting: what it is now, its default, its meaning.

@@ -13,6 +13,7 @@ from celery_event_bridge.cli.moments import as_since, moment_of, refuse_backward
 from celery_event_bridge.cli.options import OPTIONS, SettingsCommand, loaded, naming
 from celery_event_bridge.cli.output import standard_output
 from celery_event_bridge.cli.printer import Printer
+from celery_event_bridge.contract.values import counted
 from celery_event_bridge.forward.intake import patterns_in
 from celery_event_bridge.observe import logs
 from celery_event_bridge.process.signals import stopping
@@ -80,10 +81,22 @@ def tail(ctx: click.Context, /, **given: Any) -> int:
     if lines.nameless:
         _complain([_NAMELESS.format(lines.nameless)])
     if not printer.matched and not asked.is_all:
-        _complain([*([] if given["follow"] else lines.unmatched()), f"0 of {read} events matched"])
+        _complain(
+            [
+                *([] if given["follow"] else lines.unmatched()),
+                f"0 of {counted(read, 'event')} matched",
+                *_of_workers(asked),
+            ]
+        )
     elif not given["follow"] and (sys.stderr.isatty() or not read):
-        _complain([f"end of the stream, {read} events read, {printer.printed} printed"])
+        _complain([f"end of the stream, {counted(read, 'event')} read, {printer.printed} printed"])
     return 0
+
+
+def _of_workers(asked: Asked) -> Sequence[str]:
+    """Return a hint for each pattern that can match no worker's whole name: that has its host in it."""
+    bare = [one for one in asked.workers if not set("@*?[") & set(one)]
+    return [f"--worker {one}: a worker's name is name@host: did you mean '{one}@*'?" for one in bare]
 
 
 def _all(ctx: click.Context, given: Mapping[str, Any], since: str | int | None, printer: Printer) -> int:

@@ -27,10 +27,10 @@ def unmatched(patterns: Sequence[str], named: str = "BRIDGE_EVENT_TYPES", came: 
         if bare.startswith(CUSTOM) or _matches(bare, came):
             continue
         near = nearest(bare)
-        hint = f"did you mean {near}? " if near else ""
+        hint = f"did you mean {near}? If it is" if near else "if it is"
         lines.append(
             f"{named}: {pattern!r} matches no event of Celery's: {hint}"
-            f"If it is a custom event of yours, say so with {CUSTOM}{bare}"
+            f" a custom event of yours, say so with {CUSTOM}{bare}"
         )
     return lines
 

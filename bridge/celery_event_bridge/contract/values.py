@@ -185,3 +185,8 @@ def as_text(value: object) -> str:
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value).decode("utf-8", "backslashreplace")
     return str(value)
+
+
+def counted(count: int, noun: str) -> str:
+    """Return how many of what, as people say it: `1 event`, `2 events`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -23,6 +23,7 @@ from celery_event_bridge.brokers.rabbitmq.urls import Identity, identity
 from celery_event_bridge.contract import Finding, SinkUnavailable
 from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.secrets import hide_in_url
+from celery_event_bridge.contract.values import counted
 
 if TYPE_CHECKING:
     import amqp
@@ -123,7 +124,7 @@ def _ready(queue: str, messages: int, consumers: int, *, parked: bool) -> Findin
             f"queue {queue}: {messages} messages ready, and nobody consumes them: does a bridge run on this broker, "
             "and does its sink store?",
         )
-    return Finding("ok", f"queue {queue}: {messages} messages ready")
+    return Finding("ok", f"queue {queue}: {counted(messages, 'message')} ready")
 
 
 def _nearly_full(topology: Topology, connection: amqp.Connection, queue: str, messages: int) -> Iterator[Finding]:

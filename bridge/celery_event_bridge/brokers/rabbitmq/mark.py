@@ -20,6 +20,7 @@ from amqp.exceptions import AMQPError, ChannelError, NotFound, PreconditionFaile
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect
 from celery_event_bridge.contract import notices
 from celery_event_bridge.contract.broker import BrokerUnavailable
+from celery_event_bridge.contract.values import counted
 
 if TYPE_CHECKING:
     import amqp
@@ -179,7 +180,7 @@ def who_shares(settings: Settings, queue: str, location: str) -> str | None:
         if other := other_deployment(connection, queue, location):
             return f"bridges {other}"
         held = any(_is_there(connection, f"{queue}.{ending}") for ending in NAMES)
-        return f"{consumers} consumers that say nothing of themselves" if consumers and not held else None
+        return f"{counted(consumers, 'consumer')} that say nothing of themselves" if consumers and not held else None
     except (AMQPError, OSError):
         return None
     finally:

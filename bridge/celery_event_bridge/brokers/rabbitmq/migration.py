@@ -16,6 +16,7 @@ from celery_event_bridge.brokers.rabbitmq.unready import HELD_BACK_FOR, SAMPLED_
 from celery_event_bridge.brokers.rabbitmq.waiting import LOOK, Says, Tell
 from celery_event_bridge.contract.broker_plugin import QueuesInUse
 from celery_event_bridge.contract.deadline import Deadline
+from celery_event_bridge.contract.values import counted
 
 if TYPE_CHECKING:
     import amqp
@@ -74,7 +75,7 @@ def migrate(
         raise QueuesInUse(str(exc)) from exc
     finally:
         moved = sum(mover.moved for mover in movers.values())
-        tell(f"{moved} messages moved")
+        tell(f"{counted(moved, 'message')} moved")
     # What has come meanwhile, which only a bridge of the old settings can have brought about, is looked at again.
     found = broker.present(old)
     broker.refuse_what_is_in_use(found)
@@ -142,7 +143,10 @@ def _move_all(broker: Broker, old: Topology, movers: Mapping[str, Mover]) -> str
         if gone.passed or not any(state.name in ours and not state.messages for state in left):
             break
         time.sleep(0.05)
-    text = ", ".join(f"{state.name} ({state.consumers} consumers, {state.messages} messages)" for state in left)
+    text = ", ".join(
+        f"{state.name} ({counted(state.consumers, 'consumer')}, {counted(state.messages or 0, 'message')})"
+        for state in left
+    )
     return text and f"{text}: stop the bridges that consume them"
 
 

@@ -20,6 +20,7 @@ from celery_event_bridge.brokers.rabbitmq.unready import SAMPLED_WITHIN, Unready
 from celery_event_bridge.brokers.rabbitmq.waiting import Tell
 from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.broker_plugin import QueuesInUse, QueueState
+from celery_event_bridge.contract.values import counted
 
 if TYPE_CHECKING:
     import amqp
@@ -107,11 +108,13 @@ class Broker:
         """Raise QueuesInUse for a queue with consumers, or with messages that are ready."""
         for state in found:
             if state.consumers:
-                raise QueuesInUse(f"queue {state.name} has {state.consumers} consumers: stop the bridges first")
+                raise QueuesInUse(
+                    f"queue {state.name} has {counted(state.consumers, 'consumer')}: stop the bridges first"
+                )
             if state.messages:
                 raise QueuesInUse(
-                    f"queue {state.name} holds {state.messages} messages: let a bridge drain it, see to what is parked "
-                    "with `rejected`, or say --force to lose them"
+                    f"queue {state.name} holds {counted(state.messages, 'message')}: let a bridge drain it, see to "
+                    "what is parked with `rejected`, or say --force to lose them"
                 )
 
     def state(self, queue: QueueSpec) -> QueueState:

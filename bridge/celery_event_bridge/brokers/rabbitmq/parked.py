@@ -22,7 +22,7 @@ from celery_event_bridge.brokers.rabbitmq.topology import Topology
 from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.broker_plugin import Content, Parked
 from celery_event_bridge.contract.deadline import Deadline
-from celery_event_bridge.contract.values import as_text
+from celery_event_bridge.contract.values import as_text, counted
 from celery_event_bridge.forward.decode import decode
 
 if TYPE_CHECKING:
@@ -121,8 +121,8 @@ class ParkingQueue:
             return f"{count} messages of queue {self._name} are in somebody's hand: {BACK}" if count else ""
         if consumers:
             return (
-                f"queue {self._name} has {consumers} consumers: how many messages they have in hand cannot be seen "
-                f"without BRIDGE_MANAGEMENT_URL; {BACK}"
+                f"queue {self._name} has {counted(consumers, 'consumer')}: how many messages they have in hand "
+                f"cannot be seen without BRIDGE_MANAGEMENT_URL; {BACK}"
             )
         with translated():
             if self._came or queue_type(self._connection, self._name) == "quorum":

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from amqp.exceptions import ChannelError
 
 from celery_event_bridge.contract import notices
+from celery_event_bridge.contract.values import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -71,7 +72,8 @@ class Presence:
             self._told = True
             notices.tell(
                 "competitor",
-                f"queue {self._live!r} has {consumers} consumers and {bridges} of them at most are bridges: {_LOSES}",
+                f"queue {self._live!r} has {counted(consumers, 'consumer')} and {bridges} of them at most "
+                f"are bridges: {_LOSES}",
                 subject=f"{self._live} consumers",
             )
         elif self._told and not self._seen:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import amqp
 import pytest
 
-from celery_event_bridge.brokers.rabbitmq import source as source_module
+from celery_event_bridge.brokers.rabbitmq import looks as looks_module
 from celery_event_bridge.brokers.rabbitmq.settings import Settings
 from celery_event_bridge.brokers.rabbitmq.source import AmqpSource
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
@@ -90,7 +90,7 @@ def test_a_queue_that_the_bridge_cannot_declare_is_told_of_and_live_events_are_r
 ) -> None:
     """Neither right nor setting lets it: it goes on with each look, and says so once the queue is there."""
     caplog.set_level("INFO")
-    monkeypatch.setattr(source_module, "LOOK_INTERVAL", 0.0)
+    monkeypatch.setattr(looks_module, "LOOK_INTERVAL", 0.0)
     declared(broker_url, without=queue)
     if may_declare:
         permit("^$", ".*", ".*")
@@ -110,7 +110,7 @@ def test_a_queue_that_the_bridge_cannot_declare_is_told_of_and_live_events_are_r
 
 def test_a_mark_that_somebody_deletes_is_taken_again(broker_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The broker's word that its consumer is gone is no error of the connection."""
-    monkeypatch.setattr(source_module, "LOOK_INTERVAL", 0.0)
+    monkeypatch.setattr(looks_module, "LOOK_INTERVAL", 0.0)
     with closing(consuming(broker_url)) as source, oracle.broker(broker_url) as connection:
         turn(source, 0.0)
         connection.channel().queue_delete(MARK)
@@ -131,7 +131,7 @@ def test_overflow_that_may_not_be_read_and_gets_shorter_is_no_error(
     rabbitmq_server: RabbitMQ, broker_url: str, permit: Callable[[str, str, str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """How many are left in it nobody can tell then, so nothing is told of a purge."""
-    monkeypatch.setattr(source_module, "LOOK_INTERVAL", 0.0)
+    monkeypatch.setattr(looks_module, "LOOK_INTERVAL", 0.0)
     declared(broker_url)
     with oracle.broker(broker_url) as connection:
         channel = connection.channel()

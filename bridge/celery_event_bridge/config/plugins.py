@@ -94,14 +94,16 @@ def _broker_entries() -> dict[str, EntryPoint]:
 def _missing(exc: ModuleNotFoundError, name: str) -> str:
     if name not in OURS:
         return f"the package {exc.name!r} is not installed: install it"
-    return f"the package {exc.name!r} is not installed: pip install '{_requirement(name) or exc.name}'"
+    wanted = " ".join(f"'{each}'" for each in _requirements(name) or [exc.name or name])
+    return f"the package {exc.name!r} is not installed: pip install {wanted}"
 
 
-def _requirement(extra: str) -> str:
+def _requirements(extra: str) -> list[str]:
     """Return what our extra of that name asks for. Not the extra itself: this distribution may be in no index."""
+    found = []
     with suppress(PackageNotFoundError):
         for line in requires("celery-event-bridge") or ():
             requirement, _, marker = line.partition(";")
             if marker.replace('"', "'").strip() == f"extra == '{extra}'":
-                return requirement.strip()
-    return ""
+                found.append(requirement.strip())
+    return sorted(found, key=lambda each: not each.startswith(extra))

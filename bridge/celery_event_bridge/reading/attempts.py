@@ -25,7 +25,7 @@ class Attempts:
         self._reason: str | None = None
         self._has_worked = False
         self.has_read = False
-        """Whether there has been a record."""
+        """True once there has been a record."""
 
     @property
     def reason(self) -> str | None:

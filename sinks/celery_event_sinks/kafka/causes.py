@@ -36,7 +36,7 @@ class Causes:
         self.telling = ""
         """Error of a login, of TLS, or of a name, which says by itself what is wrong; or the empty text."""
         self.refuses = False
-        """Whether that is a refusal of this login, which another attempt does not mend."""
+        """True if that is a refusal of this login, which another attempt does not mend."""
         self._bootstrap = ""
         self._advertised = ""
         self._is_down = False

@@ -28,7 +28,7 @@ DENIED = frozenset(
 )
 """A right is missing: told once, and so until something can be read or written."""
 AFTER = re.compile(r" \(after \d+ms(?:[^()]|\([^()]*\))*\)")
-"""How long an error took and how often it was so: with it, each would be news."""
+"""Pattern of how long an error took and how often it was so: with it, each would be news."""
 UNVERIFIED = "certificate verify failed"
 _NOT_THERE = frozenset({KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN})
 _MECHANISMS = re.compile(r"broker's supported mechanisms: ?(?P<names>\S*)")

@@ -38,9 +38,9 @@ class AlarmWatch:
         self._settings = settings
         self._beside = Beside(self._ask, LOOK_INTERVAL)
         self._url = ""
-        """Where the bridge is connected; empty while it is not."""
+        """URL to which the bridge is connected; empty while it is not."""
         self._at = ""
-        """Where the connection below leads."""
+        """URL to which the connection below leads."""
         self._connection: amqp.Connection | None = None
         self._confirms: Confirms[None] | None = None
         self._refused_at = ""

@@ -76,7 +76,7 @@ class LeftBehind:
         self._waiting: dict[str, int] = {}
         """Messages that nobody consumes, by URL."""
         self._busy_at = 0.0
-        """When something was last here."""
+        """Time when something was last here."""
 
     def open(self, at: Identity) -> None:
         """Take note of where the bridge is connected now."""

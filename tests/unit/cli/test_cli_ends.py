@@ -178,3 +178,14 @@ def test_a_failure_in_several_lines_has_the_name_on_each() -> None:
     code, text = invoke("run", "--prefetch", "x", "--queue-type", "y")
     assert (2, 2) == (code, len(text.splitlines()))
     assert all(line.startswith("celery-event-bridge: BRIDGE_") for line in text.splitlines())
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_shell_completes_commands(shell: str) -> None:
+    """Each shell's script is printed, and what it asks for are the commands that begin so."""
+    script = ended(_CELERY_EVENT_BRIDGE_COMPLETE=f"{shell}_source")
+    assert (0, True) == (script.returncode, "_CELERY_EVENT_BRIDGE_COMPLETE=" in script.stdout)
+    words = {"COMP_WORDS": "celery-event-bridge ta", "COMP_CWORD": "ta" if shell == "fish" else "1"}
+    found = ended(_CELERY_EVENT_BRIDGE_COMPLETE=f"{shell}_complete", **words)
+    assert all(name in found.stdout for name in ("tail", "tap"))
+    assert "replay" not in found.stdout

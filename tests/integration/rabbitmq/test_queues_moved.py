@@ -25,7 +25,7 @@ def test_remove(start_bridge: Callable[..., Bridge], managed_rabbitmq: NativeRab
     """Refused while a bridge consumes or messages wait, in one line; else all are gone, and again is no error."""
     broker_url = managed_rabbitmq.new_vhost()
     bridge = start_bridge(**SqliteStore(tmp_path).settings, BRIDGE_BROKER_URL=broker_url).await_ready()
-    until(lambda: "1 consumers" in queues(broker_url, "show").stdout, 20, "the consumer is seen")
+    until(lambda: "1 consumer" in queues(broker_url, "show").stdout, 20, "the consumer is seen")
     done = queues(broker_url, "remove")
     assert 1 == done.returncode
     assert "stop the bridges first" in done.stderr
@@ -197,7 +197,7 @@ def test_a_migration_unbinds_what_others_bind_again(managed_rabbitmq: NativeRabb
     lines = []
     for line in process.stdout:
         lines.append(line)
-        if "waiting for celeryev.bridge (1 consumers" in line and len(lines) < 5:
+        if "waiting for celeryev.bridge (1 consumer," in line and len(lines) < 5:
             topology.bind(channel)
             until(lambda: not is_bound(managed_rabbitmq, url), 20, "it is unbound again")
             channel.basic_cancel("one")

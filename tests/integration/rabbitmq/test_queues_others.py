@@ -111,7 +111,7 @@ def test_a_quorum_queue_shows_who_has_messages_in_hand(broker_url: str, hold: Ca
     settings, topology = given(broker_url, "quorum")
     declare(broker_url, topology)
     hold(broker_url, f"{LIVE}.rejected", 1)
-    with connected(settings) as broker, pytest.raises(QueuesInUse, match=r"rejected has 1 consumers"):
+    with connected(settings) as broker, pytest.raises(QueuesInUse, match=r"rejected has 1 consumer"):
         broker.remove(topology, lambda _: None)
 
 

@@ -98,7 +98,7 @@ def test_requeue_keeps_body_and_properties(parked: str) -> None:
     """The message in the live queue is the one that was published; what would do harm stays a header."""
     assert 2 == rejected(parked, "requeue").returncode
     done = rejected(parked, "requeue", "--id", str(listed(parked)[0]["id"]), BRIDGE_QUEUE_TTL="5")
-    assert (0, "1 messages sent again\n") == (done.returncode, done.stdout)
+    assert (0, "1 message sent again\n") == (done.returncode, done.stdout)
     assert 2 == len(listed(parked))
     found = [message for end in ("", ".overflow") for message in oracle.drain(parked, f"celeryev.bridge{end}")]
     (message,) = found
@@ -165,7 +165,7 @@ def test_purge(parked: str) -> None:
     asked = rejected(parked, "purge", "--all")
     assert 2 == asked.returncode
     assert "say --yes" in asked.stderr
-    assert "1 messages thrown away\n" == rejected(parked, "purge", "--reason", "undecodable", "--yes").stdout
+    assert "1 message thrown away\n" == rejected(parked, "purge", "--reason", "undecodable", "--yes").stdout
     assert 2 == len(listed(parked))
     assert "2 messages thrown away\n" == rejected(parked, "purge", "--all", "--yes").stdout
     assert "nothing is parked\n" == rejected(parked, "list").stdout

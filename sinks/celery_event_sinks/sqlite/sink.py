@@ -195,9 +195,13 @@ class SqliteSink(BlockingSink):
             notices.over("log-growing", text, subject=str(self._path))
 
     def advice(self) -> Sequence[Finding]:
-        """A retention that was probably meant otherwise."""
-        text = too_short(self._settings.retention)
-        return (Finding("warn", f"BRIDGE_SQLITE_RETENTION: {text}"),) if text else ()
+        """Return a finding on a retention that was probably meant otherwise, and on a file that others may read."""
+        found = []
+        if text := too_short(self._settings.retention):
+            found.append(Finding("warn", f"BRIDGE_SQLITE_RETENTION: {text}"))
+        if text := volume.open_to_others(self._path):
+            found.append(Finding("warn", text))
+        return found
 
     def close(self) -> None:
         """Close the file."""

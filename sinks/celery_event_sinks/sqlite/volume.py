@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 from celery_event_bridge.contract import notices
+from celery_event_sinks.sqlite.log import index_of, log_of
 
 IMAGE = "CELERY_EVENT_BRIDGE_IMAGE"
 """Variable that our image sets, and nobody else."""
@@ -24,6 +25,25 @@ def refusal(path: Path) -> str:
     return (
         f"BRIDGE_SQLITE_PATH={path}: this is no volume, and all that is stored there would be gone with the container: "
         f"mount one (docker run --volume bridge:{path.parent} ...), or choose another stream, as with BRIDGE_SINK=kafka"
+    )
+
+
+def open_to_others(path: Path) -> str:
+    """Return that every user of the machine may read the file or its log, and what to do; else an empty text."""
+    real = Path(os.path.realpath(path))
+    try:
+        if not all(folder.stat().st_mode & stat.S_IXOTH for folder in real.parents):
+            return ""  # a folder on the way is closed to them
+        beside = [real, log_of(real), index_of(real)]
+        found = [each for each in beside if each.exists() and each.stat().st_mode & stat.S_IROTH]
+    except OSError:
+        return ""
+    if not found:
+        return ""
+    names = " ".join(map(str, found))
+    return (
+        f"every user of this machine may read {found[0]}, with the arguments and results of tasks that are in it: "
+        f"chmod o-r {names}"
     )
 
 

@@ -6,6 +6,7 @@ import shlex
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,21 @@ def test_a_path_that_is_no_files_is_refused(given: str, said: str) -> None:
     check = run_to_end("celery_event_bridge", "check", **NO_BROKER, BRIDGE_SQLITE_PATH=given)
     assert any(said in line for line in check.stdout.splitlines() if line.startswith("FAIL"))
     assert before == stat.S_IFMT(Path(given).stat().st_mode)
+
+
+def test_a_file_that_every_user_may_read_is_warned_of() -> None:
+    """Its log too; not where a folder above it is closed to them, nor once they may read neither."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        path = Path(folder) / "events.db"
+        subject = opened(path)
+        path.with_name("events.db-wal").chmod(0o644)
+        assert () == tuple(subject.advice())
+        Path(folder).chmod(0o755)
+        (found,) = subject.advice()
+        assert ("warn", True) == (found.verdict, f"may read {path}-wal" in found.text)
+        path.chmod(0o644)
+        (found,) = subject.advice()
+        assert f"chmod o-r {path} {path}-wal" in found.text
+        subprocess.run(found.text[found.text.index("chmod") :].split(), check=True, timeout=10)
+        assert () == tuple(subject.advice())
+        subject.close()

@@ -95,7 +95,9 @@ def test_a_topic_that_cannot_be_as_it_was_is_waited_for(
     await_available(subject, DEADLINE)
     subject._topics.renew(subject._settings.model_copy(update={"bootstrap_servers": kafka_server.bootstrap}))
     for ask in (subject.available, subject.look, subject.preview):
-        with pytest.raises(SinkUnavailable, match=f"^topic {topic!r}: INVALID_REPLICATION_FACTOR"):
+        with pytest.raises(
+            SinkUnavailable, match=f"^topic {topic!r} does not exist, and could not be made: INVALID_REPLICATION_FACTOR"
+        ):
             ask()
     assert described(kafka_server.bootstrap, topic) is None
     subject._topics.renew(subject._settings)

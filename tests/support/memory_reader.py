@@ -41,7 +41,7 @@ class FakeReader:
         return not self.batches
 
     def renew_lease(self) -> bool:
-        self._call("alive")
+        self._call("renew_lease")
         return self.ours
 
     def commit(self, positions: Mapping[Hashable, Sequence[Any]]) -> bool:

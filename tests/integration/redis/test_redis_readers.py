@@ -57,11 +57,11 @@ def test_a_group_follows_the_name_to_the_new_master(
 # A connection that trickles -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("call", ["open", "fetch", "alive", "commit", "close"])
+@pytest.mark.parametrize("call", ["open", "fetch", "renew_lease", "commit", "close"])
 @pytest.mark.parametrize("group", [GROUP, None])
 def test_a_trickle_ends_every_call_of_a_reader(stream: Stream, proxy: Proxy, call: str, group: str | None) -> None:
     """One byte every two seconds keeps none for more than a few seconds, and the reason says what is stuck."""
-    if group is None and call in ("open", "alive", "commit"):
+    if group is None and call in ("open", "renew_lease", "commit"):
         pytest.skip("nothing is asked without a group")
     stream.write(some(100))
     reader = RedisReader(RedisSettings(url=through(proxy)), Reading(group=group, lease=1.0))
@@ -78,7 +78,7 @@ def test_a_trickle_ends_every_call_of_a_reader(stream: Stream, proxy: Proxy, cal
             {
                 "open": reader.open,
                 "fetch": lambda: reader.fetch(10, 0.5),
-                "alive": reader.alive,
+                "renew_lease": reader.renew_lease,
                 "commit": lambda: reader.commit({records[0].partition: [one.position for one in records]}),
             }[call]()
     assert time.monotonic() - began < 15 * PATIENCE

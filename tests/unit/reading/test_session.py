@@ -105,10 +105,10 @@ def test_signs_of_life() -> None:
     reader = FakeReader(Batch([record(number) for number in range(100)]))
     events = Events(reader, Reading(group="g", lease=1e6))
     list(events)
-    assert "alive" not in reader.calls
+    assert "renew_lease" not in reader.calls
     reader = FakeReader(Batch([record(number) for number in range(3)]))
     list(Events(reader, Reading(group="g", lease=0.0)))
-    assert 3 == reader.calls.count("alive")
+    assert 3 == reader.calls.count("renew_lease")
 
 
 def test_batches_grow_while_they_are_handled_quickly(monkeypatch: pytest.MonkeyPatch) -> None:

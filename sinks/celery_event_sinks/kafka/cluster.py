@@ -22,9 +22,9 @@ from confluent_kafka import (
 from confluent_kafka.admin import (
     AclOperation,
     AdminClient,
+    ClusterMetadata,
     ConfigEntry,
     ConfigResource,
-    DescribeClusterResult,
     NewTopic,
     OffsetSpec,
     ResourceType,
@@ -90,11 +90,10 @@ class Cluster:
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
         # No frame may have the client: with a traceback it would outlive its last question.
         configs = self._client().describe_configs(resources, request_timeout=ANSWER)
-        cluster = self._client().describe_cluster(request_timeout=ANSWER)
         found = self._found(topics)
         known = {resource.name: config for resource, future in configs.items() if (config := self._config(future))}
-        described: DescribeClusterResult = self._answer(cluster)
-        return State(found, known, str(described.cluster_id), [node.id for node in described.nodes])
+        described = self._described(names)
+        return State(found, known, str(described.cluster_id), [*described.brokers])
 
     def topics(self, names: Sequence[str]) -> Mapping[str, TopicDescription | None]:
         """Return what is known of these topics; None for one that does not exist."""
@@ -162,9 +161,10 @@ class Cluster:
             return False
         return bool(found.authorized_operations) and AclOperation.READ not in found.authorized_operations
 
-    def id(self) -> str:
-        """Return the cluster's own id."""
-        return str(self._answer(self._client().describe_cluster(request_timeout=ANSWER)).cluster_id)
+    def id(self, names: Sequence[str]) -> str:
+        """Return the cluster's own id; it is asked about these topics too."""
+        self.topics(names)  # this tells of a login that is refused at once; the next question waits for its time
+        return str(self._described(names).cluster_id)
 
     def default_replicas(self, broker: int) -> int | None:
         """Return how many replicas a topic gets for which nobody asks for a number; None where we may not ask."""
@@ -187,6 +187,24 @@ class Cluster:
         except TimeoutError as exc:
             raise self._unanswered() from exc
         return True
+
+    def _described(self, names: Sequence[str]) -> ClusterMetadata:
+        """Return the cluster's id and brokers, of which there is one at least.
+
+        By a question about a topic: librdkafka 2.16 ends the process where DescribeCluster is answered with no broker,
+        as a broker does that is just starting or leaving (`rd_kafka_DescribeClusterResponse_parse` returns no error
+        and no result, and `rd_kafka_admin_response_parse` asserts one).
+        """
+        try:
+            described = self._client().list_topics(names[0], timeout=ANSWER)
+        except KafkaException as exc:
+            raise self._unanswered() from exc
+        self._hear()
+        self._causes.answered()
+        if not described.brokers:
+            where = self._settings.bootstrap_servers
+            raise SinkUnavailable(f"Kafka at {where} answers, and has no broker that is ready: it is starting or leaving")
+        return described
 
     def _asked_for(self, names: Sequence[str]) -> Mapping[str, Any]:
         options = {"include_authorized_operations": True, "request_timeout": ANSWER}

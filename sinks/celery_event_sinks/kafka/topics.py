@@ -94,7 +94,7 @@ class Topics:
 
     def cluster(self) -> str:
         """Return the cluster's id. Raises SinkUnavailable."""
-        return self._cluster.id()
+        return self._cluster.id(self._names)
 
     def marks(self) -> dict[str, Mark]:
         """Return the id, and the number of partitions, of each that is there and has an id. Raises SinkUnavailable."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import multiprocessing
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -19,6 +20,7 @@ from celery_event_sinks.kafka.reader import KafkaReader
 from celery_event_sinks.kafka.removed import Bounds
 from celery_event_sinks.kafka.settings import KafkaSettings
 from celery_event_sinks.kafka.sink import KafkaSink
+from tests.support.fenced_kafka import ask_while_fenced
 
 NOWHERE = KafkaSettings(bootstrap_servers="127.0.0.1:1")
 
@@ -78,7 +80,7 @@ class Silent:
 QUESTIONS: dict[str, Callable[[cluster.Cluster], object]] = {
     "state": lambda subject: subject.state(["events"]),
     "topics": lambda subject: subject.topics(["events"]),
-    "id": lambda subject: subject.id(),
+    "id": lambda subject: subject.id(["events"]),
     "make": lambda subject: subject.make(NewTopic("events")),
 }
 
@@ -138,3 +140,12 @@ def test_a_partition_that_is_seen_for_the_first_time_has_lost_nothing() -> None:
         bounds.look({("events", 2): (0, last)}, {})
     assert 6 == notices.NOTICES.counts()["stream-shrunk"]
     notices.NOTICES.clear()
+
+
+@pytest.mark.parametrize("answers", range(4))
+def test_a_broker_that_is_starting_or_leaving_ends_no_process(answers: int) -> None:
+    """It answers without any broker's name, between any two questions; DescribeCluster would abort librdkafka."""
+    child = multiprocessing.get_context("spawn").Process(target=ask_while_fenced, args=(answers,))
+    child.start()
+    child.join()
+    assert child.exitcode == 0

@@ -109,7 +109,8 @@ class Stage:
         log = self.folder / f"bridge-{self._started}.log"
         self._started += 1
         url = amqp_url("127.0.0.1", self.network.port, VHOST, USER, PASSWORD)
-        bridge = Bridge(log, {**self._settings} | self.store.settings | {"BRIDGE_BROKER_URL": url} | more)
+        settings = {**self._settings} | self.store.settings | {"BRIDGE_BROKER_URL": url, "PYTHONFAULTHANDLER": "1"}
+        bridge = Bridge(log, settings | more)
         self._stack.callback(bridge.end)
         self.replicas[slot : slot + 1] = [bridge]
 
@@ -130,7 +131,8 @@ class Stage:
         """Until every replica takes messages; returns the seconds it took. Raises TimeoutError."""
         begin = time.monotonic()
         for slot, bridge in enumerate(self.replicas):
-            assert bridge.process.poll() is None, f"bridge {slot} has ended: {bridge.log()[-3:]}"
+            code = bridge.process.poll()
+            assert code is None, f"bridge {slot} has ended with {code}: {bridge.log()[-3:]} ({bridge.log_file})"
             seen: list[float] = []
 
             def takes(bridge: Bridge = bridge, seen: list[float] = seen) -> bool:

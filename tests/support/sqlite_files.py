@@ -14,6 +14,7 @@ from typing import Any
 
 from celery_event_bridge.contract import Event, Outcome, SinkUnavailable
 from celery_event_bridge.testing import deliver
+from celery_event_sinks.sqlite.log import verdict
 from celery_event_sinks.sqlite.settings import SqliteSettings
 from celery_event_sinks.sqlite.sink import SqliteSink
 from tests.support.servers.debian import PATIENCE
@@ -103,6 +104,12 @@ def killed(folder: Path, count: int, again: bool) -> None:
         store(subject, some(300, first))
     store(subject, some(1, 50_000))  # so that the last log holds something that is not in the file
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def judged(path: Path, times: int) -> None:
+    """In a process of its own: judge the log beside the file, so often."""
+    for _ in range(times):
+        verdict(path)
 
 
 # Several processes --------------------------------------------------------------------------------------------------

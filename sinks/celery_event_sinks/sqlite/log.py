@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import enum
 import fcntl
-import mmap
 import os
 import re
 import time
@@ -27,6 +26,8 @@ HEADER = 32
 """Bytes of a log's header; its two salts are those from 16 to 24."""
 SEARCHED = 64 * 2**20
 """Bytes of a log that are searched for its mark, which is among its first frames."""
+BLOCK, LONGEST = 2**20, 4096
+"""Bytes of a log to read at a time, and those of a mark at most."""
 
 
 class Verdict(enum.Enum):
@@ -174,12 +175,17 @@ def _state(path: Path) -> tuple[tuple[int, int], int, int, str]:
 def _mark_in_log(path: Path, salt: str) -> Mark | None:
     """The mark of the log with this salt, which nobody could guess who publishes events. None if there is none yet."""
     wanted = re.compile(rb"bridge-log %b [0-9a-f,-]+ [0-9]+ [0-9]+;" % salt.encode())
-    try:
-        with log_of(path).open("rb") as log, mmap.mmap(log.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            found = wanted.findall(mapped, 0, SEARCHED)
-            return Mark.parse(found[-1].decode()) if found else None
-    except (OSError, ValueError):
-        return None
+    last, end_before = b"", b""
+    # Read, and not mapped: another process may cut the log short meanwhile, and a look past its end would be a SIGBUS.
+    with suppress(OSError), log_of(path).open("rb", buffering=0) as log:
+        for _ in range(0, SEARCHED, BLOCK):
+            block = log.read(BLOCK)
+            if not block:
+                break
+            searched = end_before + block
+            last = (wanted.findall(searched) or [last])[-1]
+            end_before = searched[-LONGEST:]
+    return Mark.parse(last.decode()) if last else None
 
 
 def _checked(path: Path) -> Verdict:

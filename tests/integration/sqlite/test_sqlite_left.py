@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import pytest
 
 from celery_event_bridge.contract import SinkUnavailable
+from celery_event_sinks.sqlite.log import log_of
 from tests.support.servers.debian import until
-from tests.support.sqlite_files import backup, copied_over, found, opened, store
+from tests.support.sqlite_files import backup, copied_over, found, judged, opened, store
 from tests.support.streams import Stream, ids, in_sqlite, some
 
 
@@ -104,3 +107,15 @@ def test_who_only_looks_changes_nothing(path: Path, left_by_a_kill: Callable[...
     with pytest.raises(SinkUnavailable, match="is the log of another file"):
         Stream("sqlite", f"sqlite:///{path}", None, 1.0).all(give_up_after=0.5)
     assert before == {file.name for file in path.parent.iterdir()}
+
+
+def test_a_log_that_is_cut_short_while_it_is_judged_ends_no_process(
+    path: Path, left_by_a_kill: Callable[..., None], spawned: Callable[..., SpawnProcess]
+) -> None:
+    """Bridges that start side by side do that to each other: looked at through a mapping it would be a SIGBUS."""
+    left_by_a_kill(path.parent, 600, "backup")
+    judge, log = spawned(judged, path, 200), log_of(path)
+    while judge.exitcode is None:
+        os.truncate(log, 8 * 2**20)
+        os.truncate(log, 100)
+    assert 0 == judge.exitcode

@@ -203,7 +203,7 @@ class Cluster:
         self._causes.answered()
         if not described.brokers:
             where = self._settings.bootstrap_servers
-            raise SinkUnavailable(f"Kafka at {where} answers, and has no broker that is ready: it is starting or leaving")
+            raise SinkUnavailable(f"Kafka at {where} answers, and has no broker that is ready: wait, or look at it")
         return described
 
     def _asked_for(self, names: Sequence[str]) -> Mapping[str, Any]:

@@ -1,0 +1,100 @@
+"""Kinds of worlds: which ends a replica has, and which cards are dealt there.
+
+`contract`, here, has models behind the contract's protocols at both ends: it is the fastest. Other kinds put the real
+plug-in or sink in the place of a model, and the model one step further away: on the wire, or in the client's place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, ClassVar
+
+from celery_event_bridge.contract import Sink
+from celery_event_bridge.contract.broker import Parking, Source
+from tests.simulation import faults
+from tests.simulation.faults import Card
+from tests.simulation.parking import ModelParking
+from tests.simulation.rabbitmq import RabbitMQ
+from tests.simulation.source import ModelSource
+from tests.simulation.stream import ModelSink, Stream
+
+if TYPE_CHECKING:
+    from tests.simulation.play import Play
+    from tests.simulation.process import Process
+    from tests.simulation.replica import Replica
+
+PREFETCH = 40
+MAX_INFLIGHT_BYTES = 300_000
+BOUND, OVERFLOW = 4_000_000, 4_000_000
+
+
+class Kind:
+    """The kind `contract`. Others derive from it and replace an end."""
+
+    cards: ClassVar[Mapping[str, Callable[[Play, Card], None]]] = {
+        **faults.OF_REPLICAS,
+        **faults.OF_RABBITMQ,
+        **faults.OF_STREAMS,
+    }
+
+    def __init__(self, play: Play) -> None:
+        self.play = play
+        self.rabbit = RabbitMQ(play.world, play.oracle.removed, bound=BOUND, overflow=OVERFLOW)
+        self.stream = Stream(play.world, play.oracle.stored)
+
+    def source(self, process: Process) -> Source:
+        """Make the broker's end of a replica."""
+        return ModelSource(process, self.rabbit, PREFETCH, MAX_INFLIGHT_BYTES)
+
+    def parking(self, process: Process) -> Parking:
+        """Make the parking's end of a replica."""
+        return ModelParking(process, self.rabbit)
+
+    def sink(self, process: Process) -> Sink:
+        """Make the stream's end of a replica."""
+        return ModelSink(process, self.stream)
+
+    def killed(self, replica: Replica) -> None:
+        """Close what a killed process had open and is no socket of `network`: the kernel does."""
+        replica.source.drop()
+        replica.parking.close()
+
+    def is_stored(self, event: str) -> bool:
+        """Return whether the stream has an event of that id."""
+        return event in self.stream.counts
+
+    def is_parked(self, number: int) -> bool:
+        """Return whether the parking queue has the message of that number."""
+        return number in self.rabbit.parked
+
+    def consumes(self, replica: Replica) -> bool:
+        """Return whether RabbitMQ has a consumer of this replica's on the live queue."""
+        consumers = self.rabbit.live.consumers
+        return any(one.connection.client == replica.name and one.consuming for one in consumers)
+
+    def heal(self) -> None:
+        """End whatever a card has begun."""
+        rabbit, stream = self.rabbit, self.stream
+        rabbit.alarm = rabbit.route_broken = False
+        rabbit.slow = stream.slow = 0.0
+        stream.outages = 0
+        rabbit.start()
+        for replica in self.play.replicas:
+            if isinstance(replica.sink, ModelSink):
+                replica.sink.heal()
+            if isinstance(replica.parking, ModelParking):
+                replica.parking.refuse = 0
+
+
+KINDS: Mapping[str, str] = {
+    "contract": "tests.simulation.kinds:Kind",
+}
+"""By name, where each is: a module is imported only if its kind is asked for, as it needs its client."""
+
+
+def kind_of(name: str) -> type[Kind]:
+    """Return a kind by its name."""
+    module, _, attribute = KINDS[name].partition(":")
+    found: type[Kind] = getattr(import_module(module), attribute)
+    return found

@@ -1,0 +1,76 @@
+"""Messages as workers publish them, and what has to become of each by the contract. Uses none of the bridge's code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from tests.simulation.world import World
+
+JSON = "application/json"
+HOSTS, TASKS = 5, 50
+POISON = "poison"
+"""Key of an event that no stream will ever take."""
+TOO_LARGE = 8_000
+"""Bytes past which a message is parked: BRIDGE_MAX_MESSAGE_BYTES of every world."""
+JUNK: Sequence[bytes] = (b"", b"{", b'"text"', b'[{"type":1}]', b"\xff\xfe", b"[]")
+
+
+class Published(NamedTuple):
+    """One message, and its due."""
+
+    number: int
+    body: bytes
+    content_type: str
+    headers: Mapping[str, str]
+    events: Sequence[str]
+    """Ids of the events in it that have to be stored, or the message parked."""
+    poisoned: Sequence[str]
+    """Ids of those that no stream takes: for them the message has to be parked."""
+    junk: bool
+    """True if nothing in it can be read, so that it has to be parked."""
+
+
+def identity(data: bytes) -> str:
+    """Return an event's id by the contract: BLAKE2b-128 of its bytes, in hex."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def message(world: World, number: int) -> Published:
+    """Draw a message: a list as prefork workers send it, a single event, now and then a large one or no event."""
+    draw = world.random.random()
+    if draw < 0.02:
+        junk = JUNK[number % len(JUNK)]
+        return Published(number, junk, JSON, {}, (), (), junk=True)
+    if draw < 0.03:
+        return Published(number, b"x" * (TOO_LARGE + 1), JSON, {}, (), (), junk=True)
+    if draw < 0.5:
+        events = [_event(world, number, 0)]
+        body = events[0]
+    else:
+        events = [_event(world, number, place) for place in range(1 + int(world.random.random() * 8))]
+        body = b"[" + b", ".join(events) + b"]"
+    ids = [identity(event) for event in events]
+    poisoned = [one for one, event in zip(ids, events, strict=True) if POISON.encode() in event]
+    host = f"w{number % HOSTS}@host"
+    if len(body) > TOO_LARGE:
+        ids, poisoned = [], []
+    return Published(number, body, JSON, {"hostname": host}, ids, poisoned, junk=not ids)
+
+
+def _event(world: World, number: int, place: int) -> bytes:
+    event = {
+        "type": "task-started",
+        "uuid": f"{int(world.random.random() * TASKS):032x}",
+        "hostname": f"w{number % HOSTS}@host",
+        "clock": number,
+        "place": place,
+    }
+    draw = world.random.random()
+    if draw < 0.005:
+        event[POISON] = True
+    elif draw < 0.03:
+        event["result"] = "x" * 3_000
+    return json.dumps(event).encode()

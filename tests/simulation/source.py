@@ -1,0 +1,175 @@
+"""Way from the model of RabbitMQ to the relay, by the contract's protocol `Source`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+
+from celery_event_bridge.contract.broker import Ack, BrokerUnavailable, GivenBack, Message
+from celery_event_bridge.contract.budget import Budget, Room
+from tests.simulation.messages import TOO_LARGE
+from tests.simulation.process import Process
+from tests.simulation.rabbitmq import TTL, Channel, Connection, Entry, RabbitMQ
+
+TURN = 0.001
+"""Seconds that a turn of the loop takes at least."""
+COARSE = 0.02
+"""Seconds that a short wait is drawn out to: a busy machine does no better, and a run has fewer turns."""
+
+
+class Delivered(Message, frozen=True, gc=False):
+    """A message with what the oracle knows it by."""
+
+    number: int = 0
+
+
+class ModelSource:
+    """See `celery_event_bridge.contract.broker.Source`. A call that asks RabbitMQ waits for its answer."""
+
+    def __init__(self, process: Process, rabbit: RabbitMQ, prefetch: int, max_bytes: int) -> None:
+        self._process = process
+        self._rabbit = rabbit
+        self._prefetch = prefetch
+        self._budget = Budget(max_bytes, TOO_LARGE)
+        self._connection: Connection | None = None
+        self._channels: list[Channel] = []
+        self._inbox: list[tuple[Channel, int, Entry]] = []
+
+    depths: Mapping[str, int] = {}
+    leaves_after: float | None = TTL
+    held_up: str | None = None
+
+    def open(self) -> None:
+        self._process.wait(self._rabbit.delay())
+        if not self._rabbit.up:
+            raise BrokerUnavailable("connection refused")
+        self._connection = self._rabbit.connect(self._process.name, self._arrived)
+        self._connection.lost = self._process.wake
+        self._answered()
+
+    def consume(self) -> None:
+        for queue, prefetch in ((self._rabbit.live, self._prefetch), (self._rabbit.overflow, self._prefetch // 4)):
+            self._answered()
+            channel = Channel(self._connected(), queue)
+            channel.lane = object()
+            self._connected().channels.append(channel)
+            self._channels.append(channel)
+            channel.consume(max(1, prefetch))
+
+    def poll(self, timeout: float) -> Sequence[Message]:
+        self._connected()
+        if not self._inbox:
+            self._process.wait(max(timeout, COARSE) if timeout else TURN)
+        else:
+            self._process.wait(TURN)
+        self._connected()
+        arrived, self._inbox = self._inbox, []
+        return [
+            Delivered(
+                channel.lane,
+                tag,
+                entry.message.body,
+                entry.message.content_type,
+                entry.message.headers,
+                redelivered=entry.returned,
+                expired=entry.expired,
+                number=entry.message.number,
+            )
+            for channel, tag, entry in arrived
+            if channel.open
+        ]
+
+    def steer(self, held_bytes: int, largest: Callable[[], int]) -> None:
+        connection = self._connected()
+        if not self._channels:
+            return
+        held_bytes += sum(len(entry.message.body) for _, _, entry in self._inbox)
+        room = self._budget.room(held_bytes, largest)
+        if room is Room.GIVE_BACK:
+            raise GivenBack("too many bytes in hand")
+        for channel in self._channels:
+            if room is Room.PAUSE and channel.consuming:
+                self._answered()
+                channel.cancel()
+            elif room is Room.TAKE and not channel.consuming and connection.open:
+                self._answered()
+                channel.consume(self._prefetch)
+
+    def acknowledge(self, acks: Sequence[Ack]) -> None:
+        connection = self._connected()
+        for ack in acks:
+            channel = self._channel(ack.lane)
+            self._say("acknowledges", channel.queue.name, ack.tag, "and all before" if ack.multiple else "")
+            connection.to_broker(lambda channel=channel, ack=ack: channel.acknowledge(ack.tag, multiple=ack.multiple))
+
+    def give_back(self, messages: Sequence[Ack]) -> None:
+        connection = self._connected()
+        for each in messages:
+            channel = self._channel(each.lane)
+            self._say("gives back", channel.queue.name, each.tag)
+            connection.to_broker(channel.reject, each.tag)
+
+    def make_room(self, lane: Hashable) -> None:
+        self._channel(lane).prefetch += 1
+
+    def let_go(self) -> None:
+        channels, self._channels = self._channels, []
+        for channel in channels:
+            self._close(channel)
+        self._inbox = []
+
+    def cancel(self) -> None:
+        for channel in self._channels:
+            self._answered()
+            channel.cancel()
+        self._inbox = []
+
+    def close(self) -> None:
+        self.let_go()
+        self._answered()
+        self._connected().cut("closed in order")
+        self._connection = None
+
+    def drop(self) -> None:
+        connection, self._connection = self._connection, None
+        self._channels, self._inbox = [], []
+        if connection is not None:
+            connection.cut("closed by the client")
+
+    def _arrived(self, deliveries: list[tuple[Channel, int, Entry]]) -> None:
+        if not self._process.dead:
+            self._inbox += deliveries
+            self._process.wake()
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            raise BrokerUnavailable("not connected")
+        if self._connection.error is not None:
+            raise BrokerUnavailable(self._connection.error)
+        return self._connection
+
+    def _answered(self) -> None:
+        """Wait until RabbitMQ has answered. What was sent before has arrived then, as frames keep their order."""
+        connection = self._connected()
+        done: list[bool] = []
+
+        def answer() -> None:
+            done.append(True)
+            self._process.wake()
+
+        connection.to_broker(answer)
+        while not done:
+            self._process.wait(COARSE)
+            self._connected()
+
+    def _close(self, channel: Channel) -> None:
+        self._answered()
+        channel.close()
+
+    def _channel(self, lane: Hashable) -> Channel:
+        for channel in self._channels:
+            if channel.lane is lane:
+                return channel
+        raise AssertionError(f"{self._process.name} names a channel that it has closed")
+
+    def _say(self, *what: object) -> None:
+        self._process.world.say(self._process.name, *what)  # type: ignore[arg-type]

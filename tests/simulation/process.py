@@ -87,11 +87,16 @@ class Process:
         """Let it do nothing for so long, as SIGSTOP does: its connections stay open."""
         self.frozen_until = max(self.frozen_until, self.world.now + seconds)
 
+    def thaw(self) -> None:
+        """Let it go on."""
+        if self.world.now < self.frozen_until:
+            self.frozen_until = 0.0
+            self.world.after(0.0, self._resume, self._waits)
+
     def kill(self) -> None:
         """End it where it waits, as SIGKILL does."""
         if not self.dead:
             self.dead = True
-            self.world.say(self.name, "is killed")
             self.world.current = self
             self._greenlet.throw(GreenletExit)
             self.world.current = None

@@ -76,6 +76,7 @@ class Replica:
         """Kill it; it is started again."""
         if self.process.dead:
             return
+        self._world.say(self.name, "is killed")
         self.process.kill()
         self._kind.killed(self)
         self._ended()

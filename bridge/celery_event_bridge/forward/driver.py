@@ -109,6 +109,10 @@ class Driver(Generic[OwnerT]):
         """Return the seconds for which the sink has decided nothing of what it was given."""
         return now - self._progress_at if self.busy else 0.0
 
+    def owes_nothing(self, now: float) -> None:
+        """Take note that no owner is in hand: verdicts that are out still are on what was released, and mean nothing."""
+        self._progress_at = now
+
     def hand_over(self, now: float) -> None:
         """Hand over what is pending, unless an outage says when. To be called in each turn, also with nothing."""
         if not self.busy:

@@ -135,6 +135,8 @@ class Relay:
 
     def _forward(self) -> None:
         now = self._clock.monotonic()
+        if not self._ledger.messages:
+            self._driver.owes_nothing(now)
         # Before and after: what comes back is to be sent again ahead of what is new.
         decided = self._collect()
         self._driver.hand_over(now)
@@ -269,6 +271,8 @@ class Relay:
 
     def _unfinished(self) -> bool:
         """Return whether waiting can still settle something: no end is known to be away."""
+        if not self._ledger.messages:
+            return False  # what the sink may have still is the broker's again
         if self._sink_outage.reason and not (
             self._driver.handed and self._driver.stuck_for(self._clock.monotonic()) < AWAY_WAIT
         ):

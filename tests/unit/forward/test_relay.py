@@ -142,6 +142,24 @@ def test_a_sink_that_says_nothing_is_let_go_too(house: House) -> None:
     assert "let_go" in house.source.calls
 
 
+def test_a_sink_that_owes_nothing_in_hand_is_not_away(house: House) -> None:
+    """What was let go is the broker's: that the sink never says anything of it lets nothing go a second time."""
+    house.source.publish(EVENTS[0])
+    house.turn(2)
+    house.turn(4, seconds=11)
+    assert 1 == house.source.calls.count("let_go")
+    house.source.queue.clear()
+    house.turn(10, seconds=11)
+    assert 1 == house.source.calls.count("let_go")
+    house.source.publish(EVENTS[1])
+    house.turn(2, seconds=1)
+    house.sink.undecided.reverse()
+    house.sink.decide(Outcome.STORED, 1)
+    house.turn()
+    assert 1 == house.source.calls.count("let_go")
+    assert [EVENTS[1]] == bodies(house)
+
+
 def test_nothing_is_let_go_while_the_sink_makes_progress(house: House) -> None:
     """Slow is not away: one confirm now and then keeps what is in hand in hand."""
     house.source.publish(*EVENTS)

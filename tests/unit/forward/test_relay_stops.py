@@ -128,3 +128,26 @@ def test_a_stop_with_the_sink_away_gives_back_at_once(house: House, clock: Clock
     assert len(EVENTS) == house.relay.run()
     assert clock.now - before < 1
     assert EVENTS == [message.body for message in house.source.queue]
+
+
+def test_a_stop_does_not_wait_for_verdicts_on_what_went_back(
+    house: House, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With nothing in hand it ends at once, though the sink has never said what became of what was let go."""
+    house.source.publish(EVENTS[0])
+    house.turn(2)
+    house.turn(4, seconds=11)
+    house.source.queue.clear()
+    house.turn(2)
+    assert house.sink.undecided
+    polls: list[float] = []
+
+    def poll(timeout: float) -> list[Any]:
+        polls.append(timeout)
+        clock.now += 1
+        return []
+
+    monkeypatch.setattr(house.source, "poll", poll)
+    house.relay.stop()
+    assert 0 == house.relay.run()
+    assert not polls

@@ -110,7 +110,7 @@ class Driver(Generic[OwnerT]):
         return now - self._progress_at if self.busy else 0.0
 
     def owes_nothing(self, now: float) -> None:
-        """Take note that no owner is in hand: verdicts that are out still are on what was released, and mean nothing."""
+        """Take note that no owner is in hand: verdicts that are out still are on what was released."""
         self._progress_at = now
 
     def hand_over(self, now: float) -> None:

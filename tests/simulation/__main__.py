@@ -1,4 +1,4 @@
-"""Faults in simulated worlds, from a seed: `python -m tests.simulation [--seconds 60] [--seed 1] [--world contract]`."""
+"""Faults in simulated worlds: `python -m tests.simulation [--seconds 60] [--seed 1] [--world contract] [--plays 1]`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ SHOWN = 120
 
 def main() -> int:
     """Play, and return the exit code: 1 where a promise is broken."""
-    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description="Simulate faults; see what is lost.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.simulation", description="Simulate faults; see what is lost."
+    )
     parser.add_argument("--seconds", type=float, default=60.0, help="how long to play, in real seconds (60)")
     parser.add_argument("--seed", type=int, help="the first seed; each play takes the next one (drawn, and printed)")
     parser.add_argument("--world", default="all", help=f"all, or of {', '.join(KINDS)}, by commas")

@@ -1,8 +1,7 @@
 """Model of RabbitMQ: quorum queues with a time to live, dead letters at least once, bounds, prefetch, confirms.
 
-The rules, and where they were measured, are in the table "What the model of RabbitMQ does" of
-docs/reference/simulation.md. A connection's frames arrive in order, each after a delay; with the connection dies what is
-under way in either direction.
+The rules are in docs/reference/simulation.md, with where each was measured. A connection's frames arrive in order, each
+after a delay; with the connection dies what is under way in either direction.
 """
 
 from __future__ import annotations
@@ -243,7 +242,9 @@ class Channel:
 class Connection:
     """A client's connection, seen from the broker."""
 
-    def __init__(self, rabbit: RabbitMQ, client: str, arrived: Callable[[list[tuple[Channel, int, Entry]]], None]) -> None:
+    def __init__(
+        self, rabbit: RabbitMQ, client: str, arrived: Callable[[list[tuple[Channel, int, Entry]]], None]
+    ) -> None:
         self.rabbit = rabbit
         self.client = client
         self.open = True
@@ -298,7 +299,9 @@ class Connection:
 class RabbitMQ:
     """A broker with the three queues of the contract."""
 
-    def __init__(self, world: World, removed: Callable[[Published, str, str], None], *, bound: int, overflow: int) -> None:
+    def __init__(
+        self, world: World, removed: Callable[[Published, str, str], None], *, bound: int, overflow: int
+    ) -> None:
         self.world = world
         self.removed = removed
         """Called with a message that leaves a queue, the queue's name, and how it leaves."""

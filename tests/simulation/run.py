@@ -57,7 +57,7 @@ def plays(kinds: Sequence[str], first: int, seconds: float, *, most: int | None 
     with multiprocessing.get_context("spawn").Pool(jobs or 1) as pool:
         under_way = []
         number = 0
-        while (most is None or number < most) and time.monotonic() < deadline or under_way:
+        while ((most is None or number < most) and time.monotonic() < deadline) or under_way:
             while len(under_way) < 2 * (jobs or 1) and (most is None or number < most) and time.monotonic() < deadline:
                 some = [
                     (kinds[one % len(kinds)], str(first + one // len(kinds)))

@@ -24,7 +24,7 @@ class World:
 
     def __init__(self, seed: str) -> None:
         self.seed = seed
-        self.random = random.Random(seed)  # noqa: S311 - a text is hashed the same way by every Python
+        self.random = random.Random(seed)
         self.now = 0.0
         self.trace = Trace()
         self.hub: greenlet = getcurrent()

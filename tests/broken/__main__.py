@@ -1,5 +1,7 @@
 """Break each guard on purpose, in a copy, and see that its tests notice: `python -m tests.broken [--campaigns]`.
 
+With `--simulate`, see which of them the simulation finds, and after how many seeds.
+
 Exits 1 if one goes unnoticed, or if a test that has to fail does not pass in a copy without a change.
 """
 
@@ -16,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tests.broken.mutations import MUTATIONS, Change, Mutation
+from tests.broken.simulated import seeds_until_found, worlds
 from tests.support.servers.debian import ROOT
 
 TESTS_FAILED = 1
@@ -29,11 +32,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.broken", description="Break each guard; see who notices.")
     parser.add_argument("--only", default="", help="a part of the names of the guards")
     parser.add_argument("--campaigns", action="store_true", help="play the faults too, under the oracle")
+    parser.add_argument("--simulate", action="store_true", help="ask the simulation, and no test")
     options = parser.parse_args()
     chosen = [mutation for mutation in MUTATIONS if options.only in mutation.name]
     with tempfile.TemporaryDirectory(prefix="celery-event-bridge-broken-") as name:
         copy = Path(name)
         copy_files(copy)
+        if options.simulate:
+            return simulate(copy, chosen)
         print("without a change:", flush=True)
         tests = sorted({test for mutation in chosen for test in mutation.tests})
         good = passes(copy, tests)
@@ -45,6 +51,18 @@ def main() -> int:
             for change in mutation.changes:
                 shutil.copy(ROOT / change.file, copy / change.file)
     return int(not good)
+
+
+def simulate(copy: Path, chosen: Sequence[Mutation]) -> int:
+    """Print a line for each guard that runs in a simulated world; returns the exit code."""
+    for mutation in chosen:
+        for world in worlds(mutation):
+            with_changes(copy, mutation.changes)
+            count, verdict = seeds_until_found(copy, run, world)
+            print(f"{mutation.name} | {world} | {'-' if count is None else f'{count:g}'} | {verdict}", flush=True)
+            for change in mutation.changes:
+                shutil.copy(ROOT / change.file, copy / change.file)
+    return 0
 
 
 def copy_files(target: Path) -> None:

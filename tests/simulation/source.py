@@ -8,7 +8,8 @@ from celery_event_bridge.contract.broker import Ack, BrokerUnavailable, GivenBac
 from celery_event_bridge.contract.budget import Budget, Room
 from tests.simulation.messages import TOO_LARGE
 from tests.simulation.process import Process
-from tests.simulation.rabbitmq import TTL, Channel, Connection, Entry, RabbitMQ
+from tests.simulation.queues import TTL, Entry
+from tests.simulation.rabbitmq import Channel, Connection, RabbitMQ
 
 TURN = 0.001
 """Seconds that a turn of the loop takes at least."""

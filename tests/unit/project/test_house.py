@@ -20,7 +20,7 @@ PRODUCT = sorted(path.relative_to(ROOT) for part in ("bridge", "sinks") for path
 TESTS = sorted(path.relative_to(ROOT) for path in (ROOT / "tests").rglob("*.py"))
 LONGER = {Path("tests/broken/mutations.py"), Path("tests/support/oracle.py")}
 """Files of the tests that may be longer: a table, and what has to be read at a sitting with nothing else."""
-IN_TESTS = {"broken", "compose", "faults", "integration", "matrix", "support", "unit"}
+IN_TESTS = {"broken", "compose", "faults", "integration", "matrix", "simulation", "support", "unit"}
 """Folders of the tests; a helper is in `support`."""
 NO_BEGINNING = ("What", "Whatever", "Whether", "Which", "Who", "Whoever", "Whose", "When", "Where", "Why", "How", "One")
 NO_BEGINNING += (

@@ -20,13 +20,11 @@ RETRY_DEAD_LETTERS = 180.0
 class Entry:
     """A message in a queue."""
 
-    __slots__ = ("arrived", "expired", "message", "place", "returned")
+    __slots__ = ("arrived", "expired", "message", "returned")
 
-    def __init__(self, message: Published, arrived: float, place: int, *, expired: bool) -> None:
+    def __init__(self, message: Published, arrived: float, *, expired: bool) -> None:
         self.message = message
         self.arrived = arrived
-        self.place = place
-        """Number in the order of arrival."""
         self.expired = expired
         """True if it came by its dead-letter route."""
         self.returned = False
@@ -45,7 +43,7 @@ class Queue:
         """True where a full queue refuses what is published; else it drops its oldest."""
         self.ready: deque[Entry] = deque()
         self.returned: deque[Entry] = deque()
-        """Delivered before, and to be delivered first, by place."""
+        """Delivered before, and to be delivered before the others, in the order in which they came back."""
         self.in_limbo: list[Entry] = []
         """Expired, and waiting for their dead-letter route."""
         self.size = 0
@@ -53,7 +51,6 @@ class Queue:
         self.there = True
         """False while somebody has taken it away: only of overflow, which nothing was in."""
         self._turn = 0
-        self._places = 0
         self._looked = False
 
     def __len__(self) -> int:
@@ -65,8 +62,7 @@ class Queue:
 
     def add(self, message: Published, *, expired: bool = False) -> None:
         """Take a message at its end, and drop the oldest past its bound."""
-        self._places += 1
-        entry = Entry(message, self.rabbit.world.now, self._places, expired=expired)
+        entry = Entry(message, self.rabbit.world.now, expired=expired)
         self.ready.append(entry)
         self.size += len(message.body)
         while not self.rejects and self.size > self.max_bytes and len(self):
@@ -80,7 +76,6 @@ class Queue:
         for entry in entries:
             entry.returned = True
             self.returned.append(entry)
-        self.returned = deque(sorted(self.returned, key=lambda entry: entry.place))
         self.expire()
         self.pump()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.simulation.messages import Published
+from tests.simulation.oracle import Broken
 from tests.simulation.queues import TTL, Entry, Queue
 from tests.simulation.world import World
 
@@ -94,9 +95,11 @@ class Channel:
         self.outstanding -= tag > self._first
         return self.unacknowledged.pop(tag)
 
-    def close(self) -> None:
-        """End it: what is not acknowledged goes back."""
+    def close(self, *, in_order: bool = False) -> None:
+        """End it: what is not acknowledged goes back. Raises Broken where that is more than a clean stop may cost."""
         if self.open:
+            if in_order and self._held_back:
+                raise Broken(f"twice: {len(self._held_back)} acknowledgements of {self.connection.client} die with it")
             self.open = self.consuming = False
             self.queue.consumers = [one for one in self.queue.consumers if one is not self]
             entries, self.unacknowledged = list(self.unacknowledged.values()), {}

@@ -164,7 +164,7 @@ class ModelSource:
 
     def _close(self, channel: Channel) -> None:
         self._answered()
-        channel.close()
+        channel.close(in_order=True)
 
     def _channel(self, lane: Hashable) -> Channel:
         for channel in self._channels:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import random
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,13 +23,16 @@ from tests.simulation.queues import Queue
 from tests.simulation.rabbitmq import Channel, RabbitMQ
 from tests.simulation.world import World
 from tests.support import oracle
+from tests.support.servers.rabbitmq import NativeRabbitMQ
 
 TTL = 2.0
 """Seconds that a message lives in these queues."""
 LONG = 3.5
 """Seconds of a wait that certainly outlives it."""
-SETTLED = 0.06
+SETTLED = 0.12
 """Seconds without a delivery after which nothing more is on its way."""
+PATIENCE = 1.0
+"""Seconds that deliveries are waited for that the model has: a busy machine is no difference."""
 AT_ONCE = 16
 """Schedules that run side by side: their time is nearly all waiting."""
 BODY = 100
@@ -184,7 +188,9 @@ class Modelled:
 class Real:
     """The side of a server that runs."""
 
-    def __init__(self, url: str, name: str) -> None:
+    def __init__(self, url: str, name: str, expected: Sequence[int]) -> None:
+        """Begin; after each step as many deliveries are waited for as are expected, for up to PATIENCE seconds."""
+        self._expected = iter(expected)
         self._connection = oracle.broker(url)
         self._control = self._connection.channel()
         self._names = {"live": f"{name}.live", "overflow": f"{name}.overflow"}
@@ -216,8 +222,7 @@ class Real:
 
     def publish(self, numbers: Sequence[int]) -> int:
         for number in numbers:
-            body = b"%d" % number + b"x" * (BODY - len(str(number)))
-            self._control.basic_publish_confirm(amqp.Message(body), "", self._names["live"])
+            self._control.basic_publish_confirm(amqp.Message(body(number)), "", self._names["live"])
         return len(numbers)
 
     def consume(self, queue: str, prefetch: int) -> None:
@@ -239,15 +244,18 @@ class Real:
         self._channel = None
 
     def wait(self, seconds: float) -> Sequence[Seen]:
-        import time
-
-        end = time.monotonic() + max(seconds, SETTLED)
-        while (left := end - time.monotonic()) > 0:
-            try:
-                self._connection.drain_events(timeout=left)
-            except TimeoutError:
+        begin, expected = time.monotonic(), next(self._expected, 0)
+        settled = begin + max(seconds, SETTLED)
+        while True:
+            short = len(self._arrivals) < expected
+            left = (max(settled, begin + PATIENCE) if short else settled) - time.monotonic()
+            if left <= 0:
                 break
-            end = max(end, time.monotonic() + SETTLED)
+            try:
+                self._connection.drain_events(timeout=min(left, SETTLED))
+            except TimeoutError:
+                continue
+            settled = max(settled, time.monotonic() + SETTLED)
         arrived, self._arrivals = self._arrivals, []
         return arrived
 
@@ -265,16 +273,28 @@ class Real:
         return found[0], found[1]
 
     def _arrived(self, message: amqp.Message) -> None:
-        body = message.body if isinstance(message.body, bytes) else message.body.encode()
-        number = int(body.rstrip(b"x"))
+        number = number_of(message)
         self._tags[number] = message.delivery_info["delivery_tag"]
         self._arrivals.append(Seen(number, message.delivery_info["redelivered"]))
+
+
+def body(number: int) -> bytes:
+    """Return the body of a message, which says its number and is as long as all others."""
+    return (b"%d" % number).ljust(BODY, b"x")
+
+
+def number_of(message: amqp.Message) -> int:
+    """Return the number in a body, which py-amqp has as text where it can."""
+    text = message.body if isinstance(message.body, str) else message.body.decode()
+    return int(text.rstrip("x"))
 
 
 def difference(url: str, seed: int) -> str:
     """Return how the two differ in one schedule, or nothing."""
     steps = drawn(seed)
-    real, model = played(steps, Real(url, f"honesty.{seed}")), played(steps, Modelled())
+    model = played(steps, Modelled())
+    expected = [len(step[2]) for step in model[:-1]]
+    real = played(steps, Real(url, f"honesty.{seed}", expected))
     for number, (one, other) in enumerate(zip(real, model, strict=True)):
         if one != other:
             return f"seed {seed}, step {number} of {[step.what for step in steps]}:\n  real  {one}\n  model {other}"
@@ -284,8 +304,6 @@ def difference(url: str, seed: int) -> str:
 @contextmanager
 def server() -> Iterator[str]:
     """Start a RabbitMQ of our own."""
-    from tests.support.servers.rabbitmq import NativeRabbitMQ
-
     rabbitmq = NativeRabbitMQ()
     try:
         rabbitmq.start()

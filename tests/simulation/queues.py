@@ -47,6 +47,7 @@ class Queue:
         self.in_limbo: list[Entry] = []
         """Expired, and waiting for their dead-letter route."""
         self.size = 0
+        """Bytes of what is ready: what consumers have in hand does not count against the bound."""
         self.consumers: list[Channel] = []
         self.there = True
         """False while somebody has taken it away: only of overflow, which nothing was in."""
@@ -65,25 +66,31 @@ class Queue:
         entry = Entry(message, self.rabbit.world.now, expired=expired)
         self.ready.append(entry)
         self.size += len(message.body)
-        while not self.rejects and self.size > self.max_bytes and len(self):
-            dropped = (self.returned or self.ready).popleft()
-            self._gone(dropped, "dropped")
+        self._drop()
         self._look_later()
         self.pump()
+
+    def _drop(self) -> None:
+        """Drop the oldest past the bound."""
+        while not self.rejects and self.size > self.max_bytes and len(self):
+            self._gone((self.returned or self.ready).popleft(), "dropped")
 
     def give_back(self, entries: Iterable[Entry]) -> None:
         """Take back what was delivered. What has outlived its time leaves at once."""
         for entry in entries:
             entry.returned = True
             self.returned.append(entry)
+            self.size += len(entry.message.body)
+        self._drop()
         self.expire()
         self.pump()
 
     def take(self, entry: Entry) -> None:
         """Remove a message that was acknowledged."""
-        self._gone(entry, "acknowledged")
+        self.rabbit.removed(entry.message, self.name, "acknowledged")
 
     def _gone(self, entry: Entry, how: str) -> None:
+        """Remove one that was ready."""
         self.size -= len(entry.message.body)
         self.rabbit.removed(entry.message, self.name, how)
 
@@ -110,6 +117,7 @@ class Queue:
         overflow = self.rabbit.overflow
         if not overflow.there or self.rabbit.route_broken:
             self.in_limbo.append(entry)
+            self.size -= len(entry.message.body)
             self.rabbit.world.after(RETRY_DEAD_LETTERS, self._retry, entry)
             return
         overflow.add(entry.message, expired=True)
@@ -122,6 +130,7 @@ class Queue:
     def _retry(self, entry: Entry) -> None:
         if entry in self.in_limbo:
             self.in_limbo.remove(entry)
+            self.size += len(entry.message.body)
             self._dead_letter(entry)
 
     def pump(self) -> None:
@@ -136,6 +145,7 @@ class Queue:
             self._turn += 1
             channel = room[self._turn % len(room)]
             entry = (self.returned or self.ready).popleft()
+            self.size -= len(entry.message.body)
             channel.tag += 1
             channel.outstanding += 1
             channel.unacknowledged[channel.tag] = entry

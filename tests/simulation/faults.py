@@ -132,6 +132,20 @@ def _burst(play: Play, card: Card) -> None:
     play.publish(int(card.seconds(10, 400)))
 
 
+def _parking_away(play: Play, card: Card) -> None:
+    rabbit = play.kind.rabbit
+    rabbit.parking_outages += 1
+    play.world.after(card.seconds(1.0, 25.0), rabbit.end_parking_outage)
+
+
+def _junk(play: Play, card: Card) -> None:
+    play.publish(int(card.seconds(10, 300)), junk=True)
+
+
+def _refuse_queue(play: Play, card: Card) -> None:
+    _set(play, play.kind.rabbit, "refuses_queue", True, False, card.seconds(0.1, 5.0))
+
+
 OF_REPLICAS: Cards = {
     "replica killed": _kill,
     "all replicas killed": _kill_all,
@@ -139,6 +153,7 @@ OF_REPLICAS: Cards = {
     "replica frozen": _freeze,
     "clock set": _set_clock,
     "burst": _burst,
+    "burst of what has to be parked": _junk,
 }
 OF_RABBITMQ: Cards = {
     "connection cut": _cut,
@@ -150,6 +165,8 @@ OF_RABBITMQ: Cards = {
     "dead letters doubled": _double,
     "RabbitMQ slow": _slow_broker,
     "parking refused": _refuse_parking,
+    "parking away": _parking_away,
+    "a queue of other arguments": _refuse_queue,
 }
 OF_STREAMS: Cards = {
     "stream away": _sink_away,

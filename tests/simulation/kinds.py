@@ -14,7 +14,9 @@ from celery_event_bridge.contract import Sink
 from celery_event_bridge.contract.broker import Parking, Source
 from tests.simulation import faults
 from tests.simulation.faults import Card
+from tests.simulation.oracle import Broken
 from tests.simulation.parking import ModelParking
+from tests.simulation.queues import TTL
 from tests.simulation.rabbitmq import RabbitMQ
 from tests.simulation.source import ModelSource
 from tests.simulation.stream import ModelSink, Stream
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 PREFETCH = 40
 MAX_INFLIGHT_BYTES = 300_000
 BOUND, OVERFLOW = 4_000_000, 4_000_000
+PINNED = TTL + 10.0
+"""Seconds after which what cannot be parked is in the live queue no more: its time to live, a margin of a second, and
+what a slow broker and a slow stream take."""
 
 
 class Kind:
@@ -73,10 +78,23 @@ class Kind:
         consumers = self.rabbit.live.consumers
         return any(one.connection.client == replica.name and one.consuming for one in consumers)
 
+    def check(self) -> None:
+        """Raise Broken where what cannot be parked stays in the live queue, whose log it would pin on the disk."""
+        now = self.play.world.now
+        clients = {replica.name: replica.process for replica in self.play.replicas}
+        for channel in self.rabbit.live.consumers:
+            process = clients.get(channel.connection.client)
+            if process is None or now - process.frozen_until < PINNED or self.rabbit.slow:
+                continue
+            for entry in channel.unacknowledged.values():
+                if entry.message.junk and now - entry.delivered > PINNED:
+                    raise Broken(f"pinned: message {entry.message.number} is held in live for over {PINNED:g} s")
+
     def heal(self) -> None:
         """End whatever a card has begun."""
         rabbit, stream = self.rabbit, self.stream
-        rabbit.alarm = rabbit.route_broken = False
+        rabbit.alarm = rabbit.route_broken = rabbit.refuses_queue = False
+        rabbit.parking_outages = 0
         rabbit.slow = stream.slow = 0.0
         stream.outages = 0
         rabbit.start()

@@ -41,11 +41,8 @@ def identity(data: bytes) -> str:
 def message(world: World, number: int) -> Published:
     """Draw a message: a list as prefork workers send it, a single event, now and then a large one or no event."""
     draw = world.random.random()
-    if draw < 0.02:
-        junk = JUNK[number % len(JUNK)]
-        return Published(number, junk, JSON, {}, (), (), junk=True)
     if draw < 0.03:
-        return Published(number, b"x" * (TOO_LARGE + 1), JSON, {}, (), (), junk=True)
+        return unreadable(world, number)
     if draw < 0.5:
         events = [_event(world, number, 0)]
         body = events[0]
@@ -58,6 +55,12 @@ def message(world: World, number: int) -> Published:
     if len(body) > TOO_LARGE:
         ids, poisoned = [], []
     return Published(number, body, JSON, {"hostname": host}, ids, poisoned, junk=not ids)
+
+
+def unreadable(world: World, number: int) -> Published:
+    """Draw a message that can only be parked: no event, or more than is read."""
+    junk = b"x" * (TOO_LARGE + 1) if world.chance(0.3) else JUNK[number % len(JUNK)]
+    return Published(number, junk, JSON, {}, (), (), junk=True)
 
 
 def _event(world: World, number: int, place: int) -> bytes:

@@ -30,8 +30,8 @@ class ModelParking:
         return "RabbitMQ takes nothing, by an alarm" if self._rabbit.alarm else None
 
     def park(self, parcels: Sequence[Parcel]) -> Sequence[Parcel]:
-        if self.refuse:
-            self.refuse -= 1
+        if self.refuse or self._rabbit.parking_outages:
+            self.refuse = max(0, self.refuse - 1)
             self._fail("no right to write")
         if self._connection is None:
             self._process.wait(self._rabbit.delay())

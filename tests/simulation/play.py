@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tests.simulation import faults
 from tests.simulation.faults import Card
 from tests.simulation.kinds import Kind, kind_of
-from tests.simulation.messages import Published, message
+from tests.simulation.messages import Published, message, unreadable
 from tests.simulation.oracle import Broken, Oracle
 from tests.simulation.queues import RETRY_DEAD_LETTERS
 from tests.simulation.replica import Replica
@@ -68,11 +68,11 @@ class Play:
         queues = (self.kind.rabbit.live, self.kind.rabbit.overflow)
         self.oracle.finish([f"{len(one)} messages wait in {one.name}" for one in queues if len(one)])
 
-    def publish(self, count: int) -> None:
-        """Publish so many messages, as far as RabbitMQ takes them now."""
+    def publish(self, count: int, *, junk: bool = False) -> None:
+        """Publish so many messages, as far as RabbitMQ takes them now; with `junk`, none that can be read."""
         for _ in range(count):
             self._number += 1
-            one: Published = message(self.world, self._number)
+            one: Published = unreadable(self.world, self._number) if junk else message(self.world, self._number)
             self.oracle.publishes(one)
             if self.kind.rabbit.publish(one):
                 self.oracle.confirmed(one)
@@ -85,5 +85,6 @@ class Play:
         self.publish(int(self.world.random.random() * 2 * self._rate))
         for replica in self.replicas:
             replica.check_memory()
+        self.kind.check()
         if self.world.now + EVERY < SECONDS:
             self.world.after(EVERY, self._round)

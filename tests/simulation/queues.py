@@ -20,13 +20,15 @@ RETRY_DEAD_LETTERS = 180.0
 class Entry:
     """A message in a queue."""
 
-    __slots__ = ("arrived", "expired", "message", "returned")
+    __slots__ = ("arrived", "delivered", "expired", "message", "returned")
 
     def __init__(self, message: Published, arrived: float, *, expired: bool) -> None:
         self.message = message
         self.arrived = arrived
         self.expired = expired
         """True if it came by its dead-letter route."""
+        self.delivered = 0.0
+        """Time when it was delivered last."""
         self.returned = False
         """True if it was delivered before."""
 
@@ -146,6 +148,7 @@ class Queue:
             channel = room[self._turn % len(room)]
             entry = (self.returned or self.ready).popleft()
             self.size -= len(entry.message.body)
+            entry.delivered = self.rabbit.world.now
             channel.tag += 1
             channel.outstanding += 1
             channel.unacknowledged[channel.tag] = entry

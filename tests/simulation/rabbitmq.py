@@ -15,8 +15,8 @@ from tests.simulation.world import World
 
 FEW_ACKS = 32
 """Single acknowledgements of a channel past which a quorum queue's client holds back the rest."""
-HELD_BACK = 1.0
-"""Seconds after which it sends them all the same."""
+HELD_BACK = 0.1
+"""Seconds after which it sends them at the latest."""
 
 
 class Channel:
@@ -185,6 +185,10 @@ class RabbitMQ:
         """True while dead letters are refused."""
         self.doubles = 0
         """Dead letters that come twice, as their confirm is lost."""
+        self.parking_outages = 0
+        """Outages of the parking queue that are not over: nothing can be published to it."""
+        self.refuses_queue = False
+        """True while a queue of ours is there with other arguments."""
         self.slow = 0.0
         """Seconds that each frame takes longer."""
         self._waiting: list[Callable[[], None]] = []
@@ -205,6 +209,10 @@ class RabbitMQ:
         connection = Connection(self, client, arrived)
         self.connections.append(connection)
         return connection
+
+    def end_parking_outage(self) -> None:
+        """End one of several."""
+        self.parking_outages = max(0, self.parking_outages - 1)
 
     def stop(self) -> None:
         """End all connections; what was confirmed stays."""

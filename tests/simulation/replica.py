@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+from celery_event_bridge.contract.broker import RefusedForGood
 from celery_event_bridge.forward.relay import Relay
 from celery_event_bridge.observe.metrics import Metrics
 from celery_event_bridge.observe.status import Status
@@ -56,7 +57,11 @@ class Replica:
         process.start()
 
     def _main(self) -> None:
-        self.relay.run()
+        try:
+            self.relay.run()
+        except RefusedForGood as exc:
+            if getattr(self.source, "has_consumed", False):
+                raise Broken(f"ended: {self.name} has consumed before, and ended with: {exc}") from exc
 
     def check_memory(self) -> None:
         """Raise Broken where it holds more than it may."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 
-from celery_event_bridge.contract.broker import Ack, BrokerUnavailable, GivenBack, Message
+from celery_event_bridge.contract.broker import Ack, BrokerUnavailable, GivenBack, Message, RefusedForGood
 from celery_event_bridge.contract.budget import Budget, Room
 from tests.simulation.messages import TOO_LARGE
+from tests.simulation.oracle import Broken
 from tests.simulation.process import Process
 from tests.simulation.queues import TTL, Entry
 from tests.simulation.rabbitmq import Channel, Connection, RabbitMQ
@@ -34,6 +35,8 @@ class ModelSource:
         self._connection: Connection | None = None
         self._channels: list[Channel] = []
         self._inbox: list[tuple[Channel, int, Entry]] = []
+        self.has_consumed = False
+        self._refused = False
 
     depths: Mapping[str, int] = {}
     leaves_after: float | None = TTL
@@ -43,11 +46,17 @@ class ModelSource:
         self._process.wait(self._rabbit.delay())
         if not self._rabbit.up:
             raise BrokerUnavailable("connection refused")
+        if self._rabbit.refuses_queue:
+            if self._refused and not self.has_consumed:
+                raise Broken(f"refused: {self._process.name} has never consumed, was refused for good, and asks again")
+            self._refused = True
+            raise RefusedForGood("the queue is there with other arguments")
         self._connection = self._rabbit.connect(self._process.name, self._arrived)
         self._connection.lost = self._process.wake
         self._answered()
 
     def consume(self) -> None:
+        self.has_consumed = True
         for queue, prefetch in ((self._rabbit.live, self._prefetch), (self._rabbit.overflow, self._prefetch // 4)):
             self._answered()
             channel = Channel(self._connected(), queue)

@@ -279,5 +279,8 @@ class Cluster:
             properties: dict[str, Any] = {**self._settings.fresh().properties(), "log_level": 0}
             # An idempotent client asks for an id of a producer's, which takes a right that a reader does not have.
             properties |= {"enable.idempotence": False, "error_cb": self._causes.hear}
-            self._admin = AdminClient(properties)
+            try:
+                self._admin = AdminClient(properties)
+            except KafkaException as exc:  # a file of a certificate that is gone, say
+                raise StreamRefused(self._settings.refusal(exc.args[0].str())) from exc
         return self._admin

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from celery_event_bridge.contract import LOOK_INTERVAL, Batch, Reading, Record, SinkUnavailable
+from celery_event_bridge.contract import LOOK_INTERVAL, Batch, Reading, Record, SinkUnavailable, StreamRefused
 from celery_event_bridge.contract.deadline import Deadline
 from celery_event_sinks.kafka.addresses import parts_of
 from celery_event_sinks.kafka.assignment import Assignment
@@ -85,7 +85,7 @@ class KafkaReader:
             wanted = properties(self._settings, self._reading, self._hear)
             consumer = Consumer(wanted, logger=logging.getLogger("librdkafka"))
         except KafkaException as exc:  # a file of a certificate that is gone, say
-            raise SinkUnavailable(exc.args[0].str()) from exc
+            raise StreamRefused(self._settings.refusal(exc.args[0].str())) from exc
         self._consumer = consumer
         try:
             if self._reading.group is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -12,18 +11,16 @@ from typing import TypeVar
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from celery_event_bridge.contract import Event, Finding, Outcome, SinkUnavailable, Verdict
-from celery_event_bridge.contract.deadline import Deadline
 from celery_event_sinks.kafka.causes import Causes
 from celery_event_sinks.kafka.errors import PERMANENT, PURGED, reason_of
 from celery_event_sinks.kafka.login import REFUSED, Login
+from celery_event_sinks.kafka.producer import new_producer, purge
 from celery_event_sinks.kafka.records import Records
 from celery_event_sinks.kafka.settings import KafkaSettings
 from celery_event_sinks.kafka.topics import Topics
 
 Answer = TypeVar("Answer")
 
-PURGE_TIMEOUT = 3.0
-"""Seconds for the reports on what is thrown out of librdkafka's queues; it takes milliseconds."""
 CLOCKS = "compare the clocks of this machine and of Kafka's, and the topic's message.timestamp.* properties"
 
 
@@ -67,11 +64,15 @@ class KafkaSink:
         self._fatal = self._trouble = None
         self._settings = self._login.begin()
         self._causes = Causes(self._settings)
-        properties = {**self._settings.properties(), "error_cb": self._hear}
+        self._producer = new_producer(self._settings, self._hear)
+
+    def refusal(self) -> str:
+        """Return what librdkafka does not take of the settings together, which only a client tells; else nothing."""
         try:
-            self._producer = Producer(properties, logger=logging.getLogger("librdkafka"))
-        except KafkaException as exc:  # a file of a certificate that is gone, say
-            raise SinkUnavailable(exc.args[0].str()) from exc
+            self.open()
+        except SinkUnavailable as exc:
+            return str(exc)
+        return ""
 
     def available(self) -> None:
         """Ask whether Kafka would take an event now: each topic, with a leader and enough replicas everywhere."""
@@ -290,9 +291,5 @@ class KafkaSink:
         """Let go of the producer; each event that it holds is given back by its report."""
         producer, self._producer = self._producer, None
         self._alone = None
-        if producer is None:
-            return
-        producer.purge()
-        deadline = Deadline(PURGE_TIMEOUT)
-        while len(producer) and not deadline.passed:
-            self._poll(producer, 0.05)
+        if producer is not None:
+            purge(producer, self._poll)

@@ -147,7 +147,11 @@ class SqliteSink(BlockingSink):
     def preview(self) -> Sequence[Finding]:
         """Ask as `available` does, but make no file: where there is none, one beside it is tried and removed."""
         real = Path(os.path.realpath(self._path))
-        if real.exists():
+        try:
+            there = real.exists()
+        except OSError as exc:  # a directory above it is closed to this user
+            raise self._unavailable(exc) from exc
+        if there:
             self.available()
             return ()
         trial_file = real.with_name(f".{uuid.uuid4().hex}.check")
@@ -284,7 +288,7 @@ class SqliteSink(BlockingSink):
 
     def _unavailable(self, exc: sqlite3.Error | OSError) -> SinkUnavailable:
         code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
-        text = what_to_do(exc, self._file.connection)
+        text = what_to_do(exc, self._file.connection, self._path)
         self._suspect = self._suspect or code == sqlite3.SQLITE_CORRUPT
         if code not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             self._file.close()  # whatever it was, begin again with a fresh look at the file

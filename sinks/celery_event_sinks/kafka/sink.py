@@ -37,6 +37,8 @@ class KafkaSink:
         self._why = partial(reason_of, right="WRITE", on=f"topic {', '.join(map(repr, {*self._topic.values()}))}")
         self._records = Records()
         self._topics = Topics(settings)
+        self.troubles = self._topics.down.reasons
+        """Topics that store nothing while another one does, and why."""
         self._producer: Producer | None = None
         self._unsent: deque[Event] = deque()
         """Taken over, and not handed to librdkafka yet: its queue was full."""
@@ -221,12 +223,14 @@ class KafkaSink:
 
     # Called by librdkafka, within `poll` ---------------------------------------------------------------------------
 
-    def _delivered(self, event: Event, error: KafkaError | None, _message: Message | None) -> None:
+    def _delivered(self, event: Event, error: KafkaError | None, message: Message | None) -> None:
         alone = event is self._alone
         if alone:
             self._alone = None
         if error is None:
             self._stored.append(event)
+            if self.troubles:
+                self._topics.down.stored(message)
             if self._dated_now:
                 self._dated_now.discard(event)
         elif error.code() == KafkaError.INVALID_TIMESTAMP:
@@ -242,9 +246,10 @@ class KafkaSink:
         elif error.code() in PURGED:
             self._give_back(event, self._purged_for)
         else:
-            if error.fatal():
-                self._fatal = self._why(error)
-            self._give_back(event, self._why(error))
+            reason = self._why(error)
+            self._fatal = reason if error.fatal() else self._fatal
+            self._topics.down.refused(message, error, reason)
+            self._give_back(event, reason)
 
     def _refused_for_its_time(self, event: Event, error: KafkaError) -> None:
         """The record's time is ours to choose: it is sent again with that of now, and never refused for it."""

@@ -74,8 +74,11 @@ def place(path: Path | str) -> Place | None:
     return found.st_dev, found.st_ino
 
 
-def name_of(wanted: Place | None) -> str:
-    """Return the name of a file that this process has open; empty where it has none any more."""
+def name_of(wanted: Place | None, before: Path) -> str:
+    """Return the name of a file that this process has open; empty where it has none any more.
+
+    Where it has the name of `before` still, though that leads to another file now, something is mounted over it.
+    """
     try:
         descriptors = [int(name) for name in os.listdir("/proc/self/fd")]  # noqa: PTH208 - numbers, not paths
     except OSError:
@@ -84,5 +87,8 @@ def name_of(wanted: Place | None) -> str:
         with suppress(OSError):
             found = os.fstat(descriptor)
             if (found.st_dev, found.st_ino) == wanted:
-                return str(Path(f"/proc/self/fd/{descriptor}").readlink()) if found.st_nlink else ""
+                name = Path(f"/proc/self/fd/{descriptor}").readlink()
+                if name == before:
+                    return f"hidden by a mount over {name} (umount shows it)"
+                return str(name) if found.st_nlink else ""
     return "elsewhere"

@@ -157,7 +157,7 @@ class EventFile:
             if change is Change.FILE and now.file == ours.file:
                 pass  # a symbolic link leads to another file: this one and its log stay together
             elif self._mode != "ro":
-                moved_to = name_of(self._at.places.file)
+                moved_to = name_of(self._at.places.file, self._real)
                 if change is Change.FILE and moved_to:
                     self._drain()
                 elif change is Change.LOG and now.shm in (None, ours.shm) and self._at.whole() and not self._drain():

@@ -20,7 +20,8 @@ Place = tuple[int, int]
 class Beside:
     """Sees to it before SQLite does, which would replay that log, or delete it."""
 
-    def __init__(self, path: Path, *, readonly: bool, logger: str) -> None:
+    def __init__(self, path: Path, *, readonly: bool, logger: str, grace: float = GRACE) -> None:
+        self._grace = grace
         self._path = path
         self._readonly = readonly
         self._logger = logger
@@ -57,9 +58,10 @@ class Beside:
             return
         if self._index_alone is None or self._index_alone[0] != found:
             self._index_alone = found, time.monotonic()
-        if time.monotonic() - self._index_alone[1] < GRACE:
+        if time.monotonic() - self._index_alone[1] < self._grace:
             raise SinkUnavailable(
-                f"SQLite file {self._path}: its log was removed; whoever has the file open has {GRACE:.0f} s to save it"
+                f"SQLite file {self._path}: its log was removed; whoever has the file open has {self._grace:.0f} s to "
+                "save it"
             )
         log.put_aside(index)
         self._index_alone = None

@@ -18,6 +18,7 @@ from msgspec.structs import astuple
 from celery_event_bridge.contract import BlockingSink, Event, EventRefused, Finding, SinkUnavailable, notices
 from celery_event_bridge.contract.values import too_short
 from celery_event_sinks.sqlite import content, trial, volume
+from celery_event_sinks.sqlite.beside import GRACE
 from celery_event_sinks.sqlite.errors import ADVICE, what_to_do
 from celery_event_sinks.sqlite.file import EventFile, Left
 from celery_event_sinks.sqlite.log import index_of, log_of
@@ -61,12 +62,12 @@ class SqliteSink(BlockingSink):
     name = "sqlite"
     Settings = SqliteSettings
 
-    def __init__(self, settings: SqliteSettings, *, wal_pages: int = WAL_PAGES) -> None:
+    def __init__(self, settings: SqliteSettings, *, wal_pages: int = WAL_PAGES, grace: float = GRACE) -> None:
         super().__init__()
         self._wal_pages = wal_pages
         self._path = settings.path
         self._settings = settings
-        self._file = EventFile(settings.path, "rwc")
+        self._file = EventFile(settings.path, "rwc", grace=grace)
         self._retention = Retention(settings.path, settings.retention) if settings.retention else None
         self._watch = TableWatch(settings.path)
         self._tried = -1

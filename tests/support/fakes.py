@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from celery_event_bridge.contract.broker import BrokerUnavailable, Parcel
+from celery_event_bridge.contract.broker import BrokerUnavailable, MessageRefused, Parcel
 
 
 class FakeParking:
@@ -13,7 +13,6 @@ class FakeParking:
     def __init__(self) -> None:
         self.parked: list[Parcel] = []
         self.fail = False
-        self.code = 0
         self.refuses: Callable[[Parcel], bool] = lambda _: False
         """Whether the broker closes the channel on this one, as it does on one that is too large."""
         self.blocked = False
@@ -25,9 +24,9 @@ class FakeParking:
 
     def park(self, parcels: Sequence[Parcel]) -> Sequence[Parcel]:
         if self.fail:
-            raise BrokerUnavailable("no right to write", self.code)
+            raise BrokerUnavailable("no right to write")
         if any(map(self.refuses, parcels)):
-            raise BrokerUnavailable("too large", 406)
+            raise MessageRefused("too large")
         if self.blocked:
             self.under_way = self.under_way or list(parcels[:1])
             return ()

@@ -59,4 +59,4 @@ class FakeReader:
 
 
 def reading(reader: FakeReader, types: Sequence[str] = (), **options: Any) -> Events:
-    return Events(reader, Reading(group="g"), Picked(types), **options)
+    return Events(reader, Reading(group="g"), Picked(types), **{"longest_pause": 0.01} | options)

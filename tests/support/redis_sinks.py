@@ -19,7 +19,9 @@ from tests.support.servers.redis import NativeRedis
 
 
 def sink(url: str, **settings: Any) -> RedisStreamsSink:
-    return RedisStreamsSink(RedisSettings(url=url, **settings))
+    """Make one; its own parameters may be among the settings."""
+    own = {name: settings.pop(name) for name in ("reply_timeout", "trim_interval") if name in settings}
+    return RedisStreamsSink(RedisSettings(url=url, **settings), **own)
 
 
 OPENED: list[RedisStreamsSink] = []
@@ -36,9 +38,9 @@ def stored(url: str) -> list[bytes]:
     return [entry[b"data"] for entry in oracle.in_redis(url)]
 
 
-def in_use(url: str) -> RedisStreamsSink:
+def in_use(url: str, **settings: Any) -> RedisStreamsSink:
     """One that has stored something, and has asked all that it asks."""
-    subject = opened(url)
+    subject = opened(url, **settings)
     assert {Outcome.STORED} == {verdict.outcome for verdict in deliver(subject, sample_events(5), 80)}
     return subject
 

@@ -27,7 +27,13 @@ COLOURS = {"ok": "green", "warn": "yellow", "FAIL": "red"}
 
 @click.command(cls=SettingsCommand, lists_settings=True, epilog="Example: BRIDGE_SINK=redis celery-event-bridge check")
 @click.option("--settings", "with_settings", is_flag=True, help="also print the settings in effect, secrets hidden")
-@click.option("--format", "form", type=click.Choice(["list", "json"]), default="list", help="list, or json: one object")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["list", "json"]),
+    default="list",
+    help="list, or json: one object (ok, findings)",
+)
 @click.pass_context
 def check(ctx: click.Context, form: str, *, with_settings: bool) -> int:
     """Validate the settings, connect to both ends, and print a verdict per line. Exits 0, or 1 if a line says FAIL.
@@ -47,7 +53,8 @@ def check(ctx: click.Context, form: str, *, with_settings: bool) -> int:
     settings = chosen.effective() if with_settings else {}
     if form == "json":
         listed = [{"verdict": finding.verdict, "text": finding.text} for finding in found]
-        click.echo(json.dumps({"ok": not failed, "findings": listed, "settings": settings}, indent=2))
+        shown = {"settings": settings} if with_settings else {}
+        click.echo(json.dumps({"ok": not failed, "findings": listed, **shown}, indent=2))
     for name, text in settings.items() if form == "list" else ():
         click.echo(f"     {name}={text}")
     return int(failed)

@@ -59,8 +59,9 @@ class Asked(msgspec.Struct, frozen=True):
 class Lines:
     """Knows the names of the tasks that it has seen."""
 
-    def __init__(self, asked: Asked, form: str = "line") -> None:
+    def __init__(self, asked: Asked, form: str = "line", *, names: int = NAMES) -> None:
         """Begin; `form` is `line`, `full` or `json`."""
+        self._most_names = names
         self._asked = asked
         self._came: set[str] = set()
         self._wanted = event_filter(asked.types, self._came)
@@ -133,7 +134,7 @@ class Lines:
         if isinstance(name, str) and name:
             young, _ = self._names
             young[uuid] = without_surrogates(name)
-            if len(young) >= NAMES:
+            if len(young) >= self._most_names:
                 self._names = ({}, young)
 
 

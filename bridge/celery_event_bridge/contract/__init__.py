@@ -41,6 +41,7 @@ from celery_event_bridge.contract.reader import (
 from celery_event_bridge.contract.sink import (
     LOOK_INTERVAL as LOOK_INTERVAL,
     Advisor as Advisor,
+    Divided as Divided,
     EventRefused as EventRefused,
     Finding as Finding,
     Located as Located,

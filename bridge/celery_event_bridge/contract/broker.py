@@ -29,6 +29,13 @@ class RefusedForGood(BrokerUnavailable):
     """
 
 
+class MessageRefused(BrokerUnavailable):
+    """A message that was handed over to be parked is refused for good: the broker will never take it, as for its size.
+
+    The relay hands over one at a time then, to find out which it is, and sets that one aside.
+    """
+
+
 class GivenBack(BrokerUnavailable):
     """The messages in hand were too large together, and are the broker's again: to save memory, which is no outage."""
 
@@ -130,8 +137,8 @@ class Parking(Protocol):
     def park(self, parcels: Sequence[Parcel]) -> Sequence[Parcel]:
         """Publish those that are not under way, and return those that the broker has confirmed since the last call.
 
-        Never waits for a confirm. Raises BrokerUnavailable; then nothing is under way any more, and only what was
-        returned counts.
+        Never waits for a confirm. Raises BrokerUnavailable, and MessageRefused where the broker will never take one of
+        them; then nothing is under way any more, and only what was returned counts.
         """
 
     def close(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import msgspec
@@ -135,6 +135,16 @@ class Located(Protocol):
         Called every LOOK_INTERVAL seconds after `open`, and by `check` on a sink that was not opened. Raises
         SinkUnavailable where nobody can tell now.
         """
+
+
+@runtime_checkable
+class Divided(Protocol):
+    """An optional part of a sink of several streams, such as topics: one may store nothing while the others do."""
+
+    troubles: Mapping[str, str]
+    """Streams that store nothing now, and why, in a few words without a secret: `/readyz` names them until each stores
+    again. Their events are the sink's to wait with, or get *retry*. Where no stream stores, this is an outage of the
+    sink, to be told as any other."""
 
 
 @runtime_checkable

@@ -51,6 +51,8 @@ class Driver(Generic[OwnerT]):
         """New events to hand over, in order. Who adds one adds its owner as well."""
         self._again: list[Event] = []
         """Events that are to be tried again, in the order in which they came back."""
+        self._doubted: set[Event] = set()
+        """Events that came back, and are not decided since: what another stream of the sink stores ends no outage."""
         self.handed = 0
         """Events that the sink owes a verdict on."""
         self._opened = False
@@ -144,10 +146,15 @@ class Driver(Generic[OwnerT]):
         verdicts = self._sink.verdicts(timeout)
         final: list[Verdict] = []
         failure: str | None = None
+        ends = not self._doubted
         for verdict in verdicts:
             self.handed -= len(verdict.events)
+            if self._doubted:
+                ends = ends or (verdict.outcome is not Outcome.RETRY and not self._doubted.isdisjoint(verdict.events))
+                self._doubted.difference_update(verdict.events)
             if verdict.outcome is Outcome.RETRY:
                 self._again += (kept := [event for event in verdict.events if self._is_kept(event)])
+                self._doubted.update(kept)
                 if kept or not verdict.events:  # of what went back to the broker long ago it is no news
                     failure = verdict.reason
             else:
@@ -156,7 +163,7 @@ class Driver(Generic[OwnerT]):
             self._progress_at = self._clock.monotonic()
         if failure is not None:
             self.outage.failed(failure)
-        elif verdicts and not self.waiting:
+        elif verdicts and not self.waiting and (ends or not self._doubted):
             self.outage.over()
         return bool(verdicts), final
 
@@ -166,6 +173,7 @@ class Driver(Generic[OwnerT]):
             self.owners.pop(event, None)
         self.pending.clear()
         self._again.clear()
+        self._doubted.clear()
 
     def close(self) -> None:
         """Close the sink. Never raises."""

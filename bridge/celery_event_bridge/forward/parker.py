@@ -16,7 +16,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from celery_event_bridge.contract import notices
-from celery_event_bridge.contract.broker import BrokerUnavailable, Message, Parcel, Parking
+from celery_event_bridge.contract.broker import BrokerUnavailable, Message, MessageRefused, Parcel, Parking
 from celery_event_bridge.contract.clock import Clock
 from celery_event_bridge.contract.values import as_text
 from celery_event_bridge.forward.decode import decode
@@ -40,8 +40,6 @@ TTL_MARGIN = 1.0
 """Seconds, over the TTL, after which a message that is given back certainly leaves the live queue."""
 CONFIRM_WAIT, BLOCKED_WAIT = 0.005, 0.25
 """Seconds between two looks for confirms, and while the broker blocks publishers."""
-REFUSED_CODE = 406
-"""AMQP's code for a message that can never be published: it is larger than the broker's max_message_size."""
 LOOKED_INTO = 65_536
 """Bytes of a body, at most, that is looked into for the name of its worker."""
 
@@ -204,14 +202,15 @@ class Parker:
         return deliveries
 
     def _failed(self, exc: BrokerUnavailable, batch: Sequence[Parcel], now: float) -> None:
-        if exc.code == REFUSED_CODE and len(batch) == 1:
+        refused = isinstance(exc, MessageRefused)
+        if refused and len(batch) == 1:
             # Tried alone: it is this one, and the others are not to wait for it.
             delivery = self._waiting.pop(batch[0])
             self._refused.append((now, delivery))
             self._just_refused.append(delivery)
             notices.tell("unparkable", f"a message of {len(batch[0].message.body)} bytes cannot be parked: {exc}")
             return
-        self._singly = self._singly or exc.code == REFUSED_CODE
+        self._singly = self._singly or refused
         self._outage.failed(str(exc))
 
     def _leaving(self, received_before: float) -> list[Waiting]:

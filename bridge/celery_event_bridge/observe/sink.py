@@ -7,7 +7,17 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from celery_event_bridge.contract import Advisor, Event, Outcome, Sink, SinkUnavailable, Verdict, Watcher, notices
+from celery_event_bridge.contract import (
+    Advisor,
+    Divided,
+    Event,
+    Outcome,
+    Sink,
+    SinkUnavailable,
+    Verdict,
+    Watcher,
+    notices,
+)
 
 if TYPE_CHECKING:
     from celery_event_bridge.observe.metrics import Metrics
@@ -81,7 +91,7 @@ class ObservedSink:
             self._status.sink_reasons[self.name] = str(exc)
             raise
         # A look that is content ends no outage but one that a look has found.
-        if self._distrusted:
+        if self._distrusted or self._troubles():
             self._set_available()
 
     def _advise(self) -> None:
@@ -120,12 +130,19 @@ class ObservedSink:
 
     def _set_available(self) -> None:
         self._distrusted = False
+        if troubles := self._troubles():
+            self._distrusted, self._status.sink_reasons[self.name] = True, troubles
+            return
         if self._status.sink_reasons[self.name] is None:
             return
         self._status.sink_reasons[self.name] = None
         if self._was_available:
             self._metrics.reconnected(self.name)
         self._was_available = True
+
+    def _troubles(self) -> str:
+        """Return why some of its streams store nothing, while others do."""
+        return "; ".join(self._sink.troubles.values()) if isinstance(self._sink, Divided) else ""
 
     def _handed_at(self, decided: int, now: float) -> float:
         """Return when the oldest of the undecided was handed over, and take note that so many are decided."""

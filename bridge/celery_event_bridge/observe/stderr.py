@@ -24,8 +24,9 @@ LAST = 1.0
 class Unfailing:
     """A stream that takes lines, and never raises nor blocks. Safe to use from several threads."""
 
-    def __init__(self, stream: TextIO, dropped: Callable[[int], str]) -> None:
+    def __init__(self, stream: TextIO, dropped: Callable[[int], str], most: int = MOST) -> None:
         """`dropped` makes the line that says how many could not be kept."""
+        self._most = most
         self._stream = stream
         self._dropped = dropped
         self._descriptor = _descriptor_that_may_block(stream)
@@ -60,7 +61,7 @@ class Unfailing:
                 pass
 
     def _keep(self, line: bytes) -> None:
-        if self._kept and len(self._kept) + len(line) > MOST:
+        if self._kept and len(self._kept) + len(line) > self._most:
             self._too_many += 1
             return
         self._kept += line

@@ -17,7 +17,8 @@ BYTES = 8 * 1024 * 1024
 class BatchSize:
     """Grows while records are handled quickly, and shrinks where they are not, or are large."""
 
-    def __init__(self) -> None:
+    def __init__(self, within: float = SECONDS) -> None:
+        self._within = within
         self.limit = FIRST
         """Records to fetch next."""
 
@@ -25,6 +26,6 @@ class BatchSize:
         """Learn how long the handling of the last batch took."""
         if not records:
             return
-        self.limit = min(LARGEST, self.limit * 2) if seconds < SECONDS else max(1, self.limit // 2)
+        self.limit = min(LARGEST, self.limit * 2) if seconds < self._within else max(1, self.limit // 2)
         size = sum(len(record.data) for record in records)
         self.limit = max(1, min(self.limit, BYTES * len(records) // (size + 1)))

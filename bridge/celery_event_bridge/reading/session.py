@@ -54,6 +54,7 @@ class Events:
         *,
         give_up_after: float | None = None,
         idle: Callable[[], None] | None = None,
+        longest_pause: float = LONGEST_PAUSE,
     ) -> None:
         self._reader = reader
         self._reading = reading
@@ -75,7 +76,7 @@ class Events:
         self._size = BatchSize()
         self._fetched_at = self._lived_at = self._swept_at = time.monotonic()
         self._stopping = threading.Event()
-        self._attempt = Attempts(self._stopping, LONGEST_PAUSE, give_up_after)
+        self._attempt = Attempts(self._stopping, longest_pause, give_up_after)
         self._soon = Soon()
         self._closed = False
         self._process = OneProcess(reader, self._forget_fetched)

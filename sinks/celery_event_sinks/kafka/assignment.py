@@ -50,7 +50,9 @@ class Assignment:
         commit: Callable[[Consumer, list[TopicPartition]], bool],
         marks: Callable[[], Mapping[str, Mark]],
         peek: Peek,
+        new_partitions: float = NEW_PARTITIONS,
     ):
+        self._new_partitions = new_partitions
         self._topics = topics
         self._reading = reading
         self._commit = commit
@@ -83,7 +85,7 @@ class Assignment:
         self.is_another()
         places = Places(consumer, self._reading.since, self._reading.newest)
         partitions = places.partitions(self._topics)
-        self._look_due = time.monotonic() + NEW_PARTITIONS
+        self._look_due = time.monotonic() + self._new_partitions
         if {*partitions} == {*self.owned}:
             return
         bounds = {one: places.bounds(one) for one in partitions if one not in self.owned}

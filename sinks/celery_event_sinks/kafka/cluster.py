@@ -50,11 +50,17 @@ AWAY = frozenset({KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_
 Config = Mapping[str, ConfigEntry]
 
 
+class Denied(StreamRefused):
+    """A right to one topic is missing."""
+
+
 class State(msgspec.Struct, frozen=True, eq=False):
     """Answers of the cluster, all asked for at the same time."""
 
     topics: Mapping[str, TopicDescription | None]
     """None for one that does not exist."""
+    denied: Mapping[str, str]
+    """Reason by topic that may not be asked for, of several."""
     configs: Mapping[str, Config]
     """The properties of each topic; nothing where we may not ask."""
     cluster: str
@@ -90,14 +96,21 @@ class Cluster:
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
         # No frame may have the client: with a traceback it would outlive its last question.
         configs = self._client().describe_configs(resources, request_timeout=ANSWER)
-        found = self._found(topics)
+        found, denied = dict[str, TopicDescription | None](), dict[str, str]()
+        for name, future in topics.items():
+            try:
+                found[name] = self._topic(name, future)
+            except Denied as exc:
+                if len(names) == 1:
+                    raise
+                denied[name] = str(exc)
         known = {resource.name: config for resource, future in configs.items() if (config := self._config(future))}
         described = self._described(names)
-        return State(found, known, str(described.cluster_id), [*described.brokers])
+        return State(found, denied, known, str(described.cluster_id), [*described.brokers])
 
     def topics(self, names: Sequence[str]) -> Mapping[str, TopicDescription | None]:
         """Return what is known of these topics; None for one that does not exist."""
-        return self._found(self._asked_for(names))
+        return {name: self._topic(name, future) for name, future in self._asked_for(names).items()}
 
     def bounds(self, topics: Mapping[str, TopicDescription | None]) -> dict[tuple[str, int], tuple[int, int]]:
         """Return the first offset of each partition, and the next one; not of one that cannot say now."""
@@ -211,9 +224,6 @@ class Cluster:
         asked: Mapping[str, Any] = self._client().describe_topics(TopicCollection([*names]), **options)
         return asked
 
-    def _found(self, asked: Mapping[str, Any]) -> dict[str, TopicDescription | None]:
-        return {name: self._topic(name, future) for name, future in asked.items()}
-
     def _topic(self, name: str, future: Any) -> TopicDescription | None:
         try:
             topic: TopicDescription = self._answer(future, name)
@@ -238,10 +248,12 @@ class Cluster:
                 raise LookupError(name) from exc
             if error.code() in AWAY:
                 raise self._unanswered() from exc
-            self._admin = None
             about, right = (f"topic {name!r}: ", "DESCRIBE") if name else ("", "")
-            refused = StreamRefused if error.code() in DENIED else SinkUnavailable
-            raise refused(about + reason_of(error, right, "it")) from exc
+            text = about + reason_of(error, right, "it")
+            if error.code() in DENIED:
+                raise (Denied if name else StreamRefused)(text) from exc
+            self._admin = None
+            raise SinkUnavailable(text) from exc
         except TimeoutError as exc:
             raise self._unanswered() from exc
         self._hear()
@@ -279,5 +291,8 @@ class Cluster:
             properties: dict[str, Any] = {**self._settings.fresh().properties(), "log_level": 0}
             # An idempotent client asks for an id of a producer's, which takes a right that a reader does not have.
             properties |= {"enable.idempotence": False, "error_cb": self._causes.hear}
-            self._admin = AdminClient(properties)
+            try:
+                self._admin = AdminClient(properties)
+            except KafkaException as exc:  # a file of a certificate that is gone, say
+                raise StreamRefused(self._settings.refusal(exc.args[0].str())) from exc
         return self._admin

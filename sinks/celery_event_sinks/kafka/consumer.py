@@ -9,7 +9,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from celery_event_bridge.contract import Reading, SinkUnavailable
+from celery_event_bridge.contract import Reading, SinkUnavailable, StreamRefused
 from celery_event_bridge.contract.deadline import Deadline
 from celery_event_sinks.kafka.errors import reason_of
 from celery_event_sinks.kafka.marks import Last
@@ -67,7 +67,7 @@ def peek(settings: KafkaSettings, asked: Mapping[Partition, int]) -> dict[Partit
     try:
         consumer = Consumer(own, logger=logging.getLogger("librdkafka"))
     except KafkaException as exc:  # a file of a certificate that is gone, say
-        raise SinkUnavailable(exc.args[0].str()) from exc
+        raise StreamRefused(settings.refusal(exc.args[0].str())) from exc
     try:
         return _peek(consumer, asked)
     except KafkaException as exc:

@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from celery_event_bridge.contract import LOOK_INTERVAL, Batch, Reading, Record, SinkUnavailable
+from celery_event_bridge.contract import LOOK_INTERVAL, Batch, Reading, Record, SinkUnavailable, StreamRefused
 from celery_event_bridge.contract.deadline import Deadline
 from celery_event_sinks.kafka.addresses import parts_of
-from celery_event_sinks.kafka.assignment import Assignment
+from celery_event_sinks.kafka.assignment import NEW_PARTITIONS, Assignment
 from celery_event_sinks.kafka.consumer import peek, properties
 from celery_event_sinks.kafka.errors import DENIED, reason_of
 from celery_event_sinks.kafka.login import REFUSED, Login
@@ -43,13 +43,14 @@ class KafkaReader:
     sink: ClassVar[str] = "kafka"
     Settings = KafkaSettings
 
-    def __init__(self, settings: KafkaSettings, reading: Reading) -> None:
+    def __init__(self, settings: KafkaSettings, reading: Reading, *, new_partitions: float = NEW_PARTITIONS) -> None:
         self._settings = settings
         self._login = Login(settings)
         self._reading = reading
         topics = list(dict.fromkeys(settings.topics.values()))
         self._watched = Topics(settings)
-        self._assignment = Assignment(topics, reading, self._commit_offsets, self._watched.marks, self._peek)
+        marks = self._watched.marks
+        self._assignment = Assignment(topics, reading, self._commit_offsets, marks, self._peek, new_partitions)
         self._consumer: Consumer | None = None
         self._lost = False
         """True if the group counts us out; it takes us in again with the next assignment."""
@@ -85,7 +86,7 @@ class KafkaReader:
             wanted = properties(self._settings, self._reading, self._hear)
             consumer = Consumer(wanted, logger=logging.getLogger("librdkafka"))
         except KafkaException as exc:  # a file of a certificate that is gone, say
-            raise SinkUnavailable(exc.args[0].str()) from exc
+            raise StreamRefused(self._settings.refusal(exc.args[0].str())) from exc
         self._consumer = consumer
         try:
             if self._reading.group is not None:

@@ -8,13 +8,13 @@ from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from confluent_kafka import KafkaException, Producer
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from celery_event_bridge.contract import secret_files
 from celery_event_bridge.contract.secrets import hide_in_value, hide_of, is_secret
 from celery_event_bridge.contract.values import in_a_lifetime, retention_or_never
 from celery_event_sinks.kafka.addresses import servers
+from celery_event_sinks.kafka.properties import is_unknown, refusal_of, sasl_trouble
 
 PROMISED = {
     "acks": "all",
@@ -29,7 +29,14 @@ PROMISED_OF_READERS = {
     "isolation.level": "read_uncommitted",
 }
 """The same, of what only a consumer has."""
-ALIASES = {"request.required.acks": "acks", "delivery.timeout.ms": "message.timeout.ms"}
+ALIASES = {
+    "request.required.acks": "acks",
+    "delivery.timeout.ms": "message.timeout.ms",
+    "max.in.flight": "max.in.flight.requests.per.connection",
+    "message.send.max.retries": "retries",
+}
+BOUNDS = {"max.in.flight.requests.per.connection": (1, 5), "retries": (1, 2**31 - 1)}
+"""Numbers that an idempotent producer takes."""
 ACCEPTED = {"acks": {"all", "-1"}}
 """Other ways to say what is promised."""
 REFUSED = {
@@ -37,6 +44,8 @@ REFUSED = {
     "metadata.broker.list": "use BRIDGE_KAFKA_BOOTSTRAP_SERVERS",
     "delivery.report.only.error": "without the report of its delivery no event would ever be acknowledged",
     "transactional.id": "the bridge uses no transactions; each event's id tells duplicates",
+    "default.topic.config": "give each of its properties by itself",
+    "logger": "librdkafka's log is a part of the bridge's own: see BRIDGE_LOG_LEVEL",
     "test.mock.num.brokers": "what a mock broker stores is gone with the process",
 }
 DEFAULTS = {
@@ -156,49 +165,43 @@ class KafkaSettings(BaseModel):
             servers(self.bootstrap_servers, "host:9092,host2:9092")
         except ValueError as exc:  # the value is not shown, as it is where a field's own validator refuses it
             raise ValueError(f"BRIDGE_KAFKA_BOOTSTRAP_SERVERS: {exc}") from None
-        for name, text in (self.model_extra or {}).items():
-            if name.endswith(_OF_A_LINE) and re.search(r"[\r\n]", text):
-                raise ValueError(_line(name, text, "expected one line"))
-            given = name.replace("_", ".")
-            wanted = ALIASES.get(given, given)
-            if given in REFUSED or given.startswith("test.mock."):
-                raise ValueError(_line(name, text, f"not possible: {REFUSED.get(given, 'it is for tests')}"))
-            promised = (PROMISED | PROMISED_OF_READERS).get(wanted)
-            if promised is not None and text.lower() not in ACCEPTED.get(wanted, {promised}):
-                raise ValueError(_line(name, text, f"would break the promise; {wanted} is {promised}"))
-        try:
-            Producer({"log_level": 0, **self.properties(), "bootstrap.servers": ""})  # connects to nothing
-        except KafkaException as exc:
-            raise ValueError(self._explain(str(exc.args[0].str()))) from None
+        lines = [line for name, text in (self.model_extra or {}).items() if (line := self._trouble_of(name, text))]
+        if line := "" if lines else sasl_trouble(self.properties()):
+            lines.append(line)
+        if lines:
+            raise ValueError("\n".join(lines))
         return self
 
-    def _explain(self, text: str) -> str:
-        """Say in a line what librdkafka would not take, by the name of the variable."""
+    def refusal(self, text: str) -> str:
+        """Return a line for what librdkafka says of properties that it does not take together, by the variable."""
         own: dict[str, str] = self.model_extra or {}
-        named = [name for name in sorted(own, key=len, reverse=True) if name.replace("_", ".") in text]
-        # It calls some by another name than was given.
-        name = next(iter(named or filter(self._is_refused, own)), None)
-        if "GSSAPI" in text:
-            return (
-                "BRIDGE_KAFKA_SASL_MECHANISM: set it to PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER; "
-                "GSSAPI, librdkafka's default, is not built in"
-            )
+        said = text.removeprefix("Failed to create producer: ").removeprefix("Failed to create consumer: ").strip()
+        name = next((name for name in sorted(own, key=len, reverse=True) if name.replace("_", ".") in said), None)
         if name is None:
-            return f"BRIDGE_KAFKA_*: {text}"
-        value = own[name]
-        if "No such configuration property" in text:
+            return f"BRIDGE_KAFKA_*: {said}"
+        return _line(name, own[name], hide_of(said, own[name], of=f"BRIDGE_KAFKA_{name}"))
+
+    def _trouble_of(self, name: str, text: str) -> str:
+        """Return a line about a property that cannot be had, or would break the promise; else an empty text."""
+        if name.endswith(_OF_A_LINE) and re.search(r"[\r\n]", text):
+            return _line(name, text, "expected one line")
+        given = name.replace("_", ".")
+        wanted = ALIASES.get(given, given)
+        if given in REFUSED or given.startswith("test.mock."):
+            return _line(name, text, f"not possible: {REFUSED.get(given, 'it is for tests')}")
+        promised = (PROMISED | PROMISED_OF_READERS).get(wanted)
+        if promised is not None and text.lower() not in ACCEPTED.get(wanted, {promised}):
+            return _line(name, text, f"would break the promise; {wanted} is {promised}")
+        refusal = refusal_of(self.properties() | {given: text}, given)
+        if is_unknown(refusal):
             near = difflib.get_close_matches(name, (*type(self).model_fields, *USUAL), n=1, cutoff=0.75)
             hint = f"did you mean BRIDGE_KAFKA_{near[0].upper()}?" if near else "whose dots are written as _"
             # Without the value: nobody knows what an unknown one holds, and a mistyped password's is one.
             return f"BRIDGE_KAFKA_{name.upper()}: neither a setting nor a librdkafka property, {hint}"
-        return _line(name, value, hide_of(text, value, of=f"BRIDGE_KAFKA_{name}"))
-
-    def _is_refused(self, name: str) -> bool:
-        try:
-            Producer({"log_level": 0, name.replace("_", "."): (self.model_extra or {})[name]})
-        except KafkaException as exc:
-            return "Failed to create" not in exc.args[0].str()
-        return False
+        if not refusal and wanted in BOUNDS and not BOUNDS[wanted][0] <= int(text) <= BOUNDS[wanted][1]:
+            least, most = BOUNDS[wanted]
+            refusal = f"would break the promise; an idempotent producer takes {least} to {most}"
+        return _line(name, text, hide_of(refusal, text, of=f"BRIDGE_KAFKA_{name}")) if refusal else ""
 
 
 def _line(name: str, text: str, message: str) -> str:

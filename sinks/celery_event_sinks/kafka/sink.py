@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -12,18 +11,16 @@ from typing import TypeVar
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from celery_event_bridge.contract import Event, Finding, Outcome, SinkUnavailable, Verdict
-from celery_event_bridge.contract.deadline import Deadline
 from celery_event_sinks.kafka.causes import Causes
 from celery_event_sinks.kafka.errors import PERMANENT, PURGED, reason_of
 from celery_event_sinks.kafka.login import REFUSED, Login
+from celery_event_sinks.kafka.producer import new_producer, purge
 from celery_event_sinks.kafka.records import Records
 from celery_event_sinks.kafka.settings import KafkaSettings
 from celery_event_sinks.kafka.topics import Topics
 
 Answer = TypeVar("Answer")
 
-PURGE_TIMEOUT = 3.0
-"""Seconds for the reports on what is thrown out of librdkafka's queues; it takes milliseconds."""
 CLOCKS = "compare the clocks of this machine and of Kafka's, and the topic's message.timestamp.* properties"
 
 
@@ -40,6 +37,8 @@ class KafkaSink:
         self._why = partial(reason_of, right="WRITE", on=f"topic {', '.join(map(repr, {*self._topic.values()}))}")
         self._records = Records()
         self._topics = Topics(settings)
+        self.troubles = self._topics.down.reasons
+        """Topics that store nothing while another one does, and why."""
         self._producer: Producer | None = None
         self._unsent: deque[Event] = deque()
         """Taken over, and not handed to librdkafka yet: its queue was full."""
@@ -67,11 +66,15 @@ class KafkaSink:
         self._fatal = self._trouble = None
         self._settings = self._login.begin()
         self._causes = Causes(self._settings)
-        properties = {**self._settings.properties(), "error_cb": self._hear}
+        self._producer = new_producer(self._settings, self._hear)
+
+    def refusal(self) -> str:
+        """Return what librdkafka does not take of the settings together, which only a client tells; else nothing."""
         try:
-            self._producer = Producer(properties, logger=logging.getLogger("librdkafka"))
-        except KafkaException as exc:  # a file of a certificate that is gone, say
-            raise SinkUnavailable(exc.args[0].str()) from exc
+            self.open()
+        except SinkUnavailable as exc:
+            return str(exc)
+        return ""
 
     def available(self) -> None:
         """Ask whether Kafka would take an event now: each topic, with a leader and enough replicas everywhere."""
@@ -220,12 +223,14 @@ class KafkaSink:
 
     # Called by librdkafka, within `poll` ---------------------------------------------------------------------------
 
-    def _delivered(self, event: Event, error: KafkaError | None, _message: Message | None) -> None:
+    def _delivered(self, event: Event, error: KafkaError | None, message: Message | None) -> None:
         alone = event is self._alone
         if alone:
             self._alone = None
         if error is None:
             self._stored.append(event)
+            if self.troubles:
+                self._topics.down.stored(message)
             if self._dated_now:
                 self._dated_now.discard(event)
         elif error.code() == KafkaError.INVALID_TIMESTAMP:
@@ -241,9 +246,10 @@ class KafkaSink:
         elif error.code() in PURGED:
             self._give_back(event, self._purged_for)
         else:
-            if error.fatal():
-                self._fatal = self._why(error)
-            self._give_back(event, self._why(error))
+            reason = self._why(error)
+            self._fatal = reason if error.fatal() else self._fatal
+            self._topics.down.refused(message, error, reason)
+            self._give_back(event, reason)
 
     def _refused_for_its_time(self, event: Event, error: KafkaError) -> None:
         """The record's time is ours to choose: it is sent again with that of now, and never refused for it."""
@@ -290,9 +296,5 @@ class KafkaSink:
         """Let go of the producer; each event that it holds is given back by its report."""
         producer, self._producer = self._producer, None
         self._alone = None
-        if producer is None:
-            return
-        producer.purge()
-        deadline = Deadline(PURGE_TIMEOUT)
-        while len(producer) and not deadline.passed:
-            self._poll(producer, 0.05)
+        if producer is not None:
+            purge(producer, self._poll)

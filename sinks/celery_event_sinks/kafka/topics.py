@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Mapping, Sequence
 
-from confluent_kafka import TopicPartitionInfo
 from confluent_kafka.admin import AclOperation, NewTopic, TopicDescription
 
 from celery_event_bridge.contract import Finding, SinkUnavailable, StreamMissing, StreamRefused, notices
 from celery_event_sinks.kafka.advice import MIN_REPLICAS, findings, unused
 from celery_event_sinks.kafka.cluster import DEFAULT_REPLICAS, Cluster, State
+from celery_event_sinks.kafka.down import Down, raise_any, trouble_of
 from celery_event_sinks.kafka.lost import Peek, lost
 from celery_event_sinks.kafka.marks import Mark
 from celery_event_sinks.kafka.removed import Bounds
@@ -37,6 +36,7 @@ class Topics:
         """The ids of those that the address has led to; the last is the present one."""
         self._brokers = len(settings.bootstrap_servers.split(","))
         """The most that were seen, or that the settings name: those that are away now count."""
+        self.down = Down(self._names)
         self.times = Times()
         """Configuration of the topics, as of the last look."""
 
@@ -51,10 +51,8 @@ class Topics:
 
     def check(self) -> None:
         """Make those that are missing. Raises SinkUnavailable where a record would not be stored now."""
-        for troubles in self._look(bounds=True):
-            for trouble in troubles:
-                if trouble:
-                    raise SinkUnavailable(trouble)
+        raise_any(self._look(bounds=True))
+        self.down.found({})
         if self._silent:
             # Asked again before anything is stored: what comes would hide that the end before was lost.
             raise SinkUnavailable(f"{self._silent} does not say where it ends yet")
@@ -62,17 +60,14 @@ class Topics:
     def preview(self) -> Sequence[Finding]:
         """Check as `check` does, but say how those that are missing would be made, and make none."""
         planned: list[Finding] = []
-        for troubles in self._look(planned):
-            for trouble in troubles:
-                if trouble:
-                    raise SinkUnavailable(trouble)
+        raise_any(self._look(planned))
         return planned
 
     def look(self) -> None:
-        """Check likewise, but a partition that cannot store now is the producer's to wait for while another can."""
-        for troubles in self._look(bounds=True):
-            if troubles and all(troubles):
-                raise SinkUnavailable(troubles[0])
+        """Check likewise, but what cannot store now is the producer's to wait for while another one can: a partition of
+        a topic, and a whole topic of several, which is told of.
+        """
+        self.down.found(self._look(bounds=True))
 
     def advice(self) -> Sequence[Finding]:
         """Return what the topics may lose of what they have confirmed. Raises SinkUnavailable."""
@@ -136,7 +131,7 @@ class Topics:
                 missed[group] = count
         return missed
 
-    def _look(self, planned: list[Finding] | None = None, *, bounds: bool = False) -> list[list[str]]:
+    def _look(self, planned: list[Finding] | None = None, *, bounds: bool = False) -> Mapping[str, Sequence[str]]:
         """Look at all, make what is missing, and tell of what has changed. Returns, by topic, each partition's trouble,
         an empty text where it has none. With a list none is made: it gets a finding for each.
         """
@@ -144,25 +139,31 @@ class Topics:
         self._brokers = max(self._brokers, len(state.brokers))
         self._tell_of_cluster(state.cluster)
         missing = [name for name, topic in state.topics.items() if topic is None]
+        troubles: dict[str, Sequence[str]] = {}
         if planned is not None:
             planned += [self._plan_of(name, state) for name in missing]
         elif missing:
             for name in missing:
-                self._make(name, state)
+                try:
+                    self._make(name, state)
+                except SinkUnavailable as exc:
+                    troubles[name] = [str(exc)]
             state = self._cluster.state(self._names)
-        troubles = []
+        troubles |= {name: [reason] for name, reason in state.denied.items()}
         for name, topic in state.topics.items():
             if topic is None and planned is not None:
                 continue
             if topic is None:
-                raise SinkUnavailable(f"topic {name!r} was made a moment ago, and its brokers do not know it yet")
+                troubles.setdefault(name, [f"topic {name!r} was made a moment ago, and its brokers do not know it yet"])
+                continue
             self._tell_of_change(name, topic, state)
             if topic.authorized_operations and AclOperation.WRITE not in topic.authorized_operations:
-                raise SinkUnavailable(f"topic {name!r}: no permission to write; grant WRITE on it to this user")
+                troubles[name] = [f"topic {name!r}: no permission to write; grant WRITE on it to this user"]
+                continue
             wanted = int((state.values(name) or {}).get(MIN_REPLICAS, 1))
-            troubles.append([_trouble(name, partition, wanted) for partition in topic.partitions])
+            troubles[name] = [trouble_of(name, partition, wanted) for partition in topic.partitions]
         self.times = times(state.values(name) for name in state.topics)
-        if bounds and not any(map(any, troubles)):
+        if bounds and not any(map(any, troubles.values())):
             self._look_at_bounds(state)
         return troubles
 
@@ -268,13 +269,3 @@ def _described(topic: NewTopic) -> str:
     asked = ", ".join(f"{count} {what}" for count, what in figures if count > 0)
     properties = "".join(f", {key}={text}" for key, text in sorted((topic.config or {}).items()))
     return (asked or "as the cluster makes topics by itself") + properties
-
-
-def _trouble(topic: str, partition: TopicPartitionInfo, wanted: int) -> str:
-    """Return why this partition stores nothing now, or nothing."""
-    where = f"partition {partition.id} of topic {topic!r}"
-    if cast("object | None", partition.leader) is None:
-        return f"{where} has no leader"
-    if len(partition.isr) < wanted:
-        return f"{where} has {len(partition.isr)} replicas in sync of the {wanted} that {MIN_REPLICAS} asks for"
-    return ""

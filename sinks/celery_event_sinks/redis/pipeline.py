@@ -33,8 +33,9 @@ NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 class EntryPipeline:
     """Commands that were written on a client's connection and not answered. The client asks nothing meanwhile."""
 
-    def __init__(self, client: RedisClient) -> None:
+    def __init__(self, client: RedisClient, reply_timeout: float = REPLY_TIMEOUT) -> None:
         self._client = client
+        self._reply_timeout = reply_timeout
         self.reset()
 
     def reset(self) -> None:
@@ -83,11 +84,11 @@ class EntryPipeline:
         try:
             while not self._take(replies):
                 now = time.monotonic()
-                if now >= self._heard_at + REPLY_TIMEOUT:
-                    raise RedisTimeoutError(f"no reply for {REPLY_TIMEOUT:g} s")
+                if now >= self._heard_at + self._reply_timeout:
+                    raise RedisTimeoutError(f"no reply for {self._reply_timeout:g} s")
                 if now >= deadline:
                     break
-                self._wait(min(deadline, self._heard_at + REPLY_TIMEOUT) - now)
+                self._wait(min(deadline, self._heard_at + self._reply_timeout) - now)
         except (RedisError, OSError, NoReply, SinkUnavailable) as exc:
             lost = exc
         self.owed -= len(replies)
@@ -109,7 +110,7 @@ class EntryPipeline:
 
     def abandon(self) -> None:
         """Wait no longer: the next `read` tells of a lost connection."""
-        self._failure = RedisTimeoutError(f"not all was answered within {REPLY_TIMEOUT:g} s")
+        self._failure = RedisTimeoutError(f"not all was answered within {self._reply_timeout:g} s")
 
     def _take(self, replies: list[Reply]) -> bool:
         """Write and read what goes without waiting; whether any reply has come."""
@@ -140,7 +141,7 @@ class EntryPipeline:
         except NOT_NOW:
             self._was_full = True
         finally:
-            sock.settimeout(REPLY_TIMEOUT)
+            sock.settimeout(self._reply_timeout)
 
     def _receive(self, replies: list[Reply]) -> None:
         """Append the replies that are there. Raises NoReply, or an error of the connection."""
@@ -159,7 +160,7 @@ class EntryPipeline:
         except NOT_NOW:
             pass  # all that was there is read
         finally:
-            sock.settimeout(REPLY_TIMEOUT)
+            sock.settimeout(self._reply_timeout)
         if len(replies) > self.owed:
             surplus = len(replies) - self.owed
             replies.clear()  # which of them answers which command nobody can tell

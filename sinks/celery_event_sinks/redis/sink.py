@@ -23,7 +23,7 @@ from celery_event_sinks.redis.server import LONGEST_VALUE, RedisServer
 from celery_event_sinks.redis.settings import RedisSettings
 from celery_event_sinks.redis.suspects import Suspects
 from celery_event_sinks.redis.timed import REPLY_TIMEOUT
-from celery_event_sinks.redis.trim import Trimmer
+from celery_event_sinks.redis.trim import INTERVAL, Trimmer
 from celery_event_sinks.redis.waiting import BATCH_EVENTS, FEW, FEW_WAIT, ON_THE_WAY, Waiting
 from celery_event_sinks.redis.watch import StreamWatch
 
@@ -36,21 +36,21 @@ class RedisStreamsSink:
     name = "redis"
     Settings = RedisSettings
 
-    def __init__(self, settings: RedisSettings) -> None:
+    def __init__(
+        self, settings: RedisSettings, *, reply_timeout: float = REPLY_TIMEOUT, trim_interval: float = INTERVAL
+    ) -> None:
         self._settings = settings
         self._client = settings.client()
-        self._pipeline = EntryPipeline(self._client)
+        self._pipeline = EntryPipeline(self._client, reply_timeout)
         self._server = RedisServer(self._client)
         self._replicas = Replicas(self._client, settings.wait, settings.waitaof)
         self._packer = EntryPacker(settings.trim)
         self._names = StreamNames(settings.stream, settings.shards)
-        self._used: set[bytes] = set()
-        clock = StreamClock()
-        self._trimmer = Trimmer(self._client, settings.trim, clock)
+        clock = self._clock = StreamClock()
+        self._trimmer = Trimmer(self._client, settings.trim, clock, trim_interval)
         self._watch = StreamWatch(self._client, settings.trim, clock)
-        self._clock = clock
         self._once = Once(self._client, self._packer, self._trimmer, self._watch, self._server.ends)
-        self._suspects = Suspects()
+        self._suspects, self._used = Suspects(), set[bytes]()
         self._forget()
 
     def _forget(self) -> None:

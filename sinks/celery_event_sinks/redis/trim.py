@@ -58,11 +58,12 @@ class Trimmer:
     Between writes and not with each of them, so that Redis answers how many entries are gone.
     """
 
-    def __init__(self, client: RedisClient, trim: Trim, clock: StreamClock) -> None:
+    def __init__(self, client: RedisClient, trim: Trim, clock: StreamClock, interval: float = INTERVAL) -> None:
+        self._interval = interval
         self._client = client
         self._trim = trim
         self._clock = clock
-        self._due = time.monotonic() + (0.0 if trim.rule == "age" else INTERVAL)
+        self._due = time.monotonic() + (0.0 if trim.rule == "age" else self._interval)
         self._written = 0
         self._turn: deque[bytes] = deque()
         self.removed: Counter[bytes] = Counter()
@@ -92,7 +93,7 @@ class Trimmer:
 
     def trim(self, streams: Iterable[bytes]) -> None:
         """Trim the streams; a failure is no failure of what was written. Goes on next time where it takes long."""
-        self._due, self._written = time.monotonic() + INTERVAL, 0
+        self._due, self._written = time.monotonic() + self._interval, 0
         names = set(streams)
         self._turn.extend(sorted(names.difference(self._turn)))
         try:

@@ -20,7 +20,8 @@ Place = tuple[int, int]
 class Beside:
     """Sees to it before SQLite does, which would replay that log, or delete it."""
 
-    def __init__(self, path: Path, *, readonly: bool, logger: str) -> None:
+    def __init__(self, path: Path, *, readonly: bool, logger: str, grace: float = GRACE) -> None:
+        self._grace = grace
         self._path = path
         self._readonly = readonly
         self._logger = logger
@@ -57,9 +58,10 @@ class Beside:
             return
         if self._index_alone is None or self._index_alone[0] != found:
             self._index_alone = found, time.monotonic()
-        if time.monotonic() - self._index_alone[1] < GRACE:
+        if time.monotonic() - self._index_alone[1] < self._grace:
             raise SinkUnavailable(
-                f"SQLite file {self._path}: its log was removed; whoever has the file open has {GRACE:.0f} s to save it"
+                f"SQLite file {self._path}: its log was removed; whoever has the file open has {self._grace:.0f} s to "
+                "save it"
             )
         log.put_aside(index)
         self._index_alone = None
@@ -74,8 +76,11 @@ def place(path: Path | str) -> Place | None:
     return found.st_dev, found.st_ino
 
 
-def name_of(wanted: Place | None) -> str:
-    """Return the name of a file that this process has open; empty where it has none any more."""
+def name_of(wanted: Place | None, before: Path) -> str:
+    """Return the name of a file that this process has open; empty where it has none any more.
+
+    Where it has the name of `before` still, though that leads to another file now, something is mounted over it.
+    """
     try:
         descriptors = [int(name) for name in os.listdir("/proc/self/fd")]  # noqa: PTH208 - numbers, not paths
     except OSError:
@@ -84,5 +89,8 @@ def name_of(wanted: Place | None) -> str:
         with suppress(OSError):
             found = os.fstat(descriptor)
             if (found.st_dev, found.st_ino) == wanted:
-                return str(Path(f"/proc/self/fd/{descriptor}").readlink()) if found.st_nlink else ""
+                name = Path(f"/proc/self/fd/{descriptor}").readlink()
+                if name == before:
+                    return f"hidden by a mount over {name} (umount shows it)"
+                return str(name) if found.st_nlink else ""
     return "elsewhere"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import suppress
+from pathlib import Path
 
 from celery_event_sinks.sqlite import anew
+from celery_event_sinks.sqlite.rights import kept_out
 
 LAST_NUMBER = 2**63 - 1
 NO_NUMBER = (
@@ -26,15 +28,16 @@ ADVICE = {
 }
 
 
-def what_to_do(exc: sqlite3.Error | OSError, connection: sqlite3.Connection | None) -> str:
-    """Return the error and the way out of it."""
+def what_to_do(exc: sqlite3.Error | OSError, connection: sqlite3.Connection | None, path: Path) -> str:
+    """Return the error of this file, and the way out of it."""
     if isinstance(exc, OSError):
         text, code = str(exc.strerror), 0
     else:
         text, code = str(exc), getattr(exc, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL and connection is not None and _is_used_up(connection):
         return NO_NUMBER  # of which SQLite says the same as of a full disk
-    return f"{text}: {ADVICE.get(code, 'look at the file and its directory')}"
+    advice = kept_out(path, exc, writes=True) or ADVICE.get(code, "look at the file and its directory")
+    return f"{text}: {advice}"
 
 
 def _is_used_up(connection: sqlite3.Connection) -> bool:

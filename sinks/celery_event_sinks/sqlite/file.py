@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from celery_event_bridge.contract import SinkUnavailable, notices
 from celery_event_sinks.sqlite import checkpoint, log
-from celery_event_sinks.sqlite.beside import Beside, Place, name_of
+from celery_event_sinks.sqlite.beside import GRACE, Beside, Place, name_of
 from celery_event_sinks.sqlite.content import Examiner, Mark, content
 from celery_event_sinks.sqlite.whereabouts import Change, Places, Whereabouts
 
@@ -42,7 +42,7 @@ class Left(Exception):
 class EventFile:
     """File of that name, and the one connection to it."""
 
-    def __init__(self, path: Path, mode: str, logger: str = "celery_event_bridge") -> None:
+    def __init__(self, path: Path, mode: str, logger: str = "celery_event_bridge", grace: float = GRACE) -> None:
         self.path = path
         self._real = path
         """Without symbolic links: where SQLite keeps the log."""
@@ -55,7 +55,7 @@ class EventFile:
         another one is open and cannot write itself."""
         self._at = Whereabouts(path, path, Places(None, None, None))
         self._examiner = Examiner(path)
-        self._beside = Beside(path, readonly=mode == "ro", logger=logger)
+        self._beside = Beside(path, readonly=mode == "ro", logger=logger, grace=grace)
         self._marked = ""
         """The salt of the log that is known to be marked."""
         self._recorded = -1
@@ -157,7 +157,7 @@ class EventFile:
             if change is Change.FILE and now.file == ours.file:
                 pass  # a symbolic link leads to another file: this one and its log stay together
             elif self._mode != "ro":
-                moved_to = name_of(self._at.places.file)
+                moved_to = name_of(self._at.places.file, self._real)
                 if change is Change.FILE and moved_to:
                     self._drain()
                 elif change is Change.LOG and now.shm in (None, ours.shm) and self._at.whole() and not self._drain():

@@ -10,7 +10,7 @@ from collections.abc import Hashable, Mapping, Sequence, Set
 from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
-from celery_event_bridge.contract import Batch, Reading, SinkUnavailable, StreamMissing, notices
+from celery_event_bridge.contract import Batch, Reading, SinkUnavailable, StreamMissing, StreamRefused, notices
 from celery_event_bridge.contract.deadline import Deadline
 from celery_event_sinks.sqlite import anew, trial
 from celery_event_sinks.sqlite.anew import Read
@@ -18,6 +18,7 @@ from celery_event_sinks.sqlite.file import EventFile, Left
 from celery_event_sinks.sqlite.lease import Lease
 from celery_event_sinks.sqlite.overtaken import missed_by_groups, removed
 from celery_event_sinks.sqlite.positions import beginning
+from celery_event_sinks.sqlite.rights import kept_out
 from celery_event_sinks.sqlite.settings import SqliteSettings
 from celery_event_sinks.sqlite.stored import lenient, record
 from celery_event_sinks.sqlite.volume import unfit
@@ -275,11 +276,11 @@ class SqliteReader:
 
     def _unavailable(self, exc: sqlite3.Error | OSError) -> SinkUnavailable:
         self._file.close()
-        text = exc.strerror if isinstance(exc, OSError) else str(exc)
+        text = f"SQLite file {self._path}: {exc.strerror if isinstance(exc, OSError) else exc}"
+        if whose := kept_out(self._path, exc, writes=self._lease is not None):
+            return StreamRefused(f"{text}: {whose}")
         code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
-        return SinkUnavailable(
-            f"SQLite file {self._path}: {text}: {_ADVICE.get(code, 'is it there, and of a bridge?')}"
-        )
+        return SinkUnavailable(f"{text}: {_ADVICE.get(code, 'is it there, and of a bridge?')}")
 
 
 _ADVICE = {

@@ -18,6 +18,7 @@ from msgspec.structs import astuple
 from celery_event_bridge.contract import BlockingSink, Event, EventRefused, Finding, SinkUnavailable, notices
 from celery_event_bridge.contract.values import too_short
 from celery_event_sinks.sqlite import content, trial, volume
+from celery_event_sinks.sqlite.beside import GRACE
 from celery_event_sinks.sqlite.errors import ADVICE, what_to_do
 from celery_event_sinks.sqlite.file import EventFile, Left
 from celery_event_sinks.sqlite.log import index_of, log_of
@@ -61,12 +62,12 @@ class SqliteSink(BlockingSink):
     name = "sqlite"
     Settings = SqliteSettings
 
-    def __init__(self, settings: SqliteSettings, *, wal_pages: int = WAL_PAGES) -> None:
+    def __init__(self, settings: SqliteSettings, *, wal_pages: int = WAL_PAGES, grace: float = GRACE) -> None:
         super().__init__()
         self._wal_pages = wal_pages
         self._path = settings.path
         self._settings = settings
-        self._file = EventFile(settings.path, "rwc")
+        self._file = EventFile(settings.path, "rwc", grace=grace)
         self._retention = Retention(settings.path, settings.retention) if settings.retention else None
         self._watch = TableWatch(settings.path)
         self._tried = -1
@@ -147,7 +148,11 @@ class SqliteSink(BlockingSink):
     def preview(self) -> Sequence[Finding]:
         """Ask as `available` does, but make no file: where there is none, one beside it is tried and removed."""
         real = Path(os.path.realpath(self._path))
-        if real.exists():
+        try:
+            there = real.exists()
+        except OSError as exc:  # a directory above it is closed to this user
+            raise self._unavailable(exc) from exc
+        if there:
             self.available()
             return ()
         trial_file = real.with_name(f".{uuid.uuid4().hex}.check")
@@ -284,7 +289,7 @@ class SqliteSink(BlockingSink):
 
     def _unavailable(self, exc: sqlite3.Error | OSError) -> SinkUnavailable:
         code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
-        text = what_to_do(exc, self._file.connection)
+        text = what_to_do(exc, self._file.connection, self._path)
         self._suspect = self._suspect or code == sqlite3.SQLITE_CORRUPT
         if code not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             self._file.close()  # whatever it was, begin again with a fresh look at the file

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 import amqp
 import pytest
 
-from celery_event_bridge.brokers.rabbitmq import looks as looks_module
 from celery_event_bridge.brokers.rabbitmq.settings import Settings
 from celery_event_bridge.brokers.rabbitmq.source import AmqpSource
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
@@ -49,7 +48,7 @@ def declared(url: str, *, without: str = "") -> None:
 
 def consuming(url: str, *, declare: bool = True) -> AmqpSource:
     settings = Settings(broker_url=url, declare=declare)
-    source = AmqpSource(settings, Topology.from_settings(settings), lambda: "a stream")
+    source = AmqpSource(settings, Topology.from_settings(settings), lambda: "a stream", look_interval=0.0)
     source.open()
     source.consume()
     return source
@@ -83,14 +82,12 @@ def received(source: AmqpSource, count: int) -> bool:
 def test_a_queue_that_the_bridge_cannot_declare_is_told_of_and_live_events_are_received(
     broker_url: str,
     permit: Callable[[str, str, str], None],
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     queue: str,
     may_declare: bool,
 ) -> None:
     """Neither right nor setting lets it: it goes on with each look, and says so once the queue is there."""
     caplog.set_level("INFO")
-    monkeypatch.setattr(looks_module, "LOOK_INTERVAL", 0.0)
     declared(broker_url, without=queue)
     if may_declare:
         permit("^$", ".*", ".*")
@@ -108,9 +105,8 @@ def test_a_queue_that_the_bridge_cannot_declare_is_told_of_and_live_events_are_r
         assert (f"queue {queue!r} is consumed again" in caplog.text) == (queue == OVERFLOW)
 
 
-def test_a_mark_that_somebody_deletes_is_taken_again(broker_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mark_that_somebody_deletes_is_taken_again(broker_url: str) -> None:
     """The broker's word that its consumer is gone is no error of the connection."""
-    monkeypatch.setattr(looks_module, "LOOK_INTERVAL", 0.0)
     with closing(consuming(broker_url)) as source, oracle.broker(broker_url) as connection:
         turn(source, 0.0)
         connection.channel().queue_delete(MARK)
@@ -128,10 +124,9 @@ def test_a_mark_that_somebody_deletes_is_taken_again(broker_url: str, monkeypatc
 
 
 def test_overflow_that_may_not_be_read_and_gets_shorter_is_no_error(
-    rabbitmq_server: RabbitMQ, broker_url: str, permit: Callable[[str, str, str], None], monkeypatch: pytest.MonkeyPatch
+    rabbitmq_server: RabbitMQ, broker_url: str, permit: Callable[[str, str, str], None]
 ) -> None:
     """How many are left in it nobody can tell then, so nothing is told of a purge."""
-    monkeypatch.setattr(looks_module, "LOOK_INTERVAL", 0.0)
     declared(broker_url)
     with oracle.broker(broker_url) as connection:
         channel = connection.channel()

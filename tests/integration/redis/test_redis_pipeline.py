@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from celery_event_bridge.contract import Event, Outcome, SinkUnavailable, Verdict
 from celery_event_bridge.testing import await_verdicts, deliver, sample_events
-from celery_event_sinks.redis import pipeline as redis_pipeline, sink as redis_streams
+from celery_event_sinks.redis import sink as redis_streams
 from celery_event_sinks.redis.sink import RedisStreamsSink
 from tests.faults.proxy import Mode, Proxy
 from tests.support import oracle
@@ -63,10 +61,9 @@ def test_an_error_in_the_midst(own_redis: Redis) -> None:
     )
 
 
-def test_replies_that_never_come(own_redis: Redis, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replies_that_never_come(own_redis: Redis, proxy: Proxy) -> None:
     """What was written and not answered comes back, all of it, and nothing of it counts as stored."""
-    monkeypatch.setattr(redis_pipeline, "REPLY_TIMEOUT", 0.5)
-    subject = in_use(through(proxy))
+    subject = in_use(through(proxy), reply_timeout=0.5)
     events = sample_events(3000)
     proxy.mode = Mode.DROP_REPLIES
     subject.send(events[:1500])
@@ -96,12 +93,11 @@ def test_a_connection_that_is_cut_while_redis_works(own_redis: Redis, proxy: Pro
         assert {event.data for event in events} <= set(stored(own_redis.url))
 
 
-def test_a_half_open_connection(own_redis: Redis, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_half_open_connection(own_redis: Redis, proxy: Proxy) -> None:
     """Nobody is there, and nothing says so: the events come back when no reply has come in time, also those that were
     written meanwhile.
     """
-    monkeypatch.setattr(redis_pipeline, "REPLY_TIMEOUT", 0.5)
-    subject = in_use(through(proxy))
+    subject = in_use(through(proxy), reply_timeout=0.5)
     proxy.half_open()
     events = sample_events(10_000)
     waiting = iter(events)

@@ -11,7 +11,6 @@ from redis import Redis as Client
 
 from celery_event_bridge.contract import Event, Outcome, Sink, SinkUnavailable, Verdict
 from celery_event_bridge.testing import SinkContract, await_verdicts, deliver, sample_events
-from celery_event_sinks.redis import trim as redis_trim
 from celery_event_sinks.redis.sink import RedisStreamsSink
 from tests.faults.on_redis import snapshot
 from tests.support.redis_sinks import as_contract, in_use, opened, sink, stored
@@ -244,12 +243,9 @@ def test_trim_by_age(redis_url: str, redis_server: Redis) -> None:
     assert len(kept) < 200
 
 
-def test_trim_what_all_groups_have_acknowledged(
-    redis_url: str, redis_server: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_trim_what_all_groups_have_acknowledged(redis_url: str, redis_server: Redis) -> None:
     """Nothing goes while there is no group, nor while one group has not acknowledged it; then it goes."""
-    monkeypatch.setattr(redis_trim, "INTERVAL", 0.0)
-    subject = opened(redis_url, trim="acked")
+    subject = opened(redis_url, trim="acked", trim_interval=0.0)
     events = sample_events(1000, size=10)
     deliver(subject, events, 80)
     assert 1000 == len(stored(redis_url))

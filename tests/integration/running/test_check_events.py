@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from threading import Event, Thread
 from urllib.parse import urlsplit
 
@@ -13,9 +15,12 @@ import pytest
 from celery_event_bridge.brokers.rabbitmq.checks import findings
 from celery_event_bridge.brokers.rabbitmq.settings import Settings
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
+from celery_event_bridge.contract.secrets import hide_in_url
 from tests.support import oracle
 from tests.support.bridges import run_to_end
 from tests.support.servers import RabbitMQ
+from tests.support.servers.debian import ROOT, free_port
+from tests.support.terminal.pages import configuration
 
 LIVE = "celeryev.bridge"
 FEW = (
@@ -26,9 +31,16 @@ FEW = (
 
 @pytest.fixture
 def heartbeats(broker_url: str) -> Iterator[None]:
-    """An event each two seconds, as of one worker."""
+    """An event each two seconds, as of one worker, and our queues."""
     with oracle.broker(broker_url) as connection:
         Topology.from_settings(Settings(broker_url=broker_url)).declare(connection.channel())
+    with publishing(broker_url):
+        yield
+
+
+@contextmanager
+def publishing(broker_url: str) -> Iterator[None]:
+    """An event each two seconds, as of one worker."""
     stopping = Event()
 
     def publish() -> None:
@@ -39,9 +51,27 @@ def heartbeats(broker_url: str) -> Iterator[None]:
 
     worker = Thread(target=publish)
     worker.start()
-    yield
-    stopping.set()
-    worker.join()
+    try:
+        yield
+    finally:
+        stopping.set()
+        worker.join()
+
+
+def test_the_quickstart_shows_what_check_prints(broker_url: str, tmp_path: Path) -> None:
+    """Before the first `run`, with workers that send events: the same lines, but for address, path and port."""
+    page = configuration(ROOT / "docs/quickstart.md", "", "ok   settings")
+    address = f"127.0.0.1:{free_port()}"
+    settings = {"BRIDGE_BROKER_URL": broker_url, "BRIDGE_SQLITE_PATH": f"{tmp_path}/celery-events.db"}
+    with oracle.broker(broker_url) as connection:
+        connection.channel().exchange_declare("celeryev", "topic", durable=True, auto_delete=False)
+    with publishing(broker_url):
+        done = run_to_end("celery_event_bridge", "check", BRIDGE_HTTP=address, **settings)
+    here = {hide_in_url(broker_url): "amqp://user:**@rabbitmq:5672//", str(tmp_path): "/home/you"}
+    text = done.stdout
+    for ours, theirs in (here | {address: "127.0.0.1:9810"}).items():
+        text = text.replace(ours, theirs)
+    assert page == text
 
 
 def verdict(url: str, *, declare: bool = True) -> str:

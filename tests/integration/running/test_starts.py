@@ -20,7 +20,7 @@ from tests.support.stores import RedisStore, SqliteStore
 def test_check_is_content_with_a_sound_setup(broker_url: str, tmp_path: Path) -> None:
     """With both ends there, `check` exits 0, and says so in the order of an event's way; it makes and stores nothing.
 
-    The settings come behind it, on demand; `--format json` has all in one object.
+    The settings come behind it, on demand; `--format json` has all in one object, and no key for settings unless asked.
     """
     settings = {"BRIDGE_BROKER_URL": broker_url, "BRIDGE_SQLITE_PATH": str(tmp_path / "events.db")}
     settings["BRIDGE_HTTP"] = f"127.0.0.1:{free_port()}"
@@ -41,6 +41,7 @@ def test_check_is_content_with_a_sound_setup(broker_url: str, tmp_path: Path) ->
     assert found["ok"]
     assert done.stdout == "".join(f"{each['verdict']:<4} {each['text']}\n" for each in found["findings"])
     assert "5" == found["settings"]["BRIDGE_QUEUE_TTL"]
+    assert ["ok", "findings"] == [*json.loads(command("check", "--format", "json", **settings).stdout)]
 
 
 def test_settings_of_a_sink_that_is_not_selected(

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from celery_event_bridge.contract import SinkUnavailable, notices
-from celery_event_sinks.sqlite import beside
 from celery_event_sinks.sqlite.settings import SqliteSettings
 from celery_event_sinks.sqlite.sink import SqliteSink
 from tests.support.servers.debian import until
@@ -108,13 +107,12 @@ def test_what_others_do_through_sqlite_is_no_replacement(path: Path, statements:
     assert 0 == notices.NOTICES.counts()["stream-replaced"]
 
 
-def test_an_index_alone_is_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_alone_is_waited_for(path: Path) -> None:
     """Whoever opens a file whose log was deleted gives those who have it open the time to save it."""
-    monkeypatch.setattr(beside, "GRACE", 0.3)
     subject = opened(path)
     store(subject, some(300))
     path.with_name("events.db-wal").unlink()
-    late = SqliteSink(SqliteSettings(path=path))
+    late = SqliteSink(SqliteSettings(path=path), grace=0.3)
     with pytest.raises(SinkUnavailable, match="its log was removed"):
         late.open()
     subject.look()

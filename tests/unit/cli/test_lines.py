@@ -106,10 +106,9 @@ def test_an_event_that_cannot_be_decoded_has_its_line() -> None:
     assert "not an object" in (Lines(Asked()).line(stored(b"1")) or "")
 
 
-def test_names_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_are_bounded() -> None:
     """Those of the last tasks are known."""
-    monkeypatch.setattr("celery_event_bridge.cli.lines.NAMES", 10)
-    lines = Lines(Asked())
+    lines = Lines(Asked(), names=10)
     for number in range(100):
         lines.line(event("task-received", str(number), name=f"n{number}"))
     assert sum(len(part) for part in lines._names) <= 20

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 
-from celery_event_bridge.contract import Event
+from structlog.testing import capture_logs
+
+from celery_event_bridge.contract import Event, Outcome
 from celery_event_bridge.forward.driver import Driver
 from celery_event_bridge.forward.outage import Outage
-from celery_event_bridge.testing import MemorySink
+from celery_event_bridge.testing import MemorySink, sample_events
 
 
 def test_a_sink_that_had_nothing_to_decide_was_not_stuck() -> None:
@@ -23,3 +25,30 @@ def test_a_sink_that_had_nothing_to_decide_was_not_stuck() -> None:
     driver.hand_over(now)
     assert 0.0 == driver.stuck_for(now)
     assert 30.0 == driver.stuck_for(now + 30)
+
+
+def test_what_another_stream_stores_ends_no_outage() -> None:
+    """Events of a topic that refuses them come back each time, while others are stored: said once, until it stores."""
+    sink = MemorySink(at_once=False)
+    driver: Driver[int] = Driver(sink, Outage("sink", 0.001), lambda _: False)
+    assert driver.ask()
+    refused, *others = sample_events(6)
+    for number, event in enumerate((refused, *others)):
+        driver.owners[event] = number
+    driver.pending.append(refused)
+    with capture_logs() as said:
+        for event in others:
+            driver.pending.append(event)
+            driver.hand_over(time.monotonic() + 60)
+            sink.undecided.sort(key=lambda each: each is refused)
+            sink.decide(Outcome.STORED, 1)
+            driver.collect()
+            sink.decide(Outcome.RETRY, reason="no permission to write")
+            driver.collect()
+            assert "no permission to write" == driver.outage.reason
+        driver.hand_over(time.monotonic() + 60)
+        sink.decide(Outcome.STORED)
+        driver.collect()
+        assert driver.outage.reason is None
+    assert ["sink unavailable, trying again", "sink available again"] == [line["event"] for line in said]
+    assert "no permission to write" == said[0]["reason"]

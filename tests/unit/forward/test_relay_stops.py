@@ -151,3 +151,29 @@ def test_a_stop_does_not_wait_for_verdicts_on_what_went_back(
     house.relay.stop()
     assert 0 == house.relay.run()
     assert not polls
+
+
+def test_a_stop_does_not_close_right_after_single_acknowledgements(
+    house: House, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RabbitMQ may still hold them back then, and would deliver those messages again."""
+    house.source.publish(*EVENTS)
+    house.turn(2)
+    head = house.sink.undecided.pop(0)
+    house.sink.decide(Outcome.STORED)
+    house.turn()
+    house.sink.undecided = [head]
+    house.sink.decide(Outcome.RETRY)
+    clock.now += 2
+    house.turn()
+    assert {False} == {ack.multiple for ack in house.source.acks}
+    acknowledged = clock.now
+
+    def poll(_: float) -> list[Any]:
+        clock.now += 0.01
+        return []
+
+    monkeypatch.setattr(house.source, "poll", poll)
+    house.relay.stop()
+    assert 1 == house.relay.run()
+    assert 0.25 <= clock.now - acknowledged < 1

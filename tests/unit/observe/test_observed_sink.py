@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import ClassVar
 
 import pytest
 
@@ -162,6 +163,28 @@ def test_a_look_that_finds_something_wrong_makes_the_bridge_not_ready(metrics: M
     sink.verdicts(0)
     sink.look()
     assert status.sink_reasons["memory"] is not None
+
+
+def test_a_stream_of_several_in_trouble_is_said_until_it_stores_again(metrics: Metrics, status: Status) -> None:
+    """What the others store, and looks that are content, hide it not; with its end the bridge is ready again."""
+
+    class OfTopics(Watched):
+        troubles: ClassVar[dict[str, str]] = {}
+
+    inner = OfTopics()
+    sink = ObservedSink(inner, metrics, status)
+    sink.open()
+    inner.troubles["worker"] = "topic 'worker' has no leader"
+    for _ in range(3):
+        sink.send(sample_events(1))
+        sink.verdicts(0)
+        assert {"memory": "topic 'worker' has no leader"} == status.sink_reasons
+        sink.look()
+        assert {"memory": "topic 'worker' has no leader"} == status.sink_reasons
+    del inner.troubles["worker"]
+    sink.look()
+    assert {"memory": None} == status.sink_reasons
+    assert 1 == value(metrics, "reconnects_total", end="memory")
 
 
 def test_what_a_sink_advises_is_warned_of_once(

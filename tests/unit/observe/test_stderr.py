@@ -8,7 +8,6 @@ from contextlib import suppress
 
 import pytest
 
-from celery_event_bridge.observe import stderr
 from celery_event_bridge.observe.stderr import Unfailing
 from tests.support.servers.debian import until
 
@@ -65,10 +64,9 @@ def test_lines_wait_for_a_reader_who_stands_still(pipe: Pipe) -> None:
     assert pipe.read().endswith(b"line 499\nand more\n")
 
 
-def test_lines_past_the_bound_are_counted(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_past_the_bound_are_counted(pipe: Pipe) -> None:
     """What is kept is whole lines, and in the place of the others it says how many they were."""
-    monkeypatch.setattr(stderr, "MOST", 1000)
-    subject = Unfailing(pipe.stream, dropped)
+    subject = Unfailing(pipe.stream, dropped, most=1000)
     pipe.fill()
     for line in lines(500):
         subject.write(line)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.terminal.pages import PAGES, ROOT, blocks, shell_blocks
+from tests.support.terminal.pages import PAGES, ROOT, SHELL, blocks, shell_blocks
 
 TYPED = "".join(file.read_text() for file in (ROOT / "tests/integration/documents").glob("test_pages*.py"))
 TYPED_FOR_DOCKER = (ROOT / "tests/compose/test_pages_with_docker.py").read_text()
@@ -16,6 +16,9 @@ BY_SECTION = ("docs/how-to/tls.md", "docs/how-to/rights.md")
 """Pages whose sections are typed each by a test of its own."""
 COMMANDS = "celery-event-bridge|celery|pip|python3?|docker|make|curl|sqlite3|export|redis-cli"
 COMMANDS += r"|rabbitmq\w+|kafka-\w+\.sh"
+WIDEST = 100
+FIGURES = ("architecture.md",)
+"""Pages whose blocks are drawings."""
 MEASURED = re.compile(r"[\d,]*\d(?:\.\d+)?")
 
 
@@ -40,6 +43,20 @@ def test_what_is_typed_is_marked_as_shell(page: Path) -> None:
     """A block without a language would escape the tests: one of those that begins with a command is none."""
     typed = re.compile(rf"^(?:\$ |(?:\w+=\S+ )*(?:{COMMANDS}) )", re.MULTILINE)
     assert [] == [block.name for block in blocks(page) if not block.language and typed.search(block.text)]
+
+
+def test_what_is_typed_and_printed_is_at_most_100_wide() -> None:
+    """A page is read in half a screen, where a longer line is broken anywhere or cut off."""
+    pages = [*PAGES, *(ROOT / "docs").glob("*.md"), *(ROOT / "docs/reference").glob("*.md")]
+    wide = [
+        f"{block.name}: {line}"
+        for page in pages
+        for block in blocks(page)
+        if block.language in (*SHELL, "cron", "")
+        for line in block.text.splitlines()
+        if len(line) > WIDEST and page.name not in FIGURES
+    ]
+    assert [] == wide
 
 
 def test_a_reason_not_to_run_is_a_sentence() -> None:

@@ -7,14 +7,9 @@ import signal
 import pytest
 
 from celery_event_bridge.contract import Batch, Reading, Record, SinkUnavailable, StreamMissing, notices
-from celery_event_bridge.reading import batch_size, session as module
+from celery_event_bridge.reading.batch_size import BatchSize
 from celery_event_bridge.reading.session import Events
 from tests.support.memory_reader import FakeReader, reading, record
-
-
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LONGEST_PAUSE", 0.01)
 
 
 def test_events_come_in_order_and_end() -> None:
@@ -111,7 +106,7 @@ def test_signs_of_life() -> None:
     assert 3 == reader.calls.count("renew_lease")
 
 
-def test_batches_grow_while_they_are_handled_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_grow_while_they_are_handled_quickly() -> None:
     """Up to a bound; large records and slow handlers get fewer at a time."""
     reader = FakeReader(*(Batch([record(number)]) for number in range(6)))
     list(reading(reader))
@@ -120,10 +115,11 @@ def test_batches_grow_while_they_are_handled_quickly(monkeypatch: pytest.MonkeyP
     reader = FakeReader(Batch([large]), Batch())
     list(reading(reader))
     assert [100, 2] == reader.limits
-    monkeypatch.setattr(batch_size, "SECONDS", -1.0)
-    reader = FakeReader(*(Batch([record(number)]) for number in range(3)))
-    list(reading(reader))
-    assert [100, 50, 25] == reader.limits
+    size, limits = BatchSize(within=1.0), []
+    for number in range(3):
+        limits.append(size.limit)
+        size.adapt([record(number)], 1.5)
+    assert [100, 50, 25] == limits
 
 
 def test_idle_is_called_while_there_is_nothing() -> None:

@@ -5,14 +5,8 @@ from __future__ import annotations
 import pytest
 
 from celery_event_bridge.contract import Batch, Reading, Record, SinkUnavailable
-from celery_event_bridge.reading import session as module
 from celery_event_bridge.reading.session import Events
 from tests.support.memory_reader import FakeReader, reading, record
-
-
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LONGEST_PAUSE", 0.01)
 
 
 def test_a_commit_covers_all_handed_out_before() -> None:

@@ -38,8 +38,10 @@ class Looks:
         location: Callable[[], str] | None,
         parked_body: Callable[[], float],
         left: LeftBehind,
+        interval: float = LOOK_INTERVAL,
     ) -> None:
         """See `AmqpSource`."""
+        self._interval = interval
         self._settings = settings
         self._topology = topology
         self._parked_body = parked_body
@@ -81,7 +83,7 @@ class Looks:
         now = time.monotonic()
         if now < self._due or not self._binding.asked():
             return False
-        self._due, self._began_at = now + LOOK_INTERVAL, now
+        self._due, self._began_at = now + self._interval, now
         self.upkeep.look()
         return True
 

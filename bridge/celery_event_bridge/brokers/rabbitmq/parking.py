@@ -10,7 +10,8 @@ from __future__ import annotations
 import datetime
 import struct
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import cycle
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,7 +22,7 @@ from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, tr
 from celery_event_bridge.brokers.rabbitmq.delivered import Delivered
 from celery_event_bridge.brokers.rabbitmq.headers import LEFT_OFF, RENAMED, without_brokers_own, writable
 from celery_event_bridge.brokers.rabbitmq.readable import Readable
-from celery_event_bridge.contract.broker import BrokerUnavailable, Parcel
+from celery_event_bridge.contract.broker import BrokerUnavailable, MessageRefused, Parcel
 
 if TYPE_CHECKING:
     import amqp
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from celery_event_bridge.brokers.rabbitmq.settings import Settings
 
 CANNOT_BE = 406
-"""AMQP's code for a message that can never be published."""
+"""AMQP's code for a message that can never be published: it is larger than the broker's max_message_size."""
 CONFIRM_TIMEOUT = 10.0
 """Seconds without any confirm after which the connection counts as lost; under an alarm it is waited on for ever."""
 REST_TIMEOUT = 0.05
@@ -81,8 +82,8 @@ class AmqpParking:
             owed, self._owed = self._owed, None
             raise owed
         try:
-            confirms = self._ready()
-            with translated(f"parking in {self._queue}"):
+            with refusals_of(f"parking in {self._queue}"):
+                confirms = self._ready()
                 # Nothing before the probe is answered: under an alarm the broker would stop reading in the midst of it,
                 # and a connection that is given up then leaves a copy behind for each attempt.
                 self._hear(confirms)
@@ -92,10 +93,6 @@ class AmqpParking:
                         if id(parcel) not in known:
                             self._publish(confirms, parcel)
                 self._hear(confirms)
-        except (ValueError, TypeError, RecursionError, struct.error) as exc:
-            # What the client cannot write is refused for good, as what the broker refuses: it must not end the process.
-            self.close()
-            raise BrokerUnavailable(f"parking in {self._queue}: {type(exc).__name__}: {exc}"[:300], CANNOT_BE) from exc
         except BrokerUnavailable as exc:
             confirmed = list(self._confirmed)
             self.close()
@@ -155,6 +152,23 @@ class AmqpParking:
     def _on_unblocked(self) -> None:
         self._blocked = False
         self._blocked_until = time.monotonic()
+
+
+@contextmanager
+def refusals_of(action: str) -> Iterator[None]:
+    """Turn what the client raises into BrokerUnavailable, and a message that can never be parked into MessageRefused.
+
+    Such a one is refused by the broker, or cannot be written by the client, which must not end the process.
+    """
+    try:
+        with translated(action):
+            yield
+    except (ValueError, TypeError, RecursionError, struct.error) as exc:
+        raise MessageRefused(f"{action}: {type(exc).__name__}: {exc}"[:300]) from exc
+    except BrokerUnavailable as exc:
+        if exc.code != CANNOT_BE:
+            raise
+        raise MessageRefused(str(exc), exc.code) from exc
 
 
 def _failure(confirms: Confirms[Parcel | None]) -> str:

@@ -21,6 +21,7 @@ from celery_event_bridge.brokers.rabbitmq.presence import OUR_TAG
 from celery_event_bridge.brokers.rabbitmq.readable import Readable
 from celery_event_bridge.brokers.rabbitmq.urls import LeftBehind, Urls
 from celery_event_bridge.brokers.rabbitmq.window import Window
+from celery_event_bridge.contract import LOOK_INTERVAL
 from celery_event_bridge.contract.broker import Ack, BrokerUnavailable, GivenBack
 from celery_event_bridge.contract.budget import Budget, Room
 from celery_event_bridge.contract.secrets import hide_in_url
@@ -50,6 +51,7 @@ class AmqpSource:
         location: Callable[[], str] | None = None,
         parked_body: Callable[[], float] = lambda: 0.0,
         left: LeftBehind | None = None,
+        look_interval: float = LOOK_INTERVAL,
     ) -> None:
         """`location` says where the events are stored, for the mark that other deployments see; None: no mark.
 
@@ -66,7 +68,8 @@ class AmqpSource:
         # Overflow's share is small: fresh events go first.
         self._live_window = Window(settings.prefetch, settings.max_inflight_bytes * 3 // 4)
         self._overflow_window = Window(min(settings.prefetch, OVERFLOW_PREFETCH), settings.max_inflight_bytes // 4)
-        self._looks = Looks(settings, topology, location, parked_body, left or LeftBehind(settings, topology))
+        left = left or LeftBehind(settings, topology)
+        self._looks = Looks(settings, topology, location, parked_body, left, look_interval)
         self._overflow_refused = False
         """True if the last attempt to consume overflow failed."""
         self._quiet_due = 0.0

@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from celery_event_bridge.contract import Reading, SinkUnavailable
-from celery_event_sinks.kafka import assignment, reader
+from celery_event_sinks.kafka import reader
 from celery_event_sinks.kafka.settings import KafkaSettings
 from celery_event_sinks.kafka.topics import Topics
 
@@ -71,12 +71,11 @@ def kafka(monkeypatch: pytest.MonkeyPatch) -> FakeKafka:
     monkeypatch.setattr(reader, "Consumer", made.consumer)
     monkeypatch.setattr(Topics, "marks", lambda _: {})
     monkeypatch.setattr(Topics, "check_readable", lambda *_: None)
-    monkeypatch.setattr(assignment, "NEW_PARTITIONS", 0.0)
     return made
 
 
 def opened(group: str | None = None) -> reader.KafkaReader:
-    subject = reader.KafkaReader(KafkaSettings(), Reading(group=group))
+    subject = reader.KafkaReader(KafkaSettings(), Reading(group=group), new_partitions=0.0)
     subject.open()
     return subject
 

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, strategies as st
 
 from celery_event_bridge.contract import SinkUnavailable
-from celery_event_sinks.redis import pipeline as redis_pipeline
 from celery_event_sinks.redis.client import RedisClient
 from celery_event_sinks.redis.pipeline import EntryPipeline
 from tests.support.servers.debian import until
@@ -130,10 +129,9 @@ def test_a_full_socket_is_not_waited_for(client: OnSocket) -> None:
     assert not pipeline.full
 
 
-def test_a_silent_connection_is_a_lost_one(client: OnSocket, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_connection_is_a_lost_one(client: OnSocket) -> None:
     """Also while more and more is written to it: a socket takes bytes that nobody will ever read."""
-    monkeypatch.setattr(redis_pipeline, "REPLY_TIMEOUT", 0.2)
-    pipeline = EntryPipeline(client)
+    pipeline = EntryPipeline(client, reply_timeout=0.2)
     found: list[SinkUnavailable] = []
 
     def is_lost() -> bool:
@@ -147,10 +145,9 @@ def test_a_silent_connection_is_a_lost_one(client: OnSocket, monkeypatch: pytest
     assert "no reply for 0.2 s" in str(found[0])
 
 
-def test_after_a_standstill_of_our_own_the_replies_count(client: OnSocket, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_standstill_of_our_own_the_replies_count(client: OnSocket) -> None:
     """A bridge that was stopped for long reads what has come before it looks at the clock."""
-    monkeypatch.setattr(redis_pipeline, "REPLY_TIMEOUT", 0.2)
-    pipeline = EntryPipeline(client)
+    pipeline = EntryPipeline(client, reply_timeout=0.2)
     pipeline.write([b"x"])
     client.redis.sendall(b"$3\r\n1-0\r\n")
     pipeline._heard_at = time.monotonic() - 10

@@ -1,4 +1,4 @@
-"""Model of RabbitMQ: quorum queues with a time to live, dead letters at least once, bounds, prefetch, confirms.
+"""Model of RabbitMQ: connections, channels with a prefetch, acknowledgements that are held back; see also `queues`.
 
 The rules, and where they were measured, are in the table "What the model of RabbitMQ does" of
 docs/reference/simulation.md. A connection's frames arrive in order, each after a delay; with the connection dies what is
@@ -7,152 +7,18 @@ under way in either direction.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from tests.simulation.messages import Published
+from tests.simulation.queues import RETRY_DEAD_LETTERS as RETRY_DEAD_LETTERS, Entry as Entry, Queue as Queue
 from tests.simulation.world import World
 
 TTL = 5.0
 """Seconds after which a message leaves the live queue for overflow."""
-RETRY_DEAD_LETTERS = 180.0
-"""Seconds after which RabbitMQ tries a dead-letter route again that failed."""
 FEW_ACKS = 32
 """Single acknowledgements of a channel past which a quorum queue's client holds back the rest."""
 HELD_BACK = 1.0
 """Seconds after which it sends them all the same."""
-
-
-class Entry:
-    """A message in a queue."""
-
-    __slots__ = ("arrived", "expired", "message", "place", "returned")
-
-    def __init__(self, message: Published, arrived: float, place: int, *, expired: bool) -> None:
-        self.message = message
-        self.arrived = arrived
-        self.place = place
-        """Number in the order of arrival."""
-        self.expired = expired
-        """True if it came by its dead-letter route."""
-        self.returned = False
-        """True if it was delivered before."""
-
-
-class Queue:
-    """A quorum queue."""
-
-    def __init__(self, rabbit: RabbitMQ, name: str, max_bytes: int, ttl: float | None, *, rejects: bool) -> None:
-        self.rabbit = rabbit
-        self.name = name
-        self.ttl = ttl
-        self.max_bytes = max_bytes
-        self.rejects = rejects
-        """True where a full queue refuses what is published; else it drops its oldest."""
-        self.ready: deque[Entry] = deque()
-        self.returned: deque[Entry] = deque()
-        """Delivered before, and to be delivered first, by place."""
-        self.in_limbo: list[Entry] = []
-        """Expired, and waiting for their dead-letter route."""
-        self.size = 0
-        self.consumers: list[Channel] = []
-        self.there = True
-        """False while somebody has taken it away: only of overflow, which nothing was in."""
-        self._turn = 0
-        self._places = 0
-        self._looked = False
-
-    def __len__(self) -> int:
-        return len(self.ready) + len(self.returned)
-
-    def full(self, size: int) -> bool:
-        """Return whether it takes no message of that size."""
-        return self.rejects and self.size + size > self.max_bytes
-
-    def add(self, message: Published, *, expired: bool = False) -> None:
-        """Take a message at its end, and drop the oldest past its bound."""
-        self._places += 1
-        entry = Entry(message, self.rabbit.world.now, self._places, expired=expired)
-        self.ready.append(entry)
-        self.size += len(message.body)
-        while not self.rejects and self.size > self.max_bytes and len(self):
-            dropped = (self.returned or self.ready).popleft()
-            self._gone(dropped, "dropped")
-        self._look_later()
-        self.pump()
-
-    def give_back(self, entries: Iterable[Entry]) -> None:
-        """Take back what was delivered. What has outlived its time leaves at once."""
-        for entry in entries:
-            entry.returned = True
-            self.returned.append(entry)
-        self.returned = deque(sorted(self.returned, key=lambda entry: entry.place))
-        self.expire()
-        self.pump()
-
-    def take(self, entry: Entry) -> None:
-        """Remove a message that was acknowledged."""
-        self._gone(entry, "acknowledged")
-
-    def _gone(self, entry: Entry, how: str) -> None:
-        self.size -= len(entry.message.body)
-        self.rabbit.removed(entry.message, self.name, how)
-
-    def expire(self) -> None:
-        """Let those at the head that have outlived their time go to their dead-letter route."""
-        self._looked = False
-        if self.ttl is None or self.rabbit.stalled:
-            return
-        before = self.rabbit.world.now - self.ttl
-        for queue in (self.returned, self.ready):
-            while queue and queue[0].arrived <= before:
-                self._dead_letter(queue.popleft())
-        self._look_later()
-
-    def _look_later(self) -> None:
-        if self.ttl is None or self._looked or not len(self):
-            return
-        self._looked = True
-        oldest = min(queue[0].arrived for queue in (self.returned, self.ready) if queue)
-        self.rabbit.world.after(max(0.01, oldest + self.ttl - self.rabbit.world.now), self.expire)
-
-    def _dead_letter(self, entry: Entry) -> None:
-        """Send it to overflow, and forget it once it is there: at least once."""
-        overflow = self.rabbit.overflow
-        if not overflow.there or self.rabbit.route_broken:
-            self.in_limbo.append(entry)
-            self.rabbit.world.after(RETRY_DEAD_LETTERS, self._retry, entry)
-            return
-        overflow.add(entry.message, expired=True)
-        # A confirm that is lost makes it come a second time.
-        if self.rabbit.doubles:
-            self.rabbit.doubles -= 1
-            overflow.add(entry.message, expired=True)
-        self._gone(entry, "dead-lettered")
-
-    def _retry(self, entry: Entry) -> None:
-        if entry in self.in_limbo:
-            self.in_limbo.remove(entry)
-            self._dead_letter(entry)
-
-    def pump(self) -> None:
-        """Deliver what is ready to consumers that have room, in turn."""
-        if self.rabbit.stalled:
-            return
-        batches: dict[Channel, list[Entry]] = {}
-        while len(self):
-            room = [one for one in self.consumers if one.consuming and one.outstanding < one.prefetch]
-            if not room:
-                break
-            self._turn += 1
-            channel = room[self._turn % len(room)]
-            entry = (self.returned or self.ready).popleft()
-            channel.tag += 1
-            channel.outstanding += 1
-            channel.unacknowledged[channel.tag] = entry
-            batches.setdefault(channel, []).append(entry)
-        for channel, entries in batches.items():
-            channel.deliver(entries)
 
 
 class Channel:
@@ -218,14 +84,17 @@ class Channel:
             self._held_back, self._singles = [], 0
 
     def _apply(self, tags: list[int]) -> None:
-        for tag in tags:
-            self.queue.take(self._let_go(tag))
-        self.queue.pump()
+        entries = [self._let_go(tag) for tag in tags]
+        for entry in entries:
+            entry.queue.take(entry)
+        for queue in dict.fromkeys(entry.queue for entry in entries):
+            queue.pump()
 
     def reject(self, tag: int) -> None:
         """Take one back."""
         if self.open:
-            self.queue.give_back([self._let_go(tag)])
+            entry = self._let_go(tag)
+            entry.queue.give_back([entry])
 
     def _let_go(self, tag: int) -> Entry:
         self.outstanding -= tag > self._first
@@ -237,7 +106,8 @@ class Channel:
             self.open = self.consuming = False
             self.queue.consumers = [one for one in self.queue.consumers if one is not self]
             entries, self.unacknowledged = list(self.unacknowledged.values()), {}
-            self.queue.give_back(entries)
+            for queue in dict.fromkeys(entry.queue for entry in entries):
+                queue.give_back([entry for entry in entries if entry.queue is queue])
 
 
 class Connection:
@@ -302,8 +172,10 @@ class RabbitMQ:
         self.world = world
         self.removed = removed
         """Called with a message that leaves a queue, the queue's name, and how it leaves."""
-        self.live = Queue(self, "live", bound, TTL, rejects=True)
-        self.overflow = Queue(self, "overflow", overflow, None, rejects=False)
+        self.queues: dict[str, Queue] = {}
+        """Those that are there, by name."""
+        self.bound, self.overflow_bound = bound, overflow
+        self.begin()
         self.parked: list[Published] = []
         self.connections: list[Connection] = []
         self.up = True
@@ -318,6 +190,25 @@ class RabbitMQ:
         self.slow = 0.0
         """Seconds that each frame takes longer."""
         self._waiting: list[Callable[[], None]] = []
+
+    def begin(self) -> None:
+        """Have what is there before anybody comes."""
+        self.queues["live"] = Queue(self, "live", self.bound, TTL, rejects=True)
+        self.queues["overflow"] = Queue(self, "overflow", self.overflow_bound, None, rejects=False)
+
+    @property
+    def live(self) -> Queue:
+        """Return the queue that workers publish to."""
+        return self.queues["live"]
+
+    @property
+    def overflow(self) -> Queue:
+        """Return the queue of what has expired."""
+        return self.queues["overflow"]
+
+    def target(self, _: Queue) -> Queue | None:
+        """Return the queue to which dead letters go, if it is there."""
+        return self.overflow
 
     def delay(self) -> float:
         """Draw how long a frame is under way."""
@@ -362,6 +253,6 @@ class RabbitMQ:
         waiting, self._waiting = self._waiting, []
         for call in waiting:
             call()
-        for queue in (self.live, self.overflow):
+        for queue in [*self.queues.values()]:
             queue.expire()
             queue.pump()

@@ -1,0 +1,165 @@
+"""Quorum queues of the model: a time to live, dead letters at least once, bounds, what is delivered before goes first.
+
+The rules, and where they were measured, are in the table "What the model of RabbitMQ does" of
+docs/reference/simulation.md.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from tests.simulation.messages import Published
+
+if TYPE_CHECKING:
+    from tests.simulation.rabbitmq import Channel, RabbitMQ
+
+RETRY_DEAD_LETTERS = 180.0
+"""Seconds after which RabbitMQ tries a dead-letter route again that failed."""
+
+
+class Entry:
+    """A message in a queue."""
+
+    __slots__ = ("arrived", "expired", "message", "place", "queue", "returned")
+
+    def __init__(self, queue: Queue, message: Published, arrived: float, place: int, *, expired: bool) -> None:
+        self.queue = queue
+        self.message = message
+        self.arrived = arrived
+        self.place = place
+        """Number in the order of arrival."""
+        self.expired = expired
+        """True if it came by its dead-letter route."""
+        self.returned = False
+        """True if it was delivered before."""
+
+
+class Queue:
+    """A quorum queue."""
+
+    def __init__(self, rabbit: RabbitMQ, name: str, max_bytes: int, ttl: float | None, *, rejects: bool) -> None:
+        self.rabbit = rabbit
+        self.name = name
+        self.ttl = ttl
+        self.max_bytes = max_bytes
+        self.rejects = rejects
+        """True where a full queue refuses what is published; else it drops its oldest."""
+        self.ready: deque[Entry] = deque()
+        self.returned: deque[Entry] = deque()
+        """Delivered before, and to be delivered first, by place."""
+        self.in_limbo: list[Entry] = []
+        """Expired, and waiting for their dead-letter route."""
+        self.size = 0
+        self.consumers: list[Channel] = []
+        self.there = True
+        """False once somebody has deleted it."""
+        self._turn = 0
+        self._places = 0
+        self._looked = False
+
+    def __len__(self) -> int:
+        return len(self.ready) + len(self.returned)
+
+    def full(self, size: int) -> bool:
+        """Return whether it takes no message of that size."""
+        return self.rejects and self.size + size > self.max_bytes
+
+    def add(self, message: Published, *, expired: bool = False) -> None:
+        """Take a message at its end, and drop the oldest past its bound."""
+        self._places += 1
+        entry = Entry(self, message, self.rabbit.world.now, self._places, expired=expired)
+        self.ready.append(entry)
+        self.size += len(message.body)
+        while not self.rejects and self.size > self.max_bytes and len(self):
+            dropped = (self.returned or self.ready).popleft()
+            self._gone(dropped, "dropped")
+        self._look_later()
+        self.pump()
+
+    def give_back(self, entries: Iterable[Entry]) -> None:
+        """Take back what was delivered. What has outlived its time leaves at once."""
+        if not self.there:
+            return
+        for entry in entries:
+            entry.returned = True
+            self.returned.append(entry)
+        self.returned = deque(sorted(self.returned, key=lambda entry: entry.place))
+        self.expire()
+        self.pump()
+
+    def take(self, entry: Entry) -> None:
+        """Remove a message that was acknowledged."""
+        if self.there:
+            self._gone(entry, "acknowledged")
+
+    def delete(self, in_hand: Iterable[Entry] = ()) -> None:
+        """Take it away with all that it holds, and what of it was delivered and not acknowledged."""
+        self.there = False
+        for entry in [*self.returned, *self.ready, *self.in_limbo, *in_hand]:
+            self._gone(entry, "deleted")
+        self.returned.clear()
+        self.ready.clear()
+        self.in_limbo.clear()
+        self.consumers.clear()
+
+    def _gone(self, entry: Entry, how: str) -> None:
+        self.size -= len(entry.message.body)
+        self.rabbit.removed(entry.message, self.name, how)
+
+    def expire(self) -> None:
+        """Let those at the head that have outlived their time go to their dead-letter route."""
+        self._looked = False
+        if self.ttl is None or self.rabbit.stalled or not self.there:
+            return
+        before = self.rabbit.world.now - self.ttl
+        for queue in (self.returned, self.ready):
+            while queue and queue[0].arrived <= before:
+                self._dead_letter(queue.popleft())
+        self._look_later()
+
+    def _look_later(self) -> None:
+        if self.ttl is None or self._looked or not len(self):
+            return
+        self._looked = True
+        oldest = min(queue[0].arrived for queue in (self.returned, self.ready) if queue)
+        self.rabbit.world.after(max(0.01, oldest + self.ttl - self.rabbit.world.now), self.expire)
+
+    def _dead_letter(self, entry: Entry) -> None:
+        """Send it to overflow, and forget it once it is there: at least once."""
+        overflow = self.rabbit.target(self)
+        if overflow is None or self.rabbit.route_broken:
+            self.in_limbo.append(entry)
+            self.rabbit.world.after(RETRY_DEAD_LETTERS, self._retry, entry)
+            return
+        overflow.add(entry.message, expired=True)
+        # A confirm that is lost makes it come a second time.
+        if self.rabbit.doubles:
+            self.rabbit.doubles -= 1
+            overflow.add(entry.message, expired=True)
+        self._gone(entry, "dead-lettered")
+
+    def _retry(self, entry: Entry) -> None:
+        if entry in self.in_limbo:
+            self.in_limbo.remove(entry)
+            self._dead_letter(entry)
+
+    def pump(self) -> None:
+        """Deliver what is ready to consumers that have room, in turn."""
+        if self.rabbit.stalled:
+            return
+        batches: dict[Channel, list[Entry]] = {}
+        while len(self):
+            room = [one for one in self.consumers if one.consuming and one.outstanding < one.prefetch]
+            if not room:
+                break
+            self._turn += 1
+            channel = room[self._turn % len(room)]
+            entry = (self.returned or self.ready).popleft()
+            channel.tag += 1
+            channel.outstanding += 1
+            channel.unacknowledged[channel.tag] = entry
+            batches.setdefault(channel, []).append(entry)
+        for channel, entries in batches.items():
+            channel.deliver(entries)

@@ -33,7 +33,7 @@ class Card(NamedTuple):
 
 def deal(seed: str, count: int, seconds: float, names: Sequence[str]) -> list[Card]:
     """Deal so many cards over that time. Each seed prefers a few of the names."""
-    draw = random.Random(f"cards {seed}")  # noqa: S311 - no secret
+    draw = random.Random(f"cards {seed}")
     weights = [draw.random() ** 3 for _ in names]
     chosen = draw.choices(names, weights, k=count)
     times = sorted(draw.random() * seconds for _ in range(count))

@@ -38,6 +38,10 @@ class Kind:
         **faults.OF_STREAMS,
     }
 
+    recovery: ClassVar[float] = 25.0
+    """Seconds after the last fault within which every replica consumes again: the longest pause between two attempts,
+    the longest wait for a heartbeat, and a start."""
+
     def __init__(self, play: Play) -> None:
         self.play = play
         self.rabbit = RabbitMQ(play.world, play.oracle.removed, bound=BOUND, overflow=OVERFLOW)
@@ -73,6 +77,12 @@ class Kind:
         consumers = self.rabbit.live.consumers
         return any(one.connection.client == replica.name and one.consuming for one in consumers)
 
+    def calm(self) -> None:
+        """Look at what has to be so once all have recovered. Raises Broken."""
+
+    def finish(self) -> None:
+        """Look at the end at what has to be so then. Raises Broken."""
+
     def heal(self) -> None:
         """End whatever a card has begun."""
         rabbit, stream = self.rabbit, self.stream
@@ -89,6 +99,7 @@ class Kind:
 
 KINDS: Mapping[str, str] = {
     "contract": "tests.simulation.kinds:Kind",
+    "wire": "tests.simulation.wire:Wire",
 }
 """By name, where each is: a module is imported only if its kind is asked for, as it needs its client."""
 

@@ -9,7 +9,7 @@ from tests.simulation.faults import Card
 from tests.simulation.kinds import Kind, kind_of
 from tests.simulation.messages import Published, message
 from tests.simulation.oracle import Broken, Oracle
-from tests.simulation.rabbitmq import RETRY_DEAD_LETTERS
+from tests.simulation.queues import RETRY_DEAD_LETTERS
 from tests.simulation.replica import Replica
 from tests.simulation.virtual import virtual
 from tests.simulation.world import World
@@ -20,9 +20,6 @@ CARDS = 300
 REPLICAS = 3
 EVERY = 0.1
 """Seconds between two rounds of publishing."""
-RECOVERY = 25.0
-"""Seconds after the last fault within which every replica consumes again: the longest pause between two attempts, the
-longest wait for a heartbeat, and a start."""
 
 
 class Play:
@@ -33,7 +30,8 @@ class Play:
         self.seed = seed
         self.world = World(f"{kind} {seed}")
         self.oracle = Oracle()
-        self.cards = faults.deal(seed, CARDS, SECONDS, [*kind_of(kind).cards]) if cards is None else cards
+        names = [*kind_of(kind).cards]  # imported here: what is imported within a play would keep that world's clock
+        self.cards = faults.deal(seed, CARDS, SECONDS, names) if cards is None else cards
         self._kind = kind
         self._number = 0
         self._rate = self.world.between(1, 30)
@@ -61,10 +59,13 @@ class Play:
         self.kind.heal()
         for replica in self.replicas:
             replica.process.frozen_until = 0.0
-        world.run(world.now + RECOVERY)
+        recovery = self.kind.recovery
+        world.run(world.now + recovery)
         if deaf := [replica.name for replica in self.replicas if not self.kind.consumes(replica)]:
-            raise Broken(f"held up: {deaf[0]} does not consume {RECOVERY:g} s after the last fault")
-        world.run(world.now + RETRY_DEAD_LETTERS + RECOVERY)
+            raise Broken(f"held up: {deaf[0]} does not consume {recovery:g} s after the last fault")
+        self.kind.calm()
+        world.run(world.now + RETRY_DEAD_LETTERS + recovery)
+        self.kind.finish()
         queues = (self.kind.rabbit.live, self.kind.rabbit.overflow)
         self.oracle.finish([f"{len(one)} messages wait in {one.name}" for one in queues if len(one)])
 

@@ -145,6 +145,12 @@ class Queue:
             self.in_limbo.remove(entry)
             self._dead_letter(entry)
 
+    def get(self) -> Entry | None:
+        """Hand out one that is asked for."""
+        if self.rabbit.stalled or not len(self):
+            return None
+        return (self.returned or self.ready).popleft()
+
     def pump(self) -> None:
         """Deliver what is ready to consumers that have room, in turn."""
         if self.rabbit.stalled:

@@ -1,8 +1,8 @@
 """Model of RabbitMQ: connections, channels with a prefetch, acknowledgements that are held back; see also `queues`.
 
 The rules, and where they were measured, are in the table "What the model of RabbitMQ does" of
-docs/reference/simulation.md. A connection's frames arrive in order, each after a delay; with the connection dies what is
-under way in either direction.
+docs/reference/simulation.md. A connection's frames arrive in order, each after a delay; with the connection dies what
+is under way in either direction.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.simulation.messages import Published
-from tests.simulation.queues import RETRY_DEAD_LETTERS as RETRY_DEAD_LETTERS, Entry as Entry, Queue as Queue
+from tests.simulation.queues import Entry, Queue
 from tests.simulation.world import World
 
 TTL = 5.0
@@ -113,7 +113,9 @@ class Channel:
 class Connection:
     """A client's connection, seen from the broker."""
 
-    def __init__(self, rabbit: RabbitMQ, client: str, arrived: Callable[[list[tuple[Channel, int, Entry]]], None]) -> None:
+    def __init__(
+        self, rabbit: RabbitMQ, client: str, arrived: Callable[[list[tuple[Channel, int, Entry]]], None]
+    ) -> None:
         self.rabbit = rabbit
         self.client = client
         self.open = True
@@ -168,14 +170,15 @@ class Connection:
 class RabbitMQ:
     """A broker with the three queues of the contract."""
 
-    def __init__(self, world: World, removed: Callable[[Published, str, str], None], *, bound: int, overflow: int) -> None:
+    def __init__(
+        self, world: World, removed: Callable[[Published, str, str], None], *, bound: int, overflow: int
+    ) -> None:
         self.world = world
         self.removed = removed
         """Called with a message that leaves a queue, the queue's name, and how it leaves."""
         self.queues: dict[str, Queue] = {}
         """Those that are there, by name."""
         self.bound, self.overflow_bound = bound, overflow
-        self.begin()
         self.parked: list[Published] = []
         self.connections: list[Connection] = []
         self.up = True
@@ -190,6 +193,7 @@ class RabbitMQ:
         self.slow = 0.0
         """Seconds that each frame takes longer."""
         self._waiting: list[Callable[[], None]] = []
+        self.begin()
 
     def begin(self) -> None:
         """Have what is there before anybody comes."""

@@ -7,12 +7,14 @@ thread, a socket, another process, ends the play: see `sealed`.
 
 from __future__ import annotations
 
+import datetime
 import logging
 import os
 import random
 import select
 import socket
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -20,10 +22,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import amqp.connection
+import amqp.transport
 import structlog
 
+from celery_event_bridge.brokers.rabbitmq import parking
+from celery_event_bridge.brokers.rabbitmq.bounds import BoundWatch
 from celery_event_bridge.contract import notices
+from celery_event_bridge.contract.deadline import Deadline
 from tests.simulation.network import FakePoll, FakeSocket, addresses
+from tests.simulation.thread import Thread
 from tests.simulation.world import EPOCH, World
 
 SEALED = ("socket.", "_thread.start_new_thread", "subprocess.", "os.fork", "os.posix_spawn", "os.system", "shutil.")
@@ -51,6 +58,20 @@ class Sealed:
 SEAL = Sealed()
 
 
+class Calendar:
+    """Stands in for the module `datetime` where that is asked for the date."""
+
+    UTC = datetime.UTC
+
+    def __init__(self, wall: Callable[[], float]) -> None:
+        self.datetime = self
+        self._wall = wall
+
+    def now(self, zone: datetime.tzinfo) -> datetime.datetime:
+        """Return the date by the world's clock."""
+        return datetime.datetime.fromtimestamp(self._wall(), zone)
+
+
 @contextmanager
 def virtual(world: World) -> Iterator[None]:
     """Make these surroundings those of a world, for whatever runs within."""
@@ -65,7 +86,7 @@ def virtual(world: World) -> Iterator[None]:
         assert world.current is not None, "the scheduler itself does not sleep"
         world.current.wait(seconds)
 
-    draw = random.Random(f"surroundings {world.seed}")  # noqa: S311 - no secret
+    draw = random.Random(f"surroundings {world.seed}")
     in_place: list[tuple[object, str, object]] = [
         (time, "monotonic", monotonic),
         (time, "perf_counter", monotonic),
@@ -74,6 +95,9 @@ def virtual(world: World) -> Iterator[None]:
         (time, "monotonic_ns", lambda: int(monotonic() * 1e9)),
         (time, "sleep", sleep),
         (amqp.connection, "monotonic", monotonic),
+        (Deadline.__init__, "__defaults__", (monotonic,)),
+        (BoundWatch.__init__, "__defaults__", (monotonic,)),
+        (parking, "datetime", Calendar(wall)),
         (random, "uniform", draw.uniform),
         (random, "random", draw.random),
         (random, "randint", draw.randint),
@@ -86,7 +110,9 @@ def virtual(world: World) -> Iterator[None]:
         (socket, "create_connection", FakeSocket.connected),
         (socket, "getaddrinfo", addresses),
         (socket, "gethostname", lambda: "host"),
+        (amqp.transport, "set_cloexec", lambda *_: None),
         (select, "poll", FakePoll),
+        (threading, "Thread", Thread),
     ]
     before = [(module, name, getattr(module, name)) for module, name, _ in in_place]
     clock, notices.NOTICES.clock = notices.NOTICES.clock, monotonic
@@ -96,7 +122,7 @@ def virtual(world: World) -> Iterator[None]:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     for module, name, new in in_place:
         setattr(module, name, new)
-    FakeSocket.world = world
+    FakeSocket.world = Thread.world = world
     SEAL.install()
     SEAL.on = True
     try:

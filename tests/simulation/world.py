@@ -12,7 +12,7 @@ from greenlet import getcurrent, greenlet
 from tests.simulation.trace import Trace
 
 if TYPE_CHECKING:
-    from tests.simulation.network import Accept
+    from tests.simulation.line import Accept
     from tests.simulation.process import Process
 
 EPOCH = 1_700_000_000.0
@@ -24,7 +24,7 @@ class World:
 
     def __init__(self, seed: str) -> None:
         self.seed = seed
-        self.random = random.Random(seed)  # noqa: S311 - a text is hashed the same way by every Python
+        self.random = random.Random(seed)
         self.now = 0.0
         self.trace = Trace()
         self.hub: greenlet = getcurrent()

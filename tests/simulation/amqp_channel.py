@@ -33,6 +33,8 @@ class AmqpChannel(Channel):
         self.publishing = Publishing(self)
         self.deaf = False
         """True while what it should have is kept from it, as its queue was deleted and declared at once."""
+        self.kept: list[Entry] = []
+        """Entries that are kept from it."""
         self.forgives = False
         """True if what it acknowledges may be no longer its own."""
         self._qos = 0
@@ -105,6 +107,8 @@ class AmqpChannel(Channel):
         if self.open:
             queue = self.queue
             self.close()
+            kept, self.kept = self.kept, []
+            queue.give_back(kept)
             self.broker.consumer_gone(queue)
 
     def _forget(self) -> None:
@@ -146,11 +150,11 @@ class AmqpChannel(Channel):
         self.broker.may("read", f"queue '{queue.name}'")
         assert not self.consuming, f"{self.connection.client}: a second consumer on a channel"
         if self.queue is not queue:
+            self.deaf = False
             self.queue.consumers = [one for one in self.queue.consumers if one is not self]
             self.queue = queue
         self._tags += 1
         self.consumer = arguments.shortstr() or f"amq.ctag-{self.number}-{self._tags}"
-        self.deaf = False
         self.write((amqp.BASIC, 21), "s", self.consumer)
         self.consume(self._qos or 1 << 30)
 
@@ -167,8 +171,11 @@ class AmqpChannel(Channel):
 
     def deliver(self, entries: list[Entry]) -> None:
         """Write these to the connection."""
-        if self.open and not self.deaf:
-            first = self.tag - len(entries) + 1
+        first = self.tag - len(entries) + 1
+        if self.deaf:
+            self.kept += [self.unacknowledged.pop(tag) for tag in range(first, self.tag + 1)]
+            self.tag = first - 1
+        elif self.open:
             self.connection.write(*deliveries(self, first, entries))
 
     def acknowledge(self, tag: int, *, multiple: bool) -> None:
@@ -194,6 +201,12 @@ class AmqpChannel(Channel):
         if tells:
             self.write((amqp.BASIC, 30), "sB", self.consumer, 1)
         self.queue = self.broker.nowhere
+
+    def turn_deaf(self, queue: NamedQueue) -> None:
+        """Believe that it consumes a queue that was declared anew."""
+        self.deaf = self.consuming = True
+        self.queue, self.outstanding = queue, 0
+        queue.consumers.append(self)
 
     def take_back(self) -> None:
         """Give back what it has in hand, of which nothing is heard any more, with its consumer."""

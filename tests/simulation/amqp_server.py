@@ -198,7 +198,7 @@ class AmqpConnection(Connection):
             self.write(amqp.method(0, (amqp.CONNECTION, 61)))
             self._read()
 
-    def cut(self, why: str, *, noticed_after: float = 0.0) -> None:
+    def cut(self, why: str, *, noticed_after: float | None = 0.0) -> None:
         """End it; the client can know it later only, where its peer is gone without a word."""
         self.broker.world.say("RabbitMQ", why, self.client)
         self.line.reset(noticed_after=noticed_after)

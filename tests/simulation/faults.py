@@ -6,7 +6,7 @@ A list of cards is all that a seed deals, so that a failing one can be made shor
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Cards = Mapping[str, Callable[["Play", "Card"], None]]
 """By name, what each does."""
+
+
+RARE = 0.1
 
 
 class Card(NamedTuple):
@@ -31,10 +34,10 @@ class Card(NamedTuple):
         return float(least * (most / least) ** self.much)
 
 
-def deal(seed: str, count: int, seconds: float, names: Sequence[str]) -> list[Card]:
-    """Deal so many cards over that time. Each seed prefers a few of the names."""
+def deal(seed: str, count: int, seconds: float, names: Sequence[str], rare: Collection[str] = ()) -> list[Card]:
+    """Deal so many cards over that time. Each seed prefers a few of the names, and few those that are `rare`."""
     draw = random.Random(f"cards {seed}")
-    weights = [draw.random() ** 3 for _ in names]
+    weights = [draw.random() ** 3 * (RARE if name in rare else 1.0) for name in names]
     chosen = draw.choices(names, weights, k=count)
     times = sorted(draw.random() * seconds for _ in range(count))
     return [Card(at, name, draw.random(), draw.random()) for at, name in zip(times, chosen, strict=True)]

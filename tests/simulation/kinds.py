@@ -6,7 +6,7 @@ plug-in or sink in the place of a model, and the model one step further away: on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
 
@@ -38,6 +38,10 @@ class Kind:
         **faults.OF_STREAMS,
     }
 
+    rare: ClassVar[Collection[str]] = ()
+    """Cards after which little goes on for a while: a tenth of what they would be."""
+    seconds: ClassVar[float] = 30.0
+    """Simulated seconds in which the cards are dealt."""
     recovery: ClassVar[float] = 25.0
     """Seconds after the last fault within which every replica consumes again: the longest pause between two attempts,
     the longest wait for a heartbeat, and a start."""

@@ -14,8 +14,6 @@ from tests.simulation.replica import Replica
 from tests.simulation.virtual import virtual
 from tests.simulation.world import World
 
-SECONDS = 30.0
-"""Simulated seconds in which the cards are dealt."""
 CARDS = 300
 REPLICAS = 3
 EVERY = 0.1
@@ -30,12 +28,15 @@ class Play:
         self.seed = seed
         self.world = World(f"{kind} {seed}")
         self.oracle = Oracle()
-        names = [*kind_of(kind).cards]  # imported here: what is imported within a play would keep that world's clock
-        self.cards = faults.deal(seed, CARDS, SECONDS, names) if cards is None else cards
+        # Imported here: what is imported within a play would keep that world's clock.
+        self.cards = self._deal(kind_of(kind)) if cards is None else cards
         self._kind = kind
         self._number = 0
         self._rate = self.world.between(1, 30)
         """Messages a round."""
+
+    def _deal(self, kind: type[Kind]) -> Sequence[Card]:
+        return faults.deal(self.seed, CARDS, kind.seconds, [*kind.cards], kind.rare)
 
     def run(self) -> None:
         """Play it. Raises Broken, or whatever a model or the bridge raises."""
@@ -54,7 +55,7 @@ class Play:
         for card in self.cards:
             world.after(card.at, self._play, card)
         world.after(0.0, self._round)
-        world.run(SECONDS)
+        world.run(self.kind.seconds)
         world.say("cards", "all is over")
         self.kind.heal()
         for replica in self.replicas:
@@ -86,5 +87,5 @@ class Play:
         self.publish(int(self.world.random.random() * 2 * self._rate))
         for replica in self.replicas:
             replica.check_memory()
-        if self.world.now + EVERY < SECONDS:
+        if self.world.now + EVERY < self.kind.seconds:
             self.world.after(EVERY, self._round)

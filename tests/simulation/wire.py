@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 # All that the plug-in imports when it is used: what is imported within a play would keep that world's clock.
@@ -41,6 +41,8 @@ class Wire(Kind):
         **faults.OF_STREAMS,
         **wire_faults.CARDS,
     }
+    rare: ClassVar[Collection[str]] = (*wire_faults.RARE, "all replicas killed")
+    seconds: ClassVar[float] = 60.0
     recovery: ClassVar[float] = 45.0
     """Seconds: two heartbeats, a call that waits for its answer, the longest pause, and a start."""
 

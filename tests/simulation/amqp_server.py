@@ -40,6 +40,8 @@ class AmqpConnection(Connection):
         self.numbered: dict[int, AmqpChannel] = {}
         self.reads = self.writes = -1
         """Frames that it still reads, or writes, before it is cut; -1 for one that is not to be cut."""
+        self.role = ""
+        """Name that the client gives it."""
         self.half = False
         """True if half of the next frame is written as well."""
         self._frames = Frames()
@@ -134,7 +136,8 @@ class AmqpConnection(Connection):
         self.write(amqp.method(0, (amqp.CONNECTION, 10), "BBFSS", 0, 9, properties, "PLAIN AMQPLAIN", "en_US"))
 
     def _log_in(self, arguments: Arguments) -> None:
-        arguments.table()
+        self.role = arguments.table()["connection_name"]
+        self.broker.connected += self.role.endswith("consumer")
         mechanism, response = arguments.shortstr(), arguments.longstr()
         assert PASSWORD in response, f"{self.client} logs in by {mechanism} without its password"
         if self.broker.denied.get("login"):

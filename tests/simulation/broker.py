@@ -95,7 +95,7 @@ class Broker(RabbitMQ):
         """All that were taken, by number."""
         self.by_body: dict[bytes, int] = {}
         self.connected = 0
-        """Connections that were made."""
+        """Connections that were made to consume."""
         self._alarm = False
         self._slow = 0.0
         self._nowhere = Queue(self, "nowhere", 0, None, rejects=False)
@@ -313,7 +313,6 @@ class Broker(RabbitMQ):
         if not self.up:
             return None
         line.extra = self._slow
-        self.connected += 1
         connection = self._connection(self, line)
         self.connections.append(connection)
         return connection

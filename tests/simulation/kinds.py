@@ -6,7 +6,7 @@ plug-in or sink in the place of a model, and the model one step further away: on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
 
@@ -38,6 +38,8 @@ class Kind:
         **faults.OF_STREAMS,
     }
 
+    counts: ClassVar[Sequence[int]] = (300,)
+    """Numbers of cards, of which a seed draws one."""
     rare: ClassVar[Collection[str]] = ()
     """Cards after which little goes on for a while: a tenth of what they would be."""
     seconds: ClassVar[float] = 30.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 # All that the plug-in imports when it is used: what is imported within a play would keep that world's clock.
@@ -41,6 +41,8 @@ class Wire(Kind):
         **faults.OF_STREAMS,
         **wire_faults.CARDS,
     }
+    counts: ClassVar[Sequence[int]] = (600, 300, 60, 15)
+    """With few, what one of them has done is not undone by the next: whoever connects again sees to everything."""
     rare: ClassVar[Collection[str]] = (*wire_faults.RARE, "all replicas killed")
     seconds: ClassVar[float] = 60.0
     recovery: ClassVar[float] = 45.0
@@ -94,6 +96,8 @@ class Wire(Kind):
 
     def finish(self) -> None:
         """Look whether anybody has connected again without a reason."""
+        if self.rabbit.connected > self._connected:
+            raise Broken("restless: somebody has connected again, though nothing befell it")
 
     def heal(self) -> None:
         """End whatever a card has begun."""

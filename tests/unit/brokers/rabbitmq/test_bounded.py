@@ -13,7 +13,7 @@ def test_reading_from_a_connection_that_was_given_up_makes_no_new_one(monkeypatc
     """A thread reads while another gives it up: py-amqp connects anew on access, to log in where nobody wants it."""
     connection = BoundedConnection("localhost")
     made: list[object] = []
-    monkeypatch.setattr(BoundedConnection, "connect", lambda self: made.append(self))
+    monkeypatch.setattr(connection, "connect", lambda: made.append(connection))
     abandon(connection)
     with pytest.raises(RecoverableConnectionError):
         connection.drain_events(timeout=0.05)

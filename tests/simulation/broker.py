@@ -138,6 +138,7 @@ class Broker(RabbitMQ):
 
     def _leaves(self, message: Published, queue: str, how: str) -> None:
         if queue in (LIVE, OVERFLOW):
+            self.world.say(queue, how, message.number)
             self._judge(message, queue, how)
 
     # What is declared -----------------------------------------------------------------------------------------------

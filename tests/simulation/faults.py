@@ -44,7 +44,7 @@ def deal(seed: str, count: int, seconds: float, names: Sequence[str], rare: Coll
 
 
 def _kill(play: Play, card: Card) -> None:
-    _one(play, card).kill()
+    one(play, card).kill()
 
 
 def _kill_all(play: Play, card: Card) -> None:
@@ -53,17 +53,17 @@ def _kill_all(play: Play, card: Card) -> None:
 
 
 def _stop(play: Play, card: Card) -> None:
-    _one(play, card).stop()
+    one(play, card).stop()
 
 
 def _freeze(play: Play, card: Card) -> None:
-    replica, seconds = _one(play, card), card.seconds(0.01, 30.0)
+    replica, seconds = one(play, card), card.seconds(0.01, 30.0)
     play.world.say(replica.name, "is frozen for", seconds)
     replica.process.freeze(seconds)
 
 
 def _set_clock(play: Play, card: Card) -> None:
-    _one(play, card).set_clock((card.much - 0.5) * 7200)
+    one(play, card).set_clock((card.much - 0.5) * 7200)
 
 
 def _cut(play: Play, card: Card) -> None:
@@ -112,23 +112,23 @@ def _slow_sink(play: Play, card: Card) -> None:
 
 
 def _lose_answers(play: Play, card: Card) -> None:
-    _one(play, card).sink.lose_answers += 1 + int(card.much * 3)
+    one(play, card).sink.lose_answers += 1 + int(card.much * 3)
 
 
 def _fail_batches(play: Play, card: Card) -> None:
-    _one(play, card).sink.fail_batches += 1 + int(card.much * 3)
+    one(play, card).sink.fail_batches += 1 + int(card.much * 3)
 
 
 def _halve(play: Play, card: Card) -> None:
-    _one(play, card).sink.halve += 1 + int(card.much * 3)
+    one(play, card).sink.halve += 1 + int(card.much * 3)
 
 
 def _late(play: Play, card: Card) -> None:
-    _one(play, card).sink.late += 1 + int(card.much * 3)
+    one(play, card).sink.late += 1 + int(card.much * 3)
 
 
 def _refuse_parking(play: Play, card: Card) -> None:
-    _one(play, card).parking.refuse += 1 + int(card.much * 5)
+    one(play, card).parking.refuse += 1 + int(card.much * 5)
 
 
 def _burst(play: Play, card: Card) -> None:
@@ -170,5 +170,6 @@ def _set(play: Play, what: object, name: str, value: object, before: object, sec
     play.world.after(seconds, setattr, what, name, before)
 
 
-def _one(play: Play, card: Card) -> Replica:
+def one(play: Play, card: Card) -> Replica:
+    """Return the replica that a card meets."""
     return play.replicas[int(card.who * len(play.replicas))]

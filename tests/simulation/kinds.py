@@ -38,6 +38,8 @@ class Kind:
         **faults.OF_STREAMS,
     }
 
+    rates: ClassVar[tuple[float, float]] = (1, 30)
+    """Messages a round, at least and at most, of which a seed draws a number."""
     counts: ClassVar[Sequence[int]] = (300,)
     """Numbers of cards, of which a seed draws one."""
     rare: ClassVar[Collection[str]] = ()

@@ -46,12 +46,21 @@ class FakeSocket(socket.socket):
     def connect(self, address: Any) -> None:
         line = Line(self.world, self._process, self)
         self._process.wait(0.0005)
+        self._wait_for_a_way()
         accept = self.world.servers.get(address[1])
         line.server = accept(line) if accept is not None else None
         if line.server is None:
             raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
         self._line = line
         self._process.sockets.append(self)
+
+    def _wait_for_a_way(self) -> None:
+        """Try to connect again and again, as TCP does while nothing answers. Raises TimeoutError."""
+        end = self.world.now + (120.0 if self._timeout is None else self._timeout)
+        while self.world.now < self.world.unreachable.get(self._process.name, 0.0):
+            if self.world.now >= end:
+                raise TimeoutError("timed out")
+            self._process.wait(min(end, self.world.unreachable[self._process.name]) - self.world.now)
 
     def settimeout(self, value: float | None) -> None:
         self._timeout = value

@@ -32,7 +32,7 @@ class Play:
         self.cards = self._deal(kind_of(kind)) if cards is None else cards
         self._kind = kind
         self._number = 0
-        self._rate = self.world.between(1, 30)
+        self._rate = self.world.between(*kind_of(kind).rates)
         """Messages a round."""
 
     def _deal(self, kind: type[Kind]) -> Sequence[Card]:

@@ -41,6 +41,7 @@ class Wire(Kind):
         **faults.OF_STREAMS,
         **wire_faults.CARDS,
     }
+    rates: ClassVar[tuple[float, float]] = (0.5, 12)
     counts: ClassVar[Sequence[int]] = (600, 300, 60, 15)
     """With few, what one of them has done is not undone by the next: whoever connects again sees to everything."""
     rare: ClassVar[Collection[str]] = (*wire_faults.RARE, "all replicas killed")
@@ -103,6 +104,7 @@ class Wire(Kind):
         """End whatever a card has begun."""
         super().heal()
         self.rabbit.denied.clear()
+        self.play.world.unreachable.clear()
         for connection in [*self.rabbit.connections]:
             if connection.line.silent:
                 connection.line.resume()

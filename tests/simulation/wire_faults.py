@@ -59,6 +59,17 @@ def _silence(play: Play, card: Card) -> None:
         play.world.after(card.seconds(0.05, 60.0), connection.line.resume)
 
 
+def _cut_off(play: Play, card: Card) -> None:
+    """Let nothing through between a replica and RabbitMQ, and no new connection either."""
+    replica, seconds = faults.one(play, card), card.seconds(0.1, 40.0)
+    play.world.say(replica.name, "is cut off for", seconds)
+    play.world.unreachable[replica.name] = max(play.world.unreachable.get(replica.name, 0.0), play.world.now + seconds)
+    for connection in _broker(play).connections:
+        if connection.client == replica.name:
+            connection.line.silent = True
+            play.world.after(seconds, connection.line.resume)
+
+
 def _trickle(play: Play, card: Card) -> None:
     if connection := _connection(play, card):
         connection.line.crumbs += int(card.seconds(20, 3000))
@@ -130,6 +141,7 @@ CARDS: Cards = {
     "connection cut at a frame": _cut_frames,
     "connection half open": _half_open,
     "line silent": _silence,
+    "replica cut off": _cut_off,
     "bytes trickle": _trickle,
     "connection closed": _close_connection,
     "channel closed": _close_channel,

@@ -6,7 +6,7 @@ A list of cards is all that a seed deals, so that a failing one can be made shor
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Cards = Mapping[str, Callable[["Play", "Card"], None]]
 """By name, what each does."""
+
+
+RARE = 0.1
 
 
 class Card(NamedTuple):
@@ -31,17 +34,17 @@ class Card(NamedTuple):
         return float(least * (most / least) ** self.much)
 
 
-def deal(seed: str, count: int, seconds: float, names: Sequence[str]) -> list[Card]:
-    """Deal so many cards over that time. Each seed prefers a few of the names."""
+def deal(seed: str, count: int, seconds: float, names: Sequence[str], rare: Collection[str] = ()) -> list[Card]:
+    """Deal so many cards over that time. Each seed prefers a few of the names, and few those that are `rare`."""
     draw = random.Random(f"cards {seed}")
-    weights = [draw.random() ** 3 for _ in names]
+    weights = [draw.random() ** 3 * (RARE if name in rare else 1.0) for name in names]
     chosen = draw.choices(names, weights, k=count)
     times = sorted(draw.random() * seconds for _ in range(count))
     return [Card(at, name, draw.random(), draw.random()) for at, name in zip(times, chosen, strict=True)]
 
 
 def _kill(play: Play, card: Card) -> None:
-    _one(play, card).kill()
+    one(play, card).kill()
 
 
 def _kill_all(play: Play, card: Card) -> None:
@@ -50,17 +53,17 @@ def _kill_all(play: Play, card: Card) -> None:
 
 
 def _stop(play: Play, card: Card) -> None:
-    _one(play, card).stop()
+    one(play, card).stop()
 
 
 def _freeze(play: Play, card: Card) -> None:
-    replica, seconds = _one(play, card), card.seconds(0.01, 30.0)
+    replica, seconds = one(play, card), card.seconds(0.01, 30.0)
     play.world.say(replica.name, "is frozen for", seconds)
     replica.process.freeze(seconds)
 
 
 def _set_clock(play: Play, card: Card) -> None:
-    _one(play, card).set_clock((card.much - 0.5) * 7200)
+    one(play, card).set_clock((card.much - 0.5) * 7200)
 
 
 def _cut(play: Play, card: Card) -> None:
@@ -109,23 +112,23 @@ def _slow_sink(play: Play, card: Card) -> None:
 
 
 def _lose_answers(play: Play, card: Card) -> None:
-    _one(play, card).sink.lose_answers += 1 + int(card.much * 3)
+    one(play, card).sink.lose_answers += 1 + int(card.much * 3)
 
 
 def _fail_batches(play: Play, card: Card) -> None:
-    _one(play, card).sink.fail_batches += 1 + int(card.much * 3)
+    one(play, card).sink.fail_batches += 1 + int(card.much * 3)
 
 
 def _halve(play: Play, card: Card) -> None:
-    _one(play, card).sink.halve += 1 + int(card.much * 3)
+    one(play, card).sink.halve += 1 + int(card.much * 3)
 
 
 def _late(play: Play, card: Card) -> None:
-    _one(play, card).sink.late += 1 + int(card.much * 3)
+    one(play, card).sink.late += 1 + int(card.much * 3)
 
 
 def _refuse_parking(play: Play, card: Card) -> None:
-    _one(play, card).parking.refuse += 1 + int(card.much * 5)
+    one(play, card).parking.refuse += 1 + int(card.much * 5)
 
 
 def _burst(play: Play, card: Card) -> None:
@@ -184,5 +187,6 @@ def _set(play: Play, what: object, name: str, value: object, before: object, sec
     play.world.after(seconds, setattr, what, name, before)
 
 
-def _one(play: Play, card: Card) -> Replica:
+def one(play: Play, card: Card) -> Replica:
+    """Return the replica that a card meets."""
     return play.replicas[int(card.who * len(play.replicas))]

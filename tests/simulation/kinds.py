@@ -6,7 +6,7 @@ plug-in or sink in the place of a model, and the model one step further away: on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
 
@@ -42,6 +42,18 @@ class Kind:
         **faults.OF_RABBITMQ,
         **faults.OF_STREAMS,
     }
+
+    rates: ClassVar[tuple[float, float]] = (1, 30)
+    """Messages a round, at least and at most, of which a seed draws a number."""
+    counts: ClassVar[Sequence[int]] = (300,)
+    """Numbers of cards, of which a seed draws one."""
+    rare: ClassVar[Collection[str]] = ()
+    """Cards after which little goes on for a while: a tenth of what they would be."""
+    seconds: ClassVar[float] = 30.0
+    """Simulated seconds in which the cards are dealt."""
+    recovery: ClassVar[float] = 25.0
+    """Seconds after the last fault within which every replica consumes again: the longest pause between two attempts,
+    the longest wait for a heartbeat, and a start."""
 
     def __init__(self, play: Play) -> None:
         self.play = play
@@ -90,6 +102,12 @@ class Kind:
                 if entry.message.junk and now - entry.delivered > PINNED:
                     raise Broken(f"pinned: message {entry.message.number} is held in live for over {PINNED:g} s")
 
+    def calm(self) -> None:
+        """Look at what has to be so once all have recovered. Raises Broken."""
+
+    def finish(self) -> None:
+        """Look at the end at what has to be so then. Raises Broken."""
+
     def heal(self) -> None:
         """End whatever a card has begun."""
         rabbit, stream = self.rabbit, self.stream
@@ -107,6 +125,7 @@ class Kind:
 
 KINDS: Mapping[str, str] = {
     "contract": "tests.simulation.kinds:Kind",
+    "wire": "tests.simulation.wire:Wire",
 }
 """By name, where each is: a module is imported only if its kind is asked for, as it needs its client."""
 

@@ -1,105 +1,21 @@
-"""Network in memory: sockets that a process waits on, and servers that are models.
-
-Bytes arrive in order, after a delay. A connection may be reset, go silent with both ends open, or bring its bytes in
-small pieces.
-"""
+"""Network in memory: sockets that a process waits on. `line` has what is between them and a server."""
 
 from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from tests.simulation.line import Line
 
 if TYPE_CHECKING:
-    from tests.simulation.process import Process
     from tests.simulation.world import World
 
 
-class Server(Protocol):
-    """Model at the other end of one connection."""
-
-    def received(self, data: bytes) -> None:
-        """Take bytes that have arrived."""
-
-    def closed(self) -> None:
-        """The client has closed the connection, or it was reset."""
-
-
-Accept = Callable[["Line"], "Server | None"]
-"""Called with a new connection; None refuses it."""
-
-
-class Line:
-    """A connection, seen from its server."""
-
-    def __init__(self, world: World, process: Process, sock: FakeSocket) -> None:
-        self.world = world
-        self.process = process
-        """Process of the client."""
-        self.open = True
-        self.silent = False
-        """True while nothing gets through, in either direction, though both ends are open."""
-        self.extra = 0.0
-        """Seconds that each piece takes longer."""
-        self.server: Server | None = None
-        self._socket = sock
-        self._to_client_at = self._to_server_at = 0.0
-        self._held: list[tuple[bool, bytes]] = []
-
-    def send(self, data: bytes) -> None:
-        """Let bytes arrive at the client."""
-        if self.silent:
-            self._held.append((True, data))
-        elif self.open:
-            self._to_client_at = max(self._to_client_at, self.world.now + self._delay())
-            self.world.after(self._to_client_at - self.world.now, self._at_client, data)
-
-    def to_server(self, data: bytes) -> None:
-        """Let bytes of the client arrive at the server."""
-        if self.silent:
-            self._held.append((False, data))
-        elif self.open:
-            self._to_server_at = max(self._to_server_at, self.world.now + self._delay())
-            self.world.after(self._to_server_at - self.world.now, self._at_server, data)
-
-    def reset(self, *, noticed_after: float | None = 0.0) -> None:
-        """End it, for the server at once; for the client after some seconds, or never (None)."""
-        if not self.open:
-            return
-        self.open = False
-        if self.server is not None:
-            self.server.closed()
-        if noticed_after is not None:
-            self.world.after(noticed_after, self._socket.reset)
-
-    def resume(self) -> None:
-        """End its silence: what was held arrives."""
-        self.silent = False
-        held, self._held = self._held, []
-        for to_client, data in held:
-            (self.send if to_client else self.to_server)(data)
-
-    def hang_up(self) -> None:
-        """The client closes it, or its process is gone."""
-        if self.open:
-            self.open = False
-            self.world.after(self._delay(), self._closed)
-
-    def _closed(self) -> None:
-        if self.server is not None:
-            self.server.closed()
-
-    def _delay(self) -> float:
-        return self.extra + 0.0001 + 0.001 * self.world.random.random()
-
-    def _at_client(self, data: bytes) -> None:
-        if self.open:
-            self._socket.arrived(data)
-
-    def _at_server(self, data: bytes) -> None:
-        if self.open and self.server is not None:
-            self.server.received(data)
+TURN = 0.001
+"""Seconds that a look at a socket on which nothing is takes at least: whoever only looks goes on in time too."""
+COARSE = 0.02
+"""Seconds that a short wait is drawn out to: a busy machine does no better, and a run has fewer turns."""
 
 
 class FakeSocket(socket.socket):
@@ -130,12 +46,21 @@ class FakeSocket(socket.socket):
     def connect(self, address: Any) -> None:
         line = Line(self.world, self._process, self)
         self._process.wait(0.0005)
+        self._wait_for_a_way()
         accept = self.world.servers.get(address[1])
         line.server = accept(line) if accept is not None else None
         if line.server is None:
             raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
         self._line = line
         self._process.sockets.append(self)
+
+    def _wait_for_a_way(self) -> None:
+        """Try to connect again and again, as TCP does while nothing answers. Raises TimeoutError."""
+        end = self.world.now + (120.0 if self._timeout is None else self._timeout)
+        while self.world.now < self.world.unreachable.get(self._process.name, 0.0):
+            if self.world.now >= end:
+                raise TimeoutError("timed out")
+            self._process.wait(min(end, self.world.unreachable[self._process.name]) - self.world.now)
 
     def settimeout(self, value: float | None) -> None:
         self._timeout = value
@@ -164,7 +89,8 @@ class FakeSocket(socket.socket):
     def sendall(self, data: Any, flags: int = 0) -> None:
         self._check()
         assert self._line is not None
-        self._line.to_server(bytes(data))
+        if not self._process.dead:
+            self._line.to_server(bytes(data))
 
     def send(self, data: Any, flags: int = 0) -> int:
         self.sendall(data)
@@ -195,7 +121,7 @@ class FakeSocket(socket.socket):
     def close(self) -> None:
         line, self._line = self._line, None
         if line is not None:
-            line.hang_up()
+            line.hang_up(unread=bool(self._buffer))
             self._process.sockets.remove(self)
 
     def detach(self) -> int:
@@ -218,6 +144,11 @@ class FakeSocket(socket.socket):
     def arrived(self, data: bytes) -> None:
         """Take bytes of the server."""
         self._buffer += data
+        self._process.wake()
+
+    def end(self) -> None:
+        """Let the client know that nothing more comes."""
+        self._shut = True
         self._process.wake()
 
     def reset(self) -> None:
@@ -247,6 +178,8 @@ class FakePoll:
     def poll(self, milliseconds: float | None = None) -> list[tuple[int, int]]:
         (sock,) = self._sockets
         seconds = None if milliseconds is None or milliseconds < 0 else milliseconds / 1000
+        if seconds is not None:
+            seconds = max(seconds, COARSE) if seconds else TURN
         try:
             found = sock.wait_for_data(seconds)
         except ConnectionResetError:

@@ -20,7 +20,7 @@ class Oracle:
         self.published = 0
         self.events = 0
         self.excused: set[int] = set()
-        """Messages that a bound has dropped, as the documents say."""
+        """Messages that a bound has dropped, as the documents say, or somebody with their queue."""
         self._ids: set[str] = set()
 
     def asks(self, is_stored: Callable[[str], bool], is_parked: Callable[[int], bool]) -> None:
@@ -44,7 +44,7 @@ class Oracle:
 
     def removed(self, message: Published, queue: str, how: str) -> None:
         """Judge that a message leaves a queue. Raises Broken where it is neither stored nor parked."""
-        if how == "dropped":
+        if how in ("dropped", "deleted"):
             self.excused.add(message.number)
         elif how == "acknowledged":
             if why := self.owed(message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 
 from tests.simulation import faults
@@ -14,15 +15,9 @@ from tests.simulation.replica import Replica
 from tests.simulation.virtual import virtual
 from tests.simulation.world import World
 
-SECONDS = 30.0
-"""Simulated seconds in which the cards are dealt."""
-CARDS = 300
 REPLICAS = 3
 EVERY = 0.1
 """Seconds between two rounds of publishing."""
-RECOVERY = 25.0
-"""Seconds after the last fault within which every replica consumes again: the longest pause between two attempts, the
-longest wait for a heartbeat, and a start."""
 
 
 class Play:
@@ -33,11 +28,16 @@ class Play:
         self.seed = seed
         self.world = World(f"{kind} {seed}")
         self.oracle = Oracle()
-        self.cards = faults.deal(seed, CARDS, SECONDS, [*kind_of(kind).cards]) if cards is None else cards
+        # Imported here: what is imported within a play would keep that world's clock.
+        self.cards = self._deal(kind_of(kind)) if cards is None else cards
         self._kind = kind
         self._number = 0
-        self._rate = self.world.between(1, 30)
+        self._rate = self.world.between(*kind_of(kind).rates)
         """Messages a round."""
+
+    def _deal(self, kind: type[Kind]) -> Sequence[Card]:
+        count = random.Random(f"count {self.seed}").choice(kind.counts)
+        return faults.deal(self.seed, count, kind.seconds, [*kind.cards], kind.rare)
 
     def run(self) -> None:
         """Play it. Raises Broken, or whatever a model or the bridge raises."""
@@ -56,17 +56,26 @@ class Play:
         for card in self.cards:
             world.after(card.at, self._play, card)
         world.after(0.0, self._round)
-        world.run(SECONDS)
+        world.run(self.kind.seconds)
         world.say("cards", "all is over")
         self.kind.heal()
         for replica in self.replicas:
             replica.process.thaw()
-        world.run(world.now + RECOVERY)
-        if deaf := [replica.name for replica in self.replicas if not self.kind.consumes(replica)]:
-            raise Broken(f"held up: {deaf[0]} does not consume {RECOVERY:g} s after the last fault")
-        world.run(world.now + RETRY_DEAD_LETTERS + RECOVERY)
+        recovery = self.kind.recovery
+        world.run(world.now + recovery)
+        until = world.now + 3.0
+        while (deaf := self._deaf()) and world.now < until:
+            world.run(world.now + 1.0)  # a channel that is replaced consumes nothing for a moment
+        if deaf:
+            raise Broken(f"held up: {deaf[0]} does not consume {recovery:g} s after the last fault")
+        self.kind.calm()
+        world.run(world.now + RETRY_DEAD_LETTERS + recovery)
+        self.kind.finish()
         queues = (self.kind.rabbit.live, self.kind.rabbit.overflow)
         self.oracle.finish([f"{len(one)} messages wait in {one.name}" for one in queues if len(one)])
+
+    def _deaf(self) -> list[str]:
+        return [replica.name for replica in self.replicas if not self.kind.consumes(replica)]
 
     def publish(self, count: int, *, junk: bool = False) -> None:
         """Publish so many messages, as far as RabbitMQ takes them now; with `junk`, none that can be read."""
@@ -86,5 +95,5 @@ class Play:
         for replica in self.replicas:
             replica.check_memory()
         self.kind.check()
-        if self.world.now + EVERY < SECONDS:
+        if self.world.now + EVERY < self.kind.seconds:
             self.world.after(EVERY, self._round)

@@ -21,6 +21,9 @@ class Process:
         self.name = name
         self.number = world.next_process()
         """Its process id."""
+        self.owner = self
+        """Process that it is a thread of, or itself."""
+        self.threads: list[Process] = []
         self.sockets: list[FakeSocket] = []
         """Open connections, which the kernel closes when it is killed."""
         self.dead = False
@@ -47,6 +50,11 @@ class Process:
         main()
         self.dead = True
         self.close_sockets()
+        if self.owner is not self:
+            self.owner.threads.remove(self)
+            return
+        for thread in self.threads:
+            self.world.after(0.0, thread.kill)
         self.world.say(self.name, "ends")
         self.ended()
 
@@ -58,7 +66,7 @@ class Process:
 
     def time(self) -> float:
         """Return the wall-clock time, as wrong as it is here."""
-        return EPOCH + self.world.now + self.ahead
+        return EPOCH + self.world.now + self.owner.ahead
 
     def sleep(self, seconds: float, /) -> None:
         """Wait."""
@@ -97,6 +105,8 @@ class Process:
         """End it where it waits, as SIGKILL does."""
         if not self.dead:
             self.dead = True
+            for thread in self.threads:
+                thread.kill()
             self.world.current = self
             self._greenlet.throw(GreenletExit)
             self.world.current = None
@@ -105,8 +115,8 @@ class Process:
     def _resume(self, number: int) -> None:
         if number != self._waits or self.dead:
             return
-        if self.world.now < self.frozen_until:
-            self.world.after(self.frozen_until - self.world.now, self._resume, number)
+        if self.world.now < self.owner.frozen_until:
+            self.world.after(self.owner.frozen_until - self.world.now, self._resume, number)
             return
         self.world.current = self
         self._greenlet.switch()

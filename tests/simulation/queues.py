@@ -20,9 +20,10 @@ RETRY_DEAD_LETTERS = 180.0
 class Entry:
     """A message in a queue."""
 
-    __slots__ = ("arrived", "delivered", "expired", "message", "returned")
+    __slots__ = ("arrived", "delivered", "expired", "message", "queue", "returned")
 
-    def __init__(self, message: Published, arrived: float, *, expired: bool) -> None:
+    def __init__(self, queue: Queue, message: Published, arrived: float, *, expired: bool) -> None:
+        self.queue = queue
         self.message = message
         self.arrived = arrived
         self.expired = expired
@@ -52,7 +53,7 @@ class Queue:
         """Bytes of what is ready: what consumers have in hand does not count against the bound."""
         self.consumers: list[Channel] = []
         self.there = True
-        """False while somebody has taken it away: only of overflow, which nothing was in."""
+        """False once somebody has deleted it."""
         self._turn = 0
         self._looked = False
 
@@ -65,7 +66,7 @@ class Queue:
 
     def add(self, message: Published, *, expired: bool = False) -> None:
         """Take a message at its end, and drop the oldest past its bound."""
-        entry = Entry(message, self.rabbit.world.now, expired=expired)
+        entry = Entry(self, message, self.rabbit.world.now, expired=expired)
         self.ready.append(entry)
         self.size += len(message.body)
         self._drop()
@@ -79,6 +80,8 @@ class Queue:
 
     def give_back(self, entries: Iterable[Entry]) -> None:
         """Take back what was delivered. What has outlived its time leaves at once."""
+        if not self.there:
+            return
         for entry in entries:
             entry.returned = True
             self.returned.append(entry)
@@ -89,7 +92,19 @@ class Queue:
 
     def take(self, entry: Entry) -> None:
         """Remove a message that was acknowledged."""
-        self.rabbit.removed(entry.message, self.name, "acknowledged")
+        if self.there:
+            self.rabbit.removed(entry.message, self.name, "acknowledged")
+
+    def delete(self, in_hand: Iterable[Entry] = ()) -> None:
+        """Take it away with all that it holds, and what of it was delivered and not acknowledged."""
+        self.there = False
+        for entry in [*self.returned, *self.ready, *self.in_limbo, *in_hand]:
+            self.rabbit.removed(entry.message, self.name, "deleted")
+        self.returned.clear()
+        self.ready.clear()
+        self.in_limbo.clear()
+        self.consumers.clear()
+        self.size = 0
 
     def _gone(self, entry: Entry, how: str) -> None:
         """Remove one that was ready."""
@@ -99,7 +114,7 @@ class Queue:
     def expire(self) -> None:
         """Let those at the head that have outlived their time go to their dead-letter route."""
         self._looked = False
-        if self.ttl is None or self.rabbit.stalled:
+        if self.ttl is None or self.rabbit.stalled or not self.there:
             return
         before = self.rabbit.world.now - self.ttl
         for queue in (self.returned, self.ready):
@@ -116,8 +131,8 @@ class Queue:
 
     def _dead_letter(self, entry: Entry) -> None:
         """Send it to overflow, and forget it once it is there: at least once."""
-        overflow = self.rabbit.overflow
-        if not overflow.there or self.rabbit.route_broken:
+        overflow = self.rabbit.target(self)
+        if overflow is None or self.rabbit.route_broken:
             self.in_limbo.append(entry)
             self.size -= len(entry.message.body)
             self.rabbit.world.after(RETRY_DEAD_LETTERS, self._retry, entry)
@@ -134,6 +149,14 @@ class Queue:
             self.in_limbo.remove(entry)
             self.size += len(entry.message.body)
             self._dead_letter(entry)
+
+    def get(self) -> Entry | None:
+        """Hand out one that is asked for."""
+        if self.rabbit.stalled or not len(self):
+            return None
+        entry = (self.returned or self.ready).popleft()
+        self.size -= len(entry.message.body)
+        return entry
 
     def pump(self) -> None:
         """Deliver what is ready to consumers that have room, in turn."""

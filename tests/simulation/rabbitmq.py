@@ -1,4 +1,4 @@
-"""Model of RabbitMQ: quorum queues with a time to live, dead letters at least once, bounds, prefetch, confirms.
+"""Model of RabbitMQ: connections, channels with a prefetch, acknowledgements that are held back; see also `queues`.
 
 The rules are in docs/reference/simulation.md, with where each was measured. A connection's frames arrive in order, each
 after a delay; with the connection dies what is under way in either direction.
@@ -82,14 +82,17 @@ class Channel:
             self._held_back, self._singles = [], 0
 
     def _apply(self, tags: list[int]) -> None:
-        for tag in tags:
-            self.queue.take(self._let_go(tag))
-        self.queue.pump()
+        entries = [self._let_go(tag) for tag in tags]
+        for entry in entries:
+            entry.queue.take(entry)
+        for queue in dict.fromkeys(entry.queue for entry in entries):
+            queue.pump()
 
     def reject(self, tag: int) -> None:
         """Take one back."""
         if self.open:
-            self.queue.give_back([self._let_go(tag)])
+            entry = self._let_go(tag)
+            entry.queue.give_back([entry])
 
     def _let_go(self, tag: int) -> Entry:
         self.outstanding -= tag > self._first
@@ -103,7 +106,8 @@ class Channel:
             self.open = self.consuming = False
             self.queue.consumers = [one for one in self.queue.consumers if one is not self]
             entries, self.unacknowledged = list(self.unacknowledged.values()), {}
-            self.queue.give_back(entries)
+            for queue in dict.fromkeys(entry.queue for entry in entries):
+                queue.give_back([entry for entry in entries if entry.queue is queue])
 
 
 class Connection:
@@ -172,8 +176,9 @@ class RabbitMQ:
         self.world = world
         self.removed = removed
         """Called with a message that leaves a queue, the queue's name, and how it leaves."""
-        self.live = Queue(self, "live", bound, TTL, rejects=True)
-        self.overflow = Queue(self, "overflow", overflow, None, rejects=False)
+        self.queues: dict[str, Queue] = {}
+        """Those that are there, by name."""
+        self.bound, self.overflow_bound = bound, overflow
         self.parked: list[Published] = []
         self.connections: list[Connection] = []
         self.up = True
@@ -192,6 +197,26 @@ class RabbitMQ:
         self.slow = 0.0
         """Seconds that each frame takes longer."""
         self._waiting: list[Callable[[], None]] = []
+        self.begin()
+
+    def begin(self) -> None:
+        """Have what is there before anybody comes."""
+        self.queues["live"] = Queue(self, "live", self.bound, TTL, rejects=True)
+        self.queues["overflow"] = Queue(self, "overflow", self.overflow_bound, None, rejects=False)
+
+    @property
+    def live(self) -> Queue:
+        """Return the queue that workers publish to."""
+        return self.queues["live"]
+
+    @property
+    def overflow(self) -> Queue:
+        """Return the queue of what has expired."""
+        return self.queues["overflow"]
+
+    def target(self, _: Queue) -> Queue | None:
+        """Return the queue to which dead letters go, if it is there."""
+        return self.overflow
 
     def delay(self) -> float:
         """Draw how long a frame is under way."""
@@ -240,6 +265,6 @@ class RabbitMQ:
         waiting, self._waiting = self._waiting, []
         for call in waiting:
             call()
-        for queue in (self.live, self.overflow):
+        for queue in [*self.queues.values()]:
             queue.expire()
             queue.pump()

@@ -56,7 +56,6 @@ class ModelSource:
         self._answered()
 
     def consume(self) -> None:
-        self.has_consumed = True
         for queue, prefetch in ((self._rabbit.live, self._prefetch), (self._rabbit.overflow, self._prefetch // 4)):
             self._answered()
             channel = Channel(self._connected(), queue)
@@ -64,6 +63,7 @@ class ModelSource:
             self._connected().channels.append(channel)
             self._channels.append(channel)
             channel.consume(max(1, prefetch))
+        self.has_consumed = True
 
     def poll(self, timeout: float) -> Sequence[Message]:
         self._connected()

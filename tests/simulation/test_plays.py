@@ -6,7 +6,6 @@ import secrets
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 
 import pytest
@@ -65,11 +64,10 @@ def test_a_seed_plays_the_same_again(kind: str) -> None:
 @pytest.mark.parametrize(
     "reach",
     [
-        lambda: threading.Thread(target=print).start(),
         lambda: subprocess.run(["true"]),
         socket.SocketType,
     ],
-    ids=["a thread", "a process", "a socket"],
+    ids=["a process", "a socket"],
 )
 def test_a_play_that_reaches_the_machine_ends(reach: Callable[[], object]) -> None:
     """Else what happens would depend on more than the seed."""

@@ -7,6 +7,7 @@ thread, a socket, another process, ends the play: see `sealed`.
 
 from __future__ import annotations
 
+import datetime
 import logging
 import os
 import random
@@ -16,24 +17,24 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import amqp.connection
+import amqp.transport
 import structlog
 
+from celery_event_bridge.brokers.rabbitmq import parking
+from celery_event_bridge.brokers.rabbitmq.bounds import BoundWatch
 from celery_event_bridge.contract import notices
+from celery_event_bridge.contract.deadline import Deadline
 from tests.simulation.network import FakePoll, FakeSocket, addresses
+from tests.simulation.thread import Thread
 from tests.simulation.world import EPOCH, World
 
 SEALED = ("socket.", "_thread.start_new_thread", "subprocess.", "os.fork", "os.posix_spawn", "os.system", "shutil.")
 """Beginnings of the audit events that no play may raise: https://docs.python.org/3/library/audit_events.html"""
-
-
-def _refused(*_: Any, **__: Any) -> None:
-    """Stand in for what raises no audit event on every Python."""
-    raise AssertionError("a play has reached the machine: a thread")
 
 
 class Sealed:
@@ -55,6 +56,20 @@ class Sealed:
 
 
 SEAL = Sealed()
+
+
+class Calendar:
+    """Stands in for the module `datetime` where that is asked for the date."""
+
+    UTC = datetime.UTC
+
+    def __init__(self, wall: Callable[[], float]) -> None:
+        self.datetime = self
+        self._wall = wall
+
+    def now(self, zone: datetime.tzinfo) -> datetime.datetime:
+        """Return the date by the world's clock."""
+        return datetime.datetime.fromtimestamp(self._wall(), zone)
 
 
 @contextmanager
@@ -80,6 +95,9 @@ def virtual(world: World) -> Iterator[None]:
         (time, "monotonic_ns", lambda: int(monotonic() * 1e9)),
         (time, "sleep", sleep),
         (amqp.connection, "monotonic", monotonic),
+        (Deadline.__init__, "__defaults__", (monotonic,)),
+        (BoundWatch.__init__, "__defaults__", (monotonic,)),
+        (parking, "datetime", Calendar(wall)),
         (random, "uniform", draw.uniform),
         (random, "random", draw.random),
         (random, "randint", draw.randint),
@@ -92,8 +110,9 @@ def virtual(world: World) -> Iterator[None]:
         (socket, "create_connection", FakeSocket.connected),
         (socket, "getaddrinfo", addresses),
         (socket, "gethostname", lambda: "host"),
+        (amqp.transport, "set_cloexec", lambda *_: None),
         (select, "poll", FakePoll),
-        (threading.Thread, "start", _refused),
+        (threading, "Thread", Thread),
     ]
     before = [(module, name, getattr(module, name)) for module, name, _ in in_place]
     clock, notices.NOTICES.clock = notices.NOTICES.clock, monotonic
@@ -103,7 +122,7 @@ def virtual(world: World) -> Iterator[None]:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     for module, name, new in in_place:
         setattr(module, name, new)
-    FakeSocket.world = world
+    FakeSocket.world = Thread.world = world
     SEAL.install()
     SEAL.on = True
     try:

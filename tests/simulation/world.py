@@ -12,7 +12,7 @@ from greenlet import getcurrent, greenlet
 from tests.simulation.trace import Trace
 
 if TYPE_CHECKING:
-    from tests.simulation.network import Accept
+    from tests.simulation.line import Accept
     from tests.simulation.process import Process
 
 EPOCH = 1_700_000_000.0
@@ -33,6 +33,8 @@ class World:
         """Process that runs now; None while the scheduler, or a model, does."""
         self.servers: dict[int, Accept] = {}
         """Models that listen, by port."""
+        self.unreachable: dict[str, float] = {}
+        """Until when no connection can be made, by the name of who tries."""
         self.calls = 0
         self._processes = 1000
         self._heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []

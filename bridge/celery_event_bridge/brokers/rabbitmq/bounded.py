@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from amqp.exceptions import RecoverableConnectionError
 from kombu.transport import pyamqp
 
 from celery_event_bridge.brokers.rabbitmq.frames import legible_names, tolerant_frame_handler
@@ -52,6 +53,20 @@ class BoundedConnection(pyamqp.Connection):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"frame_handler": tolerant_frame_handler, **kwargs})
+
+    @property
+    def transport(self) -> Any:
+        """Return the transport. Raises RecoverableConnectionError where there is none.
+
+        py-amqp connects anew then, and logs in: on a connection that one thread has given up while another reads.
+        """
+        if self._transport is None:
+            raise RecoverableConnectionError("the connection was given up")
+        return self._transport
+
+    @transport.setter
+    def transport(self, transport: Any) -> None:
+        self._transport = transport
 
     def connect(self, callback: Any = None) -> Any:
         """Connect and log in. Raises TimeoutError."""

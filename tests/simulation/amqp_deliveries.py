@@ -1,0 +1,70 @@
+"""Deliveries as RabbitMQ writes them: an event as Celery publishes it, with its death where it came from overflow."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from tests.simulation import amqp_frames as amqp
+from tests.simulation.amqp_frames import Content
+from tests.simulation.queues import Entry
+from tests.simulation.world import EPOCH
+
+if TYPE_CHECKING:
+    from tests.simulation.amqp_channel import AmqpChannel
+
+NUMBER = "number"
+"""Header of a message that nothing in it can be known by."""
+
+
+def deliveries(channel: AmqpChannel, first: int, entries: list[Entry]) -> Iterator[bytes]:
+    """Yield the frames of these, from that tag on."""
+    for tag, entry in enumerate(entries, first):
+        yield amqp.method(
+            channel.number,
+            (amqp.BASIC, 60),
+            "sQBss",
+            channel.consumer,
+            tag,
+            int(entry.returned),
+            *_way(entry),
+        )
+        yield from amqp.content(channel.number, _content(entry), channel.connection.frame_max)
+
+
+def got(channel: AmqpChannel, tag: int, entry: Entry, left: int) -> Iterator[bytes]:
+    """Yield the frames of one that was asked for."""
+    yield amqp.method(channel.number, (amqp.BASIC, 71), "QBssI", tag, int(entry.returned), *_way(entry), left)
+    yield from amqp.content(channel.number, _content(entry), channel.connection.frame_max)
+
+
+def _way(entry: Entry) -> tuple[str, str]:
+    """Return exchange and routing key."""
+    return ("", entry.queue.name) if entry.expired else ("celeryev", _key(entry))
+
+
+def _key(entry: Entry) -> str:
+    return "task.multi" if entry.message.body.startswith(b"[") else "task.started"
+
+
+def _content(entry: Entry) -> Content:
+    message = entry.message
+    headers: dict[str, Any] = dict(message.headers)
+    if message.junk:
+        headers[NUMBER] = message.number
+    if entry.returned:
+        headers["x-delivery-count"] = 1
+    if entry.expired:
+        died = datetime.datetime.fromtimestamp(int(EPOCH + entry.arrived), datetime.UTC)
+        headers["x-death"] = [
+            {
+                "count": 1,
+                "exchange": "celeryev",
+                "queue": entry.queue.name.removesuffix(".overflow"),
+                "reason": "expired",
+                "routing-keys": [_key(entry)],
+                "time": died,
+            }
+        ]
+    return Content(amqp.properties(message.content_type, headers), message.body)

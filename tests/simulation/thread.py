@@ -1,0 +1,53 @@
+"""Thread of a process of the world: a greenlet that has its process's clock, and ends with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+from tests.simulation.process import Process
+from tests.simulation.world import World
+
+LOOK = 0.01
+"""Seconds between two looks at a thread that is waited for."""
+
+
+class Thread:
+    """Stands in for `threading.Thread`. An error in it ends the play."""
+
+    world: ClassVar[World]
+
+    def __init__(
+        self,
+        group: None = None,
+        target: Callable[..., object] = lambda: None,
+        name: str = "",
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        daemon: bool | None = None,
+    ) -> None:
+        self.name = name
+        self.daemon = daemon
+        current = self.world.current
+        assert current is not None, "only a process has threads"
+        self._process = Process(self.world, current.owner.name, lambda: target(*args, **(kwargs or {})))
+        self._process.owner = current.owner
+        self._started = False
+
+    def start(self) -> None:
+        """Begin."""
+        self._started = True
+        self._process.owner.threads.append(self._process)
+        self._process.start()
+
+    def is_alive(self) -> bool:
+        """Return whether it runs."""
+        return self._started and not self._process.dead
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until it has ended."""
+        until = None if timeout is None else self.world.now + timeout
+        while self.is_alive() and (until is None or self.world.now < until):
+            assert self.world.current is not None
+            self.world.current.wait(LOOK)

@@ -1,0 +1,110 @@
+"""Kind `wire`: the real plug-in for RabbitMQ, with its client, on bytes, before a model that speaks AMQP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+# All that the plug-in imports when it is used: what is imported within a play would keep that world's clock.
+from celery_event_bridge.brokers.rabbitmq import parking as _, source as __  # noqa: F401
+from celery_event_bridge.brokers.rabbitmq.plugin import RabbitMQ
+from celery_event_bridge.contract.broker import Parking, Source
+from tests.simulation import faults, wire_faults
+from tests.simulation.amqp_server import AmqpConnection
+from tests.simulation.broker import LIVE, OVERFLOW, REJECTED, Broker
+from tests.simulation.faults import Card
+from tests.simulation.kinds import BOUND, MAX_INFLIGHT_BYTES, PREFETCH, Kind
+from tests.simulation.messages import TOO_LARGE
+from tests.simulation.oracle import Broken
+from tests.simulation.stream import Stream
+
+if TYPE_CHECKING:
+    from tests.simulation.play import Play
+    from tests.simulation.process import Process
+    from tests.simulation.replica import Replica
+
+PORT = 5672
+SETTINGS = RabbitMQ.Settings(
+    broker_url=f"amqp://bridge:secret@127.0.0.1:{PORT}//",
+    prefetch=PREFETCH,
+    max_inflight_bytes=MAX_INFLIGHT_BYTES,
+    max_message_bytes=TOO_LARGE,
+    overflow_max_bytes=BOUND,
+)
+
+
+class Wire(Kind):
+    """See the module's text."""
+
+    cards: ClassVar[Mapping[str, Callable[[Play, Card], None]]] = {
+        **faults.OF_REPLICAS,
+        **faults.OF_STREAMS,
+        **wire_faults.CARDS,
+    }
+    rates: ClassVar[tuple[float, float]] = (0.5, 12)
+    counts: ClassVar[Sequence[int]] = (600, 300, 60, 15)
+    """With few, what one of them has done is not undone by the next: whoever connects again sees to everything."""
+    rare: ClassVar[Collection[str]] = (*wire_faults.RARE, "all replicas killed")
+    seconds: ClassVar[float] = 60.0
+    recovery: ClassVar[float] = 45.0
+    """Seconds: two heartbeats, a call that waits for its answer, the longest pause, and a start."""
+
+    rabbit: Broker
+
+    def __init__(self, play: Play) -> None:
+        self.play = play
+        self.rabbit = Broker(play.world, play.oracle.removed, AmqpConnection)
+        self.stream = Stream(play.world, play.oracle.stored)
+        self._plugins: dict[int, RabbitMQ] = {}
+        """By process id."""
+        self._connected = 0
+        play.world.servers[PORT] = self.rabbit.accept
+
+    def source(self, process: Process) -> Source:
+        """Make the broker's end of a replica, as `run` does."""
+        plugin = self._plugins[process.number] = RabbitMQ(SETTINGS)
+        return plugin.source(lambda: "the model")
+
+    def parking(self, process: Process) -> Parking:
+        """Return the parking of the same plug-in."""
+        return self._plugins[process.number].parking()
+
+    def killed(self, replica: Replica) -> None:
+        """Do nothing: all that it had open are sockets."""
+
+    def is_parked(self, number: int) -> bool:
+        """Return whether the parking queue has had the message of that number."""
+        return number in self.rabbit.parked
+
+    def consumes(self, replica: Replica) -> bool:
+        """Return whether RabbitMQ has a consumer of this replica's on the live queue, and on overflow."""
+        return all(
+            any(
+                channel.connection.client == replica.name and channel.consuming and not channel.deaf
+                for channel in queue.consumers
+            )
+            for queue in (self.rabbit.live, self.rabbit.overflow)
+        )
+
+    def calm(self) -> None:
+        """Look whether what others have taken away is there again."""
+        rabbit = self.rabbit
+        if missing := [name for name in (LIVE, OVERFLOW, REJECTED) if name not in rabbit.queues]:
+            raise Broken(f"held up: queue {missing[0]} is not there {self.recovery:g} s after the last fault")
+        if not rabbit.is_bound:
+            raise Broken(f"held up: the live queue is not bound {self.recovery:g} s after the last fault")
+        self._connected = rabbit.connected
+
+    def finish(self) -> None:
+        """Look whether anybody has connected again without a reason."""
+        if self.rabbit.connected > self._connected:
+            raise Broken("restless: somebody has connected again, though nothing befell it")
+
+    def heal(self) -> None:
+        """End whatever a card has begun."""
+        super().heal()
+        self.rabbit.denied.clear()
+        self.play.world.unreachable.clear()
+        for connection in [*self.rabbit.connections]:
+            if connection.line.silent:
+                connection.line.resume()

@@ -14,6 +14,7 @@ from celery_event_bridge.contract import Sink
 from celery_event_bridge.contract.broker import Parking, Source
 from tests.simulation import faults
 from tests.simulation.faults import Card
+from tests.simulation.messages import POISON
 from tests.simulation.parking import ModelParking
 from tests.simulation.rabbitmq import RabbitMQ
 from tests.simulation.source import ModelSource
@@ -42,6 +43,15 @@ class Kind:
         self.play = play
         self.rabbit = RabbitMQ(play.world, play.oracle.removed, bound=BOUND, overflow=OVERFLOW)
         self.stream = Stream(play.world, play.oracle.stored)
+
+    @staticmethod
+    def in_place(monotonic: Callable[[], float]) -> list[tuple[object, str, object]]:
+        """Return what else has to be replaced for the length of a play: an object, its attribute, and the value."""
+        return []
+
+    def refuses(self, data: bytes) -> bool:
+        """Return whether the stream will never take an event."""
+        return POISON.encode() in data
 
     def source(self, process: Process) -> Source:
         """Make the broker's end of a replica."""
@@ -89,6 +99,7 @@ class Kind:
 
 KINDS: Mapping[str, str] = {
     "contract": "tests.simulation.kinds:Kind",
+    "redis": "tests.simulation.redis_kind:RedisKind",
 }
 """By name, where each is: a module is imported only if its kind is asked for, as it needs its client."""
 

@@ -38,6 +38,8 @@ class Line:
         self.process = process
         """Process of the client."""
         self.open = True
+        self.hung_up = False
+        """True once the client has closed it: what it had sent arrives all the same."""
         self.silent = False
         """True while nothing gets through, in either direction, though both ends are open."""
         self.extra = 0.0
@@ -83,8 +85,8 @@ class Line:
     def hang_up(self) -> None:
         """The client closes it, or its process is gone."""
         if self.open:
-            self.open = False
-            self.world.after(self._delay(), self._closed)
+            self.open, self.hung_up = False, True
+            self.world.after(max(self._to_server_at - self.world.now, self._delay()), self._closed)
 
     def _closed(self) -> None:
         if self.server is not None:
@@ -98,7 +100,7 @@ class Line:
             self._socket.arrived(data)
 
     def _at_server(self, data: bytes) -> None:
-        if self.open and self.server is not None:
+        if (self.open or self.hung_up) and self.server is not None:
             self.server.received(data)
 
 

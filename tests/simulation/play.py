@@ -41,7 +41,7 @@ class Play:
 
     def run(self) -> None:
         """Play it. Raises Broken, or whatever a model or the bridge raises."""
-        with virtual(self.world):
+        with virtual(self.world, kind_of(self._kind).in_place):
             self.kind: Kind = kind_of(self._kind)(self)
             self.oracle.asks(self.kind.is_stored, self.kind.is_parked)
             self.replicas = [Replica(self.kind, f"replica {number}") for number in range(REPLICAS)]
@@ -72,7 +72,7 @@ class Play:
         """Publish so many messages, as far as RabbitMQ takes them now."""
         for _ in range(count):
             self._number += 1
-            one: Published = message(self.world, self._number)
+            one: Published = message(self.world, self._number, self.kind.refuses)
             self.oracle.publishes(one)
             if self.kind.rabbit.publish(one):
                 self.oracle.confirmed(one)

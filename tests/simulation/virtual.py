@@ -23,6 +23,7 @@ import amqp.connection
 import structlog
 
 from celery_event_bridge.contract import notices
+from celery_event_bridge.contract.deadline import Deadline
 from tests.simulation.network import FakePoll, FakeSocket, addresses
 from tests.simulation.world import EPOCH, World
 
@@ -51,9 +52,15 @@ class Sealed:
 SEAL = Sealed()
 
 
+InPlace = Callable[[Callable[[], float]], list[tuple[object, str, object]]]
+
+
 @contextmanager
-def virtual(world: World) -> Iterator[None]:
-    """Make these surroundings those of a world, for whatever runs within."""
+def virtual(world: World, in_place_too: InPlace) -> Iterator[None]:
+    """Make these surroundings those of a world, for whatever runs within.
+
+    `in_place_too` is given the clock and returns what else is to be replaced.
+    """
 
     def monotonic() -> float:
         return world.now
@@ -87,6 +94,9 @@ def virtual(world: World) -> Iterator[None]:
         (socket, "getaddrinfo", addresses),
         (socket, "gethostname", lambda: "host"),
         (select, "poll", FakePoll),
+        # A function keeps the defaults with which it was made.
+        (Deadline.__init__, "__defaults__", (monotonic,)),
+        *in_place_too(monotonic),
     ]
     before = [(module, name, getattr(module, name)) for module, name, _ in in_place]
     clock, notices.NOTICES.clock = notices.NOTICES.clock, monotonic
@@ -109,6 +119,3 @@ def virtual(world: World) -> Iterator[None]:
         logging.disable(logging.NOTSET)
         notices.NOTICES.clear()
         notices.NOTICES.clock = clock
-
-
-Surroundings = Callable[[World], Any]

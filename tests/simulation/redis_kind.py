@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from celery_event_bridge.contract import Sink
 from celery_event_sinks.redis.clock import StreamClock
 from celery_event_sinks.redis.sink import RedisSettings, RedisStreamsSink
 from tests.simulation import faults
-from tests.simulation.faults import Card, Cards
+from tests.simulation.faults import Cards
 from tests.simulation.judged import Judged
 from tests.simulation.kinds import Kind
-from tests.simulation.redis_server import LAG, RedisServer
+from tests.simulation.redis_cards import OF_REDIS
+from tests.simulation.redis_server import RedisServer
 
 if TYPE_CHECKING:
     from tests.simulation.play import Play
@@ -29,7 +29,7 @@ class JudgedRedisSink(Judged, RedisStreamsSink):
 class RedisKind(Kind):
     """See the module's text."""
 
-    cards: ClassVar[Cards] = {}
+    cards: ClassVar[Cards] = {**faults.OF_REPLICAS, **faults.OF_RABBITMQ, **OF_REDIS}
 
     def __init__(self, play: Play) -> None:
         super().__init__(play)

@@ -50,6 +50,7 @@ class RedisServer:
         self.up = True
         self.loading = self.oom = self.misconf = self.wrong_type = False
         self.replica_away = False
+        self.replica_away_since = 0.0
         self.replicated_until = 0.0
         self.slow = 0.0
         """Seconds that each way takes longer."""

@@ -17,6 +17,8 @@ class Judged:
     holds: Holds
     now: Callable[[], float]
     refuses: Callable[[bytes], bool]
+    confirmed: Callable[[str], None] = staticmethod(lambda event: None)
+    """Called with each event that is called stored."""
 
     def send(self, events: Sequence[Event]) -> None:
         """Take note when each was handed over. Raises Broken where it is handed over before its verdict."""
@@ -35,8 +37,10 @@ class Judged:
             for event in verdict.events:
                 if (since := handed.pop(event, None)) is None:
                     raise Broken(f"{event.id} got a verdict that nobody has waited for: {verdict.outcome.value}")
-                if verdict.outcome is Outcome.STORED and not self.holds(event.id, since):
-                    raise Broken(f"{event.id} is called stored, and was in no stream since {since:.4f}")
+                if verdict.outcome is Outcome.STORED:
+                    if not self.holds(event.id, since):
+                        raise Broken(f"{event.id} is called stored, and was in no stream since {since:.4f}")
+                    self.confirmed(event.id)
                 if verdict.outcome is Outcome.REFUSED and not self.refuses(event.data):
                     raise Broken(f"{event.id} is refused, and nothing is wrong with it: {verdict.reason}")
         return found

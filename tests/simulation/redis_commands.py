@@ -207,6 +207,7 @@ def wait(session: Session, words: Sequence[bytes]) -> bytes:
     server = session.server
     if not server.replica_away:
         server.replicated_until = server.world.now
+    if server.replicated_until >= session.wrote_at:
         return number(1)
     if int(words[1]) > 0:
         session.pause(int(words[2]) / 1000)

@@ -56,6 +56,7 @@ class RedisKind(Kind):
     def sink(self, process: Process) -> Sink:
         sink = JudgedRedisSink(self._settings)
         sink.holds, sink.now, sink.refuses = self.redis.holds, process.monotonic, self.refuses
+        sink.confirmed = self.redis.promised.add
         return sink
 
     def is_stored(self, event: str) -> bool:

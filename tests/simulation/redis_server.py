@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 import hiredis
 
 from tests.simulation.network import Line
+from tests.simulation.oracle import Broken
 from tests.simulation.redis_commands import (
     COMMANDS,
     OF_STREAMS,
@@ -47,6 +48,8 @@ class RedisServer:
         """Entries by the id of the event in them."""
         self._destroyed: dict[str, float] = {}
         """By event: when the last entry went that somebody had been told of, and whose loss is no fault of a bridge."""
+        self.promised: set[str] = set()
+        """Events that a bridge has called stored."""
         self.up = True
         self.loading = self.oom = self.misconf = self.wrong_type = False
         self.replica_away = False
@@ -117,6 +120,10 @@ class RedisServer:
             self.copies[stored.event] -= 1
             if stored.answered and excused:
                 self._destroyed[stored.event] = self.world.now
+            if not self.copies[stored.event]:
+                if stored.event in self.promised and not excused:
+                    raise Broken(f"lost: {stored.event} was called stored, and is gone as Redis {how}")
+                self.promised.discard(stored.event)
         if count:
             self.world.say("Redis", "loses", count, how)
 
@@ -183,6 +190,8 @@ class Session:
         self._waiting: list[bytes] = []
         self._paused_until = 0.0
         self._over = False
+        self.wrote_at = -1.0
+        """Time of its last write, which `WAIT` is about."""
 
     def stream(self, key: bytes) -> StreamKey | None:
         """Return a stream of the present database."""
@@ -260,6 +269,8 @@ class Session:
         if refusal := self._refusal(name):
             return refusal
         server.expire()
+        if name in WRITES:
+            self.wrote_at = server.world.now
         return command(self, words)
 
     def _refusal(self, name: bytes) -> bytes:

@@ -83,6 +83,12 @@ class Kind:
         consumers = self.rabbit.live.consumers
         return any(one.connection.client == replica.name and one.consuming for one in consumers)
 
+    def judge(self) -> None:
+        """Judge the stream itself, at the end. Raises Broken."""
+
+    def undo(self) -> None:
+        """Release what the kind has opened; all processes are killed."""
+
     def heal(self) -> None:
         """End whatever a card has begun."""
         rabbit, stream = self.rabbit, self.stream
@@ -99,6 +105,7 @@ class Kind:
 
 KINDS: Mapping[str, str] = {
     "contract": "tests.simulation.kinds:Kind",
+    "sqlite": "tests.simulation.sqlite_kind:SqliteKind",
     "redis": "tests.simulation.redis_kind:RedisKind",
 }
 """By name, where each is: a module is imported only if its kind is asked for, as it needs its client."""

@@ -44,12 +44,14 @@ class Play:
         with virtual(self.world, kind_of(self._kind).in_place):
             self.kind: Kind = kind_of(self._kind)(self)
             self.oracle.asks(self.kind.is_stored, self.kind.is_parked)
-            self.replicas = [Replica(self.kind, f"replica {number}") for number in range(REPLICAS)]
+            self.replicas: list[Replica] = []
             try:
+                self.replicas += (Replica(self.kind, f"replica {number}") for number in range(REPLICAS))
                 self._run()
             finally:
                 for replica in self.replicas:
                     replica.process.kill()
+                self.kind.undo()
 
     def _run(self) -> None:
         world = self.world
@@ -65,6 +67,7 @@ class Play:
         if deaf := [replica.name for replica in self.replicas if not self.kind.consumes(replica)]:
             raise Broken(f"held up: {deaf[0]} does not consume {RECOVERY:g} s after the last fault")
         world.run(world.now + RETRY_DEAD_LETTERS + RECOVERY)
+        self.kind.judge()
         queues = (self.kind.rabbit.live, self.kind.rabbit.overflow)
         self.oracle.finish([f"{len(one)} messages wait in {one.name}" for one in queues if len(one)])
 

@@ -62,7 +62,7 @@ class Play:
         world.say("cards", "all is over")
         self.kind.heal()
         for replica in self.replicas:
-            replica.process.frozen_until = 0.0
+            replica.process.thaw()
         world.run(world.now + RECOVERY)
         if deaf := [replica.name for replica in self.replicas if not self.kind.consumes(replica)]:
             raise Broken(f"held up: {deaf[0]} does not consume {RECOVERY:g} s after the last fault")

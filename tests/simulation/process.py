@@ -87,6 +87,11 @@ class Process:
         """Let it do nothing for so long, as SIGSTOP does: its connections stay open."""
         self.frozen_until = max(self.frozen_until, self.world.now + seconds)
 
+    def thaw(self) -> None:
+        """Let it go on, as SIGCONT does."""
+        self.frozen_until = 0.0
+        self.wake()
+
     def kill(self) -> None:
         """End it where it waits, as SIGKILL does."""
         if not self.dead:

@@ -106,6 +106,7 @@ class Kind:
 KINDS: Mapping[str, str] = {
     "contract": "tests.simulation.kinds:Kind",
     "sqlite": "tests.simulation.sqlite_kind:SqliteKind",
+    "kafka": "tests.simulation.kafka_kind:KafkaKind",
     "redis": "tests.simulation.redis_kind:RedisKind",
 }
 """By name, where each is: a module is imported only if its kind is asked for, as it needs its client."""

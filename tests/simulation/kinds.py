@@ -14,6 +14,7 @@ from celery_event_bridge.contract import Sink
 from celery_event_bridge.contract.broker import Parking, Source
 from tests.simulation import faults
 from tests.simulation.faults import Card
+from tests.simulation.messages import POISON
 from tests.simulation.oracle import Broken
 from tests.simulation.parking import ModelParking
 from tests.simulation.queues import TTL
@@ -59,6 +60,15 @@ class Kind:
         self.play = play
         self.rabbit = RabbitMQ(play.world, play.oracle.removed, bound=BOUND, overflow=OVERFLOW)
         self.stream = Stream(play.world, play.oracle.stored)
+
+    @staticmethod
+    def in_place(monotonic: Callable[[], float]) -> list[tuple[object, str, object]]:
+        """Return what else has to be replaced for the length of a play: an object, its attribute, and the value."""
+        return []
+
+    def refuses(self, data: bytes) -> bool:
+        """Return whether the stream will never take an event."""
+        return POISON.encode() in data
 
     def source(self, process: Process) -> Source:
         """Make the broker's end of a replica."""
@@ -108,6 +118,12 @@ class Kind:
     def finish(self) -> None:
         """Look at the end at what has to be so then. Raises Broken."""
 
+    def judge(self) -> None:
+        """Judge the stream itself, at the end. Raises Broken."""
+
+    def undo(self) -> None:
+        """Release what the kind has opened; all processes are killed."""
+
     def heal(self) -> None:
         """End whatever a card has begun."""
         rabbit, stream = self.rabbit, self.stream
@@ -126,6 +142,9 @@ class Kind:
 KINDS: Mapping[str, str] = {
     "contract": "tests.simulation.kinds:Kind",
     "wire": "tests.simulation.wire:Wire",
+    "sqlite": "tests.simulation.sqlite_kind:SqliteKind",
+    "kafka": "tests.simulation.kafka_kind:KafkaKind",
+    "redis": "tests.simulation.redis_kind:RedisKind",
 }
 """By name, where each is: a module is imported only if its kind is asked for, as it needs its client."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from tests.simulation.world import World
@@ -38,8 +38,11 @@ def identity(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
-def message(world: World, number: int) -> Published:
-    """Draw a message: a list as prefork workers send it, a single event, now and then a large one or no event."""
+def message(world: World, number: int, refuses: Callable[[bytes], bool]) -> Published:
+    """Draw a message: a list as prefork workers send it, a single event, now and then a large one or no event.
+
+    `refuses` tells of an event whether the stream will never take it.
+    """
     draw = world.random.random()
     if draw < 0.03:
         return unreadable(world, number)
@@ -50,7 +53,7 @@ def message(world: World, number: int) -> Published:
         events = [_event(world, number, place) for place in range(1 + int(world.random.random() * 8))]
         body = b"[" + b", ".join(events) + b"]"
     ids = [identity(event) for event in events]
-    poisoned = [one for one, event in zip(ids, events, strict=True) if POISON.encode() in event]
+    poisoned = [one for one, event in zip(ids, events, strict=True) if refuses(event)]
     host = f"w{number % HOSTS}@host"
     if len(body) > TOO_LARGE:
         ids, poisoned = [], []

@@ -41,15 +41,17 @@ class Play:
 
     def run(self) -> None:
         """Play it. Raises Broken, or whatever a model or the bridge raises."""
-        with virtual(self.world):
+        with virtual(self.world, kind_of(self._kind).in_place):
             self.kind: Kind = kind_of(self._kind)(self)
             self.oracle.asks(self.kind.is_stored, self.kind.is_parked)
-            self.replicas = [Replica(self.kind, f"replica {number}") for number in range(REPLICAS)]
+            self.replicas: list[Replica] = []
             try:
+                self.replicas += (Replica(self.kind, f"replica {number}") for number in range(REPLICAS))
                 self._run()
             finally:
                 for replica in self.replicas:
                     replica.process.kill()
+                self.kind.undo()
 
     def _run(self) -> None:
         world = self.world
@@ -71,6 +73,7 @@ class Play:
         self.kind.calm()
         world.run(world.now + RETRY_DEAD_LETTERS + recovery)
         self.kind.finish()
+        self.kind.judge()
         queues = (self.kind.rabbit.live, self.kind.rabbit.overflow)
         self.oracle.finish([f"{len(one)} messages wait in {one.name}" for one in queues if len(one)])
 
@@ -81,7 +84,11 @@ class Play:
         """Publish so many messages, as far as RabbitMQ takes them now; with `junk`, none that can be read."""
         for _ in range(count):
             self._number += 1
-            one: Published = unreadable(self.world, self._number) if junk else message(self.world, self._number)
+            one: Published = (
+                unreadable(self.world, self._number)
+                if junk
+                else message(self.world, self._number, self.kind.refuses)
+            )
             self.oracle.publishes(one)
             if self.kind.rabbit.publish(one):
                 self.oracle.confirmed(one)

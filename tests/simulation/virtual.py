@@ -72,9 +72,15 @@ class Calendar:
         return datetime.datetime.fromtimestamp(self._wall(), zone)
 
 
+InPlace = Callable[[Callable[[], float]], list[tuple[object, str, object]]]
+
+
 @contextmanager
-def virtual(world: World) -> Iterator[None]:
-    """Make these surroundings those of a world, for whatever runs within."""
+def virtual(world: World, in_place_too: InPlace) -> Iterator[None]:
+    """Make these surroundings those of a world, for whatever runs within.
+
+    `in_place_too` is given the clock and returns what else is to be replaced.
+    """
 
     def monotonic() -> float:
         return world.now
@@ -113,6 +119,9 @@ def virtual(world: World) -> Iterator[None]:
         (amqp.transport, "set_cloexec", lambda *_: None),
         (select, "poll", FakePoll),
         (threading, "Thread", Thread),
+        # A function keeps the defaults with which it was made.
+        (Deadline.__init__, "__defaults__", (monotonic,)),
+        *in_place_too(monotonic),
     ]
     before = [(module, name, getattr(module, name)) for module, name, _ in in_place]
     clock, notices.NOTICES.clock = notices.NOTICES.clock, monotonic

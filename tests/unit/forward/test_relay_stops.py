@@ -162,12 +162,12 @@ def test_a_stop_does_not_close_right_after_single_acknowledgements(
     head = house.sink.undecided.pop(0)
     house.sink.decide(Outcome.STORED)
     house.turn()
-    house.sink.undecided = [head]
-    house.sink.decide(Outcome.RETRY)
     clock.now += 2
     house.turn()
     assert {False} == {ack.multiple for ack in house.source.acks}
     acknowledged = clock.now
+    house.sink.undecided = [head]
+    house.sink.decide(Outcome.RETRY)
 
     def poll(_: float) -> list[Any]:
         clock.now += 0.01

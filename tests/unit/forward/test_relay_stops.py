@@ -162,12 +162,12 @@ def test_a_stop_does_not_close_right_after_single_acknowledgements(
     head = house.sink.undecided.pop(0)
     house.sink.decide(Outcome.STORED)
     house.turn()
-    house.sink.undecided = [head]
-    house.sink.decide(Outcome.RETRY)
     clock.now += 2
     house.turn()
     assert {False} == {ack.multiple for ack in house.source.acks}
     acknowledged = clock.now
+    house.sink.undecided = [head]
+    house.sink.decide(Outcome.RETRY)
 
     def poll(_: float) -> list[Any]:
         clock.now += 0.01
@@ -176,4 +176,4 @@ def test_a_stop_does_not_close_right_after_single_acknowledgements(
     monkeypatch.setattr(house.source, "poll", poll)
     house.relay.stop()
     assert 1 == house.relay.run()
-    assert 0.25 <= clock.now - acknowledged < 1
+    assert 0.25 <= clock.now - acknowledged < 5

@@ -1,6 +1,6 @@
 """The whole system in one thread under a virtual clock: every delay, loss and order is drawn from a seed.
 
-`world` has the clock and the scheduler, `process` what runs in it; `rabbitmq` and `stream` are models of the two ends,
-`source`, `sink` and `parking` the way to them by the contract's protocols; `faults` deals, `oracle` judges, `run` plays
-one seed, `shrink` makes a failing one short. docs/reference/faults.md says what is simulated.
+`scheduler` has the clock, `process` what runs under it, `virtual` puts the world's surroundings in the machine's place.
+`kinds` says which ends are models and which are real; `faults` deals, `promises` judges, `play` plays one seed, `run`
+plays many and makes a failing one short. docs/reference/simulation.md says what is simulated.
 """

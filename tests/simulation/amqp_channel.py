@@ -9,8 +9,8 @@ from tests.simulation.amqp_confirms import Publishing
 from tests.simulation.amqp_deliveries import deliveries, got
 from tests.simulation.amqp_frames import Arguments
 from tests.simulation.broker import NamedQueue, Refused
-from tests.simulation.queues import Entry
-from tests.simulation.rabbitmq import Channel
+from tests.simulation.modelled_queues import Entry
+from tests.simulation.modelled_rabbitmq import Channel
 
 if TYPE_CHECKING:
     from tests.simulation.amqp_server import AmqpConnection

@@ -9,7 +9,7 @@ from tests.simulation import amqp_frames as amqp
 from tests.simulation.amqp_deliveries import NUMBER
 from tests.simulation.amqp_frames import Arguments, Content
 from tests.simulation.broker import REJECTED
-from tests.simulation.oracle import Broken
+from tests.simulation.promises import Broken
 
 if TYPE_CHECKING:
     from tests.simulation.amqp_channel import AmqpChannel

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from tests.simulation import amqp_frames as amqp
 from tests.simulation.amqp_frames import Content
-from tests.simulation.queues import Entry
-from tests.simulation.world import EPOCH
+from tests.simulation.modelled_queues import Entry
+from tests.simulation.scheduler import EPOCH
 
 if TYPE_CHECKING:
     from tests.simulation.amqp_channel import AmqpChannel

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tests.simulation import amqp_frames as amqp
 from tests.simulation.amqp_channel import AmqpChannel
 from tests.simulation.amqp_frames import Arguments, Frames
-from tests.simulation.rabbitmq import Connection
+from tests.simulation.modelled_rabbitmq import Connection
 
 if TYPE_CHECKING:
     from tests.simulation.broker import Broker

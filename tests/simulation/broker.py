@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.simulation.line import Line, Server
 from tests.simulation.messages import Published
-from tests.simulation.queues import Queue
-from tests.simulation.rabbitmq import RabbitMQ
-from tests.simulation.world import World
+from tests.simulation.modelled_queues import Queue
+from tests.simulation.modelled_rabbitmq import RabbitMQ
+from tests.simulation.scheduler import World
 
 if TYPE_CHECKING:
     from tests.simulation.amqp_channel import AmqpChannel

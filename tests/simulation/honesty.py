@@ -19,9 +19,9 @@ from typing import NamedTuple, Protocol
 import amqp
 
 from tests.simulation.messages import Published
-from tests.simulation.queues import Queue
-from tests.simulation.rabbitmq import Channel, RabbitMQ
-from tests.simulation.world import World
+from tests.simulation.modelled_queues import Queue
+from tests.simulation.modelled_rabbitmq import Channel, RabbitMQ
+from tests.simulation.scheduler import World
 from tests.support import oracle
 from tests.support.servers.rabbitmq import NativeRabbitMQ
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from celery_event_bridge.contract import Event, Outcome, Verdict
-from tests.simulation.oracle import Broken
+from tests.simulation.promises import Broken
 
 Holds = Callable[[str, float], bool]
 """Return whether the stream has an event of that id, or has had it after that time and told somebody of it."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaError
 
-from tests.simulation.world import EPOCH, World
+from tests.simulation.scheduler import EPOCH, World
 
 if TYPE_CHECKING:
     from tests.simulation.kafka_producer import FakeProducer

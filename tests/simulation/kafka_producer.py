@@ -70,7 +70,7 @@ class Way:
 
 
 class FakeProducer:
-    """Messages wait in a queue for each partition and go in batches, a few at a time, from a thread of librdkafka's own.
+    """Messages wait in a queue for each partition and go in batches, a few at a time, by a thread of librdkafka's own.
 
     A batch that got no answer goes again, as it was, until it gets one. A report is heard within `poll` alone, as is an
     error. After a fatal error nothing more is sent; what waits is purged, what is on its way gets its answer.
@@ -330,4 +330,3 @@ class FakeProducer:
         self._waiting -= len(messages)
         self._reports.extend((one.report, error) for one in messages)
         self._wake()
-

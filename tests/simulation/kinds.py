@@ -15,10 +15,10 @@ from celery_event_bridge.contract.broker import Parking, Source
 from tests.simulation import faults
 from tests.simulation.faults import Card
 from tests.simulation.messages import POISON
-from tests.simulation.oracle import Broken
+from tests.simulation.modelled_queues import TTL
+from tests.simulation.modelled_rabbitmq import RabbitMQ
 from tests.simulation.parking import ModelParking
-from tests.simulation.queues import TTL
-from tests.simulation.rabbitmq import RabbitMQ
+from tests.simulation.promises import Broken
 from tests.simulation.source import ModelSource
 from tests.simulation.stream import ModelSink, Stream
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from tests.simulation.network import FakeSocket
     from tests.simulation.process import Process
-    from tests.simulation.world import World
+    from tests.simulation.scheduler import World
 
 
 class Server(Protocol):

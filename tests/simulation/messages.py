@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from tests.simulation.world import World
+from tests.simulation.scheduler import World
 
 JSON = "application/json"
 HOSTS, TASKS = 5, 50

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from tests.simulation.line import Line
 
 if TYPE_CHECKING:
-    from tests.simulation.world import World
+    from tests.simulation.scheduler import World
 
 
 TURN = 0.001

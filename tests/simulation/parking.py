@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from celery_event_bridge.contract.broker import BrokerUnavailable, Parcel
+from tests.simulation.modelled_rabbitmq import Connection, RabbitMQ
 from tests.simulation.process import Process
-from tests.simulation.rabbitmq import Connection, RabbitMQ
 
 
 class ModelParking:

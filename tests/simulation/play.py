@@ -9,11 +9,11 @@ from tests.simulation import faults
 from tests.simulation.faults import Card
 from tests.simulation.kinds import Kind, kind_of
 from tests.simulation.messages import Published, message, unreadable
-from tests.simulation.oracle import Broken, Oracle
-from tests.simulation.queues import RETRY_DEAD_LETTERS
+from tests.simulation.modelled_queues import RETRY_DEAD_LETTERS
+from tests.simulation.promises import Broken, Oracle
 from tests.simulation.replica import Replica
+from tests.simulation.scheduler import World
 from tests.simulation.virtual import virtual
-from tests.simulation.world import World
 
 REPLICAS = 3
 EVERY = 0.1
@@ -85,9 +85,7 @@ class Play:
         for _ in range(count):
             self._number += 1
             one: Published = (
-                unreadable(self.world, self._number)
-                if junk
-                else message(self.world, self._number, self.kind.refuses)
+                unreadable(self.world, self._number) if junk else message(self.world, self._number, self.kind.refuses)
             )
             self.oracle.publishes(one)
             if self.kind.rabbit.publish(one):

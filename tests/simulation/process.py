@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from greenlet import GreenletExit, greenlet
 
-from tests.simulation.world import EPOCH, World
+from tests.simulation.scheduler import EPOCH, World
 
 if TYPE_CHECKING:
     from tests.simulation.network import FakeSocket

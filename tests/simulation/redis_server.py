@@ -1,4 +1,4 @@
-"""Model of Redis: its streams, and sessions that speak RESP 2. What befalls it is dealt by the cards of `redis_kind`."""
+"""Model of Redis: its streams, and sessions that speak RESP 2. What befalls it is dealt by `redis_kind`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 import hiredis
 
 from tests.simulation.network import Line
-from tests.simulation.oracle import Broken
+from tests.simulation.promises import Broken
 from tests.simulation.redis_commands import (
     COMMANDS,
     OF_STREAMS,
@@ -19,7 +19,7 @@ from tests.simulation.redis_commands import (
     WRONG_TYPE,
 )
 from tests.simulation.redis_stream import Place, Stored, StreamKey
-from tests.simulation.world import EPOCH, World
+from tests.simulation.scheduler import EPOCH, World
 
 NOT_WHOLE = object()
 DEFAULT_LONGEST = 512 * 1024 * 1024

@@ -11,8 +11,8 @@ from celery_event_bridge.observe.metrics import Metrics
 from celery_event_bridge.observe.status import Status
 from tests.simulation.kinds import MAX_INFLIGHT_BYTES
 from tests.simulation.messages import TOO_LARGE
-from tests.simulation.oracle import Broken
 from tests.simulation.process import Process
+from tests.simulation.promises import Broken
 
 if TYPE_CHECKING:
     from tests.simulation.kinds import Kind

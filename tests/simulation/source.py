@@ -7,10 +7,10 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from celery_event_bridge.contract.broker import Ack, BrokerUnavailable, GivenBack, Message, RefusedForGood
 from celery_event_bridge.contract.budget import Budget, Room
 from tests.simulation.messages import TOO_LARGE
-from tests.simulation.oracle import Broken
+from tests.simulation.modelled_queues import TTL, Entry
+from tests.simulation.modelled_rabbitmq import Channel, Connection, RabbitMQ
 from tests.simulation.process import Process
-from tests.simulation.queues import TTL, Entry
-from tests.simulation.rabbitmq import Channel, Connection, RabbitMQ
+from tests.simulation.promises import Broken
 
 TURN = 0.001
 """Seconds that a turn of the loop takes at least."""

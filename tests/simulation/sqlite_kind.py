@@ -17,7 +17,7 @@ from tests.simulation import faults
 from tests.simulation.faults import Cards
 from tests.simulation.judged import Judged
 from tests.simulation.kinds import Kind
-from tests.simulation.oracle import Broken
+from tests.simulation.promises import Broken
 from tests.simulation.sqlite_calls import Disk, connect
 from tests.simulation.sqlite_cards import OF_SQLITE
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.simulation.process import Process
     from tests.simulation.replica import Replica
 
-MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
+MEMORY = Path("/dev/shm")
 NEW = "SELECT seq, id, data FROM events WHERE seq > ? ORDER BY seq"
 gmtime = time.gmtime
 

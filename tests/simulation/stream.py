@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from celery_event_bridge.contract import Event, Outcome, SinkUnavailable, Verdict
 from tests.simulation.messages import POISON
 from tests.simulation.process import Process
-from tests.simulation.world import World
+from tests.simulation.scheduler import World
 
 GIVES_UP = 4.0
 """Seconds after which a client gives up on an answer."""

@@ -17,8 +17,8 @@ from tests.simulation.kinds import KINDS
 from tests.simulation.play import Play
 from tests.simulation.process import Process
 from tests.simulation.run import play, plays, shrunk
+from tests.simulation.scheduler import World
 from tests.simulation.virtual import virtual
-from tests.simulation.world import World
 from tests.support.bridges import clean_environment
 from tests.support.servers.debian import ROOT
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from tests.simulation.process import Process
-from tests.simulation.world import World
+from tests.simulation.scheduler import World
 
 LOOK = 0.01
 """Seconds between two looks at a thread that is waited for."""

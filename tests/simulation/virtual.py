@@ -30,8 +30,8 @@ from celery_event_bridge.brokers.rabbitmq.bounds import BoundWatch
 from celery_event_bridge.contract import notices
 from celery_event_bridge.contract.deadline import Deadline
 from tests.simulation.network import FakePoll, FakeSocket, addresses
+from tests.simulation.scheduler import EPOCH, World
 from tests.simulation.thread import Thread
-from tests.simulation.world import EPOCH, World
 
 SEALED = ("socket.", "_thread.start_new_thread", "subprocess.", "os.fork", "os.posix_spawn", "os.system", "shutil.")
 """Beginnings of the audit events that no play may raise: https://docs.python.org/3/library/audit_events.html"""

@@ -15,7 +15,7 @@ from tests.simulation.broker import LIVE, OVERFLOW, REJECTED, Broker
 from tests.simulation.faults import Card
 from tests.simulation.kinds import BOUND, MAX_INFLIGHT_BYTES, PREFETCH, Kind
 from tests.simulation.messages import TOO_LARGE
-from tests.simulation.oracle import Broken
+from tests.simulation.promises import Broken
 from tests.simulation.stream import Stream
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.simulation.messages import Published
-from tests.simulation.oracle import Broken
-from tests.simulation.queues import TTL, Entry, Queue
-from tests.simulation.world import World
+from tests.simulation.modelled_queues import TTL, Entry, Queue
+from tests.simulation.promises import Broken
+from tests.simulation.scheduler import World
 
 FEW_ACKS = 32
 """Single acknowledgements of a channel past which a quorum queue's client holds back the rest."""

@@ -22,14 +22,14 @@ from tests.simulation.virtual import virtual
 from tests.support.bridges import clean_environment
 from tests.support.servers.debian import ROOT
 
-FIXED, FRESH = 12, 7.0
-"""Seeds that are always played, of each kind, and seconds for new ones."""
+FIXED, FRESH = {"contract": 10}, 6.0
+"""Seeds of each kind that are always played, 3 where nothing is said, and seconds for new ones."""
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_fixed_seeds_keep_every_promise(kind: str) -> None:
     """They are the same each time, so that a change of the bridge alone can break one."""
-    for seed in range(FIXED):
+    for seed in range(FIXED.get(kind, 3)):
         done, _ = play(kind, str(seed))
         assert not done.failure, f"seed {seed} in the world {kind}: {done.failure}"
 
@@ -44,7 +44,7 @@ def test_fresh_seeds_keep_every_promise() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_seed_plays_the_same_again(kind: str) -> None:
     """To the last line of its trace, also in a process that hashes texts otherwise."""
-    program = f"from tests.simulation.run import play; print(*[play({kind!r}, str(n))[0].digest for n in range(3)])"
+    program = f"from tests.simulation.run import play; print(*[play({kind!r}, str(n))[0].digest for n in range(2)])"
     found = {
         subprocess.run(
             [sys.executable, "-c", program],
@@ -58,7 +58,7 @@ def test_a_seed_plays_the_same_again(kind: str) -> None:
     }
     assert 1 == len(found)
     (digests,) = found
-    assert 3 == len(set(digests.split()))
+    assert 2 == len(set(digests.split()))
 
 
 @pytest.mark.parametrize(

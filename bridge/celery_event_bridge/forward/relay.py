@@ -44,9 +44,8 @@ IDLE_WAIT = 0.5
 """Seconds to wait on the socket when nothing is in hand; also how late a stop is noticed at most."""
 OWED_WAIT = 0.002
 """Seconds to wait on the socket while the sink owes verdicts and the last turn brought none."""
-SINGLY_SETTLED = 0.25
-"""Seconds after single acknowledgements in which a stop does not close: RabbitMQ may hold back a part of them for some
-milliseconds, and loses it with the connection; those messages would come again."""
+SINGLY_SETTLED, LATELY = 0.25, 5.0
+"""Seconds that a stop waits before it closes, if it has acknowledged singly lately: RabbitMQ may hold such back."""
 AWAY_WAIT = 3.0
 """Seconds without a verdict from a sink known to be away after which a stop waits for it no longer."""
 
@@ -98,7 +97,7 @@ class Relay:
         self._idle = False
         """True if the last turn brought no verdict."""
         self._stopping = False
-        self._settling_until = 0.0
+        self._singly_at = float("-inf")
 
     def stop(self) -> None:
         """Finish what is in hand and return from `run`. May be called from a signal handler."""
@@ -151,8 +150,7 @@ class Relay:
             self._relieve(now)
         if acks := self._ledger.take_acks(now, singly=not self._stopping):
             self._source.acknowledge(acks)
-            if not all(ack.multiple for ack in acks):
-                self._settling_until = now + SINGLY_SETTLED
+            self._singly_at = self._singly_at if all(ack.multiple for ack in acks) else now
 
     def _relieve(self, now: float) -> None:
         """Let those that cannot be parked now hold up nobody."""
@@ -262,7 +260,9 @@ class Relay:
             back = self._parker.give_back_all()
             if back:
                 self._source.give_back([self._ledger.give_back(delivery) for delivery in back])
-            while (self._unfinished() or self._clock.monotonic() < self._settling_until) and not deadline.passed:
+            now = self._clock.monotonic()  # what was sent has arrived: cancelling waits for an answer
+            settled = now + SINGLY_SETTLED if now - self._singly_at < LATELY else now
+            while (self._unfinished() or self._clock.monotonic() < settled) and not deadline.passed:
                 self._forward()
                 self._source.poll(OWED_WAIT)  # for the heartbeat; what still arrives goes back unread
             held_up = self._ledger.take_held_up()

@@ -122,10 +122,7 @@ class ModelSource:
         self._channel(lane).prefetch += 1
 
     def let_go(self) -> None:
-        channels, self._channels = self._channels, []
-        for channel in channels:
-            self._close(channel)
-        self._inbox = []
+        self._close_channels(in_order=False)
 
     def cancel(self) -> None:
         for channel in self._channels:
@@ -134,7 +131,7 @@ class ModelSource:
         self._inbox = []
 
     def close(self) -> None:
-        self.let_go()
+        self._close_channels(in_order=True)
         self._answered()
         self._connected().cut("closed in order")
         self._connection = None
@@ -171,9 +168,12 @@ class ModelSource:
             self._process.wait(COARSE)
             self._connected()
 
-    def _close(self, channel: Channel) -> None:
-        self._answered()
-        channel.close(in_order=True)
+    def _close_channels(self, *, in_order: bool) -> None:
+        channels, self._channels = self._channels, []
+        for channel in channels:
+            self._answered()
+            channel.close(in_order=in_order)
+        self._inbox = []
 
     def _channel(self, lane: Hashable) -> Channel:
         for channel in self._channels:

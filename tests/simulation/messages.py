@@ -15,6 +15,10 @@ POISON = "poison"
 """Key of an event that no stream will ever take."""
 TOO_LARGE = 8_000
 """Bytes past which a message is parked: BRIDGE_MAX_MESSAGE_BYTES of every world."""
+TIMES: Sequence[object] = (
+    1_700_000_000.5, float("nan"), float("inf"), -1.0, 1e300, "noon", None, True, 10**400
+)  # fmt: skip
+"""Timestamps that an event may have: whatever it is, the event is stored as it was sent."""
 JUNK: Sequence[bytes] = (b"", b"{", b'"text"', b'[{"type":1}]', b"\xff\xfe", b"[]")
 
 
@@ -75,6 +79,8 @@ def _event(world: World, number: int, place: int) -> bytes:
         "place": place,
     }
     draw = world.random.random()
+    if world.chance(0.03):
+        event["timestamp"] = TIMES[int(world.random.random() * len(TIMES))]
     if draw < 0.005:
         event[POISON] = True
     elif draw < 0.03:

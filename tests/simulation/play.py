@@ -75,6 +75,8 @@ class Play:
         self.kind.finish()
         self.kind.judge()
         queues = (self.kind.rabbit.live, self.kind.rabbit.overflow)
+        for replica in self.replicas:
+            replica.check_rest()
         self.oracle.finish([f"{len(one)} messages wait in {one.name}" for one in queues if len(one)])
 
     def _deaf(self) -> list[str]:
@@ -99,6 +101,7 @@ class Play:
         self.publish(int(self.world.random.random() * 2 * self._rate))
         for replica in self.replicas:
             replica.check_memory()
+            replica.check_outages()
         self.kind.check()
         if self.world.now + EVERY < self.kind.seconds:
             self.world.after(EVERY, self._round)

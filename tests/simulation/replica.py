@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from celery_event_bridge.contract.broker import RefusedForGood
 from celery_event_bridge.forward.relay import Relay
@@ -11,8 +12,10 @@ from celery_event_bridge.observe.metrics import Metrics
 from celery_event_bridge.observe.status import Status
 from tests.simulation.kinds import MAX_INFLIGHT_BYTES
 from tests.simulation.messages import TOO_LARGE
+from tests.simulation.parking import ModelParking
 from tests.simulation.process import Process
 from tests.simulation.promises import Broken
+from tests.simulation.source import ModelSource
 
 if TYPE_CHECKING:
     from tests.simulation.kinds import Kind
@@ -28,6 +31,8 @@ SETTINGS = {
 MEMORY = 2 * MAX_INFLIGHT_BYTES + 100 * TOO_LARGE
 """Bytes in hand past which the bound is broken: where twice the budget is held all goes back, and what one poll brings
 comes on top."""
+EVENT_MEMORY, COUNTED = 600, 0.9
+"""Bytes that an event takes beside its body, at least, and the part of the memory in hand that has to be counted."""
 RESTARTS_AFTER = 1.0
 """Seconds after which a process that has ended is there again."""
 
@@ -51,10 +56,17 @@ class Replica:
         self.source = self._kind.source(process)
         self.sink = self._kind.sink(process)
         self.parking = self._kind.parking(process)
+        if isinstance(self.source, ModelSource) and isinstance(self.parking, ModelParking):
+            self.source.is_being_parked = self._is_being_parked
         self.status = status = Status()
         settings = SimpleNamespace(**SETTINGS)
         self.relay = Relay(self.source, self.sink, self.parking, settings, Metrics(status), status, process)
         process.start()
+
+    def _is_being_parked(self, lane: Hashable, tag: int) -> bool:
+        relay: Any = self.relay
+        under_way = [parcel.message for parcel in self.parking.under_way]
+        return not relay._stopping and any(one.lane is lane and one.tag == tag for one in under_way)
 
     def _main(self) -> None:
         try:
@@ -64,9 +76,29 @@ class Replica:
                 raise Broken(f"ended: {self.name} has consumed before, and ended with: {exc}") from exc
 
     def check_memory(self) -> None:
-        """Raise Broken where it holds more than it may."""
-        if (held := self.status.inflight_bytes) > MEMORY:
-            raise Broken(f"memory: {self.name} holds {held} bytes, more than {MEMORY}")
+        """Raise Broken where it holds more than it may, or than it counts."""
+        status, held = self.status, self.status.inflight_bytes
+        if not 0 <= held <= MEMORY:
+            raise Broken(f"memory: {self.name} holds {held} bytes, less than none or more than {MEMORY}")
+        in_hand = getattr(self.source, "in_hand", {})
+        if in_hand and status.inflight_messages == len(in_hand) and not status.unparkable_messages:
+            true = sum(len(one.body) + EVENT_MEMORY * max(1, len(one.events)) for one in in_hand.values())
+            if held < COUNTED * true:
+                raise Broken(f"memory: {self.name} counts {held} bytes for {true} that it holds")
+
+    def check_outages(self) -> None:
+        """Raise Broken where an end is there, and the next attempt put off, or its pauses long."""
+        relay: Any = self.relay
+        for outage in (relay._driver.outage, relay._parker._outage, relay._broker_outage):
+            if outage.reason is None and (outage.due > self.process.monotonic() or outage._backoff.failures):
+                raise Broken(f"held up: {self.name} puts off an end that is there")
+
+    def check_rest(self) -> None:
+        """Raise Broken where it holds anything, though nothing waits anywhere."""
+        relay: Any = self.relay
+        held = (self.status.inflight_messages, self.status.inflight_bytes, len(relay._driver._again))
+        if any(held) or relay._driver.waiting:
+            raise Broken(f"held up: {self.name} holds {held} messages, bytes and events, and nothing waits")
 
     def _ended(self) -> None:
         self._world.after(RESTARTS_AFTER, self.begin)

@@ -6,14 +6,16 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 
 from celery_event_bridge.contract.broker import Ack, BrokerUnavailable, GivenBack, Message, RefusedForGood
 from celery_event_bridge.contract.budget import Budget, Room
-from tests.simulation.messages import TOO_LARGE
-from tests.simulation.modelled_queues import TTL, Entry
+from tests.simulation.messages import TOO_LARGE, Published
+from tests.simulation.modelled_queues import TTL, Entry, Queue
 from tests.simulation.modelled_rabbitmq import Channel, Connection, RabbitMQ
 from tests.simulation.process import Process
 from tests.simulation.promises import Broken
 
 TURN = 0.001
 """Seconds that a turn of the loop takes at least."""
+QUIET = 2.0
+"""Seconds without a delivery, with nothing in hand, after which a channel is replaced: the plug-in takes five."""
 COARSE = 0.02
 """Seconds that a short wait is drawn out to: a busy machine does no better, and a run has fewer turns."""
 
@@ -36,7 +38,12 @@ class ModelSource:
         self._channels: list[Channel] = []
         self._inbox: list[tuple[Channel, int, Entry]] = []
         self.has_consumed = False
+        self.in_hand: dict[tuple[Channel, int], Published] = {}
+        """Messages that were polled and are not acknowledged or given back, by channel and tag."""
+        self.is_being_parked: Callable[[Hashable, int], bool] = lambda *_: False
+        """Tells of a delivery, by lane and tag, whether the parking has it and has not confirmed it."""
         self._refused = False
+        self._quiet_since = 0.0
 
     depths: Mapping[str, int] = {}
     leaves_after: float | None = TTL
@@ -58,11 +65,7 @@ class ModelSource:
     def consume(self) -> None:
         for queue, prefetch in ((self._rabbit.live, self._prefetch), (self._rabbit.overflow, self._prefetch // 4)):
             self._answered()
-            channel = Channel(self._connected(), queue)
-            channel.lane = object()
-            self._connected().channels.append(channel)
-            self._channels.append(channel)
-            channel.consume(max(1, prefetch))
+            self._channels.append(self._opened(queue, prefetch))
         self.has_consumed = True
 
     def poll(self, timeout: float) -> Sequence[Message]:
@@ -73,6 +76,10 @@ class ModelSource:
             self._process.wait(TURN)
         self._connected()
         arrived, self._inbox = self._inbox, []
+        arrived = [one for one in arrived if one[0].open]
+        if arrived:
+            self._quiet_since = self._process.world.now
+        self.in_hand.update(((channel, tag), entry.message) for channel, tag, entry in arrived)
         return [
             Delivered(
                 channel.lane,
@@ -85,7 +92,6 @@ class ModelSource:
                 number=entry.message.number,
             )
             for channel, tag, entry in arrived
-            if channel.open
         ]
 
     def steer(self, held_bytes: int, largest: Callable[[], int]) -> None:
@@ -93,6 +99,8 @@ class ModelSource:
         if not self._channels:
             return
         held_bytes += sum(len(entry.message.body) for _, _, entry in self._inbox)
+        if not held_bytes and self._process.world.now - self._quiet_since > QUIET:
+            self._replace_quiet()
         room = self._budget.room(held_bytes, largest)
         if room is Room.GIVE_BACK:
             raise GivenBack("too many bytes in hand")
@@ -104,11 +112,30 @@ class ModelSource:
                 self._answered()
                 channel.consume(self._prefetch)
 
+    def _replace_quiet(self) -> None:
+        """Replace a channel, as the plug-in does where nothing comes."""
+        self._quiet_since = self._process.world.now
+        index = int(self._process.world.random.random() * len(self._channels))
+        old = self._channels[index]
+        self._answered()
+        old.close()
+        self._channels[index] = self._opened(old.queue, old.prefetch)
+
+    def _opened(self, queue: Queue, prefetch: int) -> Channel:
+        channel = Channel(self._connected(), queue)
+        channel.lane = object()
+        self._connected().channels.append(channel)
+        channel.consume(max(1, prefetch))
+        return channel
+
     def acknowledge(self, acks: Sequence[Ack]) -> None:
         connection = self._connected()
         for ack in acks:
             channel = self._channel(ack.lane)
             self._say("acknowledges", channel.queue.name, ack.tag, "and all before" if ack.multiple else "")
+            for one in [one for one in self.in_hand if one[0] is channel]:
+                if one[1] == ack.tag or (ack.multiple and one[1] < ack.tag):
+                    del self.in_hand[one]
             connection.to_broker(lambda channel=channel, ack=ack: channel.acknowledge(ack.tag, multiple=ack.multiple))
 
     def give_back(self, messages: Sequence[Ack]) -> None:
@@ -116,6 +143,9 @@ class ModelSource:
         for each in messages:
             channel = self._channel(each.lane)
             self._say("gives back", channel.queue.name, each.tag)
+            message = self.in_hand.pop((channel, each.tag), None)
+            if message is not None and self.is_being_parked(each.lane, each.tag):
+                raise Broken(f"twice: message {message.number} is given back while it is being parked")
             connection.to_broker(channel.reject, each.tag)
 
     def make_room(self, lane: Hashable) -> None:
@@ -139,6 +169,7 @@ class ModelSource:
     def drop(self) -> None:
         connection, self._connection = self._connection, None
         self._channels, self._inbox = [], []
+        self.in_hand.clear()
         if connection is not None:
             connection.cut("closed by the client")
 
@@ -174,6 +205,7 @@ class ModelSource:
             self._answered()
             channel.close(in_order=in_order)
         self._inbox = []
+        self.in_hand.clear()
 
     def _channel(self, lane: Hashable) -> Channel:
         for channel in self._channels:

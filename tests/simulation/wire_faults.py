@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from tests.simulation import faults
-from tests.simulation.broker import EXCHANGE, LIVE, Binding, Broker
+from tests.simulation.broker import EXCHANGE, LIVE, OVERFLOW, Binding, Broker
 from tests.simulation.faults import Card, Cards
 
 if TYPE_CHECKING:
@@ -82,10 +82,11 @@ def _close_connection(play: Play, card: Card) -> None:
 
 
 def _delete_queue(play: Play, card: Card) -> None:
-    """Delete one, whatever it holds; every third is declared anew at once, and its consumers are not told."""
+    """Delete one, whatever it holds; every second is declared anew at once, and its consumers are not told."""
     broker = _broker(play)
-    if name := _chosen(sorted(broker.queues), card):
-        if card.much < 0.33:
+    often = [name for name in (LIVE, LIVE, OVERFLOW, OVERFLOW) if name in broker.queues]
+    if name := _chosen([*sorted(broker.queues), *often], card):
+        if card.much < 0.5:
             broker.replace_queue(name)
         else:
             broker.delete_queue(name)

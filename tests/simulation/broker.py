@@ -94,6 +94,8 @@ class Broker(RabbitMQ):
         self.messages: dict[int, Published] = {}
         """All that were taken, by number."""
         self.by_body: dict[bytes, int] = {}
+        self.nacks = 0
+        """Messages to come that are published and refused."""
         self.connected = 0
         """Connections that were made to consume."""
         self._alarm = False

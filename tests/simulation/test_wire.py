@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import cast
 
 import pytest
 
@@ -10,6 +11,9 @@ from celery_event_bridge.contract import LOOK_INTERVAL
 from tests.simulation.faults import Card
 from tests.simulation.play import Play
 from tests.simulation.wire import Wire
+
+HARMLESS = ("bytes trickle", "RabbitMQ slow", "clock set", "burst", "alarm", "binding removed", "exchange deleted")
+"""Faults with which every connection stays."""
 
 
 def test_without_a_fault_all_is_stored_or_parked() -> None:
@@ -35,11 +39,24 @@ def test_a_fault_that_comes_again_and_again_loses_nothing(name: str) -> None:
     Play(name, "wire", [Card(at, name, draw.random(), draw.random()) for at in times]).run()
 
 
+@pytest.mark.parametrize("name", HARMLESS)
+def test_what_ends_no_connection_makes_nobody_connect_again_and_doubles_nothing(name: str) -> None:
+    """Slow bytes, an alarm, or a binding that is gone cost time, and nothing else."""
+    draw = random.Random(name)
+    times = sorted(draw.random() * Wire.seconds for _ in range(12))
+    play = Play(name, "wire", [Card(at, name, draw.random(), draw.random()) for at in times])
+    play.run()
+    kind = cast("Wire", play.kind)
+    assert kind.rabbit.connected == len(play.replicas)
+    assert set(kind.stream.counts.values()) == {1}
+    assert len(kind.rabbit.parked) == len({*kind.rabbit.parked})
+
+
 def test_a_binding_that_was_removed_is_made_again_within_a_look() -> None:
     """What is published meanwhile is gone, and nobody can say so: it is not to be for longer than promised."""
     play = Play("0", "wire", [Card(20.0, "binding removed", 0.0, 0.0)])
     bound: list[bool] = []
     for at in (20.1, 20.0 + LOOK_INTERVAL + 1.0):
-        play.world.after(at, lambda: bound.append(play.kind.rabbit.is_bound))  # type: ignore[attr-defined]
+        play.world.after(at, lambda: bound.append(cast("Wire", play.kind).rabbit.is_bound))
     play.run()
     assert bound == [False, True]

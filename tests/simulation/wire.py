@@ -104,6 +104,7 @@ class Wire(Kind):
         """End whatever a card has begun."""
         super().heal()
         self.rabbit.denied.clear()
+        self.rabbit.nacks = 0
         self.play.world.unreachable.clear()
         for connection in [*self.rabbit.connections]:
             if connection.line.silent:

@@ -136,6 +136,10 @@ def _withdraw(play: Play, card: Card) -> None:
     play.world.after(card.seconds(0.1, 20.0), broker.grant, right)
 
 
+def _nack(play: Play, card: Card) -> None:
+    _broker(play).nacks += 1 + int(card.much * 3)
+
+
 CARDS: Cards = {
     **{name: faults.OF_RABBITMQ[name] for name in FROM_OTHERS},
     "connection cut": _cut,
@@ -152,6 +156,7 @@ CARDS: Cards = {
     "binding removed": _unbind,
     "exchange deleted": _delete_exchange,
     "right withdrawn": _withdraw,
+    "parking nacked": _nack,
 }
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.simulation import amqp_frames as amqp
 from tests.simulation.amqp_frames import Content
-from tests.simulation.queues import Entry
+from tests.simulation.quorum import Entry
 from tests.simulation.world import EPOCH
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from tests.simulation.faults import Card
 from tests.simulation.kinds import Kind, kind_of
 from tests.simulation.messages import Published, message
 from tests.simulation.oracle import Broken, Oracle
-from tests.simulation.queues import RETRY_DEAD_LETTERS
+from tests.simulation.quorum import RETRY_DEAD_LETTERS
 from tests.simulation.replica import Replica
 from tests.simulation.virtual import virtual
 from tests.simulation.world import World

@@ -1,4 +1,4 @@
-"""Model of RabbitMQ: connections, channels with a prefetch, acknowledgements that are held back; see also `queues`.
+"""Model of RabbitMQ: connections, channels with a prefetch, acknowledgements that are held back; see also `quorum`.
 
 The rules, and where they were measured, are in the table "What the model of RabbitMQ does" of
 docs/reference/simulation.md. A connection's frames arrive in order, each after a delay; with the connection dies what
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.simulation.messages import Published
-from tests.simulation.queues import Entry, Queue
+from tests.simulation.quorum import Entry, Queue
 from tests.simulation.world import World
 
 TTL = 5.0

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from tests.simulation import faults
-from tests.simulation.broker import EXCHANGE, LIVE, OVERFLOW, Binding, Broker
+from tests.simulation.broker import EXCHANGE, LIVE, OVERFLOW, Broker
+from tests.simulation.declared import Binding
 from tests.simulation.faults import Card, Cards
 
 if TYPE_CHECKING:

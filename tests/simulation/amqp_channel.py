@@ -8,7 +8,7 @@ from tests.simulation import amqp_declare, amqp_frames as amqp
 from tests.simulation.amqp_confirms import Publishing
 from tests.simulation.amqp_deliveries import deliveries, got
 from tests.simulation.amqp_frames import Arguments
-from tests.simulation.broker import NamedQueue, Refused
+from tests.simulation.declared import NamedQueue, Refused
 from tests.simulation.modelled_queues import Entry
 from tests.simulation.modelled_rabbitmq import Channel
 

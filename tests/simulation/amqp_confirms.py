@@ -72,6 +72,10 @@ class Publishing:
         if broker.stalled:
             broker.when_there(lambda: self._store(what, tag))
             return
+        if broker.nacks:
+            broker.nacks -= 1
+            self._channel.write((amqp.BASIC, 120), "QB", tag, 0)
+            return
         queue = broker.queues.get(REJECTED)
         if queue is None or not (self._channel.open or broker.world.chance(0.5)):
             return

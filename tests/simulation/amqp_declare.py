@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tests.simulation import amqp_frames as amqp
 from tests.simulation.amqp_frames import Arguments
-from tests.simulation.broker import Binding, Refused
+from tests.simulation.declared import Binding, Refused
 
 if TYPE_CHECKING:
     from tests.simulation.amqp_channel import AmqpChannel

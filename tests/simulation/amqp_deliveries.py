@@ -14,6 +14,8 @@ from tests.simulation.scheduler import EPOCH
 if TYPE_CHECKING:
     from tests.simulation.amqp_channel import AmqpChannel
 
+ODD_KEY, ODD_HEADERS = 61, 37
+"""Each so manyth message has a routing key that is no text, or headers that no client can read."""
 NUMBER = "number"
 """Header of a message that nothing in it can be known by."""
 
@@ -45,6 +47,8 @@ def _way(entry: Entry) -> tuple[str, str]:
 
 
 def _key(entry: Entry) -> str:
+    if entry.message.number % ODD_KEY == 0:
+        return "task.\udcff"
     return "task.multi" if entry.message.body.startswith(b"[") else "task.started"
 
 
@@ -67,4 +71,10 @@ def _content(entry: Entry) -> Content:
                 "time": died,
             }
         ]
+    if message.number % ODD_HEADERS == 0 and not message.junk:
+        # A timestamp beyond the calendar: the client cannot read these properties.
+        raw = amqp.properties(
+            message.content_type, {**headers, "odd": datetime.datetime.fromtimestamp(0, datetime.UTC)}
+        )
+        return Content(raw.replace(b"\x03oddT" + bytes(8), b"\x03oddT" + b"\x7f" * 8), message.body)
     return Content(amqp.properties(message.content_type, headers), message.body)

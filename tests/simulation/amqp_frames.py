@@ -124,7 +124,7 @@ def method(channel: int, method: Method, form: str = "", *values: Any) -> bytes:
     parts = [struct.pack(">HH", *method)]
     for letter, value in zip(form, values, strict=True):
         if letter == "s":
-            data = value.encode()[:255]
+            data = value.encode(errors="surrogateescape")[:255]
             parts.append(bytes([len(data)]) + data)
         elif letter == "S":
             data = value if isinstance(value, bytes) else value.encode()

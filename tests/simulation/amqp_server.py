@@ -81,6 +81,7 @@ class AmqpConnection(Connection):
             self._gone()
 
     def _take(self, kind: int, number: int, payload: bytes) -> None:
+        assert len(payload) + 8 <= self.frame_max, f"{self.client} sends a frame of {len(payload) + 8} bytes"
         if kind == amqp.HEARTBEAT:
             return
         if number == 0:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from tests.simulation.declared import Binding, Exchange, NamedQueue, Refused
 from tests.simulation.line import Line, Server
 from tests.simulation.messages import Published
 from tests.simulation.modelled_queues import Queue
@@ -12,64 +13,12 @@ from tests.simulation.modelled_rabbitmq import RabbitMQ
 from tests.simulation.scheduler import World
 
 if TYPE_CHECKING:
-    from tests.simulation.amqp_channel import AmqpChannel
     from tests.simulation.amqp_server import AmqpConnection
 
 EXCHANGE, LIVE = "celeryev", "celeryev.bridge"
 OVERFLOW, REJECTED = f"{LIVE}.overflow", f"{LIVE}.rejected"
-NO_BOUND = 1 << 40
 VERSIONS = ("3.10.8", "3.13.7", "4.0.5", "4.3.0")
 TYPES = ("quorum", "classic", "stream")
-
-
-class Refused(Exception):
-    """A request that ends its channel."""
-
-    def __init__(self, code: int, text: str) -> None:
-        super().__init__(text)
-        self.code = code
-        self.text = text
-
-
-class Exchange(NamedTuple):
-    """An exchange."""
-
-    kind: str
-    auto_delete: bool
-
-
-class Binding(NamedTuple):
-    """A way from an exchange to a queue, or to another exchange."""
-
-    source: str
-    destination: str
-    to_queue: bool
-    key: str
-
-
-class NamedQueue(Queue):
-    """A queue as somebody has declared it."""
-
-    rabbit: Broker
-    consumers: list[AmqpChannel]  # type: ignore[assignment]
-
-    def __init__(self, broker: Broker, name: str, arguments: Mapping[str, Any], *, auto_delete: bool) -> None:
-        ttl = arguments.get("x-message-ttl")
-        super().__init__(
-            broker,
-            name,
-            arguments.get("x-max-length-bytes", NO_BOUND),
-            None if ttl is None else ttl / 1000,
-            rejects=arguments.get("x-overflow") == "reject-publish",
-        )
-        self.arguments = arguments
-        self.auto_delete = auto_delete
-        self.used_at = 0.0
-
-    @property
-    def consumed_by(self) -> int:
-        """Return how many consume it."""
-        return sum(channel.consuming for channel in self.consumers)
 
 
 class Broker(RabbitMQ):
@@ -94,6 +43,8 @@ class Broker(RabbitMQ):
         self.messages: dict[int, Published] = {}
         """All that were taken, by number."""
         self.by_body: dict[bytes, int] = {}
+        self.nacks = 0
+        """Messages to come that are published and refused."""
         self.connected = 0
         """Connections that were made to consume."""
         self._alarm = False

@@ -34,10 +34,12 @@ class Card(NamedTuple):
         return float(least * (most / least) ** self.much)
 
 
-def deal(seed: str, count: int, seconds: float, names: Sequence[str], rare: Collection[str] = ()) -> list[Card]:
+def deal(
+    seed: str, count: int, seconds: float, names: Sequence[str], preference: int = 3, rare: Collection[str] = ()
+) -> list[Card]:
     """Deal so many cards over that time. Each seed prefers a few of the names, and few those that are `rare`."""
     draw = random.Random(f"cards {seed}")
-    weights = [draw.random() ** 3 * (RARE if name in rare else 1.0) for name in names]
+    weights = [draw.random() ** preference * (RARE if name in rare else 1.0) for name in names]
     chosen = draw.choices(names, weights, k=count)
     times = sorted(draw.random() * seconds for _ in range(count))
     return [Card(at, name, draw.random(), draw.random()) for at, name in zip(times, chosen, strict=True)]

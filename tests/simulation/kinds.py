@@ -46,8 +46,8 @@ class Kind:
 
     rates: ClassVar[tuple[float, float]] = (1, 30)
     """Messages a round, at least and at most, of which a seed draws a number."""
-    counts: ClassVar[Sequence[int]] = (300,)
-    """Numbers of cards, of which a seed draws one."""
+    decks: ClassVar[Sequence[tuple[int, int]]] = ((300, 3),)
+    """Numbers of cards, and how much each prefers a few of their names; a seed draws one of them."""
     rare: ClassVar[Collection[str]] = ()
     """Cards after which little goes on for a while: a tenth of what they would be."""
     seconds: ClassVar[float] = 30.0

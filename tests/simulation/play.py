@@ -36,8 +36,8 @@ class Play:
         """Messages a round."""
 
     def _deal(self, kind: type[Kind]) -> Sequence[Card]:
-        count = random.Random(f"count {self.seed}").choice(kind.counts)
-        return faults.deal(self.seed, count, kind.seconds, [*kind.cards], kind.rare)
+        count, preference = random.Random(f"deck {self.seed}").choice(kind.decks)
+        return faults.deal(self.seed, count, kind.seconds, [*kind.cards], preference, kind.rare)
 
     def run(self) -> None:
         """Play it. Raises Broken, or whatever a model or the bridge raises."""

@@ -42,7 +42,7 @@ class Wire(Kind):
         **wire_faults.CARDS,
     }
     rates: ClassVar[tuple[float, float]] = (0.5, 12)
-    counts: ClassVar[Sequence[int]] = (600, 300, 60, 15)
+    decks: ClassVar[Sequence[tuple[int, int]]] = ((600, 3), (300, 3), (60, 12), (15, 40))
     """With few, what one of them has done is not undone by the next: whoever connects again sees to everything."""
     rare: ClassVar[Collection[str]] = (*wire_faults.RARE, "all replicas killed")
     seconds: ClassVar[float] = 60.0
@@ -104,6 +104,7 @@ class Wire(Kind):
         """End whatever a card has begun."""
         super().heal()
         self.rabbit.denied.clear()
+        self.rabbit.nacks = 0
         self.play.world.unreachable.clear()
         for connection in [*self.rabbit.connections]:
             if connection.line.silent:

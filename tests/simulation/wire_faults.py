@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from tests.simulation import faults
-from tests.simulation.broker import EXCHANGE, LIVE, Binding, Broker
+from tests.simulation.broker import EXCHANGE, LIVE, OVERFLOW, Broker
+from tests.simulation.declared import Binding
 from tests.simulation.faults import Card, Cards
 
 if TYPE_CHECKING:
@@ -82,10 +83,11 @@ def _close_connection(play: Play, card: Card) -> None:
 
 
 def _delete_queue(play: Play, card: Card) -> None:
-    """Delete one, whatever it holds; every third is declared anew at once, and its consumers are not told."""
+    """Delete one, whatever it holds; every second is declared anew at once, and its consumers are not told."""
     broker = _broker(play)
-    if name := _chosen(sorted(broker.queues), card):
-        if card.much < 0.33:
+    often = [name for name in (LIVE, LIVE, OVERFLOW, OVERFLOW) if name in broker.queues]
+    if name := _chosen([*sorted(broker.queues), *often], card):
+        if card.much < 0.5:
             broker.replace_queue(name)
         else:
             broker.delete_queue(name)
@@ -135,6 +137,10 @@ def _withdraw(play: Play, card: Card) -> None:
     play.world.after(card.seconds(0.1, 20.0), broker.grant, right)
 
 
+def _nack(play: Play, card: Card) -> None:
+    _broker(play).nacks += 1 + int(card.much * 3)
+
+
 CARDS: Cards = {
     **{name: faults.OF_RABBITMQ[name] for name in FROM_OTHERS},
     "connection cut": _cut,
@@ -151,6 +157,7 @@ CARDS: Cards = {
     "binding removed": _unbind,
     "exchange deleted": _delete_exchange,
     "right withdrawn": _withdraw,
+    "parking nacked": _nack,
 }
 
 

@@ -25,7 +25,7 @@ LATEST = 3_600_000
 class Record:
     """A record in a log."""
 
-    __slots__ = ("answered", "at", "event", "offset")
+    __slots__ = ("answered", "at", "event", "gone_at", "offset")
 
     def __init__(self, event: str, offset: int, at: float) -> None:
         self.event = event
@@ -33,6 +33,8 @@ class Record:
         self.at = at
         self.answered = False
         """True once its producer was told of it."""
+        self.gone_at: float | None = None
+        """Time when the model took it away."""
 
 
 class Partition:
@@ -185,10 +187,17 @@ class KafkaCluster:
         for record in gone:
             count += 1
             self.copies[record.event] -= 1
+            record.gone_at = self.world.now
             if record.answered:
                 self._destroyed[record.event] = self.world.now
         if count:
             self.world.say("Kafka", "loses", count, how)
+
+    def tells_of(self, record: Record) -> None:
+        """Take note that its producer was told of a record, though it may be gone by now."""
+        record.answered = True
+        if record.gone_at is not None:
+            self._destroyed[record.event] = max(record.gone_at, self._destroyed.get(record.event, 0.0))
 
     def holds(self, event: str, since: float = -1.0) -> bool:
         """Return whether an event is there, or went after that time and its producer had been told of it."""

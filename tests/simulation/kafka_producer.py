@@ -265,7 +265,7 @@ class FakeProducer:
             cluster.lose_answers -= 1
             return
         for record in stored:
-            record.answered = True
+            cluster.tells_of(record)
         self._later(cluster.delay(), self._answered, way, batch, code, generation)
 
     def _answered(self, way: Way, batch: Batch, code: int, generation: int) -> None:

@@ -1,4 +1,4 @@
-"""Stand-in for `confluent_kafka.admin.AdminClient`: each question has an answer, or an error, when its time has come."""
+"""Stand-in for `confluent_kafka.admin.AdminClient`: each question is answered, or fails, when its time has come."""
 
 from __future__ import annotations
 
@@ -89,9 +89,7 @@ class FakeAdmin:
         }
 
     def describe_configs(self, resources: Sequence[Any], request_timeout: float) -> dict[Any, Future]:
-        return {
-            one: Future(self.cluster, lambda one=one: self._config(one), request_timeout) for one in resources
-        }
+        return {one: Future(self.cluster, lambda one=one: self._config(one), request_timeout) for one in resources}
 
     def list_topics(self, name: str, timeout: float) -> Any:
         return Future(self.cluster, self._metadata, timeout).result(timeout + 1)

@@ -156,21 +156,9 @@ class KafkaCluster:
         self, topic: str, number: int, producer: int, sequence: int, records: Sequence[tuple[str, bytes, int]]
     ) -> tuple[int, Sequence[Record]]:
         """Take a batch of ids, bytes and timestamps; returns an error's code, or 0, and the records."""
-        found = self.topics.get(topic)
-        if found is None or number >= len(found.partitions):
-            return KafkaError.UNKNOWN_TOPIC_OR_PART, ()
-        partition = found.partitions[number]
-        if not partition.leader:
-            return KafkaError.NOT_LEADER_FOR_PARTITION, ()
-        if self.errors:
-            return self.errors.pop(), ()
-        if sum(len(data) + 70 for _, data, _ in records) > self.limit:
-            return KafkaError.MSG_SIZE_TOO_LARGE, ()
-        now = (EPOCH + self.world.now) * 1000
-        if any(timestamp > now + LATEST for _, _, timestamp in records):
-            return KafkaError.INVALID_TIMESTAMP, ()
-        if partition.in_sync < MIN_IN_SYNC and self.world.random.random() < 0.5:
-            return KafkaError.NOT_ENOUGH_REPLICAS, ()
+        partition, code = self._partition(topic, number)
+        if partition is None or (code := code or self._refusal(partition, records)):
+            return code, ()
         before = partition.next
         code, stored = partition.append(producer, sequence, [event for event, _, _ in records], self.world.now)
         if code == 0 and stored and stored[0].offset >= before:
@@ -180,6 +168,26 @@ class KafkaCluster:
         if code == 0 and partition.in_sync < MIN_IN_SYNC:
             return KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND, ()
         return code, stored
+
+    def _partition(self, topic: str, number: int) -> tuple[Partition | None, int]:
+        """Return a partition, or an error's code."""
+        found = self.topics.get(topic)
+        if found is None or number >= len(found.partitions):
+            return None, KafkaError.UNKNOWN_TOPIC_OR_PART
+        partition = found.partitions[number]
+        return partition, 0 if partition.leader else KafkaError.NOT_LEADER_FOR_PARTITION
+
+    def _refusal(self, partition: Partition, records: Sequence[tuple[str, bytes, int]]) -> int:
+        """Return the code of what keeps these out, or 0."""
+        if self.errors:
+            return self.errors.pop()
+        if sum(len(data) + 70 for _, data, _ in records) > self.limit:
+            return KafkaError.MSG_SIZE_TOO_LARGE
+        now = (EPOCH + self.world.now) * 1000
+        if any(timestamp > now + LATEST for _, _, timestamp in records):
+            return KafkaError.INVALID_TIMESTAMP
+        few = partition.in_sync < MIN_IN_SYNC and self.world.random.random() < 0.5
+        return KafkaError.NOT_ENOUGH_REPLICAS if few else 0
 
     def destroy(self, gone: Iterable[Record], how: str) -> None:
         """Take note of records that the model has taken away."""

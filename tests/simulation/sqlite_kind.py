@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.simulation.process import Process
     from tests.simulation.replica import Replica
 
-MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
+MEMORY = Path("/dev/shm")
 NEW = "SELECT seq, id, data FROM events WHERE seq > ? ORDER BY seq"
 gmtime = time.gmtime
 
@@ -60,7 +60,7 @@ class SqliteKind(Kind):
         sqlite3.connect, os.stat = self.disk.connect, self.disk.stat  # type: ignore[assignment]
 
     @staticmethod
-    def in_place(monotonic: Callable[[], float]) -> list[tuple[object, str, object]]:
+    def in_place(_: Callable[[], float]) -> list[tuple[object, str, object]]:
         return [(time, "gmtime", lambda seconds=0.0: gmtime(seconds))]
 
     def refuses(self, data: bytes) -> bool:

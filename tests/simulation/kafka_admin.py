@@ -1,4 +1,4 @@
-"""Stand-in for `confluent_kafka.admin.AdminClient`: each question has an answer, or an error, in time."""
+"""Stand-in for `confluent_kafka.admin.AdminClient`: each question is answered, or fails, when its time has come."""
 
 from __future__ import annotations
 

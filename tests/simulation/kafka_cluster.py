@@ -25,7 +25,7 @@ LATEST = 3_600_000
 class Record:
     """A record in a log."""
 
-    __slots__ = ("answered", "at", "event", "offset")
+    __slots__ = ("answered", "at", "event", "gone_at", "offset")
 
     def __init__(self, event: str, offset: int, at: float) -> None:
         self.event = event
@@ -33,6 +33,8 @@ class Record:
         self.at = at
         self.answered = False
         """True once its producer was told of it."""
+        self.gone_at: float | None = None
+        """Time when the model took it away."""
 
 
 class Partition:
@@ -154,21 +156,9 @@ class KafkaCluster:
         self, topic: str, number: int, producer: int, sequence: int, records: Sequence[tuple[str, bytes, int]]
     ) -> tuple[int, Sequence[Record]]:
         """Take a batch of ids, bytes and timestamps; returns an error's code, or 0, and the records."""
-        found = self.topics.get(topic)
-        if found is None or number >= len(found.partitions):
-            return KafkaError.UNKNOWN_TOPIC_OR_PART, ()
-        partition = found.partitions[number]
-        if not partition.leader:
-            return KafkaError.NOT_LEADER_FOR_PARTITION, ()
-        if self.errors:
-            return self.errors.pop(), ()
-        if sum(len(data) + 70 for _, data, _ in records) > self.limit:
-            return KafkaError.MSG_SIZE_TOO_LARGE, ()
-        now = (EPOCH + self.world.now) * 1000
-        if any(timestamp > now + LATEST for _, _, timestamp in records):
-            return KafkaError.INVALID_TIMESTAMP, ()
-        if partition.in_sync < MIN_IN_SYNC and self.world.random.random() < 0.5:
-            return KafkaError.NOT_ENOUGH_REPLICAS, ()
+        partition, code = self._partition(topic, number)
+        if partition is None or (code := code or self._refusal(partition, records)):
+            return code, ()
         before = partition.next
         code, stored = partition.append(producer, sequence, [event for event, _, _ in records], self.world.now)
         if code == 0 and stored and stored[0].offset >= before:
@@ -179,16 +169,43 @@ class KafkaCluster:
             return KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND, ()
         return code, stored
 
+    def _partition(self, topic: str, number: int) -> tuple[Partition | None, int]:
+        """Return a partition, or an error's code."""
+        found = self.topics.get(topic)
+        if found is None or number >= len(found.partitions):
+            return None, KafkaError.UNKNOWN_TOPIC_OR_PART
+        partition = found.partitions[number]
+        return partition, 0 if partition.leader else KafkaError.NOT_LEADER_FOR_PARTITION
+
+    def _refusal(self, partition: Partition, records: Sequence[tuple[str, bytes, int]]) -> int:
+        """Return the code of what keeps these out, or 0."""
+        if self.errors:
+            return self.errors.pop()
+        if sum(len(data) + 70 for _, data, _ in records) > self.limit:
+            return KafkaError.MSG_SIZE_TOO_LARGE
+        now = (EPOCH + self.world.now) * 1000
+        if any(timestamp > now + LATEST for _, _, timestamp in records):
+            return KafkaError.INVALID_TIMESTAMP
+        few = partition.in_sync < MIN_IN_SYNC and self.world.random.random() < 0.5
+        return KafkaError.NOT_ENOUGH_REPLICAS if few else 0
+
     def destroy(self, gone: Iterable[Record], how: str) -> None:
         """Take note of records that the model has taken away."""
         count = 0
         for record in gone:
             count += 1
             self.copies[record.event] -= 1
+            record.gone_at = self.world.now
             if record.answered:
                 self._destroyed[record.event] = self.world.now
         if count:
             self.world.say("Kafka", "loses", count, how)
+
+    def tells_of(self, record: Record) -> None:
+        """Take note that its producer was told of a record, though it may be gone by now."""
+        record.answered = True
+        if record.gone_at is not None:
+            self._destroyed[record.event] = max(record.gone_at, self._destroyed.get(record.event, 0.0))
 
     def holds(self, event: str, since: float = -1.0) -> bool:
         """Return whether an event is there, or went after that time and its producer had been told of it."""

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from confluent_kafka import KafkaError, KafkaException
 
+from tests.simulation.kafka_batches import Batch, Sent, Way
 from tests.simulation.kafka_cluster import PARTITIONS, KafkaCluster
 
 BATCH = 60
@@ -32,45 +33,8 @@ RETRIED = frozenset(
 )
 
 
-class Sent:
-    """A message."""
-
-    __slots__ = ("event", "report", "timestamp", "value")
-
-    def __init__(self, event: str, value: bytes, timestamp: int, report: Callable[..., None]) -> None:
-        self.event = event
-        self.value = value
-        self.timestamp = timestamp
-        self.report = report
-
-
-class Batch:
-    """Messages that go together, and again together."""
-
-    def __init__(self, sequence: int, messages: Sequence[Sent]) -> None:
-        self.sequence = sequence
-        self.messages = messages
-        self.tries = 0
-        self.waits = False
-        """True while it is on its way, or its answer is."""
-        self.purged = False
-
-
-class Way:
-    """Way into a partition."""
-
-    def __init__(self, topic: str, number: int) -> None:
-        self.topic = topic
-        self.number = number
-        self.queue: deque[Sent] = deque()
-        self.batches: list[Batch] = []
-        """In their order, not answered."""
-        self.sequence = 0
-        self.unknown_since: float | None = None
-
-
 class FakeProducer:
-    """Messages wait in a queue for each partition and go in batches, a few at a time, by a thread of librdkafka's own.
+    """Messages wait in a queue for each partition and go in batches, a few at a time, from a thread of librdkafka's.
 
     A batch that got no answer goes again, as it was, until it gets one. A report is heard within `poll` alone, as is an
     error. After a fatal error nothing more is sent; what waits is purged, what is on its way gets its answer.
@@ -265,7 +229,7 @@ class FakeProducer:
             cluster.lose_answers -= 1
             return
         for record in stored:
-            record.answered = True
+            cluster.tells_of(record)
         self._later(cluster.delay(), self._answered, way, batch, code, generation)
 
     def _answered(self, way: Way, batch: Batch, code: int, generation: int) -> None:

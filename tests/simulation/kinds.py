@@ -62,7 +62,7 @@ class Kind:
         self.stream = Stream(play.world, play.oracle.stored)
 
     @staticmethod
-    def in_place(monotonic: Callable[[], float]) -> list[tuple[object, str, object]]:
+    def in_place(_: Callable[[], float]) -> list[tuple[object, str, object]]:
         """Return what else has to be replaced for the length of a play: an object, its attribute, and the value."""
         return []
 

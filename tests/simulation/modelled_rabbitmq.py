@@ -1,4 +1,4 @@
-"""Model of RabbitMQ: connections, channels with a prefetch, acknowledgements that are held back; see also `modelled_queues`.
+"""Model of RabbitMQ: connections, channels with a prefetch, acknowledgements that are held back.
 
 The rules are in docs/reference/simulation.md, with where each was measured. A connection's frames arrive in order, each
 after a delay; with the connection dies what is under way in either direction.

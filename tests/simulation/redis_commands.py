@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tests.simulation.redis_stream import NOWHERE, Place, Stored, StreamKey
 
@@ -47,34 +47,52 @@ def _place(text: bytes, least: int = 0) -> Place:
     return int(milliseconds), int(rest) if rest else least
 
 
-def xadd(session: Session, words: Sequence[bytes]) -> bytes:
-    server, key, at = session.server, words[1], 2
+class Options(NamedTuple):
+    """Options of an XADD."""
+
+    maxlen: int | None
+    once: tuple[bytes, bytes] | None
+    """Producer and id."""
+    rest: int
+    """Place of the word after them."""
+
+
+def _options(words: Sequence[bytes], *, idempotent: bool) -> Options:
+    """Read those that a bridge sends."""
     maxlen: int | None = None
     once: tuple[bytes, bytes] | None = None
+    at = 2
     while at < len(words):
         option = words[at].upper()
-        if option == b"NOMKSTREAM":
-            return SYNTAX  # no bridge sends it
         if option == b"MAXLEN":
             at += words[at + 1] in (b"~", b"=")
             maxlen = int(words[at + 1])
             at += 2
-        elif option == b"IDMP" and server.idempotent:
+        elif option == b"IDMP" and idempotent:
             once = words[at + 1], words[at + 2]
             at += 3
         else:
             break
-    given, fields = words[at], [*words[at + 1 :]]
-    if given != b"*":
-        if once is not None:
-            return b"-ERR IDMP/IDMPAUTO can be used only with auto-generated IDs\r\n"
-        try:
-            place = _place(given)
-        except ValueError:
-            return NOT_AN_ID
-        if place == NOWHERE:
-            return b"-ERR The ID specified in XADD must be greater than 0-0\r\n"
-        return SYNTAX  # no bridge gives an id
+    return Options(maxlen, once, at)
+
+
+def _refused_id(given: bytes, *, once: bool) -> bytes:
+    """Return why Redis gives no entry that id. No bridge asks for one that it would."""
+    if once:
+        return b"-ERR IDMP/IDMPAUTO can be used only with auto-generated IDs\r\n"
+    try:
+        place = _place(given)
+    except ValueError:
+        return NOT_AN_ID
+    return SYNTAX if place != NOWHERE else b"-ERR The ID specified in XADD must be greater than 0-0\r\n"
+
+
+def xadd(session: Session, words: Sequence[bytes]) -> bytes:
+    server, key = session.server, words[1]
+    maxlen, once, at = _options(words, idempotent=server.idempotent)
+    fields = [*words[at + 1 :]]
+    if words[at] != b"*":
+        return _refused_id(words[at], once=once is not None)
     if server.wrong_type:
         return WRONG_TYPE
     stream = server.streams.setdefault((session.database, key), StreamKey())

@@ -1,4 +1,4 @@
-"""Model of Redis: its streams, and sessions that speak RESP 2. What befalls it is dealt by `redis_kind`."""
+"""Model of Redis: its streams, and sessions that speak RESP 2. What befalls it is in `redis_cards`."""
 
 from __future__ import annotations
 
@@ -65,6 +65,8 @@ class RedisServer:
         """Batches to come that are applied up to that part, and whose connection is reset then."""
         self.trickle: list[float] = []
         """Answers to come that take so many seconds, in small pieces."""
+        self.spoken_of: Stored | None = None
+        """Entry that the present answer is about."""
         self._processes = 0
         self.begin()
 
@@ -105,12 +107,11 @@ class RedisServer:
             assert place is None or place not in stream.entries, f"twice: {stored.event} is at {place} and remembered"
         stream.add(stored)
         self.copies[stored.event] += 1
-        stored.answered = True
+        self.spoken_of = stored
 
     def tells_of(self, stream: StreamKey, place: Place) -> None:
-        """Take note that somebody was told of an entry."""
-        if (stored := stream.entries.get(place)) is not None:
-            stored.answered = True
+        """Take note that an answer is about an entry, which may be gone."""
+        self.spoken_of = stream.entries.get(place)
 
     def destroy(self, gone: Iterable[Stored], how: str, *, excused: bool = True) -> None:
         """Take note of entries that the model has taken away."""
@@ -224,29 +225,34 @@ class Session:
 
     def _answer(self, commands: Sequence[list[bytes]]) -> None:
         server = self.server
-        cut = None
-        if server.cut_after and any(words[0] == b"XADD" for words in commands):
-            part = server.cut_after.pop()
-            cut = int(part * (len(commands) + 1))
-            told = int(server.world.random.random() * (cut + 1))
+        served = told = len(commands)
+        if is_cut := bool(server.cut_after) and any(words[0] == b"XADD" for words in commands):
+            served = int(server.cut_after.pop() * (len(commands) + 1))
+            told = int(server.world.random.random() * (served + 1))
         answers: list[bytes] = []
-        for number, words in enumerate(commands):
-            if number == cut:
-                break
+        about: list[Stored | None] = []
+        for words in commands[:served]:
+            server.spoken_of = None
             answers.append(self._one(words))
+            about.append(server.spoken_of)
             if self._over:
                 break
-        if cut is not None:
+        if is_cut:
             self._over = True
-            answers = answers[:told]
             server.world.after(0.005, self.line.reset)
-        if server.slow:
-            self.line.extra = server.slow
-        delay = self._paused_until - server.world.now
-        if delay > 0:
-            server.world.after(delay, self._send, b"".join(answers))
-        elif answers:
-            self._send(b"".join(answers))
+        for stored in about[:told] if self.line.open else ():
+            if stored is not None:
+                stored.answered = True
+        self._send_soon(b"".join(answers[:told]))
+
+    def _send_soon(self, data: bytes) -> None:
+        world = self.server.world
+        if self.server.slow:
+            self.line.extra = self.server.slow
+        if (delay := self._paused_until - world.now) > 0:
+            world.after(delay, self._send, data)
+        elif data:
+            self._send(data)
 
     def _send(self, data: bytes) -> None:
         if not self.server.trickle:
@@ -275,16 +281,12 @@ class Session:
 
     def _refusal(self, name: bytes) -> bytes:
         server = self.server
-        if not self.is_in and name != b"AUTH":
-            return b"-NOAUTH Authentication required.\r\n"
-        if server.loading and name not in WHILE_LOADING:
-            return b"-LOADING Redis is loading the dataset in memory\r\n"
-        if server.oom and name in TAKES_MEMORY:
-            return b"-OOM command not allowed when used memory > 'maxmemory'.\r\n"
-        if server.misconf and name in WRITES:
-            return b"-MISCONF Errors writing to the AOF file: No space left on device\r\n"
-        if self.demoted and name in WRITES:
-            return b"-READONLY You can't write against a read only replica.\r\n"
-        if server.wrong_type and name in OF_STREAMS:
-            return WRONG_TYPE
-        return b""
+        refusals = (
+            (not self.is_in and name != b"AUTH", b"-NOAUTH Authentication required."),
+            (server.loading and name not in WHILE_LOADING, b"-LOADING Redis is loading the dataset in memory"),
+            (server.oom and name in TAKES_MEMORY, b"-OOM command not allowed when used memory > 'maxmemory'."),
+            (server.misconf and name in WRITES, b"-MISCONF Errors writing to the AOF file: No space left on device"),
+            (self.demoted and name in WRITES, b"-READONLY You can't write against a read only replica."),
+            (server.wrong_type and name in OF_STREAMS, WRONG_TYPE),
+        )
+        return next((text.strip() + b"\r\n" for holds, text in refusals if holds), b"")

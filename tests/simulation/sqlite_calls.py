@@ -1,8 +1,8 @@
 """SQLite as it is, on a file in a temporary folder, but for what befalls its calls: waits, locks, and errors.
 
-Connections of all replicas are in one process here. SQLite's own locks between them work as between processes; only its
-wait for a lock would stop the world, so that is done here, in the world's time. A connection of a killed process is
-closed as the kernel does it: nothing of the log is written into the file.
+Connections of all replicas are in one process here. SQLite's own locks between them work as between processes; only
+its wait for a lock would stop the world, so that is done here, in the world's time. A connection of a process that is
+killed is closed as the kernel does it: nothing of the log is written into the file.
 """
 
 from __future__ import annotations

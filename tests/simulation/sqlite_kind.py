@@ -60,7 +60,7 @@ class SqliteKind(Kind):
         sqlite3.connect, os.stat = self.disk.connect, self.disk.stat  # type: ignore[assignment]
 
     @staticmethod
-    def in_place(monotonic: Callable[[], float]) -> list[tuple[object, str, object]]:
+    def in_place(_: Callable[[], float]) -> list[tuple[object, str, object]]:
         return [(time, "gmtime", lambda seconds=0.0: gmtime(seconds))]
 
     def refuses(self, data: bytes) -> bool:

@@ -291,7 +291,9 @@ class SqliteSink(BlockingSink):
         code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
         text = what_to_do(exc, self._file.connection, self._path)
         self._suspect = self._suspect or code == sqlite3.SQLITE_CORRUPT
-        if code not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        connection = self._file.connection
+        is_open = connection is not None and connection.in_transaction  # as it could not be ended
+        if code not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or is_open:
             self._file.close()  # whatever it was, begin again with a fresh look at the file
         return SinkUnavailable(f"BRIDGE_SQLITE_PATH={self._path}: {text}")
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sqlite3
 import uuid
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from celery_event_bridge.contract import Event, SinkUnavailable
@@ -72,7 +71,9 @@ def run(connection: sqlite3.Connection, path: Path) -> None:
             f"({_holders(connection)}); DROP it"
         ) from exc
     finally:
-        with suppress(sqlite3.Error):
+        # A failure of this is told, or the commit that follows would keep what was tried. After some errors SQLite has
+        # taken it back by itself.
+        if connection.in_transaction:
             connection.execute("ROLLBACK" if alone else "ROLLBACK TO trial")
             if not alone:
                 connection.execute("RELEASE trial")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,6 +36,24 @@ def subject(path: Path) -> Iterator[SqliteSink]:
     with closing(opened(path)) as made:
         store(made, some(100))
         yield made
+
+
+@pytest.fixture
+def fails(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Statements that fail, each once."""
+
+    class Failing(sqlite3.Connection):
+        def execute(self, statement: str, *parameters: Any) -> sqlite3.Cursor:
+            if statement not in left:
+                return super().execute(statement, *parameters)
+            left.remove(statement)
+            error = sqlite3.OperationalError("database is locked")
+            error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+            raise error
+
+    left: list[str] = []
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Failing))
+    return left
 
 
 def why(path: Path) -> str:
@@ -126,6 +146,29 @@ def test_a_trial_leaves_nothing_behind(path: Path, subject: SqliteSink) -> None:
         assert (100, 100) == other.execute("SELECT count(*), max(seq) FROM events").fetchone()
         assert (100,) == other.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
     assert 0 == notices.NOTICES.counts()["stream-shrunk"]
+
+
+def test_a_trial_that_cannot_be_taken_back_is_stored_by_nobody(path: Path, fails: list[str]) -> None:
+    """The disk fails as it is taken back, within the transaction of a batch, which is taken back as a whole."""
+    with closing(opened(path)) as subject:
+        store(subject, some(100))
+        for failing in ("ROLLBACK TO trial", "RELEASE trial"):
+            through_sqlite(path, "VACUUM")
+            fails.append(failing)
+            store(subject, some(20, 9000))
+            assert not fails, "it has failed"
+    assert {*ids(some(100)), *ids(some(20, 9000))} == found(path)
+
+
+def test_a_look_that_cannot_be_ended_ends_with_its_connection(path: Path, fails: list[str]) -> None:
+    """What SQLite calls locked is tried again, but not in a transaction that is open still."""
+    with closing(opened(path)) as subject, closing(opened(path)) as other:
+        store(subject, some(100))
+        fails.append("ROLLBACK")
+        with pytest.raises(SinkUnavailable, match="locked"):
+            subject.look()
+        store(other, some(20, 9000))
+        subject.available()
 
 
 def test_what_a_full_disk_has_taken_back_is_not_missed(path: Path, subject: SqliteSink) -> None:

@@ -58,6 +58,7 @@ class Kind:
 
     def __init__(self, play: Play) -> None:
         self.play = play
+        self._calm_from = 0.0
         self.rabbit = RabbitMQ(play.world, play.oracle.removed, bound=BOUND, overflow=OVERFLOW)
         self.stream = Stream(play.world, play.oracle.stored)
 
@@ -102,11 +103,15 @@ class Kind:
 
     def check(self) -> None:
         """Raise Broken where what cannot be parked stays in the live queue, whose log it would pin on the disk."""
-        now = self.play.world.now
+        now, rabbit = self.play.world.now, self.rabbit
+        if rabbit.alarm or rabbit.slow or rabbit.stalled or not rabbit.up:
+            self._calm_from = now + PINNED  # what is published and not confirmed stays, say
+        if now < self._calm_from:
+            return
         clients = {replica.name: replica.process for replica in self.play.replicas}
         for channel in self.rabbit.live.consumers:
             process = clients.get(channel.connection.client)
-            if process is None or now - process.frozen_until < PINNED or self.rabbit.slow:
+            if process is None or now - process.frozen_until < PINNED:
                 continue
             for entry in channel.unacknowledged.values():
                 if entry.message.junk and now - entry.delivered > PINNED:

@@ -86,6 +86,9 @@ class Wire(Kind):
             for queue in (self.rabbit.live, self.rabbit.overflow)
         )
 
+    def check(self) -> None:
+        """Do nothing: a line that is silent is noticed by the heartbeat, and holds whatever was delivered until then."""
+
     def calm(self) -> None:
         """Look whether what others have taken away is there again."""
         rabbit = self.rabbit

@@ -143,12 +143,20 @@ def _parking_away(play: Play, card: Card) -> None:
     play.world.after(card.seconds(1.0, 25.0), rabbit.end_parking_outage)
 
 
+def _quiet(play: Play, card: Card) -> None:
+    play.quiet_until = play.world.now + card.seconds(0.3, 8.0)
+
+
 def _junk(play: Play, card: Card) -> None:
     play.publish(int(card.seconds(10, 300)), junk=True)
 
 
 def _refuse_queue(play: Play, card: Card) -> None:
     _set(play, play.kind.rabbit, "refuses_queue", True, False, card.seconds(0.1, 5.0))
+
+
+def _refuse_large(play: Play, card: Card) -> None:
+    _set(play, play.kind.rabbit, "refuses_large", True, False, card.seconds(1.0, 20.0))
 
 
 OF_REPLICAS: Cards = {
@@ -158,6 +166,7 @@ OF_REPLICAS: Cards = {
     "replica frozen": _freeze,
     "clock set": _set_clock,
     "burst": _burst,
+    "nothing published": _quiet,
     "burst of what has to be parked": _junk,
 }
 OF_RABBITMQ: Cards = {
@@ -171,6 +180,7 @@ OF_RABBITMQ: Cards = {
     "RabbitMQ slow": _slow_broker,
     "parking refused": _refuse_parking,
     "parking away": _parking_away,
+    "parking refuses large ones": _refuse_large,
     "a queue of other arguments": _refuse_queue,
 }
 OF_STREAMS: Cards = {

@@ -46,7 +46,7 @@ class Kind:
 
     rates: ClassVar[tuple[float, float]] = (1, 30)
     """Messages a round, at least and at most, of which a seed draws a number."""
-    decks: ClassVar[Sequence[tuple[int, int]]] = ((300, 3),)
+    decks: ClassVar[Sequence[tuple[int, int]]] = ((300, 3), (300, 3), (60, 8), (20, 20))
     """Numbers of cards, and how much each prefers a few of their names; a seed draws one of them."""
     rare: ClassVar[Collection[str]] = ()
     """Cards after which little goes on for a while: a tenth of what they would be."""
@@ -134,6 +134,7 @@ class Kind:
         rabbit, stream = self.rabbit, self.stream
         rabbit.alarm = rabbit.route_broken = rabbit.refuses_queue = False
         rabbit.parking_outages = 0
+        rabbit.refuses_large = False
         rabbit.slow = stream.slow = 0.0
         stream.outages = 0
         rabbit.start()

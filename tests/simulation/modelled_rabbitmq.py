@@ -192,6 +192,10 @@ class RabbitMQ:
         """Dead letters that come twice, as their confirm is lost."""
         self.parking_outages = 0
         """Outages of the parking queue that are not over: nothing can be published to it."""
+        self.refuses_large = False
+        """True while it refuses to have large messages published: its largest message is set smaller."""
+        self.has_refused = False
+        """True once it has refused one."""
         self.refuses_queue = False
         """True while a queue of ours is there with other arguments."""
         self.slow = 0.0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from celery_event_bridge.contract.broker import BrokerUnavailable, Parcel
+from celery_event_bridge.contract.broker import BrokerUnavailable, MessageRefused, Parcel
+from tests.simulation.messages import TOO_LARGE
 from tests.simulation.modelled_rabbitmq import Connection, RabbitMQ
 from tests.simulation.process import Process
 
@@ -40,6 +41,10 @@ class ModelParking:
             self._connection = self._rabbit.connect(f"{self._process.name}, parking", lambda _: None)
         if self._connection.error is not None:
             self._fail(self._connection.error)
+        if self._rabbit.refuses_large and any(len(parcel.message.body) > TOO_LARGE for parcel in parcels):
+            self._rabbit.has_refused = True
+            self.close()
+            raise MessageRefused("larger than the largest message")
         for parcel in parcels:
             if parcel not in self._under_way and parcel not in self._confirmed:
                 self._under_way[parcel] = None

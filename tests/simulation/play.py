@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+from celery_event_bridge.forward.parker import REFUSED_AGAIN
 from tests.simulation import faults
 from tests.simulation.faults import Card
 from tests.simulation.kinds import Kind, kind_of
@@ -32,6 +33,8 @@ class Play:
         self.cards = self._deal(kind_of(kind)) if cards is None else cards
         self._kind = kind
         self._number = 0
+        self.quiet_until = 0.0
+        """Time until which nobody publishes."""
         self._rate = self.world.between(*kind_of(kind).rates)
         """Messages a round."""
 
@@ -71,6 +74,8 @@ class Play:
         if deaf:
             raise Broken(f"held up: {deaf[0]} does not consume {recovery:g} s after the last fault")
         self.kind.calm()
+        # What the broker has refused for good comes again after that time.
+        world.run(world.now + (REFUSED_AGAIN if self.kind.rabbit.has_refused else 0.0))
         world.run(world.now + RETRY_DEAD_LETTERS + recovery)
         self.kind.finish()
         self.kind.judge()
@@ -98,7 +103,8 @@ class Play:
         self.kind.cards[card.name](self, card)
 
     def _round(self) -> None:
-        self.publish(int(self.world.random.random() * 2 * self._rate))
+        if self.world.now >= self.quiet_until:
+            self.publish(int(self.world.random.random() * 2 * self._rate))
         for replica in self.replicas:
             replica.check_memory()
             replica.check_outages()

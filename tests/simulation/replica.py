@@ -96,7 +96,8 @@ class Replica:
     def check_rest(self) -> None:
         """Raise Broken where it holds anything, though nothing waits anywhere."""
         relay: Any = self.relay
-        held = (self.status.inflight_messages, self.status.inflight_bytes, len(relay._driver._again))
+        in_doubt = len(relay._driver._again) + len(relay._driver._doubted)
+        held = (self.status.inflight_messages, self.status.inflight_bytes, in_doubt)
         if any(held) or relay._driver.waiting:
             raise Broken(f"held up: {self.name} holds {held} messages, bytes and events, and nothing waits")
 

@@ -14,7 +14,7 @@ from tests.simulation.promises import Broken
 
 TURN = 0.001
 """Seconds that a turn of the loop takes at least."""
-QUIET = 2.0
+QUIET = 0.5
 """Seconds without a delivery, with nothing in hand, after which a channel is replaced: the plug-in takes five."""
 COARSE = 0.02
 """Seconds that a short wait is drawn out to: a busy machine does no better, and a run has fewer turns."""

@@ -87,7 +87,7 @@ class Wire(Kind):
         )
 
     def check(self) -> None:
-        """Do nothing: a line that is silent is noticed by the heartbeat, and holds whatever was delivered until then."""
+        """Do nothing: a line that is silent is noticed by the heartbeat, and holds what was delivered until then."""
 
     def calm(self) -> None:
         """Look whether what others have taken away is there again."""

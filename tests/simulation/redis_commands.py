@@ -223,6 +223,8 @@ def config(session: Session, words: Sequence[bytes]) -> bytes:
 
 def wait(session: Session, words: Sequence[bytes]) -> bytes:
     server = session.server
+    if session.demoted:
+        return b"-ERR WAIT cannot be used with replica instances.\r\n"
     if not server.replica_away:
         server.replicated_until = server.world.now
     if server.replicated_until >= session.wrote_at:

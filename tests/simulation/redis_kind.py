@@ -55,9 +55,16 @@ class RedisKind(Kind):
 
     def sink(self, process: Process) -> Sink:
         sink = JudgedRedisSink(self._settings)
-        sink.holds, sink.now, sink.refuses = self.redis.holds, process.monotonic, self.refuses
+        sink.holds, sink.now, sink.refuses = self.holds, process.monotonic, self.refuses
         sink.confirmed = self.redis.promised.add
         return sink
+
+    def holds(self, event: str, since: float) -> bool:
+        """Return whether an event was there since; where a rule of ours removes events, also before that.
+
+        Redis remembers the id of an event that is gone by the rule, and it is not written again: it would go at once.
+        """
+        return self.redis.holds(event, since if self._settings.trim.rule == "never" else -1.0)
 
     def is_stored(self, event: str) -> bool:
         return self.redis.holds(event)

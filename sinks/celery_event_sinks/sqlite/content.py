@@ -24,6 +24,14 @@ CREATE TABLE IF NOT EXISTS bridge_file (
 """
 QUICK_CHECK = 5.0
 """Seconds for SQLite's own check where the marks leave a doubt."""
+OF_THE_MOMENT = frozenset(
+    (
+        *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_INTERRUPT),
+        *(sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_NOMEM),
+        *(sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM),
+    )
+)
+"""Errors that say nothing of the content: of a lock, of the disk, of a right."""
 TRIES, PAUSE = 20, 0.02
 """Looks at a file until nobody writes to it meanwhile, and seconds between two."""
 
@@ -94,7 +102,7 @@ def content(path: Path) -> Content | None:
 
 
 def sound(path: Path, more: str = "") -> bool | None:
-    """Return whether SQLite's quick check finds the content sound; None where that takes too long.
+    """Return whether SQLite's quick check finds the content sound; None where it takes too long, or cannot be made now.
 
     By a connection of its own, which has nothing in memory and can change nothing.
     """
@@ -103,8 +111,8 @@ def sound(path: Path, more: str = "") -> bool | None:
         with closing(sqlite3.connect(f"file:{quote(os.fsencode(path))}?mode=ro{more}", uri=True)) as connection:
             connection.set_progress_handler(lambda: deadline.passed, 10_000)
             return bool(connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
-    except sqlite3.Error:
-        return None if deadline.passed else False
+    except sqlite3.Error as exc:
+        return None if deadline.passed or getattr(exc, "sqlite_errorcode", 0) & 0xFF in OF_THE_MOMENT else False
 
 
 class Examiner:

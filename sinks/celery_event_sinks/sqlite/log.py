@@ -38,7 +38,7 @@ class Verdict(enum.Enum):
     DAMAGED = "damaged"
     """Neither the file alone nor the file with that log is sound."""
     UNKNOWN = "unknown"
-    """The check of a large file took too long."""
+    """The check of a large file took too long, or could not be made."""
 
 
 def log_of(path: Path) -> Path:

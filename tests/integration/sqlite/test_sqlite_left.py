@@ -119,3 +119,16 @@ def test_a_log_that_is_cut_short_while_it_is_judged_ends_no_process(
         os.truncate(log, 8 * 2**20)
         os.truncate(log, 100)
     assert 0 == judge.exitcode
+
+
+def test_a_log_that_cannot_be_judged_now_is_put_aside_by_nobody(path: Path, fails: list[str]) -> None:
+    """A lock, or a disk that fails a moment, in the check of a file that was left with its log says nothing of it."""
+    left = opened(path)
+    store(left, some(100))
+    left._file.abandon()  # as by a kill: all that was stored is in the log alone
+    fails.append("PRAGMA quick_check(1)")
+    with pytest.raises(SinkUnavailable):
+        opened(path)
+    assert not fails, "it was judged"
+    opened(path).close()
+    assert {*ids(some(100))} == found(path)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -36,24 +34,6 @@ def subject(path: Path) -> Iterator[SqliteSink]:
     with closing(opened(path)) as made:
         store(made, some(100))
         yield made
-
-
-@pytest.fixture
-def fails(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Statements that fail, each once."""
-
-    class Failing(sqlite3.Connection):
-        def execute(self, statement: str, *parameters: Any) -> sqlite3.Cursor:
-            if statement not in left:
-                return super().execute(statement, *parameters)
-            left.remove(statement)
-            error = sqlite3.OperationalError("database is locked")
-            error.sqlite_errorcode = sqlite3.SQLITE_BUSY
-            raise error
-
-    left: list[str] = []
-    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Failing))
-    return left
 
 
 def why(path: Path) -> str:

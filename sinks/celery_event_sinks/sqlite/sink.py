@@ -289,9 +289,9 @@ class SqliteSink(BlockingSink):
 
     def _unavailable(self, exc: sqlite3.Error | OSError) -> SinkUnavailable:
         code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
-        text = what_to_do(exc, self._file.connection, self._path)
-        self._suspect = self._suspect or code == sqlite3.SQLITE_CORRUPT
         connection = self._file.connection
+        text = what_to_do(exc, connection, self._path)
+        self._suspect = self._suspect or code == sqlite3.SQLITE_CORRUPT
         is_open = connection is not None and connection.in_transaction  # as it could not be ended
         if code not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or is_open:
             self._file.close()  # whatever it was, begin again with a fresh look at the file

@@ -288,8 +288,7 @@ class SqliteSink(BlockingSink):
             self._file.abandon()
 
     def _unavailable(self, exc: sqlite3.Error | OSError) -> SinkUnavailable:
-        code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
-        connection = self._file.connection
+        connection, code = self._file.connection, getattr(exc, "sqlite_errorcode", 0) & 0xFF
         text = what_to_do(exc, connection, self._path)
         self._suspect = self._suspect or code == sqlite3.SQLITE_CORRUPT
         is_open = connection is not None and connection.in_transaction  # as it could not be ended

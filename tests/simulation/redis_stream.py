@@ -38,6 +38,8 @@ class StreamKey:
         self.duration, self.maxsize = DURATION, MAXSIZE
         self.groups: dict[bytes, Place] = {}
         self.expires: float | None = None
+        self._given: list[tuple[float, Place]] = []
+        """Times at which ids were given, and these."""
         self._remembered: dict[bytes, dict[bytes, tuple[Place, float]]] = {}
         """By producer and id: the entry, and when."""
 
@@ -51,6 +53,7 @@ class StreamKey:
         """Add an entry at the end."""
         self.entries[stored.place] = stored
         self.last = stored.place
+        self._given.append((stored.at, stored.place))
         self.added += 1
 
     def remembered(self, producer: bytes, one: bytes, now: float) -> Place | None:
@@ -84,8 +87,9 @@ class StreamKey:
         for ids in self._remembered.values():
             for one in [one for one, (place, since) in ids.items() if since > at or place in gone]:
                 del ids[one]
-        if taken:
-            self.last = max(self.entries, default=NOWHERE)
+        while self._given and self._given[-1][0] > at:
+            self._given.pop()
+        self.last = self._given[-1][1] if self._given else NOWHERE  # whether its entry was deleted since or not
         return taken
 
     def oldest(self, keep: Callable[[int, Place], bool]) -> list[Place]:

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, ClassVar
 from celery_event_bridge.contract import Sink
 from celery_event_bridge.contract.broker import Parking, Source
 from tests.simulation import faults
+from tests.simulation.contract.parking import ModelParking
+from tests.simulation.contract.source import ModelSource
+from tests.simulation.contract.stream import ModelSink, Stream
 from tests.simulation.faults import Card
 from tests.simulation.messages import POISON
-from tests.simulation.modelled_queues import TTL
-from tests.simulation.modelled_rabbitmq import RabbitMQ
-from tests.simulation.parking import ModelParking
 from tests.simulation.promises import Broken
-from tests.simulation.source import ModelSource
-from tests.simulation.stream import ModelSink, Stream
+from tests.simulation.rabbitmq.modelled_queues import TTL
+from tests.simulation.rabbitmq.modelled_rabbitmq import RabbitMQ
 
 if TYPE_CHECKING:
     from tests.simulation.play import Play
@@ -147,10 +147,10 @@ class Kind:
 
 KINDS: Mapping[str, str] = {
     "contract": "tests.simulation.kinds:Kind",
-    "wire": "tests.simulation.wire:Wire",
-    "sqlite": "tests.simulation.sqlite_kind:SqliteKind",
-    "kafka": "tests.simulation.kafka_kind:KafkaKind",
-    "redis": "tests.simulation.redis_kind:RedisKind",
+    "wire": "tests.simulation.wire.wire:Wire",
+    "sqlite": "tests.simulation.sqlite.sqlite_kind:SqliteKind",
+    "kafka": "tests.simulation.kafka.kafka_kind:KafkaKind",
+    "redis": "tests.simulation.redis.redis_kind:RedisKind",
 }
 """By name, where each is: a module is imported only if its kind is asked for, as it needs its client."""
 

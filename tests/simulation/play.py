@@ -10,8 +10,8 @@ from tests.simulation import faults
 from tests.simulation.faults import Card
 from tests.simulation.kinds import Kind, kind_of
 from tests.simulation.messages import Published, message, unreadable
-from tests.simulation.modelled_queues import RETRY_DEAD_LETTERS
 from tests.simulation.promises import Broken, Oracle
+from tests.simulation.rabbitmq.modelled_queues import RETRY_DEAD_LETTERS
 from tests.simulation.replica import Replica
 from tests.simulation.scheduler import World
 from tests.simulation.virtual import virtual

@@ -10,12 +10,12 @@ from celery_event_bridge.contract.broker import RefusedForGood
 from celery_event_bridge.forward.relay import Relay
 from celery_event_bridge.observe.metrics import Metrics
 from celery_event_bridge.observe.status import Status
+from tests.simulation.contract.parking import ModelParking
+from tests.simulation.contract.source import ModelSource
 from tests.simulation.kinds import MAX_INFLIGHT_BYTES
 from tests.simulation.messages import TOO_LARGE
-from tests.simulation.parking import ModelParking
 from tests.simulation.process import Process
 from tests.simulation.promises import Broken
-from tests.simulation.source import ModelSource
 
 if TYPE_CHECKING:
     from tests.simulation.kinds import Kind

@@ -9,8 +9,8 @@ from typing import NamedTuple, Protocol
 import amqp
 
 from tests.simulation.messages import Published
-from tests.simulation.modelled_queues import Queue
-from tests.simulation.modelled_rabbitmq import Channel, RabbitMQ
+from tests.simulation.rabbitmq.modelled_queues import Queue
+from tests.simulation.rabbitmq.modelled_rabbitmq import Channel, RabbitMQ
 from tests.simulation.scheduler import World
 from tests.support import oracle
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.simulation.honesty import AT_ONCE, difference
-from tests.simulation.modelled_queues import Entry, Queue
+from tests.simulation.rabbitmq.modelled_queues import Entry, Queue
 
 SCHEDULES = 16
 

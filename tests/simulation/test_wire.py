@@ -10,7 +10,7 @@ import pytest
 from celery_event_bridge.contract import LOOK_INTERVAL
 from tests.simulation.faults import Card
 from tests.simulation.play import Play
-from tests.simulation.wire import Wire
+from tests.simulation.wire.wire import Wire
 
 HARMLESS = ("bytes trickle", "RabbitMQ slow", "clock set", "burst", "alarm", "binding removed", "exchange deleted")
 """Faults with which every connection stays."""

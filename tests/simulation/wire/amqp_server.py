@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.simulation import amqp_frames as amqp
-from tests.simulation.amqp_channel import AmqpChannel
-from tests.simulation.amqp_frames import Arguments, Frames
-from tests.simulation.modelled_rabbitmq import Connection
+from tests.simulation.rabbitmq.modelled_rabbitmq import Connection
+from tests.simulation.wire import amqp_frames as amqp
+from tests.simulation.wire.amqp_channel import AmqpChannel
+from tests.simulation.wire.amqp_frames import Arguments, Frames
 
 if TYPE_CHECKING:
-    from tests.simulation.broker import Broker
     from tests.simulation.line import Line
+    from tests.simulation.wire.broker import Broker
 
 MOST_CHANNELS = 10
 """Channels that a bridge may have on a connection at once: `topology.CHANNELS` promises no more."""

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import ConfigSource, ResourceType
 
-from tests.simulation.kafka_cluster import MIN_IN_SYNC, REPLICAS, KafkaCluster, Partition, Topic
+from tests.simulation.kafka.kafka_cluster import MIN_IN_SYNC, REPLICAS, KafkaCluster, Partition, Topic
 
 NODES = (1, 2, 3)
 

@@ -10,7 +10,7 @@ import hiredis
 
 from tests.simulation.network import Line
 from tests.simulation.promises import Broken
-from tests.simulation.redis_commands import (
+from tests.simulation.redis.redis_commands import (
     COMMANDS,
     OF_STREAMS,
     TAKES_MEMORY,
@@ -18,7 +18,7 @@ from tests.simulation.redis_commands import (
     WRITES,
     WRONG_TYPE,
 )
-from tests.simulation.redis_stream import Place, Stored, StreamKey
+from tests.simulation.redis.redis_stream import Place, Stored, StreamKey
 from tests.simulation.scheduler import EPOCH, World
 
 NOT_WHOLE = object()

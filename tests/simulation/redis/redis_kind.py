@@ -11,8 +11,8 @@ from tests.simulation import faults
 from tests.simulation.faults import Cards
 from tests.simulation.judged import Judged
 from tests.simulation.kinds import Kind
-from tests.simulation.redis_cards import OF_REDIS
-from tests.simulation.redis_server import RedisServer
+from tests.simulation.redis.redis_cards import OF_REDIS
+from tests.simulation.redis.redis_server import RedisServer
 
 if TYPE_CHECKING:
     from tests.simulation.play import Play

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.simulation.redis_stream import NOWHERE, Place, Stored, StreamKey
+from tests.simulation.redis.redis_stream import NOWHERE, Place, Stored, StreamKey
 
 if TYPE_CHECKING:
-    from tests.simulation.redis_server import Session
+    from tests.simulation.redis.redis_server import Session
 
 OK = b"+OK\r\n"
 NULL = b"$-1\r\n"

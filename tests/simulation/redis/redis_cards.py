@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tests.simulation.faults import Card, Cards, _set
-from tests.simulation.redis_server import LAG, RedisServer, Session
+from tests.simulation.redis.redis_server import LAG, RedisServer, Session
 
 if TYPE_CHECKING:
     from tests.simulation.play import Play

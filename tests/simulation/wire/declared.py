@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tests.simulation.modelled_queues import Queue
+from tests.simulation.rabbitmq.modelled_queues import Queue
 
 if TYPE_CHECKING:
-    from tests.simulation.amqp_channel import AmqpChannel
-    from tests.simulation.broker import Broker
+    from tests.simulation.wire.amqp_channel import AmqpChannel
+    from tests.simulation.wire.broker import Broker
 
 NO_BOUND = 1 << 40
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from tests.simulation.faults import Card, Cards, _set, one
-from tests.simulation.sqlite_calls import ERRORS, connect
+from tests.simulation.sqlite.sqlite_calls import ERRORS, connect
 
 if TYPE_CHECKING:
     from tests.simulation.play import Play

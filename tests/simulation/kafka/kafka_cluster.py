@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError
 from tests.simulation.scheduler import EPOCH, World
 
 if TYPE_CHECKING:
-    from tests.simulation.kafka_producer import FakeProducer
+    from tests.simulation.kafka.kafka_producer import FakeProducer
 
 PARTITIONS = 3
 REPLICAS = 3

@@ -5,14 +5,14 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from tests.simulation import amqp_frames as amqp
-from tests.simulation.amqp_deliveries import NUMBER
-from tests.simulation.amqp_frames import Arguments, Content
-from tests.simulation.broker import REJECTED
 from tests.simulation.promises import Broken
+from tests.simulation.wire import amqp_frames as amqp
+from tests.simulation.wire.amqp_deliveries import NUMBER
+from tests.simulation.wire.amqp_frames import Arguments, Content
+from tests.simulation.wire.broker import REJECTED
 
 if TYPE_CHECKING:
-    from tests.simulation.amqp_channel import AmqpChannel
+    from tests.simulation.wire.amqp_channel import AmqpChannel
 
 
 class Publishing:

@@ -15,10 +15,10 @@ from celery_event_sinks.kafka.sink import KafkaSink
 from tests.simulation import faults
 from tests.simulation.faults import Cards
 from tests.simulation.judged import Judged
-from tests.simulation.kafka_admin import FakeAdmin
-from tests.simulation.kafka_cards import OF_KAFKA
-from tests.simulation.kafka_cluster import KafkaCluster
-from tests.simulation.kafka_producer import FakeProducer
+from tests.simulation.kafka.kafka_admin import FakeAdmin
+from tests.simulation.kafka.kafka_cards import OF_KAFKA
+from tests.simulation.kafka.kafka_cluster import KafkaCluster
+from tests.simulation.kafka.kafka_producer import FakeProducer
 from tests.simulation.kinds import Kind
 
 if TYPE_CHECKING:

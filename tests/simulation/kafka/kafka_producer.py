@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 from confluent_kafka import KafkaError, KafkaException
 
-from tests.simulation.kafka_batches import Batch, Sent, Way
-from tests.simulation.kafka_cluster import PARTITIONS, KafkaCluster
+from tests.simulation.kafka.kafka_batches import Batch, Sent, Way
+from tests.simulation.kafka.kafka_cluster import PARTITIONS, KafkaCluster
 
 BATCH = 60
 """Messages of a batch at most: less than librdkafka's own, for more of them."""

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from tests.simulation import faults
-from tests.simulation.broker import EXCHANGE, LIVE, OVERFLOW, Broker
-from tests.simulation.declared import Binding
 from tests.simulation.faults import Card, Cards
+from tests.simulation.wire.broker import EXCHANGE, LIVE, OVERFLOW, Broker
+from tests.simulation.wire.declared import Binding
 
 if TYPE_CHECKING:
-    from tests.simulation.amqp_channel import AmqpChannel
-    from tests.simulation.amqp_server import AmqpConnection
     from tests.simulation.play import Play
+    from tests.simulation.wire.amqp_channel import AmqpChannel
+    from tests.simulation.wire.amqp_server import AmqpConnection
 
 FROM_OTHERS = (
     "RabbitMQ restarted",

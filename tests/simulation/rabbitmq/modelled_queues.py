@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tests.simulation.messages import Published
 
 if TYPE_CHECKING:
-    from tests.simulation.modelled_rabbitmq import Channel, RabbitMQ
+    from tests.simulation.rabbitmq.modelled_rabbitmq import Channel, RabbitMQ
 
 TTL = 5.0
 """Seconds after which a message leaves the live queue for overflow."""

@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 
 from celery_event_bridge.contract.broker import BrokerUnavailable, MessageRefused, Parcel
 from tests.simulation.messages import TOO_LARGE
-from tests.simulation.modelled_rabbitmq import Connection, RabbitMQ
 from tests.simulation.process import Process
+from tests.simulation.rabbitmq.modelled_rabbitmq import Connection, RabbitMQ
 
 
 class ModelParking:

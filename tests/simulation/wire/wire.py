@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, ClassVar
 from celery_event_bridge.brokers.rabbitmq import parking as _, source as __  # noqa: F401
 from celery_event_bridge.brokers.rabbitmq.plugin import RabbitMQ
 from celery_event_bridge.contract.broker import Parking, Source
-from tests.simulation import faults, wire_faults
-from tests.simulation.amqp_server import AmqpConnection
-from tests.simulation.broker import LIVE, OVERFLOW, REJECTED, Broker
+from tests.simulation import faults
+from tests.simulation.contract.stream import Stream
 from tests.simulation.faults import Card
 from tests.simulation.kinds import BOUND, MAX_INFLIGHT_BYTES, PREFETCH, Kind
 from tests.simulation.messages import TOO_LARGE
 from tests.simulation.promises import Broken
-from tests.simulation.stream import Stream
+from tests.simulation.wire import wire_faults
+from tests.simulation.wire.amqp_server import AmqpConnection
+from tests.simulation.wire.broker import LIVE, OVERFLOW, REJECTED, Broker
 
 if TYPE_CHECKING:
     from tests.simulation.play import Play

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.simulation import amqp_declare, amqp_frames as amqp
-from tests.simulation.amqp_confirms import Publishing
-from tests.simulation.amqp_deliveries import deliveries, got
-from tests.simulation.amqp_frames import Arguments
-from tests.simulation.declared import NamedQueue, Refused
-from tests.simulation.modelled_queues import Entry
-from tests.simulation.modelled_rabbitmq import Channel
+from tests.simulation.rabbitmq.modelled_queues import Entry
+from tests.simulation.rabbitmq.modelled_rabbitmq import Channel
+from tests.simulation.wire import amqp_declare, amqp_frames as amqp
+from tests.simulation.wire.amqp_confirms import Publishing
+from tests.simulation.wire.amqp_deliveries import deliveries, got
+from tests.simulation.wire.amqp_frames import Arguments
+from tests.simulation.wire.declared import NamedQueue, Refused
 
 if TYPE_CHECKING:
-    from tests.simulation.amqp_server import AmqpConnection
+    from tests.simulation.wire.amqp_server import AmqpConnection
 
 CLOSE, CLOSE_OK = (amqp.CHANNEL, 40), (amqp.CHANNEL, 41)
 OF_A_LEADER = frozenset({20, 30, 70, 80, 90, 120})

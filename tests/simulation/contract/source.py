@@ -7,10 +7,10 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from celery_event_bridge.contract.broker import Ack, BrokerUnavailable, GivenBack, Message, RefusedForGood
 from celery_event_bridge.contract.budget import Budget, Room
 from tests.simulation.messages import TOO_LARGE, Published
-from tests.simulation.modelled_queues import TTL, Entry, Queue
-from tests.simulation.modelled_rabbitmq import Channel, Connection, RabbitMQ
 from tests.simulation.process import Process
 from tests.simulation.promises import Broken
+from tests.simulation.rabbitmq.modelled_queues import TTL, Entry, Queue
+from tests.simulation.rabbitmq.modelled_rabbitmq import Channel, Connection, RabbitMQ
 
 TURN = 0.001
 """Seconds that a turn of the loop takes at least."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.simulation.messages import Published
-from tests.simulation.modelled_queues import TTL, Entry, Queue
 from tests.simulation.promises import Broken
+from tests.simulation.rabbitmq.modelled_queues import TTL, Entry, Queue
 from tests.simulation.scheduler import World
 
 FEW_ACKS = 32

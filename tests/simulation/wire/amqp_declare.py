@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.simulation import amqp_frames as amqp
-from tests.simulation.amqp_frames import Arguments
-from tests.simulation.declared import Binding, Refused
+from tests.simulation.wire import amqp_frames as amqp
+from tests.simulation.wire.amqp_frames import Arguments
+from tests.simulation.wire.declared import Binding, Refused
 
 if TYPE_CHECKING:
-    from tests.simulation.amqp_channel import AmqpChannel
+    from tests.simulation.wire.amqp_channel import AmqpChannel
 
 PASSIVE, DURABLE, EXCLUSIVE, AUTO_DELETE = 1, 2, 4, 8
 ASKS_FOR_A_RIGHT = "4.3.0"

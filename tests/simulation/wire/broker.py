@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from tests.simulation.declared import Binding, Exchange, NamedQueue, Refused
 from tests.simulation.line import Line, Server
 from tests.simulation.messages import Published
-from tests.simulation.modelled_queues import Queue
-from tests.simulation.modelled_rabbitmq import RabbitMQ
+from tests.simulation.rabbitmq.modelled_queues import Queue
+from tests.simulation.rabbitmq.modelled_rabbitmq import RabbitMQ
 from tests.simulation.scheduler import World
+from tests.simulation.wire.declared import Binding, Exchange, NamedQueue, Refused
 
 if TYPE_CHECKING:
-    from tests.simulation.amqp_server import AmqpConnection
+    from tests.simulation.wire.amqp_server import AmqpConnection
 
 EXCHANGE, LIVE = "celeryev", "celeryev.bridge"
 OVERFLOW, REJECTED = f"{LIVE}.overflow", f"{LIVE}.rejected"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from confluent_kafka import KafkaError
 
 from tests.simulation.faults import Card, Cards, _set
-from tests.simulation.kafka_cluster import KafkaCluster, Partition
-from tests.simulation.kafka_producer import FakeProducer
+from tests.simulation.kafka.kafka_cluster import KafkaCluster, Partition
+from tests.simulation.kafka.kafka_producer import FakeProducer
 
 if TYPE_CHECKING:
     from tests.simulation.play import Play

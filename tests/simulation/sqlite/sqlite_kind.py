@@ -18,8 +18,8 @@ from tests.simulation.faults import Cards
 from tests.simulation.judged import Judged
 from tests.simulation.kinds import Kind
 from tests.simulation.promises import Broken
-from tests.simulation.sqlite_calls import Disk, connect
-from tests.simulation.sqlite_cards import OF_SQLITE
+from tests.simulation.sqlite.sqlite_calls import Disk, connect
+from tests.simulation.sqlite.sqlite_cards import OF_SQLITE
 
 if TYPE_CHECKING:
     from tests.simulation.play import Play

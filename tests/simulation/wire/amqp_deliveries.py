@@ -6,13 +6,13 @@ import datetime
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from tests.simulation import amqp_frames as amqp
-from tests.simulation.amqp_frames import Content
-from tests.simulation.modelled_queues import Entry
+from tests.simulation.rabbitmq.modelled_queues import Entry
 from tests.simulation.scheduler import EPOCH
+from tests.simulation.wire import amqp_frames as amqp
+from tests.simulation.wire.amqp_frames import Content
 
 if TYPE_CHECKING:
-    from tests.simulation.amqp_channel import AmqpChannel
+    from tests.simulation.wire.amqp_channel import AmqpChannel
 
 ODD_KEY, ODD_HEADERS = 61, 37
 """Each so manyth message has a routing key that is no text, or headers that no client can read."""

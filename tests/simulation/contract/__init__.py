@@ -1,0 +1,1 @@
+"""Models behind the contract's protocols: a source, a parking queue, a stream."""

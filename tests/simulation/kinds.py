@@ -44,7 +44,7 @@ class Kind:
         **faults.OF_STREAMS,
     }
 
-    rates: ClassVar[tuple[float, float]] = (1, 30)
+    rates: ClassVar[tuple[float, float]] = (0.2, 30)
     """Messages a round, at least and at most, of which a seed draws a number."""
     decks: ClassVar[Sequence[tuple[int, int]]] = ((300, 3), (300, 3), (60, 8), (20, 20))
     """Numbers of cards, and how much each prefers a few of their names; a seed draws one of them."""

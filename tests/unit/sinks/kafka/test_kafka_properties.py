@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 
-from celery_event_bridge.config.loading import SettingsError, load
 from celery_event_sinks.kafka import properties
-from celery_event_sinks.kafka.settings import KafkaSettings
 from celery_event_sinks.kafka.sink import KafkaSink
 from tests.support.commands import invoke
+from tests.support.kafka_settings import error, kafka
 
 NOT_TOGETHER = {
     "a file that is not there": (
@@ -27,19 +26,6 @@ NOT_TOGETHER = {
         "BRIDGE_KAFKA_RECONNECT_BACKOFF_MS=20000: `reconnect.backoff.max.ms` must be >= `reconnect.backoff.ms`",
     ),
 }
-
-
-def kafka(**variables: str) -> KafkaSettings:
-    loaded = load({"BRIDGE_SINK": "kafka"} | {f"BRIDGE_KAFKA_{name}": text for name, text in variables.items()})
-    settings = loaded.sinks["kafka"][1]
-    assert isinstance(settings, KafkaSettings)
-    return settings
-
-
-def error(**variables: str) -> str:
-    with pytest.raises(SettingsError) as failure:
-        kafka(**variables)
-    return str(failure.value)
 
 
 def test_validating_makes_no_client(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,21 +7,9 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaException, Producer
 
-from celery_event_bridge.config.loading import SettingsError, load
-from celery_event_sinks.kafka.settings import USUAL, KafkaSettings
-
-
-def kafka(**variables: str) -> KafkaSettings:
-    loaded = load({"BRIDGE_SINK": "kafka"} | {f"BRIDGE_KAFKA_{name}": text for name, text in variables.items()})
-    settings = loaded.sinks["kafka"][1]
-    assert isinstance(settings, KafkaSettings)
-    return settings
-
-
-def error(**variables: str) -> str:
-    with pytest.raises(SettingsError) as failure:
-        kafka(**variables)
-    return str(failure.value)
+from celery_event_bridge.config.loading import load
+from celery_event_sinks.kafka.settings import USUAL
+from tests.support.kafka_settings import error, kafka
 
 
 def test_defaults_keep_the_promise() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -44,8 +44,6 @@ class KafkaKind(Kind):
     """See the module's text."""
 
     cards: ClassVar[Cards] = {**faults.OF_REPLICAS, **faults.OF_RABBITMQ, **OF_KAFKA}
-    decks: ClassVar[Sequence[tuple[int, int]]] = ((300, 3),)
-    rates: ClassVar[tuple[float, float]] = (1, 30)
 
     def __init__(self, play: Play) -> None:
         super().__init__(play)

@@ -41,6 +41,8 @@ class Channel:
 
     def consume(self, prefetch: int) -> None:
         """Begin to deliver; what an earlier consumer has in hand does not count against the prefetch."""
+        if not self.connection.open:
+            return  # its client does not know yet, and has asked nobody
         self.prefetch = prefetch
         self.outstanding = 0
         self._first = self.tag

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from celery_event_bridge.contract import Sink
@@ -31,8 +30,6 @@ class RedisKind(Kind):
     """See the module's text."""
 
     cards: ClassVar[Cards] = {**faults.OF_REPLICAS, **faults.OF_RABBITMQ, **OF_REDIS}
-    decks: ClassVar[Sequence[tuple[int, int]]] = ((300, 3),)
-    rates: ClassVar[tuple[float, float]] = (1, 30)
 
     def __init__(self, play: Play) -> None:
         super().__init__(play)

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -39,8 +39,6 @@ class SqliteKind(Kind):
     """See the module's text."""
 
     cards: ClassVar[Cards] = {**faults.OF_REPLICAS, **faults.OF_RABBITMQ, **OF_SQLITE}
-    decks: ClassVar[Sequence[tuple[int, int]]] = ((300, 3),)
-    rates: ClassVar[tuple[float, float]] = (1, 30)
 
     def __init__(self, play: Play) -> None:
         super().__init__(play)

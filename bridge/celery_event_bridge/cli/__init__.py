@@ -27,6 +27,10 @@ COMMANDS = {
     "tap": "Print the live events, and take none away.",
 }
 """Name, which is also the module's and the function's, and the line for `--help`."""
+FAULTS = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, TypeError)
+"""Errors that are raised for no user: whoever gets one has found a fault of ours."""
+WHERE = 4
+"""Frames of such an error that are named, the innermost last."""
 
 
 class LazyGroup(click.Group):
@@ -124,9 +128,21 @@ def _failed(exc: Exception, arguments: list[str]) -> int:
             raise exc
         click.echo(harmless, err=True, nl=False)
         return 1
-    for line in _harmless(str(exc) or type(exc).__name__, arguments).splitlines():
+    text = _unexpected(exc) if isinstance(exc, FAULTS) else str(exc) or type(exc).__name__
+    for line in _harmless(text, arguments).splitlines():
         click.echo(f"celery-event-bridge: {line}", err=True)
     return 2 if wrong_settings else 1
+
+
+def _unexpected(exc: Exception) -> str:
+    """Return what was raised and where: `3` alone, as of a KeyError, says nothing."""
+    frames = traceback.extract_tb(exc.__traceback__)
+    # pathlib would cost `--help` its import.
+    where = ", ".join(f"{os.path.basename(one.filename)}:{one.lineno}" for one in frames[-WHERE:])  # noqa: PTH119
+    return (
+        f"unexpected {type(exc).__name__}: {exc} ({where}): a fault of this program; report it, with what "
+        "--log-level debug shows"
+    )
 
 
 def _harmless(text: str, arguments: list[str]) -> str:

@@ -23,12 +23,23 @@ def raising(error: BaseException) -> click.Command:
     return command
 
 
+def test_a_fault_of_ours_says_what_it_is_and_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A KeyError's own text is its key: `celery-event-bridge: 3` was all that a bridge left behind."""
+    monkeypatch.delenv("BRIDGE_LOG_LEVEL", raising=False)
+    monkeypatch.setattr(cli.cli, "get_command", lambda ctx, name: raising(KeyError(3)))
+    code, text = invoke("run")
+    assert code == 1
+    assert text.startswith("celery-event-bridge: unexpected KeyError: 3 (")
+    assert "test_cli_ends.py:" in text
+    assert len(text.splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
         (SettingsError("BRIDGE_X=1: wrong"), 2, "celery-event-bridge: BRIDGE_X=1: wrong"),
         (RuntimeError("amqp://u:secret@h is away"), 1, "celery-event-bridge: amqp://u:**@h is away"),
-        (KeyError(), 1, "celery-event-bridge: KeyError"),
+        (OSError(), 1, "celery-event-bridge: OSError"),
         (KeyboardInterrupt(), 130, ""),
     ],
 )

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from amqp.exceptions import RecoverableConnectionError
+from amqp.exceptions import RecoverableConnectionError, UnexpectedFrame
 from kombu.transport import pyamqp
 
 from celery_event_bridge.brokers.rabbitmq.frames import legible_names, tolerant_frame_handler
@@ -103,6 +103,15 @@ class BoundedConnection(pyamqp.Connection):
         if 0 < server_heartbeat < (self.client_heartbeat or 0):
             server_heartbeat = 0
         super()._on_tune(channel_max, frame_max, server_heartbeat, argsig)
+
+    def on_inbound_method(self, channel_id: int, method_sig: tuple[int, int], payload: Any, content: Any) -> Any:
+        """Hand a method to its channel. Raises UnexpectedFrame where there is none of that number.
+
+        py-amqp raises a KeyError, which is no end of a connection to anybody.
+        """
+        if self.channels is not None and channel_id not in self.channels:
+            raise UnexpectedFrame(f"method {method_sig} came on channel {channel_id}, which is not open")
+        return super().on_inbound_method(channel_id, method_sig, payload, content)
 
     def drain_events(self, timeout: float | None = None) -> None:
         """Wait for a frame that is no heartbeat, and act on it. Raises TimeoutError after `timeout` seconds in all.

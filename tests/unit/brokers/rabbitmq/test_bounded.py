@@ -1,9 +1,9 @@
-"""A connection that was given up stays so, whoever still holds it."""
+"""Connections to RabbitMQ: what a client library would do by itself, or end the process by."""
 
 from __future__ import annotations
 
 import pytest
-from amqp.exceptions import RecoverableConnectionError
+from amqp.exceptions import RecoverableConnectionError, UnexpectedFrame
 
 from celery_event_bridge.brokers.rabbitmq.bounded import BoundedConnection
 from celery_event_bridge.brokers.rabbitmq.connection import abandon
@@ -18,3 +18,10 @@ def test_reading_from_a_connection_that_was_given_up_makes_no_new_one(monkeypatc
     with pytest.raises(RecoverableConnectionError):
         connection.drain_events(timeout=0.05)
     assert not made
+
+
+def test_a_method_on_a_channel_that_is_not_open_is_an_error_of_the_connection() -> None:
+    """py-amqp raises a KeyError, and the process would end by it."""
+    connection = BoundedConnection("localhost")
+    with pytest.raises(UnexpectedFrame, match="channel 3"):
+        connection.on_inbound_method(3, (60, 60), b"", None)

@@ -67,7 +67,7 @@ class ModelParking:
         if self._rabbit.alarm:
             self._rabbit.world.after(0.5, connection.to_broker, self._arrive, parcel, connection)
             return
-        self._rabbit.parked.append(parcel.message.number)  # type: ignore[attr-defined]
+        self._rabbit.parked[parcel.message.number] += 1  # type: ignore[attr-defined]
         self._rabbit.world.after(self._rabbit.delay(), self._confirm, parcel, connection)
 
     def _confirm(self, parcel: Parcel, connection: Connection) -> None:

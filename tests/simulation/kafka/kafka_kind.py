@@ -73,6 +73,9 @@ class KafkaKind(Kind):
         found.holds, found.now, found.refuses = self.kafka.holds, process.monotonic, self.refuses
         return found
 
+    def copies(self, event: str) -> int:
+        return self.kafka.copies[event]
+
     def is_stored(self, event: str) -> bool:
         return self.kafka.holds(event)
 

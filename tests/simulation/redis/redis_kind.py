@@ -66,6 +66,9 @@ class RedisKind(Kind):
         """
         return self.redis.holds(event, since if self._settings.trim.rule == "never" else -1.0)
 
+    def copies(self, event: str) -> int:
+        return self.redis.copies[event]
+
     def is_stored(self, event: str) -> bool:
         return self.redis.holds(event)
 

@@ -75,6 +75,9 @@ class SqliteKind(Kind):
         super().killed(replica)
         self.disk.close_all_of(replica.process)
 
+    def copies(self, event: str) -> int:
+        return int(event in self.stored)
+
     def is_stored(self, event: str) -> bool:
         return self.holds(event)
 

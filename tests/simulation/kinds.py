@@ -17,6 +17,7 @@ from tests.simulation.contract.parking import ModelParking
 from tests.simulation.contract.source import ModelSource
 from tests.simulation.contract.stream import ModelSink, Stream
 from tests.simulation.faults import Card
+from tests.simulation.knobs import BUDGET, SMALL_BUDGET
 from tests.simulation.messages import POISON
 from tests.simulation.promises import Broken
 from tests.simulation.rabbitmq.modelled_queues import TTL
@@ -42,6 +43,8 @@ class Kind:
         **faults.OF_STREAMS,
     }
 
+    budgets: ClassVar[Sequence[int]] = (BUDGET, BUDGET, SMALL_BUDGET)
+    """Bytes that a replica may have in hand, of which a seed draws a number."""
     rates: ClassVar[tuple[float, float]] = (0.2, 30)
     """Messages a round, at least and at most, of which a seed draws a number."""
     decks: ClassVar[Sequence[tuple[int, int]]] = ((300, 3), (300, 3), (60, 8), (20, 20))
@@ -71,11 +74,11 @@ class Kind:
 
     def source(self, process: Process) -> Source:
         """Make the broker's end of a replica."""
-        return ModelSource(process, self.rabbit, self.play.knobs.prefetch, self.play.knobs.max_inflight_bytes)
+        return ModelSource(process, self.rabbit, self.play.knobs)
 
     def parking(self, process: Process) -> Parking:
         """Make the parking's end of a replica."""
-        return ModelParking(process, self.rabbit)
+        return ModelParking(process, self.rabbit, self.play.knobs.max_message_bytes)
 
     def sink(self, process: Process) -> Sink:
         """Make the stream's end of a replica."""

@@ -6,18 +6,23 @@ The technique is that of FoundationDB's simulation, which calls them so.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 from celery_event_bridge.forward import ledger
 
 BUDGET, SMALL_BUDGET = 300_000, 65_536
 """Bytes that a replica may have in hand."""
+LARGEST, LARGER = 8_000, 60_000
+"""Bytes of a message."""
 PREFETCH, LARGE_PREFETCH = 40, 200
 
 
 class Knobs(NamedTuple):
     """What a play has instead of what a bridge has."""
 
+    max_message_bytes: int = LARGEST
+    """Bytes past which a message is parked; an event with a large result has three eighths of them."""
     many_lanes: int = ledger.MANY_LANES
     """See `celery_event_bridge.forward.ledger`."""
     max_inflight_bytes: int = BUDGET
@@ -26,12 +31,13 @@ class Knobs(NamedTuple):
     """False where the bridge's user may not configure: somebody else has declared the queues."""
 
     @classmethod
-    def drawn(cls, seed: str) -> Self:
-        """Return what a seed draws."""
+    def drawn(cls, seed: str, budgets: Sequence[int]) -> Self:
+        """Return what a seed draws; the budget is one of those."""
         draw = random.Random(f"knobs {seed}")
         return cls(
+            max_message_bytes=draw.choice((LARGEST, LARGEST, LARGER)),
             many_lanes=draw.choice((1, 2, ledger.MANY_LANES)),
-            max_inflight_bytes=draw.choice((BUDGET, BUDGET, SMALL_BUDGET)),
+            max_inflight_bytes=draw.choice(budgets),
             prefetch=draw.choice((PREFETCH, PREFETCH, LARGE_PREFETCH)),
             may_declare=draw.random() < 0.75,
         )

@@ -12,7 +12,6 @@ from celery_event_bridge.observe.metrics import Metrics
 from celery_event_bridge.observe.status import Status
 from tests.simulation.contract.parking import ModelParking
 from tests.simulation.contract.source import ModelSource
-from tests.simulation.messages import TOO_LARGE
 from tests.simulation.process import Process
 from tests.simulation.promises import Broken
 
@@ -21,13 +20,12 @@ if TYPE_CHECKING:
 
 SETTINGS = {
     "event_types": ("*",),
-    "max_message_bytes": TOO_LARGE,
     "retry_max_interval": 5.0,
     "let_go_after": 6.0,
     "shutdown_timeout": 5.0,
 }
-ON_TOP = 2.5 * TOO_LARGE
-"""Bytes of each message of the prefetch that come on top of twice the budget, at which all goes back: a poll's."""
+ON_TOP = 2.5
+"""Largest messages, for each of the prefetch, that come on top of twice the budget, at which all goes back."""
 EVENT_MEMORY, COUNTED = 600, 0.9
 """Bytes that an event takes beside its body, at least, and the part of the memory in hand that has to be counted."""
 RESTARTS_AFTER = 1.0
@@ -57,8 +55,10 @@ class Replica:
             self.source.is_being_parked = self._is_being_parked
         self.status = status = Status()
         knobs = self._kind.play.knobs
-        self._most = 2 * knobs.max_inflight_bytes + ON_TOP * knobs.prefetch
-        settings = SimpleNamespace(**SETTINGS, max_inflight_bytes=knobs.max_inflight_bytes)
+        self._most = 2 * knobs.max_inflight_bytes + ON_TOP * knobs.prefetch * knobs.max_message_bytes
+        settings = SimpleNamespace(
+            **SETTINGS, max_inflight_bytes=knobs.max_inflight_bytes, max_message_bytes=knobs.max_message_bytes
+        )
         self.relay = Relay(self.source, self.sink, self.parking, settings, Metrics(status), status, process)
         process.start()
 

@@ -29,7 +29,9 @@ class JudgedSource:
             if message.lane in self._closed:
                 raise Broken(f"twice: delivery {message.tag} is of a channel that was closed before")
             if message.tag <= self._open.get(message.lane, 0):
-                raise Broken(f"twice: delivery {message.tag} comes after {self._open[message.lane]} of the same channel")
+                raise Broken(
+                    f"twice: delivery {message.tag} comes after {self._open[message.lane]} of the same channel"
+                )
             self._open[message.lane] = message.tag
         return messages
 

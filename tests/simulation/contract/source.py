@@ -6,7 +6,8 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 
 from celery_event_bridge.contract.broker import Ack, BrokerUnavailable, GivenBack, Message, RefusedForGood
 from celery_event_bridge.contract.budget import Budget, Room
-from tests.simulation.messages import TOO_LARGE, Published
+from tests.simulation.knobs import Knobs
+from tests.simulation.messages import Published
 from tests.simulation.process import Process
 from tests.simulation.promises import Broken
 from tests.simulation.rabbitmq.modelled_queues import TTL, Entry, Queue
@@ -29,11 +30,11 @@ class Delivered(Message, frozen=True, gc=False):
 class ModelSource:
     """See `celery_event_bridge.contract.broker.Source`. A call that asks RabbitMQ waits for its answer."""
 
-    def __init__(self, process: Process, rabbit: RabbitMQ, prefetch: int, max_bytes: int) -> None:
+    def __init__(self, process: Process, rabbit: RabbitMQ, knobs: Knobs) -> None:
         self._process = process
         self._rabbit = rabbit
-        self._prefetch = prefetch
-        self._budget = Budget(max_bytes, TOO_LARGE)
+        self._prefetch = knobs.prefetch
+        self._budget = Budget(knobs.max_inflight_bytes, knobs.max_message_bytes)
         self._connection: Connection | None = None
         self._channels: list[Channel] = []
         self._inbox: list[tuple[Channel, int, Entry]] = []

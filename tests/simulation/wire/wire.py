@@ -17,7 +17,6 @@ from tests.simulation.contract.judged_source import JudgedSource
 from tests.simulation.contract.stream import Stream
 from tests.simulation.faults import Card
 from tests.simulation.kinds import BOUND, Kind
-from tests.simulation.messages import TOO_LARGE
 from tests.simulation.promises import Broken
 from tests.simulation.wire import wire_faults
 from tests.simulation.wire.amqp_server import AmqpConnection
@@ -57,7 +56,7 @@ class Wire(Kind):
             broker_url=f"amqp://bridge:secret@127.0.0.1:{PORT}//",
             prefetch=play.knobs.prefetch,
             max_inflight_bytes=play.knobs.max_inflight_bytes,
-            max_message_bytes=TOO_LARGE,
+            max_message_bytes=play.knobs.max_message_bytes,
             overflow_max_bytes=BOUND,
         )
         self.rabbit = Broker(play.world, play.oracle.removed, AmqpConnection)
@@ -112,7 +111,8 @@ class Wire(Kind):
         if self.play.world.chance(0.5):
             return
         self.rabbit.replace_queue(LIVE)
-        for _ in range(int(DEAF_FOR / 0.5)):
+        until = self.play.world.now + DEAF_FOR
+        while self.play.world.now < until:
             self.play.publish(len(self.play.replicas), expired=True)
             self.play.world.run(self.play.world.now + 0.5)
         if deaf := [replica.name for replica in self.play.replicas if not self.consumes(replica)]:

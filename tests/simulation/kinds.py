@@ -17,7 +17,6 @@ from tests.simulation.contract.parking import ModelParking
 from tests.simulation.contract.source import ModelSource
 from tests.simulation.contract.stream import ModelSink, Stream
 from tests.simulation.faults import Card
-from tests.simulation.knobs import BUDGET, SMALL_BUDGET
 from tests.simulation.messages import POISON
 from tests.simulation.promises import Broken
 from tests.simulation.rabbitmq.modelled_queues import TTL
@@ -43,8 +42,8 @@ class Kind:
         **faults.OF_STREAMS,
     }
 
-    budgets: ClassVar[Sequence[int]] = (BUDGET, BUDGET, SMALL_BUDGET)
-    """Bytes that a replica may have in hand, of which a seed draws a number."""
+    scarce: ClassVar[bool] = True
+    """True where memory may be scarce for the messages; a real sink that sends one by one then takes minutes."""
     rates: ClassVar[tuple[float, float]] = (0.2, 30)
     """Messages a round, at least and at most, of which a seed draws a number."""
     decks: ClassVar[Sequence[tuple[int, int]]] = ((300, 3), (300, 3), (60, 8), (20, 20))

@@ -6,7 +6,6 @@ The technique is that of FoundationDB's simulation, which calls them so.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 from celery_event_bridge.forward import ledger
@@ -31,16 +30,21 @@ class Knobs(NamedTuple):
     """False where the bridge's user may not configure: somebody else has declared the queues."""
 
     @classmethod
-    def drawn(cls, seed: str, budgets: Sequence[int]) -> Self:
-        """Return what a seed draws; the budget is one of those."""
+    def drawn(cls, seed: str, *, scarce: bool) -> Self:
+        """Return what a seed draws; with `scarce`, memory may be so for its messages."""
         draw = random.Random(f"knobs {seed}")
         return cls(
-            max_message_bytes=draw.choice((LARGEST, LARGEST, LARGER)),
+            max_message_bytes=draw.choice((LARGEST, LARGEST, LARGER if scarce else LARGEST)),
             many_lanes=draw.choice((1, 2, ledger.MANY_LANES)),
-            max_inflight_bytes=draw.choice(budgets),
+            max_inflight_bytes=draw.choice((BUDGET, BUDGET, SMALL_BUDGET if scarce else BUDGET)),
             prefetch=draw.choice((PREFETCH, PREFETCH, LARGE_PREFETCH)),
             may_declare=draw.random() < 0.75,
         )
+
+    @property
+    def roomy(self) -> bool:
+        """Return whether memory is never scarce."""
+        return self.max_message_bytes == LARGEST and self.max_inflight_bytes == BUDGET
 
     def in_place(self) -> list[tuple[object, str, object]]:
         """Return what has to be replaced for the length of a play: an object, its attribute, and the value."""

@@ -9,7 +9,7 @@ from celery_event_bridge.forward.parker import REFUSED_AGAIN
 from tests.simulation import calm, faults
 from tests.simulation.faults import Card
 from tests.simulation.kinds import Kind, kind_of
-from tests.simulation.knobs import Knobs
+from tests.simulation.knobs import LARGEST, Knobs
 from tests.simulation.messages import Published, message, unreadable
 from tests.simulation.promises import Broken, Oracle
 from tests.simulation.rabbitmq.modelled_queues import RETRY_DEAD_LETTERS
@@ -32,7 +32,7 @@ class Play:
         self.oracle = Oracle()
         # Imported here: what is imported within a play would keep that world's clock.
         self.cards = self._deal(kind_of(kind)) if cards is None else cards
-        self.knobs = Knobs.drawn(seed, kind_of(kind).budgets)
+        self.knobs = Knobs.drawn(seed, scarce=kind_of(kind).scarce)
         self._kind = kind
         self._number = 0
         self.quiet_until = 0.0
@@ -92,28 +92,31 @@ class Play:
     def _deaf(self) -> list[str]:
         return [replica.name for replica in self.replicas if not self.kind.consumes(replica)]
 
-    def publish(self, count: int, *, junk: bool = False, expired: bool = False, good: bool = False) -> list[Published]:
+    def publish(self, count: int, *, junk: bool = False, expired: bool = False, plain: bool = False) -> list[Published]:
         """Publish so many messages, and return those that RabbitMQ takes.
 
-        With `junk`, none that can be read; with `good`, none that is to be parked; with `expired`, into overflow.
+        With `junk`, none that can be read; with `expired`, into overflow; with `plain`, small ones, all readable.
         """
         taken = []
         for _ in range(count):
             self._number += 1
-            one = self._message(junk=junk)
-            while good and (one.junk or one.poisoned):
-                one = self._message(junk=False)
+            one = self._plain() if plain else self._drawn(junk=junk)
             self.oracle.publishes(one)
             if self.kind.rabbit.publish(one, expired=expired):
                 self.oracle.confirmed(one)
                 taken.append(one)
         return taken
 
-    def _message(self, *, junk: bool) -> Published:
+    def _drawn(self, *, junk: bool) -> Published:
         too_large = self.knobs.max_message_bytes
         if junk:
             return unreadable(self.world, self._number, too_large)
         return message(self.world, self._number, self.kind.refuses, too_large)
+
+    def _plain(self) -> Published:
+        while (one := message(self.world, self._number, self.kind.refuses, LARGEST)).junk or one.poisoned:
+            pass
+        return one
 
     def _play(self, card: Card) -> None:
         self.world.say("cards", card.name, card.who, card.much)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,7 +20,6 @@ from tests.simulation.kafka.kafka_cards import OF_KAFKA
 from tests.simulation.kafka.kafka_cluster import KafkaCluster
 from tests.simulation.kafka.kafka_producer import FakeProducer
 from tests.simulation.kinds import Kind
-from tests.simulation.knobs import BUDGET
 
 if TYPE_CHECKING:
     from tests.simulation.play import Play
@@ -44,7 +43,7 @@ class Clock(datetime.datetime):
 class KafkaKind(Kind):
     """See the module's text."""
 
-    budgets: ClassVar[Sequence[int]] = (BUDGET,)  # with little, what these faults leave behind takes minutes
+    scarce: ClassVar[bool] = False
     cards: ClassVar[Cards] = {**faults.OF_REPLICAS, **faults.OF_RABBITMQ, **OF_KAFKA}
 
     def __init__(self, play: Play) -> None:

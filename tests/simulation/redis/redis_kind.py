@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from celery_event_bridge.contract import Sink
@@ -12,7 +11,6 @@ from tests.simulation import faults
 from tests.simulation.faults import Cards
 from tests.simulation.judged import Judged
 from tests.simulation.kinds import Kind
-from tests.simulation.knobs import BUDGET
 from tests.simulation.redis.redis_cards import OF_REDIS
 from tests.simulation.redis.redis_server import RedisServer
 
@@ -31,7 +29,7 @@ class JudgedRedisSink(Judged, RedisStreamsSink):
 class RedisKind(Kind):
     """See the module's text."""
 
-    budgets: ClassVar[Sequence[int]] = (BUDGET,)  # with little, what these faults leave behind takes minutes
+    scarce: ClassVar[bool] = False
     cards: ClassVar[Cards] = {**faults.OF_REPLICAS, **faults.OF_RABBITMQ, **OF_REDIS}
 
     def __init__(self, play: Play) -> None:

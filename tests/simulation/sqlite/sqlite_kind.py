@@ -6,7 +6,7 @@ import os
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -17,7 +17,6 @@ from tests.simulation import faults
 from tests.simulation.faults import Cards
 from tests.simulation.judged import Judged
 from tests.simulation.kinds import Kind
-from tests.simulation.knobs import BUDGET
 from tests.simulation.promises import Broken
 from tests.simulation.sqlite.sqlite_calls import Disk, connect
 from tests.simulation.sqlite.sqlite_cards import OF_SQLITE
@@ -39,7 +38,7 @@ class JudgedSqliteSink(Judged, SqliteSink):
 class SqliteKind(Kind):
     """See the module's text."""
 
-    budgets: ClassVar[Sequence[int]] = (BUDGET,)  # with little, what these faults leave behind takes minutes
+    scarce: ClassVar[bool] = False
     cards: ClassVar[Cards] = {**faults.OF_REPLICAS, **faults.OF_RABBITMQ, **OF_SQLITE}
 
     def __init__(self, play: Play) -> None:

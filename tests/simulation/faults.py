@@ -58,6 +58,12 @@ def _stop(play: Play, card: Card) -> None:
     one(play, card).stop()
 
 
+def _stop_at_single_acks(play: Play, card: Card) -> None:
+    """Stop it when it acknowledges several one by one: RabbitMQ may hold such back, and they would go with a close."""
+    replica = one(play, card)
+    replica.source.stop_at_singles = replica.stop
+
+
 def _freeze(play: Play, card: Card) -> None:
     replica, seconds = one(play, card), card.seconds(0.01, 30.0)
     play.world.say(replica.name, "is frozen for", seconds)
@@ -175,6 +181,7 @@ OF_RABBITMQ: Cards = {
     "RabbitMQ restarted": _restart,
     "leader lost": _lose_leader,
     "alarm": _alarm,
+    "replica stopped at single acknowledgements": _stop_at_single_acks,
     "dead letters refused": _break_route,
     "dead letters doubled": _double,
     "RabbitMQ slow": _slow_broker,

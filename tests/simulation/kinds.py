@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from tests.simulation.process import Process
     from tests.simulation.replica import Replica
 
-PREFETCH = 40
-MAX_INFLIGHT_BYTES = 300_000
 BOUND, OVERFLOW = 4_000_000, 4_000_000
 PINNED = TTL + 10.0
 """Seconds after which what cannot be parked is in the live queue no more: its time to live, a margin of a second, and
@@ -44,6 +42,8 @@ class Kind:
         **faults.OF_STREAMS,
     }
 
+    scarce: ClassVar[bool] = True
+    """True where memory may be scarce for the messages; a real sink that sends one by one then takes minutes."""
     rates: ClassVar[tuple[float, float]] = (0.2, 30)
     """Messages a round, at least and at most, of which a seed draws a number."""
     decks: ClassVar[Sequence[tuple[int, int]]] = ((300, 3), (300, 3), (60, 8), (20, 20))
@@ -73,11 +73,11 @@ class Kind:
 
     def source(self, process: Process) -> Source:
         """Make the broker's end of a replica."""
-        return ModelSource(process, self.rabbit, PREFETCH, MAX_INFLIGHT_BYTES)
+        return ModelSource(process, self.rabbit, self.play.knobs)
 
     def parking(self, process: Process) -> Parking:
         """Make the parking's end of a replica."""
-        return ModelParking(process, self.rabbit)
+        return ModelParking(process, self.rabbit, self.play.knobs.max_message_bytes)
 
     def sink(self, process: Process) -> Sink:
         """Make the stream's end of a replica."""
@@ -119,8 +119,15 @@ class Kind:
                 if entry.message.junk and now - entry.delivered > PINNED:
                     raise Broken(f"pinned: message {entry.message.number} is held in live for over {PINNED:g} s")
 
+    def copies(self, event: str) -> int:
+        """Return how often the stream has an event of that id."""
+        return self.stream.counts[event]
+
     def calm(self) -> None:
         """Look at what has to be so once all have recovered. Raises Broken."""
+
+    def provoke(self) -> None:
+        """Let something happen that has to be noticed even though nothing else does. Raises Broken."""
 
     def finish(self) -> None:
         """Look at the end at what has to be so then. Raises Broken."""
@@ -135,7 +142,7 @@ class Kind:
         """End whatever a card has begun."""
         rabbit, stream = self.rabbit, self.stream
         rabbit.alarm = rabbit.route_broken = rabbit.refuses_queue = False
-        rabbit.parking_outages = 0
+        rabbit.parking_outages = rabbit.doubles = 0
         rabbit.refuses_large = False
         rabbit.slow = stream.slow = 0.0
         stream.outages = 0

@@ -13,8 +13,6 @@ JSON = "application/json"
 HOSTS, TASKS = 5, 50
 POISON = "poison"
 """Key of an event that no stream will ever take."""
-TOO_LARGE = 8_000
-"""Bytes past which a message is parked: BRIDGE_MAX_MESSAGE_BYTES of every world."""
 TIMES: Sequence[object] = (
     1_700_000_000.5, float("nan"), float("inf"), -1.0, 1e300, "noon", None, True, 10**400
 )  # fmt: skip
@@ -42,35 +40,35 @@ def identity(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
-def message(world: World, number: int, refuses: Callable[[bytes], bool]) -> Published:
+def message(world: World, number: int, refuses: Callable[[bytes], bool], too_large: int) -> Published:
     """Draw a message: a list as prefork workers send it, a single event, now and then a large one or no event.
 
-    `refuses` tells of an event whether the stream will never take it.
+    `refuses` tells of an event whether the stream will never take it; past `too_large` bytes a message is parked.
     """
     draw = world.random.random()
     if draw < 0.03:
-        return unreadable(world, number)
+        return unreadable(world, number, too_large)
     if draw < 0.5:
-        events = [_event(world, number, 0)]
+        events = [_event(world, number, 0, too_large)]
         body = events[0]
     else:
-        events = [_event(world, number, place) for place in range(1 + int(world.random.random() * 8))]
+        events = [_event(world, number, place, too_large) for place in range(1 + int(world.random.random() * 8))]
         body = b"[" + b", ".join(events) + b"]"
     ids = [identity(event) for event in events]
     poisoned = [one for one, event in zip(ids, events, strict=True) if refuses(event)]
     host = f"w{number % HOSTS}@host"
-    if len(body) > TOO_LARGE:
+    if len(body) > too_large:
         ids, poisoned = [], []
     return Published(number, body, JSON, {"hostname": host}, ids, poisoned, junk=not ids)
 
 
-def unreadable(world: World, number: int) -> Published:
+def unreadable(world: World, number: int, too_large: int) -> Published:
     """Draw a message that can only be parked: no event, or more than is read."""
-    junk = b"x" * (TOO_LARGE + 1) if world.chance(0.3) else JUNK[number % len(JUNK)]
+    junk = b"x" * (too_large + 1) if world.chance(0.3) else JUNK[number % len(JUNK)]
     return Published(number, junk, JSON, {}, (), (), junk=True)
 
 
-def _event(world: World, number: int, place: int) -> bytes:
+def _event(world: World, number: int, place: int, too_large: int) -> bytes:
     event = {
         "type": "task-started",
         "uuid": f"{int(world.random.random() * TASKS):032x}",
@@ -84,5 +82,5 @@ def _event(world: World, number: int, place: int) -> bytes:
     if draw < 0.005:
         event[POISON] = True
     elif draw < 0.03:
-        event["result"] = "x" * 3_000
+        event["result"] = "x" * (too_large * 3 // 8)
     return json.dumps(event).encode()

@@ -6,9 +6,10 @@ import random
 from collections.abc import Sequence
 
 from celery_event_bridge.forward.parker import REFUSED_AGAIN
-from tests.simulation import faults
+from tests.simulation import calm, faults
 from tests.simulation.faults import Card
 from tests.simulation.kinds import Kind, kind_of
+from tests.simulation.knobs import LARGEST, Knobs
 from tests.simulation.messages import Published, message, unreadable
 from tests.simulation.promises import Broken, Oracle
 from tests.simulation.rabbitmq.modelled_queues import RETRY_DEAD_LETTERS
@@ -31,6 +32,7 @@ class Play:
         self.oracle = Oracle()
         # Imported here: what is imported within a play would keep that world's clock.
         self.cards = self._deal(kind_of(kind)) if cards is None else cards
+        self.knobs = Knobs.drawn(seed, scarce=kind_of(kind).scarce)
         self._kind = kind
         self._number = 0
         self.quiet_until = 0.0
@@ -44,8 +46,9 @@ class Play:
 
     def run(self) -> None:
         """Play it. Raises Broken, or whatever a model or the bridge raises."""
-        with virtual(self.world, kind_of(self._kind).in_place):
-            self.kind: Kind = kind_of(self._kind)(self)
+        kind = kind_of(self._kind)
+        with virtual(self.world, lambda clock: [*kind.in_place(clock), *self.knobs.in_place()]):
+            self.kind: Kind = kind(self)
             self.oracle.asks(self.kind.is_stored, self.kind.is_parked)
             self.replicas: list[Replica] = []
             try:
@@ -77,6 +80,8 @@ class Play:
         # What the broker has refused for good comes again after that time.
         world.run(world.now + (REFUSED_AGAIN if self.kind.rabbit.has_refused else 0.0))
         world.run(world.now + RETRY_DEAD_LETTERS + recovery)
+        self.kind.provoke()
+        calm.pass_through(self)
         self.kind.finish()
         self.kind.judge()
         queues = (self.kind.rabbit.live, self.kind.rabbit.overflow)
@@ -87,16 +92,31 @@ class Play:
     def _deaf(self) -> list[str]:
         return [replica.name for replica in self.replicas if not self.kind.consumes(replica)]
 
-    def publish(self, count: int, *, junk: bool = False) -> None:
-        """Publish so many messages, as far as RabbitMQ takes them now; with `junk`, none that can be read."""
+    def publish(self, count: int, *, junk: bool = False, expired: bool = False, plain: bool = False) -> list[Published]:
+        """Publish so many messages, and return those that RabbitMQ takes.
+
+        With `junk`, none that can be read; with `expired`, into overflow; with `plain`, small ones, all readable.
+        """
+        taken = []
         for _ in range(count):
             self._number += 1
-            one: Published = (
-                unreadable(self.world, self._number) if junk else message(self.world, self._number, self.kind.refuses)
-            )
+            one = self._plain() if plain else self._drawn(junk=junk)
             self.oracle.publishes(one)
-            if self.kind.rabbit.publish(one):
+            if self.kind.rabbit.publish(one, expired=expired):
                 self.oracle.confirmed(one)
+                taken.append(one)
+        return taken
+
+    def _drawn(self, *, junk: bool) -> Published:
+        too_large = self.knobs.max_message_bytes
+        if junk:
+            return unreadable(self.world, self._number, too_large)
+        return message(self.world, self._number, self.kind.refuses, too_large)
+
+    def _plain(self) -> Published:
+        while (one := message(self.world, self._number, self.kind.refuses, LARGEST)).junk or one.poisoned:
+            pass
+        return one
 
     def _play(self, card: Card) -> None:
         self.world.say("cards", card.name, card.who, card.much)

@@ -12,8 +12,6 @@ from celery_event_bridge.observe.metrics import Metrics
 from celery_event_bridge.observe.status import Status
 from tests.simulation.contract.parking import ModelParking
 from tests.simulation.contract.source import ModelSource
-from tests.simulation.kinds import MAX_INFLIGHT_BYTES
-from tests.simulation.messages import TOO_LARGE
 from tests.simulation.process import Process
 from tests.simulation.promises import Broken
 
@@ -22,15 +20,12 @@ if TYPE_CHECKING:
 
 SETTINGS = {
     "event_types": ("*",),
-    "max_message_bytes": TOO_LARGE,
-    "max_inflight_bytes": MAX_INFLIGHT_BYTES,
     "retry_max_interval": 5.0,
     "let_go_after": 6.0,
     "shutdown_timeout": 5.0,
 }
-MEMORY = 2 * MAX_INFLIGHT_BYTES + 100 * TOO_LARGE
-"""Bytes in hand past which the bound is broken: where twice the budget is held all goes back, and what one poll brings
-comes on top."""
+ON_TOP = 2.5
+"""Largest messages, for each of the prefetch, that come on top of twice the budget, at which all goes back."""
 EVENT_MEMORY, COUNTED = 600, 0.9
 """Bytes that an event takes beside its body, at least, and the part of the memory in hand that has to be counted."""
 RESTARTS_AFTER = 1.0
@@ -59,7 +54,11 @@ class Replica:
         if isinstance(self.source, ModelSource) and isinstance(self.parking, ModelParking):
             self.source.is_being_parked = self._is_being_parked
         self.status = status = Status()
-        settings = SimpleNamespace(**SETTINGS)
+        knobs = self._kind.play.knobs
+        self._most = 2 * knobs.max_inflight_bytes + ON_TOP * knobs.prefetch * knobs.max_message_bytes
+        settings = SimpleNamespace(
+            **SETTINGS, max_inflight_bytes=knobs.max_inflight_bytes, max_message_bytes=knobs.max_message_bytes
+        )
         self.relay = Relay(self.source, self.sink, self.parking, settings, Metrics(status), status, process)
         process.start()
 
@@ -78,8 +77,8 @@ class Replica:
     def check_memory(self) -> None:
         """Raise Broken where it holds more than it may, or than it counts."""
         status, held = self.status, self.status.inflight_bytes
-        if not 0 <= held <= MEMORY:
-            raise Broken(f"memory: {self.name} holds {held} bytes, less than none or more than {MEMORY}")
+        if not 0 <= held <= self._most:
+            raise Broken(f"memory: {self.name} holds {held} bytes, less than none or more than {self._most:g}")
         in_hand = getattr(self.source, "in_hand", {})
         if in_hand and status.inflight_messages == len(in_hand) and not status.unparkable_messages:
             true = sum(len(one.body) + EVENT_MEMORY * max(1, len(one.events)) for one in in_hand.values())

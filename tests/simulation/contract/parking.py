@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from celery_event_bridge.contract.broker import BrokerUnavailable, MessageRefused, Parcel
-from tests.simulation.messages import TOO_LARGE
 from tests.simulation.process import Process
 from tests.simulation.rabbitmq.modelled_rabbitmq import Connection, RabbitMQ
 
@@ -13,9 +12,10 @@ from tests.simulation.rabbitmq.modelled_rabbitmq import Connection, RabbitMQ
 class ModelParking:
     """See `celery_event_bridge.contract.broker.Parking`: it publishes, and never waits for a confirm."""
 
-    def __init__(self, process: Process, rabbit: RabbitMQ) -> None:
+    def __init__(self, process: Process, rabbit: RabbitMQ, too_large: int) -> None:
         self._process = process
         self._rabbit = rabbit
+        self._too_large = too_large
         self._connection: Connection | None = None
         self._under_way: dict[Parcel, None] = {}
         self._confirmed: list[Parcel] = []
@@ -41,7 +41,7 @@ class ModelParking:
             self._connection = self._rabbit.connect(f"{self._process.name}, parking", lambda _: None)
         if self._connection.error is not None:
             self._fail(self._connection.error)
-        if self._rabbit.refuses_large and any(len(parcel.message.body) > TOO_LARGE for parcel in parcels):
+        if self._rabbit.refuses_large and any(len(parcel.message.body) > self._too_large for parcel in parcels):
             self._rabbit.has_refused = True
             self.close()
             raise MessageRefused("larger than the largest message")
@@ -67,7 +67,7 @@ class ModelParking:
         if self._rabbit.alarm:
             self._rabbit.world.after(0.5, connection.to_broker, self._arrive, parcel, connection)
             return
-        self._rabbit.parked.append(parcel.message.number)  # type: ignore[attr-defined]
+        self._rabbit.parked[parcel.message.number] += 1  # type: ignore[attr-defined]
         self._rabbit.world.after(self._rabbit.delay(), self._confirm, parcel, connection)
 
     def _confirm(self, parcel: Parcel, connection: Connection) -> None:

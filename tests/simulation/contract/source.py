@@ -6,11 +6,12 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 
 from celery_event_bridge.contract.broker import Ack, BrokerUnavailable, GivenBack, Message, RefusedForGood
 from celery_event_bridge.contract.budget import Budget, Room
-from tests.simulation.messages import TOO_LARGE, Published
+from tests.simulation.knobs import Knobs
+from tests.simulation.messages import Published
 from tests.simulation.process import Process
 from tests.simulation.promises import Broken
 from tests.simulation.rabbitmq.modelled_queues import TTL, Entry, Queue
-from tests.simulation.rabbitmq.modelled_rabbitmq import Channel, Connection, RabbitMQ
+from tests.simulation.rabbitmq.modelled_rabbitmq import FEW_ACKS, Channel, Connection, RabbitMQ
 
 TURN = 0.001
 """Seconds that a turn of the loop takes at least."""
@@ -29,11 +30,11 @@ class Delivered(Message, frozen=True, gc=False):
 class ModelSource:
     """See `celery_event_bridge.contract.broker.Source`. A call that asks RabbitMQ waits for its answer."""
 
-    def __init__(self, process: Process, rabbit: RabbitMQ, prefetch: int, max_bytes: int) -> None:
+    def __init__(self, process: Process, rabbit: RabbitMQ, knobs: Knobs) -> None:
         self._process = process
         self._rabbit = rabbit
-        self._prefetch = prefetch
-        self._budget = Budget(max_bytes, TOO_LARGE)
+        self._prefetch = knobs.prefetch
+        self._budget = Budget(knobs.max_inflight_bytes, knobs.max_message_bytes)
         self._connection: Connection | None = None
         self._channels: list[Channel] = []
         self._inbox: list[tuple[Channel, int, Entry]] = []
@@ -42,6 +43,8 @@ class ModelSource:
         """Messages that were polled and are not acknowledged or given back, by channel and tag."""
         self.is_being_parked: Callable[[Hashable, int], bool] = lambda *_: False
         """Tells of a delivery, by lane and tag, whether the parking has it and has not confirmed it."""
+        self.stop_at_singles: Callable[[], None] | None = None
+        """Called with the next single acknowledgements past those that RabbitMQ takes at once."""
         self._refused = False
         self._quiet_since = 0.0
 
@@ -103,6 +106,7 @@ class ModelSource:
             self._replace_quiet()
         room = self._budget.room(held_bytes, largest)
         if room is Room.GIVE_BACK:
+            self._prefetch = max(1, self._prefetch // 4)  # so does the plug-in, or all would come again at once
             raise GivenBack("too many bytes in hand")
         for channel in self._channels:
             if room is Room.PAUSE and channel.consuming:
@@ -130,6 +134,9 @@ class ModelSource:
 
     def acknowledge(self, acks: Sequence[Ack]) -> None:
         connection = self._connected()
+        if self.stop_at_singles and sum(not ack.multiple for ack in acks) > FEW_ACKS:
+            stop, self.stop_at_singles = self.stop_at_singles, None
+            stop()
         for ack in acks:
             channel = self._channel(ack.lane)
             self._say("acknowledges", channel.queue.name, ack.tag, "and all before" if ack.multiple else "")

@@ -43,6 +43,7 @@ class Clock(datetime.datetime):
 class KafkaKind(Kind):
     """See the module's text."""
 
+    scarce: ClassVar[bool] = False
     cards: ClassVar[Cards] = {**faults.OF_REPLICAS, **faults.OF_RABBITMQ, **OF_KAFKA}
 
     def __init__(self, play: Play) -> None:
@@ -72,6 +73,9 @@ class KafkaKind(Kind):
         found = JudgedKafkaSink(self._settings)
         found.holds, found.now, found.refuses = self.kafka.holds, process.monotonic, self.refuses
         return found
+
+    def copies(self, event: str) -> int:
+        return self.kafka.copies[event]
 
     def is_stored(self, event: str) -> bool:
         return self.kafka.holds(event)

@@ -58,6 +58,7 @@ class FakeProducer:
         self._generation = 0
         """Number of connections so far."""
         self._connected = False
+        self._arrives_at = 0.0
         self._closed = False
         self._pumping = False
         self._draining = False
@@ -212,7 +213,8 @@ class FakeProducer:
     def _send(self, way: Way, batch: Batch) -> None:
         batch.waits = True
         batch.tries += 1
-        self._world.after(self.cluster.delay(), self._at_broker, way, batch, self._generation)
+        self._arrives_at = max(self._arrives_at, self._world.now + self.cluster.delay())
+        self._world.after(self._arrives_at - self._world.now, self._at_broker, way, batch, self._generation)
         self._later(REQUEST_TIMEOUT, self._timed_out, batch, batch.tries, self._generation)
 
     def _timed_out(self, batch: Batch, tries: int, generation: int) -> None:
@@ -247,6 +249,7 @@ class FakeProducer:
                 return
             self.fail(code, "Broker: Broker received an out of order sequence number")
         way.batches.remove(batch)
+        batch.waits = False
         self._draining = self._draining or bool(code)
         self._report(batch.messages, KafkaError(code, KafkaError(code).str()) if code else None)
         self._pump()

@@ -6,6 +6,7 @@ after a delay; with the connection dies what is under way in either direction.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 from tests.simulation.messages import Published
@@ -181,7 +182,8 @@ class RabbitMQ:
         self.queues: dict[str, Queue] = {}
         """Those that are there, by name."""
         self.bound, self.overflow_bound = bound, overflow
-        self.parked: list[Published] = []
+        self.parked: Counter[int] = Counter()
+        """Copies in the parking queue, by the message's number."""
         self.connections: list[Connection] = []
         self.up = True
         self.alarm = False
@@ -228,11 +230,14 @@ class RabbitMQ:
         """Draw how long a frame is under way."""
         return self.slow + 0.0002 + 0.002 * self.world.random.random()
 
-    def publish(self, message: Published) -> bool:
-        """Take a message of a worker; False where the queue refuses it, or nobody can tell."""
+    def publish(self, message: Published, *, expired: bool = False) -> bool:
+        """Take a message of a worker; False where the queue refuses it, or nobody can tell.
+
+        One that is `expired` is in overflow at once.
+        """
         if not self.up or self.alarm or self.stalled or self.live.full(len(message.body)):
             return False
-        self.live.add(message)
+        (self.overflow if expired else self.live).add(message, expired=expired)
         return True
 
     def connect(self, client: str, arrived: Callable[[list[tuple[Channel, int, Entry]]], None]) -> Connection:

@@ -29,6 +29,7 @@ class JudgedRedisSink(Judged, RedisStreamsSink):
 class RedisKind(Kind):
     """See the module's text."""
 
+    scarce: ClassVar[bool] = False
     cards: ClassVar[Cards] = {**faults.OF_REPLICAS, **faults.OF_RABBITMQ, **OF_REDIS}
 
     def __init__(self, play: Play) -> None:
@@ -65,6 +66,9 @@ class RedisKind(Kind):
         Redis remembers the id of an event that is gone by the rule, and it is not written again: it would go at once.
         """
         return self.redis.holds(event, since if self._settings.trim.rule == "never" else -1.0)
+
+    def copies(self, event: str) -> int:
+        return self.redis.copies[event]
 
     def is_stored(self, event: str) -> bool:
         return self.redis.holds(event)

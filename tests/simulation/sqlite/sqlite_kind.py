@@ -38,6 +38,7 @@ class JudgedSqliteSink(Judged, SqliteSink):
 class SqliteKind(Kind):
     """See the module's text."""
 
+    scarce: ClassVar[bool] = False
     cards: ClassVar[Cards] = {**faults.OF_REPLICAS, **faults.OF_RABBITMQ, **OF_SQLITE}
 
     def __init__(self, play: Play) -> None:
@@ -74,6 +75,9 @@ class SqliteKind(Kind):
     def killed(self, replica: Replica) -> None:
         super().killed(replica)
         self.disk.close_all_of(replica.process)
+
+    def copies(self, event: str) -> int:
+        return int(event in self.stored)
 
     def is_stored(self, event: str) -> bool:
         return self.holds(event)

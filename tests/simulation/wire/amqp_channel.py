@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.simulation.promises import Broken
 from tests.simulation.rabbitmq.modelled_queues import Entry
 from tests.simulation.rabbitmq.modelled_rabbitmq import Channel
 from tests.simulation.wire import amqp_declare, amqp_frames as amqp
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from tests.simulation.wire.amqp_server import AmqpConnection
 
 CLOSE, CLOSE_OK = (amqp.CHANNEL, 40), (amqp.CHANNEL, 41)
+NO_LIMIT = 1 << 30
 OF_A_LEADER = frozenset({20, 30, 70, 80, 90, 120})
 """Methods of the class basic that get no answer while the queues have no leader."""
 
@@ -121,6 +123,8 @@ class AmqpChannel(Channel):
         if method == 10:
             arguments.long()
             self._qos = arguments.short()
+            if not self._qos:
+                raise Broken(f"memory: {self.connection.client} asks for messages without a limit")
             self.write((amqp.BASIC, 11))
         elif method == 20:
             self._consume(arguments)
@@ -156,7 +160,7 @@ class AmqpChannel(Channel):
         self._tags += 1
         self.consumer = arguments.shortstr() or f"amq.ctag-{self.number}-{self._tags}"
         self.write((amqp.BASIC, 21), "s", self.consumer)
-        self.consume(self._qos or 1 << 30)
+        self.consume(self._qos or NO_LIMIT)
 
     def _get(self, queue: NamedQueue) -> None:
         self.broker.may("read", f"queue '{queue.name}'")

@@ -84,7 +84,7 @@ class Publishing:
         if message is None or message.body != what.body:
             raise Broken(f"changed: {what.body[:100]!r} was parked, which nobody has published")
         queue.add(message)
-        broker.parked.append(message.number)
+        broker.parked[message.number] += 1
         self._take(tag)
 
     def _take(self, tag: int) -> None:

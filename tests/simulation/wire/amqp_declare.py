@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 
 from tests.simulation.wire import amqp_frames as amqp
 from tests.simulation.wire.amqp_frames import Arguments
+from tests.simulation.wire.broker import ASKS_FOR_A_RIGHT
 from tests.simulation.wire.declared import Binding, Refused
 
 if TYPE_CHECKING:
     from tests.simulation.wire.amqp_channel import AmqpChannel
 
 PASSIVE, DURABLE, EXCLUSIVE, AUTO_DELETE = 1, 2, 4, 8
-ASKS_FOR_A_RIGHT = "4.3.0"
-"""Version from which on a passive declare needs a right."""
 
 
 def take(channel: AmqpChannel, method: amqp.Method, arguments: Arguments) -> None:

@@ -13,11 +13,14 @@ from tests.simulation.scheduler import World
 from tests.simulation.wire.declared import Binding, Exchange, NamedQueue, Refused
 
 if TYPE_CHECKING:
+    from celery_event_bridge.brokers.rabbitmq.topology import Topology
     from tests.simulation.wire.amqp_server import AmqpConnection
 
 EXCHANGE, LIVE = "celeryev", "celeryev.bridge"
 OVERFLOW, REJECTED = f"{LIVE}.overflow", f"{LIVE}.rejected"
 VERSIONS = ("3.10.8", "3.13.7", "4.0.5", "4.3.0")
+ASKS_FOR_A_RIGHT = "4.3.0"
+"""Version from which on a passive declare needs a right too."""
 TYPES = ("quorum", "classic", "stream")
 
 
@@ -47,6 +50,8 @@ class Broker(RabbitMQ):
         """Messages to come that are published and refused."""
         self.connected = 0
         """Connections that were made to consume."""
+        self.declares_itself = True
+        """True where the bridge's user may declare; else somebody does, and again what is deleted."""
         self._alarm = False
         self._slow = 0.0
         self._nowhere = Queue(self, "nowhere", 0, None, rejects=False)
@@ -57,6 +62,17 @@ class Broker(RabbitMQ):
         """Have the exchange, which workers declare, or not yet."""
         if self.world.chance(0.5):
             self.exchanges[EXCHANGE] = Exchange("topic", auto_delete=False)
+
+    def declared_for_all(self, topology: Topology) -> None:
+        """Have the queues that somebody has declared, who may; the bridge's user may not."""
+        self.declares_itself = False
+        if self.version == ASKS_FOR_A_RIGHT:
+            self.version = VERSIONS[0]
+        for queue in topology.queues:
+            self.queues[queue.name] = NamedQueue(self, queue.name, queue.arguments, auto_delete=False)
+        self.exchanges[topology.exchange] = Exchange("topic", auto_delete=False)
+        self.bindings[Binding(topology.exchange, topology.live.name, to_queue=True, key="#")] = None
+        self.denied["configure"] = 1
 
     @property
     def live(self) -> Queue:
@@ -78,10 +94,10 @@ class Broker(RabbitMQ):
         assert isinstance(queue, NamedQueue)
         return self.queues.get(queue.arguments.get("x-dead-letter-routing-key", ""))
 
-    def publish(self, message: Published) -> bool:
+    def publish(self, message: Published, *, expired: bool = False) -> bool:
         """Take a message of a worker; False where no queue gets it, or nobody can tell."""
         bound = Binding(EXCHANGE, LIVE, to_queue=True, key="#") in self.bindings
-        if not bound or not super().publish(message):
+        if not bound or not super().publish(message, expired=expired):
             return False
         self.messages[message.number] = message
         self.by_body[message.body] = message.number

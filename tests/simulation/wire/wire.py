@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, ClassVar
 # All that the plug-in imports when it is used: what is imported within a play would keep that world's clock.
 from celery_event_bridge.brokers.rabbitmq import parking as _, source as __  # noqa: F401
 from celery_event_bridge.brokers.rabbitmq.plugin import RabbitMQ
+from celery_event_bridge.brokers.rabbitmq.source import QUIET_INTERVAL
+from celery_event_bridge.brokers.rabbitmq.topology import Topology
+from celery_event_bridge.contract import LOOK_INTERVAL
 from celery_event_bridge.contract.broker import Parking, Source
 from tests.simulation import faults
+from tests.simulation.contract.judged_source import JudgedSource
 from tests.simulation.contract.stream import Stream
 from tests.simulation.faults import Card
-from tests.simulation.kinds import BOUND, MAX_INFLIGHT_BYTES, PREFETCH, Kind
-from tests.simulation.messages import TOO_LARGE
+from tests.simulation.kinds import BOUND, Kind
 from tests.simulation.promises import Broken
 from tests.simulation.wire import wire_faults
 from tests.simulation.wire.amqp_server import AmqpConnection
@@ -25,13 +28,8 @@ if TYPE_CHECKING:
     from tests.simulation.replica import Replica
 
 PORT = 5672
-SETTINGS = RabbitMQ.Settings(
-    broker_url=f"amqp://bridge:secret@127.0.0.1:{PORT}//",
-    prefetch=PREFETCH,
-    max_inflight_bytes=MAX_INFLIGHT_BYTES,
-    max_message_bytes=TOO_LARGE,
-    overflow_max_bytes=BOUND,
-)
+DEAF_FOR = 2 * QUIET_INTERVAL + LOOK_INTERVAL
+"""Seconds after which a consumer that gets nothing has been replaced: nothing is seen until the second look."""
 
 
 class Wire(Kind):
@@ -54,8 +52,17 @@ class Wire(Kind):
 
     def __init__(self, play: Play) -> None:
         self.play = play
+        self.settings = RabbitMQ.Settings(
+            broker_url=f"amqp://bridge:secret@127.0.0.1:{PORT}//",
+            prefetch=play.knobs.prefetch,
+            max_inflight_bytes=play.knobs.max_inflight_bytes,
+            max_message_bytes=play.knobs.max_message_bytes,
+            overflow_max_bytes=BOUND,
+        )
         self.rabbit = Broker(play.world, play.oracle.removed, AmqpConnection)
         self.stream = Stream(play.world, play.oracle.stored)
+        if not play.knobs.may_declare:
+            self.rabbit.declared_for_all(Topology.from_settings(self.settings))
         self._plugins: dict[int, RabbitMQ] = {}
         """By process id."""
         self._connected = 0
@@ -63,8 +70,8 @@ class Wire(Kind):
 
     def source(self, process: Process) -> Source:
         """Make the broker's end of a replica, as `run` does."""
-        plugin = self._plugins[process.number] = RabbitMQ(SETTINGS)
-        return plugin.source(lambda: "the model")
+        plugin = self._plugins[process.number] = RabbitMQ(self.settings)
+        return JudgedSource(plugin.source(lambda: "the model"))
 
     def parking(self, process: Process) -> Parking:
         """Return the parking of the same plug-in."""
@@ -99,15 +106,27 @@ class Wire(Kind):
             raise Broken(f"held up: the live queue is not bound {self.recovery:g} s after the last fault")
         self._connected = rabbit.connected
 
+    def provoke(self) -> None:
+        """Let a queue be declared anew, so that nothing comes from it, while overflow has something all the time."""
+        if self.play.world.chance(0.5):
+            return
+        self.rabbit.replace_queue(LIVE)
+        until = self.play.world.now + DEAF_FOR
+        while self.play.world.now < until:
+            self.play.publish(len(self.play.replicas), expired=True, plain=True)
+            self.play.world.run(self.play.world.now + 0.5)
+        if deaf := [replica.name for replica in self.play.replicas if not self.consumes(replica)]:
+            raise Broken(f"held up: {deaf[0]} is deaf for over {DEAF_FOR:g} s, and does not notice")
+
     def finish(self) -> None:
         """Look whether anybody has connected again without a reason."""
-        if self.rabbit.connected > self._connected:
+        if self.rabbit.connected > self._connected and self.play.knobs.roomy:  # else more came than fits, and went back
             raise Broken("restless: somebody has connected again, though nothing befell it")
 
     def heal(self) -> None:
         """End whatever a card has begun."""
         super().heal()
-        self.rabbit.denied.clear()
+        self.rabbit.denied = {} if self.play.knobs.may_declare else {"configure": 1}
         self.rabbit.nacks = 0
         self.play.world.unreachable.clear()
         for connection in [*self.rabbit.connections]:

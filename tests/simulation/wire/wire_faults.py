@@ -87,7 +87,7 @@ def _delete_queue(play: Play, card: Card) -> None:
     broker = _broker(play)
     often = [name for name in (LIVE, LIVE, OVERFLOW, OVERFLOW) if name in broker.queues]
     if name := _chosen([*sorted(broker.queues), *often], card):
-        if card.much < 0.5:
+        if card.much < 0.5 or not broker.declares_itself:
             broker.replace_queue(name)
         else:
             broker.delete_queue(name)

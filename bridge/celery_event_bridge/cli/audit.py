@@ -136,6 +136,8 @@ def _live(ctx: click.Context, name: str | None) -> Live | None:
 
 def _writable(ctx: click.Context, file: Path) -> None:
     """Find out before a long reading, not after it."""
+    if file.suffix.lower() not in ("", ".svg"):
+        raise click.UsageError(f"--plot {file}: the picture is SVG: let the name end in .svg", ctx)
     try:
         file.open("a", encoding="utf-8").close()
     except OSError as exc:

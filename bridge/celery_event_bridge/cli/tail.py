@@ -25,8 +25,8 @@ FIRST_LOOK, LOOKS_GROW = 1000, 8
 """Records from the end of each partition to look through for the newest that match, and the factor by which to look
 further back. The names of their tasks are among them, most times."""
 _NAMELESS = (
-    "{} events of tasks whose name was not read are left out by --task: it stands in task-received or task-sent, "
-    "before the first event that was read; begin earlier, with --since"
+    "{} events of tasks whose name was not read before are left out by --task: it stands in task-received or "
+    "task-sent, which {}"
 )
 
 
@@ -79,7 +79,9 @@ def tail(ctx: click.Context, /, **given: Any) -> int:
         read = _all(ctx, given, since, printer) if since or not given["count"] else _newest(ctx, given, printer)
     printer.end()
     if lines.nameless:
-        _complain([_NAMELESS.format(lines.nameless)])
+        # With several replicas a task's first event may be stored behind later ones.
+        where = "may be older: begin earlier, with --since" if since or given["count"] else "come later, or not at all"
+        _complain([_NAMELESS.format(lines.nameless, where)])
     if not printer.matched and not asked.is_all:
         _complain(
             [

@@ -83,6 +83,7 @@ def test_the_streams_say_the_same(stream: Stream, tmp_path: Path) -> None:
         (["--since", "1m", "--until", "2m"], 2, "--since 1m is not before --until 2m"),
         (["--settle", "soon"], 2, "--settle soon: expected seconds or a duration"),
         (["--follow", "--plot", "x.svg"], 2, "--plot: not together with --follow"),
+        (["--plot", "x.png"], 2, "--plot x.png: the picture is SVG"),
         (["--plot", "/no/such/folder/x.svg"], 2, "--plot /no/such/folder/x.svg: cannot write it"),
         (["--from", "kafka://u:sesame@h/t"], 2, "kafka://u:**@h/t: user and password are settings"),
         (["--format", "xml"], 2, "'xml' is not one of 'table', 'json'"),

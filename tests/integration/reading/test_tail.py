@@ -73,6 +73,14 @@ def test_what_is_picked(file: Stream) -> None:
     assert "" == tail("--from", file.url, "--since", "0").stdout
 
 
+@pytest.mark.parametrize(("since", "said"), [([], "come later, or not at all"), (["--since", "1h"], "begin earlier")])
+def test_a_task_whose_name_was_not_read_before_is_told_of(file: Stream, since: list[str], said: str) -> None:
+    """Where all was read, the name comes later: nobody is told to begin earlier than at the beginning."""
+    file.write([decode(b'{"type":"task-started","uuid":"nameless","hostname":"w1"}', "application/json", {}).events[0]])
+    done = tail("--from", file.url, "--task", "no.such*", *since)
+    assert said in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "suggested"),
     [

@@ -271,7 +271,7 @@ class Upkeep:
             self._says.replaced(topology.live.name)
         elif answer and not known:
             remedy = f": bind it, `queues declare` does{_NOT_OURS}" if self.unbound else ""
-            self._says.gap(f"the binding had been removed, and what was published without it is gone{remedy}")
+            self._says.gap(f"the binding had been removed, and what was published without it may be gone{remedy}")
         else:
             return
         self._bound_at = 0.0  # that gap is told of

@@ -53,6 +53,8 @@ class SqliteReader:
         self._revoked: list[Hashable] = []
         self._read = Read()
         """The last event that was fetched."""
+        self._since = reading.since
+        """Position to begin at where there is none; of a file that was opened later all is new."""
         self._end = LAST
         self._ended = False
         self._skipped = 0
@@ -151,13 +153,13 @@ class SqliteReader:
         """Begin in a file that was not read before, or is another one of that name with an order of its own."""
         if self._identity is not None:
             self._miss_the_end()
+            self._since = "earliest"
         self._revoke()
         if self._reading.ends:
             (self._end,) = connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
         if self._lease is None:
-            first = self._identity is None
-            since, newest = (self._reading.since, self._reading.newest) if first else ("earliest", 0)
-            self._read = Read(beginning(connection, since, newest))
+            newest = self._reading.newest if self._identity is None else 0
+            self._read = Read(beginning(connection, self._since, newest))
             self._partition = uuid.uuid4().hex
         else:
             self._lease.owner = ""
@@ -168,7 +170,7 @@ class SqliteReader:
             return True
         if self._partition:
             return not lease.due() or self._renewed(lease, 0)
-        taken = lease.take(connection, lambda: beginning(connection, self._reading.since))
+        taken = lease.take(connection, lambda: beginning(connection, self._since))
         if taken is None:
             return False
         self._read, before = taken

@@ -32,6 +32,8 @@ class Printer:
         self._colour = output.isatty()
         self.matched = 0
         self.printed = 0
+        self.gone = 0
+        """Records that were gone from the stream before they were read, at least."""
 
     def read(self, events: Events, *, follow: bool = False) -> int:
         """Print what comes, until the end, a signal, or until nobody reads it any more; return how many were read.
@@ -58,6 +60,7 @@ class Printer:
                     self.flush(events.stop)
         except BrokenPipeError:
             discard(self._output)
+        self.gone += events.skipped
         return read
 
     def forget(self) -> None:

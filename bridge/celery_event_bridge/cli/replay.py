@@ -19,6 +19,7 @@ from celery_event_bridge.contract.values import counted
 from celery_event_bridge.forward.intake import event_filter, patterns_in
 from celery_event_bridge.observe import logs
 from celery_event_bridge.process.signals import stopping
+from celery_event_bridge.reading.gone import in_all
 from celery_event_bridge.replay.loop import Figures, Replay
 from celery_event_bridge.replay.pace import Pace
 
@@ -58,7 +59,7 @@ def replay(
     To a broker, as Celery publishes single events, into the exchange BRIDGE_EVENT_EXCHANGE: Flower shows last night's
     tasks. Or to another stream, to move or to back-fill: the same records with the same ids. As fast as possible
     unless there is a --speed. Ctrl-C stops it once what is on its way is confirmed; with --group a second run goes on
-    there. Exits 1 if anything was not sent on.
+    there. Exits 1 if anything was not sent on, also what was gone from the stream before it was read.
     """
     chosen = loaded(ctx)
     logs.configure(chosen.settings.log_format, chosen.settings.log_level)
@@ -96,7 +97,7 @@ def replay(
     click.echo(_result(run.figures, target, began, group))
     if run.figures.interrupted:
         return INTERRUPTED
-    return int(bool(run.figures.refused) or _unheard(run.figures, target))
+    return int(bool(run.figures.refused or run.figures.gone) or _unheard(run.figures, target))
 
 
 class _Failed(Exception):
@@ -139,6 +140,8 @@ def _result(figures: Figures, target: Target, began: float, group: str | None) -
         parts.append(f"{target.returned} of them had no receiver: no queue is bound for their types")
     if figures.refused:
         parts.append(f"{figures.refused} could not be sent")
+    if figures.gone:
+        parts.append(in_all(figures.gone))
     if figures.shared:
         parts.append("some are sent again by another reader of the group, which has taken over")
     if figures.interrupted:

@@ -18,6 +18,7 @@ from celery_event_bridge.forward.intake import patterns_in
 from celery_event_bridge.observe import logs
 from celery_event_bridge.process.signals import stopping
 from celery_event_bridge.reader import Events, open_reader
+from celery_event_bridge.reading.gone import in_all
 
 PATIENCE = 10.0
 """Seconds that a stream may be away before a look at it fails. With `--follow` it is waited for."""
@@ -57,7 +58,8 @@ def tail(ctx: click.Context, /, **given: Any) -> int:
 
     Without --follow it prints what is there, from --since on or all, and ends. A line has the event's time, its type,
     the task's name and uuid, the worker, and the run time or the error. A task's name is known once its task-received
-    or task-sent has been read. A time without a zone is this machine's, as in what is printed.
+    or task-sent has been read. A time without a zone is this machine's, as in what is printed. Exits 1 if events were
+    gone from the stream before it came to them.
     """
     output = standard_output()
     chosen = loaded(ctx)
@@ -92,6 +94,9 @@ def tail(ctx: click.Context, /, **given: Any) -> int:
         )
     elif not given["follow"] and (sys.stderr.isatty() or not read):
         _complain([f"end of the stream, {counted(read, 'event')} read, {printer.printed} printed"])
+    if printer.gone and not given["follow"]:
+        _complain([in_all(printer.gone)])
+        return 1
     return 0
 
 

@@ -10,9 +10,19 @@ def tell(count: int, group: str | None, reader: int) -> None:
     who = "this reader" if group is None else f"the group {group!r}"
     notices.tell(
         "skipped",
-        f"{count} records were gone from the stream before {who} came to them: keep them for longer (retention, "
-        "trim) than its readers may be behind",
+        f"{_records(count)} gone from the stream before {who} came to {'it' if count == 1 else 'them'}, at least: "
+        "keep them for longer (retention, trim) than its readers may be behind, and remove no stream that is being "
+        "read",
         subject=f"{reader}" if group is None else group,
         count=count,
         logger="celery_event_bridge.reader",
     )
+
+
+def in_all(count: int) -> str:
+    """Return the words for a result: how many were gone."""
+    return f"at least {_records(count)} gone from the stream before {'it was' if count == 1 else 'they were'} read"
+
+
+def _records(count: int) -> str:
+    return "1 record was" if count == 1 else f"{count} records were"

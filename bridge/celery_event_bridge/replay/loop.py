@@ -36,6 +36,8 @@ class Figures(msgspec.Struct):
     """Confirmed by the target."""
     refused: int = 0
     """Not sent on, each with a line that says why."""
+    gone: int = 0
+    """Records that were gone from the stream before they were read, at least."""
     shared: bool = False
     """True if another reader of the group has taken over some of it, which it sends on again."""
     interrupted: bool = False
@@ -103,6 +105,8 @@ class Replay:
             self._note()
             self._commit_what_is_left()
             raise
+        finally:
+            self.figures.gone = self._events.skipped
 
     def _pick(self, stored: StoredEvent) -> None:
         number = stored.number

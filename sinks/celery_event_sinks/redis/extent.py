@@ -26,6 +26,8 @@ class Extent(msgspec.Struct, frozen=True):
     """The last id that was given."""
     first: Place | None = None
     """The first entry's."""
+    newest: Place | None = None
+    """The last entry's, which may be older than the last id."""
     exists: bool = False
 
 
@@ -38,12 +40,13 @@ def extent(reply: Any) -> Extent | None:
             return None
         raise reply
     fields = fields_of(reply)
-    first = fields.get(b"first-entry")
+    first, newest = fields.get(b"first-entry"), fields.get(b"last-entry")
     return Extent(
         fields[b"length"],
         fields.get(b"entries-added"),
         place(fields[b"last-generated-id"]),
         place(first[0]) if first else None,
+        place(newest[0]) if newest else None,
         exists=True,
     )
 

@@ -25,6 +25,7 @@ from celery_event_sinks.redis.client import Command, RedisClient, Reply
 from celery_event_sinks.redis.extent import Place, entry_of, extent, fields_of, is_absent, place
 from celery_event_sinks.redis.position import GroupPosition, tell
 from celery_event_sinks.redis.scripts import COMMIT, LEAVE, REMOVE, RESTORE
+from celery_event_sinks.redis.stored import Found, found_in
 from celery_event_sinks.redis.vanished import VanishedConsumers
 
 RELEASED = b"released"
@@ -39,9 +40,6 @@ LONG_GONE = 10
 """Leases after which a consumer that holds nothing is removed."""
 LOOKED_AT = 16
 """Streams that are looked at before a read; where there are more, the next read goes on."""
-
-Found = list[tuple[bytes, list[tuple[Place, list[bytes]]]]]
-"""By stream: the entries' places and fields."""
 
 
 class GroupGone(SinkUnavailable):
@@ -58,7 +56,11 @@ class RedisGroup:
         self._consumer = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._held: dict[bytes, set[Place]] = {}
         """Entries that this consumer holds and has handed out."""
+        self._gone: dict[bytes, set[Place]] = {}
+        """Entries in hand that are not in the stream any more, so that nobody else can have them."""
         self._position = GroupPosition(client, name)
+        self.before: dict[bytes, Place] = {}
+        """The last entry that the group had delivered before the last read, by stream that was looked at."""
         self._releases: Counter[bytes] = Counter()
         """Number of times that what was held was released, by stream."""
         self._vanished = VanishedConsumers(self._asked, name, self._lease, (RELEASED, LONG_AGO))
@@ -81,12 +83,8 @@ class RedisGroup:
         reply = self._client.ask("XGROUP", "CREATE", stream, self._name, after, "MKSTREAM")
         if isinstance(reply, ResponseError) and "BUSYGROUP" not in str(reply):
             raise SinkUnavailable(self._client.explain_reply(reply, stream))
-        groups = [fields_of(group) for group in self._asked("XINFO", "GROUPS", stream)]
-        mine = next((group for group in groups if group[b"name"] == self._name.encode()), None)
-        if mine is None:
-            raise GroupGone(f"the group {self._name!r} was destroyed at once")
-        of_stream = self._client.ask("XINFO", "STREAM", stream)
-        return entry_of(self._position.begin(stream, of_stream, place(mine[b"last-delivered-id"])))
+        delivered = self.delivered(stream)
+        return entry_of(self._position.begin(stream, self._client.ask("XINFO", "STREAM", stream), delivered))
 
     def join_again(self, stream: bytes) -> None:
         """Make the group again where this reader was, if it is not there any more."""
@@ -117,12 +115,21 @@ class RedisGroup:
             raise lost
         for number, stream in enumerate(some):
             self.skipped += self._position.look_at(stream, *replies[2 * number : 2 * number + 2])
-        found = _found(self._checked(replies[-1]))
+        self.before = {stream: self._position.last[stream] for stream in some}
+        found = found_in(self._checked(replies[-1]))
         self._heard()
         for stream, entries in found:
             if entries:
                 self._position.delivered(stream, entries)
         return found
+
+    def delivered(self, stream: bytes) -> Place:
+        """Return the last entry that the group has delivered, as Redis has it now."""
+        groups = map(fields_of, self._asked("XINFO", "GROUPS", stream))
+        mine = next((group for group in groups if group[b"name"] == self._name.encode()), None)
+        if mine is None:
+            raise GroupGone(f"the group {self._name!r} is not there any more")
+        return place(mine[b"last-delivered-id"])
 
     def read_again(self, stream: bytes) -> Found:
         """Return what Redis has given this consumer and a lost connection has kept from it."""
@@ -135,7 +142,7 @@ class RedisGroup:
             if gone := [entry for entry, fields in missed if fields is None]:
                 self.skipped += len(gone)
                 self._asked("XACK", stream, self._name, *gone)
-            found += _found([[stream, missed]])
+            found += found_in([[stream, missed]])
             if len(entries) < CHUNK:
                 return found
             after = entries[-1][0]
@@ -202,13 +209,16 @@ class RedisGroup:
             done = sum(self._checked(reply) for reply in replies)
         except GroupGone:
             self.join_again(stream)
-            return False
+            done = 0
+        gone = self._gone.get(stream, set())
+        done += len(gone.intersection(places))
         if done < len(places) and self._regain(stream):
             return False
         held.difference_update(places)
+        gone.difference_update(places)
         if not held:
             self._silent = False
-        return bool(done == len(places))
+        return bool(done >= len(places)) and partition == self.partition(stream)
 
     def leave(self, stream: bytes) -> None:
         """Hand on what is held. The consumer stays, without any, until it is long gone: see `VanishedConsumers`."""
@@ -238,16 +248,24 @@ class RedisGroup:
         return True
 
     def _release(self, stream: bytes, what: str) -> None:
-        """Let everybody take what this consumer has in hand: whether it is handled nobody can say any more."""
-        held = sorted(self._held.get(stream, ()))
+        """Let everybody take what this consumer has in hand: whether it is handled nobody can say any more.
+
+        What is not in the stream any more stays in hand, for nobody else can have it.
+        """
+        held, again = sorted(self._held.get(stream, ())), 0
         for first in range(0, len(held), CHUNK):
             some = [entry_of(one) for one in held[first : first + CHUNK]]
-            self._asked("EVAL", RESTORE, 1, stream, self._name, self._consumer, RELEASED, LONG_AGO, *some)
+            again += self._asked("EVAL", RESTORE, 1, stream, self._name, self._consumer, RELEASED, LONG_AGO, *some)
         self._held.pop(stream, None)
-        self._releases[stream] += 1
-        self.released = True
-        again = f"; {len(held)} entries in hand are handed out again" if held else ""
-        tell(self._name, stream, what + again)
+        if again or not held:
+            self._releases[stream] += 1
+            self.released = True
+        else:
+            self._gone.setdefault(stream, set()).update(held)
+        text = f"; {again} entries in hand are handed out again" if again else ""
+        if again < len(held):
+            text += f"; {len(held) - again} entries in hand are not in the stream any more"
+        tell(self._name, stream, what + text)
 
     # Commands -----------------------------------------------------------------------------------------------------
 
@@ -258,7 +276,7 @@ class RedisGroup:
         # Of two that claim the same the first one has it: it is idle no longer for the second.
         wanted = [one[0] for one in pending]
         claimed = self._asked("XCLAIM", stream, self._name, self._consumer, self._lease, *wanted)
-        found = _found([[stream, claimed]])
+        found = found_in([[stream, claimed]])
         have = {one for _, entries in found for one, _ in entries}
         for entry in wanted:
             if place(entry) not in have and not self._asked("XRANGE", stream, entry, entry):
@@ -278,11 +296,3 @@ class RedisGroup:
             gone = "NOGROUP" in text or "no such key" in text
             raise GroupGone(self._client.explain(reply)) if gone else self._client.unavailable(reply)
         return reply
-
-
-def _found(reply: Reply) -> Found:
-    # One that was trimmed comes without its fields, or as nothing: there is nothing to hand out.
-    return [
-        (stream, [(place(one[0]), one[1]) for one in entries if one is not None and one[1] is not None])
-        for stream, entries in reply or ()
-    ]

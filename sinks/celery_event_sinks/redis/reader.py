@@ -11,13 +11,14 @@ from redis.exceptions import ResponseError
 
 from celery_event_bridge.contract import Batch, Reading, Record, SinkUnavailable, StreamMissing
 from celery_event_sinks.redis.anew import ReadPlaces
-from celery_event_sinks.redis.begin import BEGINNING, Beginning
+from celery_event_sinks.redis.begin import Beginning
 from celery_event_sinks.redis.client import Reply
+from celery_event_sinks.redis.ends import End, Ends, Entries
 from celery_event_sinks.redis.extent import Place, entry_of, extent, is_absent, place
-from celery_event_sinks.redis.group import LOOKED_AT, Found, GroupGone, RedisGroup
+from celery_event_sinks.redis.group import LOOKED_AT, GroupGone, RedisGroup
 from celery_event_sinks.redis.overtaken import ReaderOvertaken, missed_by_groups
 from celery_event_sinks.redis.settings import RedisSettings, from_url, streams
-from celery_event_sinks.redis.stored import record
+from celery_event_sinks.redis.stored import Found, record
 from celery_event_sinks.redis.timed import REPLY_TIMEOUT
 
 CLAIM_INTERVAL = 4
@@ -38,7 +39,7 @@ class RedisReader:
         self._streams = streams(settings)
         self._after: dict[bytes, Place] = {}
         """The last entry that was fetched of each stream, without a group."""
-        self._ends: dict[bytes, Place] = {}
+        self._ends = Ends(self._asked, self._client, self._begin, reading)
         self._open: list[bytes] = []
         """Streams that have not ended."""
         self._seen: list[Record] = []
@@ -80,8 +81,8 @@ class RedisReader:
             names = ", ".join(repr(stream.decode()) for stream in self._streams)
             raise StreamMissing(f"there is no stream {names} in Redis yet: is it the right name, server and database?")
         for stream in self._streams:
-            if self._reading.ends and stream not in self._ends:
-                self._ends[stream] = self._begin.last(stream)
+            if self._reading.ends:
+                self._ends.note(stream)
             if self._group is not None and stream in self._after:
                 self._group.join_again(stream)
             elif self._group is not None:
@@ -90,7 +91,9 @@ class RedisReader:
                 self._after[stream] = place(delivered)
             elif stream not in self._after:
                 self._after[stream] = place(self._begin.after(stream, self._reading).encode())
-            if stream not in self._open and (not self._reading.ends or self._ends[stream] > BEGINNING):
+            if stream not in self._open and (
+                not self._reading.ends or self._ends.is_ahead(stream, self._after[stream])
+            ):
                 self._open.append(stream)
         self._left_behind = self._group is not None
 
@@ -185,6 +188,7 @@ class RedisReader:
             raise lost
         reply = self._checked(replies[-1])
         found = [(stream, [(place(at), fields) for at, fields in entries]) for stream, entries in reply or ()]
+        skipped: dict[bytes, int] = {}
         for stream, of_stream in zip(some, replies[:-1], strict=True):
             now = None if isinstance(of_stream, ResponseError) else extent(of_stream)
             if now is not None and now.exists and now.last < self._after[stream]:
@@ -192,12 +196,18 @@ class RedisReader:
                 self._overtaken.forget(stream)
                 found = [one for one in found if one[0] != stream]
             elif now is not None:
-                self._skipped += self._overtaken.skipped(stream, now, self._after[stream])
+                skipped[stream] = self._overtaken.skipped(stream, now, self._after[stream])
         for stream, entries in found:
             self._after[stream] = entries[-1][0]
             self._places.add(stream, entries)
             self._overtaken.read(stream, len(entries))
-        return self._until_the_ends(found)
+        self._skipped += sum(skipped.values())
+        if not self._reading.ends:
+            return found
+        fetched = dict(found)
+        self._skipped += self._ends.missed(self._open, fetched, skipped)
+        self._open = [stream for stream in self._open if self._ends.is_before(stream, fetched.get(stream, ()))]
+        return [(stream, self._ends.up_to(stream, entries)) for stream, entries in found]
 
     def _of_the_group(self, group: RedisGroup, limit: int, timeout: float) -> Found:
         try:
@@ -227,7 +237,20 @@ class RedisReader:
             self._wait_for_the_dead(group, timeout)
             return []
         count, block = self._count(limit), None if self._reading.ends else max(1, round(timeout * 1000))
-        return self._until_the_ends(group.read(self._open, count, block))
+        found = group.read(self._open, count, block)
+        if self._reading.ends:
+            try:
+                self._look_for_the_ends(group, dict(found))
+            except GroupGone:
+                if not any(entries for _, entries in found):
+                    raise
+        return found  # what came later too: the group has it delivered already
+
+    def _look_for_the_ends(self, group: RedisGroup, fetched: Mapping[bytes, Entries]) -> None:
+        states = {stream: self._ends.of_group(group, stream, fetched.get(stream, ())) for stream in self._open}
+        self._open = [stream for stream, end in states.items() if end is End.AHEAD]
+        if not group.skipped:  # told of already
+            self._skipped += sum(end is End.GONE for end in states.values())
 
     def _wait_for_the_dead(self, group: RedisGroup, timeout: float) -> None:
         """Look at the end for entries that a reader had in hand when it was killed: they are not for nobody.
@@ -237,19 +260,9 @@ class RedisReader:
         if self._waits_since is None:
             self._waits_since = time.monotonic()
         waited = time.monotonic() - self._waits_since
-        self._left_behind = any(group.left_behind(stream, self._ends[stream], waited) for stream in self._streams)
+        self._left_behind = any(group.left_behind(stream, self._ends.last[stream], waited) for stream in self._streams)
         if self._left_behind:
             time.sleep(timeout)
-
-    def _until_the_ends(self, found: Found) -> Found:
-        """Close streams that have ended, and drop what came later, unless the group has it delivered already."""
-        if not self._reading.ends:
-            return found
-        fetched = {stream: entries for stream, entries in found if entries}
-        self._open = [s for s in self._open if s in fetched and fetched[s][-1][0] < self._ends[s]]
-        if self._group is not None:
-            return found
-        return [(stream, [one for one in entries if one[0] <= self._ends[stream]]) for stream, entries in found]
 
     def _options(self, limit: int, timeout: float) -> Sequence[str | int]:
         options = ("COUNT", self._count(limit))

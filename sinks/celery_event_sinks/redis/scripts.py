@@ -32,7 +32,8 @@ RESTORE = """
 local given = 0
 for i = 5, #ARGV do
     local held = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)
-    if #held == 0 or held[1][2] == ARGV[2] then
+    local there = #redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i]) > 0
+    if there and (#held == 0 or held[1][2] == ARGV[2]) then
         local claim = {'XCLAIM', KEYS[1], ARGV[1], ARGV[3], 0, ARGV[i], 'IDLE', ARGV[4], 'FORCE', 'JUSTID'}
         given = given + #redis.call(unpack(claim))
     end

@@ -5,8 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Hashable, Sequence
+from typing import Any
 
 from celery_event_bridge.contract import JSON, Record
+from celery_event_sinks.redis.extent import Place, place
+
+Found = list[tuple[bytes, list[tuple[Place, list[bytes]]]]]
+"""By stream: the entries' places and fields."""
 
 USUAL = [b"data", b"id", b"type", b"source", b"subject", b"time"]
 """The fields of a task's event in JSON, in the order in which the sink writes them."""
@@ -48,3 +53,11 @@ def _foreign(partition: Hashable, at: tuple[int, int], found: dict[bytes, bytes]
     problem = f"entry {at[0]}-{at[1]} was not written by a bridge: {what}"
     event_id = hashlib.blake2b(data, digest_size=16).hexdigest()
     return Record(partition, at, event_id, "", "unknown", None, None, data, JSON, at[0] * 1000, problem)
+
+
+def found_in(reply: Any) -> Found:
+    """Return the entries of a reply. One that was trimmed comes without its fields, or as nothing: it is left out."""
+    return [
+        (stream, [(place(one[0]), one[1]) for one in entries if one is not None and one[1] is not None])
+        for stream, entries in reply or ()
+    ]

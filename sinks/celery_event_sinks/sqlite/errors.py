@@ -6,6 +6,7 @@ import sqlite3
 from contextlib import suppress
 from pathlib import Path
 
+from celery_event_bridge.contract import SinkUnavailable, StreamRefused
 from celery_event_sinks.sqlite import anew
 from celery_event_sinks.sqlite.rights import kept_out
 
@@ -26,6 +27,23 @@ ADVICE = {
     sqlite3.SQLITE_CORRUPT: "move the file away to repair it, or choose another path",
     sqlite3.SQLITE_ERROR: "a table `events` of another program? choose another path",
 }
+READERS_ADVICE = {
+    sqlite3.SQLITE_BUSY: "another process holds its write lock",
+    sqlite3.SQLITE_LOCKED: "another process holds its write lock",
+    sqlite3.SQLITE_READONLY: "a group's position is kept in it, so it has to be writable by this user",
+    sqlite3.SQLITE_CANTOPEN: "it and its directory have to be accessible by this user",
+    sqlite3.SQLITE_NOTADB: "it is no SQLite file",
+    sqlite3.SQLITE_FULL: "make room on the disk",
+}
+
+
+def unreadable(path: Path, exc: sqlite3.Error | OSError, *, writes: bool) -> SinkUnavailable:
+    """Return what a reader raises for this error; `writes` for one that keeps a position."""
+    text = f"SQLite file {path}: {exc.strerror if isinstance(exc, OSError) else exc}"
+    if whose := kept_out(path, exc, writes=writes):
+        return StreamRefused(f"{text}: {whose}")
+    code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
+    return SinkUnavailable(f"{text}: {READERS_ADVICE.get(code, 'is it there, and of a bridge?')}")
 
 
 def what_to_do(exc: sqlite3.Error | OSError, connection: sqlite3.Connection | None, path: Path) -> str:

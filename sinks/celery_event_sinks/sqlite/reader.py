@@ -10,15 +10,15 @@ from collections.abc import Hashable, Mapping, Sequence, Set
 from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
-from celery_event_bridge.contract import Batch, Reading, SinkUnavailable, StreamMissing, StreamRefused, notices
+from celery_event_bridge.contract import Batch, Reading, SinkUnavailable, StreamMissing, notices
 from celery_event_bridge.contract.deadline import Deadline
 from celery_event_sinks.sqlite import anew, trial
 from celery_event_sinks.sqlite.anew import Read
+from celery_event_sinks.sqlite.errors import unreadable
 from celery_event_sinks.sqlite.file import EventFile, Left
 from celery_event_sinks.sqlite.lease import Lease
 from celery_event_sinks.sqlite.overtaken import missed_by_groups, removed
 from celery_event_sinks.sqlite.positions import beginning
-from celery_event_sinks.sqlite.rights import kept_out
 from celery_event_sinks.sqlite.settings import SqliteSettings
 from celery_event_sinks.sqlite.stored import lenient, record
 from celery_event_sinks.sqlite.volume import unfit
@@ -53,6 +53,8 @@ class SqliteReader:
         self._revoked: list[Hashable] = []
         self._read = Read()
         """The last event that was fetched."""
+        self._since = reading.since
+        """Position to begin at where there is none; of a file that was opened later all is new."""
         self._end = LAST
         self._ended = False
         self._skipped = 0
@@ -149,13 +151,15 @@ class SqliteReader:
 
     def _begin(self, connection: sqlite3.Connection) -> None:
         """Begin in a file that was not read before, or is another one of that name with an order of its own."""
+        if self._identity is not None:
+            self._miss_the_end()
+            self._since = "earliest"
         self._revoke()
         if self._reading.ends:
             (self._end,) = connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
         if self._lease is None:
-            first = self._identity is None
-            since, newest = (self._reading.since, self._reading.newest) if first else ("earliest", 0)
-            self._read = Read(beginning(connection, since, newest))
+            newest = self._reading.newest if self._identity is None else 0
+            self._read = Read(beginning(connection, self._since, newest))
             self._partition = uuid.uuid4().hex
         else:
             self._lease.owner = ""
@@ -166,7 +170,7 @@ class SqliteReader:
             return True
         if self._partition:
             return not lease.due() or self._renewed(lease, 0)
-        taken = lease.take(connection, lambda: beginning(connection, self._reading.since))
+        taken = lease.take(connection, lambda: beginning(connection, self._since))
         if taken is None:
             return False
         self._read, before = taken
@@ -208,12 +212,16 @@ class SqliteReader:
 
     def _of_this_table(self, connection: sqlite3.Connection, limit: int) -> list[Any]:
         rows, fetched = self._selected(connection, limit), self._read.seq
-        if (rows and rows[0][0] > fetched + 1) or (not rows and self._reading.ends and not self._ended):
-            gone = removed(connection)
-            self._skipped += gone.after(fetched, rows[0][0] if rows else min(gone.last, self._end) + 1)
+        until = rows[-1][0] if rows else fetched
+        if rows and rows[0][0] > fetched + 1:
+            self._skipped += removed(connection).after(fetched, rows[0][0])
+        if self._reading.ends and not self._ended and len(rows) < limit:
+            self._ended = True
+            if until < self._end:  # the event with that number was there
+                gone = removed(connection)
+                self._skipped += max(1, gone.after(until, min(gone.last, self._end) + 1))
         if rows or not self._read.event:
-            self._read = anew.read_until(connection, rows[-1][0] if rows else fetched)
-        self._ended = self._reading.ends and len(rows) < limit
+            self._read = anew.read_until(connection, until)
         return rows
 
     def _see_to_numbers(self, connection: sqlite3.Connection) -> None:
@@ -227,12 +235,20 @@ class SqliteReader:
     def _begin_anew(self, connection: sqlite3.Connection, last: int) -> None:
         """Begin in a table of the same file that is another one than was read."""
         self._tell_anew(self._read.seq, last)
+        self._miss_the_end()
+        if self._reading.ends:
+            self._end = last
         self._revoke()
         self._read = Read()
         if self._lease is None:
             self._partition = uuid.uuid4().hex
         elif self._lease.begin_anew(connection):
             self._partition = self._lease.owner
+
+    def _miss_the_end(self) -> None:
+        """Take note that nothing more is read of a file, or a table, that is another one now."""
+        if self._reading.ends and not self._ended and self._partition and self._read.seq < self._end:
+            self._skipped += 1
 
     def _tell_anew(self, position: int, last: int | None) -> None:
         anew.tell(self._path, self._reading.group, position, last or 0)
@@ -276,18 +292,4 @@ class SqliteReader:
 
     def _unavailable(self, exc: sqlite3.Error | OSError) -> SinkUnavailable:
         self._file.close()
-        text = f"SQLite file {self._path}: {exc.strerror if isinstance(exc, OSError) else exc}"
-        if whose := kept_out(self._path, exc, writes=self._lease is not None):
-            return StreamRefused(f"{text}: {whose}")
-        code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
-        return SinkUnavailable(f"{text}: {_ADVICE.get(code, 'is it there, and of a bridge?')}")
-
-
-_ADVICE = {
-    sqlite3.SQLITE_BUSY: "another process holds its write lock",
-    sqlite3.SQLITE_LOCKED: "another process holds its write lock",
-    sqlite3.SQLITE_READONLY: "a group's position is kept in it, so it has to be writable by this user",
-    sqlite3.SQLITE_CANTOPEN: "it and its directory have to be accessible by this user",
-    sqlite3.SQLITE_NOTADB: "it is no SQLite file",
-    sqlite3.SQLITE_FULL: "make room on the disk",
-}
+        return unreadable(self._path, exc, writes=self._lease is not None)

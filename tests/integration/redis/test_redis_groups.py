@@ -10,9 +10,10 @@ from redis import Redis as Client
 
 from celery_event_bridge.contract import Reading
 from celery_event_sinks.redis.extent import Place, place
-from celery_event_sinks.redis.group import Found, RedisGroup
+from celery_event_sinks.redis.group import RedisGroup
 from celery_event_sinks.redis.reader import RedisReader
 from celery_event_sinks.redis.settings import RedisSettings, streams
+from celery_event_sinks.redis.stored import Found
 from tests.support.redis_readers import GROUP, STREAM, lines, rest, take
 from tests.support.redis_sinks import told
 from tests.support.servers import Redis

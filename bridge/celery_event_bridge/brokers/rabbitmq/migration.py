@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from celery_event_bridge.brokers.rabbitmq.arguments import queue_type
 from celery_event_bridge.brokers.rabbitmq.bindings import OtherBindings
 from celery_event_bridge.brokers.rabbitmq.connection import translated
-from celery_event_bridge.brokers.rabbitmq.management import harm
+from celery_event_bridge.brokers.rabbitmq.kept import why_dropped
 from celery_event_bridge.brokers.rabbitmq.moving import Mover, QueueFull
 from celery_event_bridge.brokers.rabbitmq.purged import leave_trace
 from celery_event_bridge.brokers.rabbitmq.unready import HELD_BACK_FOR, SAMPLED_WITHIN, Unready
@@ -106,17 +106,8 @@ def _refuse_what_cannot_be_moved(broker: Broker, old: Topology) -> None:
 
 def _refuse_what_would_be_lost(broker: Broker, new: Topology) -> None:
     """Raise QueuesInUse for a policy that makes a new queue lose, where the API shows it."""
-    if broker.management is None:
-        return
-    counted = Deadline(SAMPLED_WITHIN)
-    for queue in new.queues:
-        # The API knows a queue that was just declared before it knows its policies.
-        while "effective_policy_definition" not in (found := broker.management.queue(queue.name) or {}):
-            if counted.passed:
-                break
-            time.sleep(LOOK / 5)
-        if text := next(iter(harm(queue, found)), ""):
-            raise QueuesInUse(f"{text}. Nothing was moved, and nothing is bound that was not before")
+    if text := why_dropped(broker.management, new.queues):
+        raise QueuesInUse(f"{text}. Nothing was moved, and nothing is bound that was not before")
 
 
 def _movers(broker: Broker, old: Topology, new: Topology) -> Mapping[str, Mover]:

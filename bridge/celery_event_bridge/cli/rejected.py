@@ -124,8 +124,8 @@ def show(ctx: click.Context, reason: str | None, ids: tuple[str, ...], *, body: 
 def requeue(ctx: click.Context, reason: str | None, ids: tuple[str, ...], *, everything: bool) -> int:
     """Send messages to the bridge's queue again, with the body and the properties that they had.
 
-    Each is taken out when RabbitMQ has confirmed the new one: a crash may double a message, and loses none. What still
-    cannot be forwarded is parked again, once.
+    Each is taken out when RabbitMQ has confirmed the new one: a crash may double some, and loses none. Nothing is sent
+    into a queue that would lose it. What still cannot be forwarded is parked again, once.
     """
     wanted = _wanted(ctx, reason, ids, everything=everything, must_choose=True)
     with _queue(ctx) as queue:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from celery_event_bridge.brokers.rabbitmq.arguments import queue_type
 from celery_event_bridge.brokers.rabbitmq.bindings import OtherBindings
 from celery_event_bridge.brokers.rabbitmq.connection import translated
-from celery_event_bridge.brokers.rabbitmq.management import harm
+from celery_event_bridge.brokers.rabbitmq.kept import why_dropped
 from celery_event_bridge.brokers.rabbitmq.moving import Mover, QueueFull
 from celery_event_bridge.brokers.rabbitmq.purged import leave_trace
+from celery_event_bridge.brokers.rabbitmq.undone import NewQueues
 from celery_event_bridge.brokers.rabbitmq.unready import HELD_BACK_FOR, SAMPLED_WITHIN, Unready
 from celery_event_bridge.brokers.rabbitmq.waiting import LOOK, Says, Tell
 from celery_event_bridge.contract.broker_plugin import QueuesInUse
@@ -34,7 +35,8 @@ def migrate(
     """Publish goes to the new queues from now on; what is in the old ones is moved; then these are removed.
 
     First the new queue is bound, then the old one unbound: what is published in between is in both, and comes twice
-    with the same id. Bridges of the old settings may drain theirs meanwhile. Returns how many messages were moved.
+    with the same id. Both are done again with each look, since anybody may undo them. Bridges of the old settings may
+    drain theirs meanwhile. Returns how many messages were moved.
     Raises QueuesInUse if these have not been stopped after `wait` seconds: they would declare the old queues anew; or
     if the new ones have no room, or would lose by a policy; or if somebody has messages in hand.
     """
@@ -58,6 +60,7 @@ def migrate(
             f"for, for {HELD_BACK_FOR:g} s; what can be moved is moved"
         )
     movers = _movers(broker, old, new)
+    kept_up = NewQueues(broker, new, others, tell)
     deadline = Deadline(wait)
     names = [state.name for state in broker.present(old)]
     unready = Unready(broker.connection, broker.management, old, names, sampled_within=sampled_within)
@@ -66,6 +69,7 @@ def migrate(
     try:
         while (busy := _move_all(broker, old, movers)) or not unready.none():
             leave_trace(broker.connection, old.live.name)
+            kept_up.look()
             broker.ask(unbind)  # a bridge of the old settings binds it again with each look
             if deadline.passed:
                 raise QueuesInUse(_why_not(busy or unready.seen, seen=broker.management is not None))
@@ -76,6 +80,7 @@ def migrate(
     finally:
         moved = sum(mover.moved for mover in movers.values())
         tell(f"{counted(moved, 'message')} moved")
+    kept_up.look()
     # What has come meanwhile, which only a bridge of the old settings can have brought about, is looked at again.
     found = broker.present(old)
     broker.refuse_what_is_in_use(found)
@@ -106,17 +111,8 @@ def _refuse_what_cannot_be_moved(broker: Broker, old: Topology) -> None:
 
 def _refuse_what_would_be_lost(broker: Broker, new: Topology) -> None:
     """Raise QueuesInUse for a policy that makes a new queue lose, where the API shows it."""
-    if broker.management is None:
-        return
-    counted = Deadline(SAMPLED_WITHIN)
-    for queue in new.queues:
-        # The API knows a queue that was just declared before it knows its policies.
-        while "effective_policy_definition" not in (found := broker.management.queue(queue.name) or {}):
-            if counted.passed:
-                break
-            time.sleep(LOOK / 5)
-        if text := next(iter(harm(queue, found)), ""):
-            raise QueuesInUse(f"{text}. Nothing was moved, and nothing is bound that was not before")
+    if text := why_dropped(broker.management, new.queues):
+        raise QueuesInUse(f"{text}. Nothing was moved, and nothing is bound that was not before")
 
 
 def _movers(broker: Broker, old: Topology, new: Topology) -> Mapping[str, Mover]:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from amqp.basic_message import Message as AmqpMessage
-from amqp.exceptions import NotFound
 
 from celery_event_bridge.brokers.rabbitmq.confirms import Confirms
 from celery_event_bridge.brokers.rabbitmq.connection import translated
 from celery_event_bridge.brokers.rabbitmq.headers import RENAMED, again, without_brokers_own
+from celery_event_bridge.brokers.rabbitmq.kept import Destination
 from celery_event_bridge.brokers.rabbitmq.topology import QueueSpec
-from celery_event_bridge.contract.broker import BrokerUnavailable
-from celery_event_bridge.contract.deadline import Deadline
 
 if TYPE_CHECKING:
     import amqp
@@ -29,13 +26,6 @@ class QueueFull(Exception):
     """A queue has no room for more, or does not keep what it confirms. The text says what to do."""
 
 
-COUNTED_WITHIN = 8.0
-"""Seconds after which what has expired in a queue is certainly counted in the one behind it."""
-AT_ONCE = 1.0
-"""Seconds after which a queue certainly counts what it has confirmed: it does so before."""
-PAUSE = 0.1
-
-
 class Mover:
     """Moves from one queue to another, and remembers across calls what it has put there."""
 
@@ -44,7 +34,7 @@ class Mover:
         self._connection = connection
         self._source = source
         self._target = target
-        self._beside = beside
+        self._destination = Destination(connection, target.name, beside)
         self._bound = int(target.arguments["x-max-length-bytes"])
         self._bytes = 0
         self.moved = 0
@@ -63,7 +53,7 @@ class Mover:
             confirms: Confirms[None] = Confirms(channel)
             while batch := self._take(channel):
                 self._make_sure_that_it_fits(batch)
-                before_it = self._all()
+                before_it = self._destination.count()
                 for message in batch:
                     confirms.publish(None, _again(message), self._target.name)
                 confirms.wait(self._target.name)
@@ -75,7 +65,7 @@ class Mover:
         return self.moved - before
 
     def _make_sure_that_it_fits(self, batch: list[Any]) -> None:
-        waiting = self._depth()
+        waiting = self._destination.depth()
         mean = self._bytes / self.moved if self.moved else _size(batch) / len(batch)
         if waiting * mean + _size(batch) > self._bound:
             raise QueueFull(
@@ -85,39 +75,10 @@ class Mover:
             )
 
     def _make_sure_that_it_is_there(self, before: int | None, count: int) -> None:
-        """Raise QueueFull if the target has dropped what it has confirmed, as a policy makes it do.
-
-        Nobody can tell while it is consumed.
-        """
-        counted = Deadline(COUNTED_WITHIN if self._beside else AT_ONCE)
-        while before is not None and (after := self._all()) is not None and after < before + count:
-            if counted.passed:
-                missing = before + count - after
-                # The oldest go first.
-                raise QueueFull(
-                    f"queue {self._target.name} does not keep what it confirms: {missing} of {before + count} messages "
-                    f"are not in it, a policy drops them. {self.moved} messages were moved before that, the last "
-                    f"{count} are in {self._source} still, as are all others: {min(missing, before)} are lost. Keep "
-                    "our queues out of the policy, by one of a higher priority for them alone, and say the same again"
-                )
-            time.sleep(PAUSE)
-
-    def _all(self) -> int | None:
-        """Return how many messages are in the target and beside it; None while somebody consumes them."""
-        found = [self._look(name) for name in (self._target.name, *self._beside)]
-        return None if any(each.consumer_count for each in found) else sum(each.message_count for each in found)
-
-    def _depth(self) -> int:
-        return int(self._look(self._target.name).message_count)
-
-    def _look(self, name: str) -> Any:
-        channel = self._connection.channel()
-        try:
-            found = channel.queue_declare(name, passive=True)
-        except NotFound as exc:
-            raise BrokerUnavailable(f"queue {name} was deleted while messages were moved to it") from exc
-        channel.close()
-        return found
+        """Raise QueueFull if the target has dropped what it has confirmed, as a policy makes it do."""
+        moved = f"{self.moved} messages were moved"
+        if text := self._destination.why_not_kept(before, count, source=self._source, moved=moved):
+            raise QueueFull(text)
 
     def _take(self, channel: amqp.Channel) -> list[Any]:
         batch: list[Any] = []

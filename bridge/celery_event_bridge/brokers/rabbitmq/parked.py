@@ -14,10 +14,11 @@ import msgspec
 from amqp.basic_message import Message as AmqpMessage
 
 from celery_event_bridge.brokers.rabbitmq.arguments import queue_type
-from celery_event_bridge.brokers.rabbitmq.confirms import Confirms
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, ask, connect_to_any, translated
 from celery_event_bridge.brokers.rabbitmq.headers import without_brokers_own
+from celery_event_bridge.brokers.rabbitmq.kept import Destination, why_lost
 from celery_event_bridge.brokers.rabbitmq.management import Management
+from celery_event_bridge.brokers.rabbitmq.resending import Resending
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
 from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.broker_plugin import Content, Parked
@@ -75,23 +76,27 @@ class ParkingQueue:
                 yield content
 
     def requeue(self, wanted: Callable[[Parked], bool]) -> int:
-        """Send messages to the live queue again and take them out of here once it has confirmed them.
+        """Send messages to the live queue again and take them out of here once it has confirmed them, and keeps them.
 
-        Not to Celery's exchange, where others would get them twice. Returns how many. Raises BrokerUnavailable; then
-        what was not confirmed is still here.
+        Not to Celery's exchange, where others would get them twice. Returns how many. Raises BrokerUnavailable, before
+        anything is sent where the live queue would lose it; then what was not confirmed is still here.
         """
-        sent = 0
         with self._channel() as channel:
-            confirms: Confirms[None] = Confirms(channel)
+            resending: Resending | None = None
             # As many as there were: what a bridge parks again in the meantime comes after them.
             for content, tag in islice(self._taken(channel), self._depth()):
                 if wanted(content.parked):
-                    message = AmqpMessage(content.body, **_as_it_was(content))
-                    confirms.publish(None, message, self._topology.live.name)
-                    confirms.wait(self._topology.live.name)
-                    channel.basic_ack(tag)
-                    sent += 1
-        return sent
+                    resending = resending or self._resending(channel)
+                    resending.put(AmqpMessage(content.body, **_as_it_was(content)), tag)
+            return resending.finish() if resending else 0
+
+    def _resending(self, channel: amqp.Channel) -> Resending:
+        """Begin. Raises BrokerUnavailable where what is sent would be lost; what was taken so far goes back."""
+        if text := why_lost(self._connection, self._management, self._topology):
+            raise BrokerUnavailable(f"{text}. Nothing was taken out of queue {self._name}")
+        live, overflow = self._topology.live.name, self._topology.overflow
+        target = Destination(self._connection, live, (overflow.name,) if overflow else ())
+        return Resending(channel, self._name, target)
 
     def purge(self, wanted: Callable[[Parked], bool]) -> int:
         """Throw messages away. Returns how many. Raises BrokerUnavailable."""

@@ -28,6 +28,12 @@ class Read(NamedTuple):
     event: str = ""
     """The event's id; empty where it was removed, or nobody has looked."""
 
+    @staticmethod
+    def noted(text: object) -> int | None:
+        """Return the position that what stands beside one was written for; None where it was written for none."""
+        beside = text.partition(" ")[0] if isinstance(text, str) else ""
+        return int(beside) if beside.isascii() and beside.isdecimal() else None
+
     @classmethod
     def parse(cls, seq: int, text: object) -> Read:
         """Read what stands beside a position; it counts for that position only, which an operator may have moved."""

@@ -13,9 +13,10 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from celery_event_bridge.contract import SinkUnavailable, notices
-from celery_event_sinks.sqlite import anew, content, overtaken
+from celery_event_sinks.sqlite import anew, content, moved, overtaken
 from celery_event_sinks.sqlite.anew import Read
 
 TABLE = """
@@ -37,6 +38,7 @@ INSERT INTO bridge_readers (name, position, event, owner, expires) VALUES (?, ?,
 ON CONFLICT (name) DO UPDATE SET
     position = excluded.position, event = excluded.event, owner = excluded.owner, expires = excluded.expires
 """
+ASKED = "SELECT position, event, expires, owner FROM bridge_readers WHERE name = ?"
 RENEW = "UPDATE bridge_readers SET expires = ? WHERE name = ? AND owner = ?"
 COMMIT = """
 UPDATE bridge_readers SET
@@ -62,6 +64,14 @@ class Lease:
         self._renewed = 0.0
         self.owner = ""
         """Names this hold of it; empty while it is not held, as far as we know."""
+        self._known: Read | None = None
+        """The group's position in this file, as last seen or set here; None where there was none."""
+        self.skipped = 0
+        """Events that somebody has set the group past, since somebody has taken the number from here."""
+
+    def leave_file(self) -> None:
+        """Forget about the group in a file that is not the one of that name any more."""
+        self.owner, self._known = "", None
 
     def prepare(self, connection: sqlite3.Connection) -> None:
         """Make the table. Positions survive a power cut."""
@@ -77,29 +87,44 @@ class Lease:
     def take(self, connection: sqlite3.Connection, beginning: Callable[[], int]) -> tuple[Read, Read | None] | None:
         """The group's position if the lease could be had, which is `beginning()` for a new group.
 
-        The second value is the position that it had in a table that was begun anew since.
+        The second value is the position that it had in a table that was begun anew since. A group whose row was
+        removed, whoever held it, is made again where it was when it was looked at last.
         """
-        asked = "SELECT expires, owner FROM bridge_readers WHERE name = ?"
-        row = connection.execute(asked, (self._group,)).fetchone()
-        if row is not None and self._held(*row):
+        if self._is_anothers(connection.execute(ASKED, (self._group,)).fetchone()):
             return None  # without the write lock, for it is asked again and again
         with _writing(connection):
-            row = connection.execute(
-                "SELECT position, event, expires, owner FROM bridge_readers WHERE name = ?", (self._group,)
-            ).fetchone()
-            if row is not None and self._held(*row[2:]):
+            row = connection.execute(ASKED, (self._group,)).fetchone()
+            if self._is_anothers(row):
                 return None  # another reader was faster
             if row is not None and not isinstance(row[0], int):
                 raise SinkUnavailable(
                     f"group {self._group!r}: its position in the table `bridge_readers` is {row[0]!r}, which is no "
                     "number: set it to the `seq` of the last event that was handled, or DELETE the row to begin anew"
                 )
-            read = Read(beginning()) if row is None else Read.parse(row[0], row[1])
+            known = self._known
+            if row is not None:
+                read = Read.parse(row[0], row[1])
+            elif known is not None:
+                read = known
+            else:
+                read = Read(beginning())
             before = None
             if anew.begun_anew(connection, read) is not None:
                 read, before = Read(), read
+            elif row is not None:
+                self.skipped += moved.past(connection, self._group, row[0], Read.noted(row[1]), seen=known is not None)
+            elif known is not None:
+                moved.tell(self._group, f"was removed, and is made again after event {read.seq}")
             self._take(connection, read)
         return read, before
+
+    def _is_anothers(self, row: tuple[Any, ...] | None) -> bool:
+        """Return whether another reader has it; what the row says of the position is noted."""
+        if row is None:
+            return False
+        if isinstance(row[0], int) and Read.noted(row[1]) == row[0]:
+            self._known = Read.parse(row[0], row[1])
+        return self._held(*row[2:])
 
     def begin_anew(self, connection: sqlite3.Connection) -> bool:
         """Set the group's position to the beginning of a table that was begun anew, if the lease is held."""
@@ -117,7 +142,7 @@ class Lease:
             overtaken.forget(connection)
         owner = f"{uuid.uuid4().hex} {socket.gethostname()}:{os.getpid()} {self._seconds:g}"
         connection.execute(TAKE, (self._group, read.seq, str(read), owner, self._expires()))
-        self.owner, self._renewed = owner, time.monotonic()
+        self.owner, self._renewed, self._known = owner, time.monotonic(), read
 
     def _held(self, expires: int, owner: str) -> bool:
         """Return whether another reader has it. Without a renewal it ends after its own length, whatever the clock."""
@@ -154,7 +179,11 @@ class Lease:
         with _writing(connection):
             if anew.begun_anew(connection, read) is not None:
                 return False
-            return self._set(connection, COMMIT, (position, str(anew.read_until(connection, position))))
+            until = anew.read_until(connection, position)
+            if not self._set(connection, COMMIT, (position, str(until))):
+                return False
+        self._known = until
+        return True
 
     def _set(self, connection: sqlite3.Connection, statement: str, values: tuple[object, ...]) -> bool:
         if not self.owner:

@@ -162,7 +162,7 @@ class SqliteReader:
             self._read = Read(beginning(connection, self._since, newest))
             self._partition = uuid.uuid4().hex
         else:
-            self._lease.owner = ""
+            self._lease.leave_file()
 
     def _may_read(self, connection: sqlite3.Connection) -> bool:
         lease = self._lease
@@ -173,6 +173,7 @@ class SqliteReader:
         taken = lease.take(connection, lambda: beginning(connection, self._since))
         if taken is None:
             return False
+        self._skipped, lease.skipped = self._skipped + lease.skipped, 0
         self._read, before = taken
         self._partition = lease.owner
         if before is not None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from celery_event_bridge.contract import Reading, SinkUnavailable
-from celery_event_bridge.contract.notices import NOTICES
 from celery_event_sinks.sqlite.reader import SqliteReader
 from celery_event_sinks.sqlite.settings import SqliteSettings
 from tests.support.servers.debian import until
@@ -98,3 +97,67 @@ def test_a_group_reads_a_file_that_takes_the_place_of_its_own_from_the_beginning
     assert group.commit()
     group.reader.close()
     assert stream.all(GROUP, since="latest") == []
+
+
+@pytest.mark.parametrize("how", ["DELETE FROM bridge_readers", "DROP TABLE bridge_readers"])
+@pytest.mark.parametrize("noticed_by", ["commit", "renewal"])
+def test_a_group_that_is_removed_under_its_reader(
+    tmp_path: Path, stream: Stream, group: Group, how: str, noticed_by: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is made again where this reader was: what was in hand is handed out again, and a commit of it says False."""
+    change(tmp_path, how)
+    assert not again(group.commit if noticed_by == "commit" else group.reader.renew_lease)
+    group.ids.clear()
+    group.rest(ids(some(80, 30)))
+    assert group.ids[-90:] == ids(some(90, 20))
+    assert group.skipped == 0
+    assert group.commit()
+    (line,) = told("group-made", caplog)
+    assert "the group 'billing' in the table `bridge_readers` was removed, and is made again after event 20" in line
+    group.reader.close()
+    assert stream.all(GROUP, since="latest") == []
+
+
+def again(call: Callable[[], bool]) -> bool:
+    """As the reader's session does, which tries again in an outage."""
+    try:
+        return call()
+    except SinkUnavailable:
+        return call()
+
+
+def test_a_group_that_is_removed_under_two_readers(tmp_path: Path, group: Group) -> None:
+    """The one that stands by makes it again where it was, if it is the first to look."""
+    other = Group(tmp_path)
+    assert other.fetch() == 0
+    change(tmp_path, "DELETE FROM bridge_readers")
+    other.rest(ids(some(90, 20)))
+    other.reader.close()
+
+
+@pytest.mark.parametrize("owner", [", owner = ''", ""], ids=["while nobody holds it", "while its reader holds it"])
+def test_a_group_that_is_set_ahead(
+    tmp_path: Path, stream: Stream, group: Group, owner: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By SQL: told of with both positions, and what was passed over is counted where its reader was there."""
+    change(tmp_path, f"UPDATE bridge_readers SET position = 90{owner}")
+    if not owner:
+        group.reader.close()
+        assert stream.all(GROUP) == ids(some(20, 90))
+    else:
+        assert not group.reader.renew_lease()
+        until(lambda: group.fetch() and group.ids[-1] == ids(some(1, 109))[0], 20, "it has come to the end")
+        assert group.ids[-20:] == ids(some(20, 90))
+        assert group.skipped == 70
+    (line,) = told("group-made", caplog)
+    assert "was set ahead, past events that were not committed (UPDATE bridge_readers), from 20 to 90" in line
+
+
+def test_a_group_that_other_readers_have_moved_is_not_set(
+    tmp_path: Path, stream: Stream, group: Group, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By their commits, however far they have come."""
+    until(lambda: stream.all(GROUP) == ids(some(90, 20)), 20, "its lease has run out, and another reads")
+    assert not group.commit()
+    assert group.fetch() == 0
+    assert (group.skipped, told("group-made", caplog)) == (0, [])

@@ -90,7 +90,7 @@ class Tap:
         abandon(self._connection)
 
     def _consume(self, channel: amqp.Channel) -> amqp.Channel:
-        """Declare a queue, bind and consume it; return the channel. Raises BrokerUnavailable, and as the client does."""
+        """Declare a queue, bind and consume it; return the channel. Raises BrokerUnavailable, or as the client does."""
         exchange = self._exchange
         try:
             channel.exchange_declare(exchange, "topic", passive=True)

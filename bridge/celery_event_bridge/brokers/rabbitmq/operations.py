@@ -101,8 +101,12 @@ class Broker:
                 self.ask(partial(_delete_exchange, name))
 
     def present(self, topology: Topology) -> list[QueueState]:
-        """Return those that are there."""
-        return [state for state in self.states(topology) if state.messages is not None]
+        """Return those that are there. Raises BrokerUnavailable where one cannot be asked for: that is no answer."""
+        found = list(self.states(topology))
+        for state in found:
+            if state.messages is None and state.problem:
+                raise BrokerUnavailable(f"queue {state.name}: {state.problem}")
+        return [state for state in found if state.messages is not None]
 
     def refuse_what_is_in_use(self, found: Sequence[QueueState]) -> None:
         """Raise QueuesInUse for a queue with consumers, or with messages that are ready."""

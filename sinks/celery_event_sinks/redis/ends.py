@@ -27,7 +27,7 @@ class End(enum.Enum):
 
 
 class Ends:
-    """End by stream; what was there when it was opened is to be read, so what is not is missing."""
+    """Ends by stream. What was there when one was opened is to be read: what is not is missing."""
 
     def __init__(self, ask: Callable[..., Any], client: RedisClient, begin: Beginning, reading: Reading) -> None:
         """`ask` raises SinkUnavailable where Redis answers with an error."""

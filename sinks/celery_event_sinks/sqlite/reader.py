@@ -203,27 +203,31 @@ class SqliteReader:
         try:
             self._see_to_numbers(connection)
             last = anew.begun_anew(connection, self._read)
-            rows = [] if last is not None else self._of_this_table(connection, limit)
+            found = ([], self._read, 0) if last is not None else self._of_this_table(connection, limit)
         finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
         if last is not None:
             self._begin_anew(connection, last)
+            return []
+        # Only now: an error at the end, too, is one of the whole fetch.
+        rows, self._read, gone = found
+        self._skipped += gone
+        self._ended = self._ended or (self._reading.ends and len(rows) < limit)
         return rows
 
-    def _of_this_table(self, connection: sqlite3.Connection, limit: int) -> list[Any]:
-        rows, fetched = self._selected(connection, limit), self._read.seq
-        until = rows[-1][0] if rows else fetched
-        if rows and rows[0][0] > fetched + 1:
-            self._skipped += removed(connection).after(fetched, rows[0][0])
-        if self._reading.ends and not self._ended and len(rows) < limit:
-            self._ended = True
-            if until < self._end:  # the event with that number was there
-                gone = removed(connection)
-                self._skipped += max(1, gone.after(until, min(gone.last, self._end) + 1))
-        if rows or not self._read.event:
-            self._read = anew.read_until(connection, until)
-        return rows
+    def _of_this_table(self, connection: sqlite3.Connection, limit: int) -> tuple[list[Any], Read, int]:
+        """Return the next rows, how far is read with them, and how many were gone, at least."""
+        rows, read, skipped = self._selected(connection, limit), self._read, 0
+        until = rows[-1][0] if rows else read.seq
+        if rows and rows[0][0] > read.seq + 1:
+            skipped = removed(connection).after(read.seq, rows[0][0])
+        if self._reading.ends and not self._ended and len(rows) < limit and until < self._end:
+            gone = removed(connection)
+            skipped += max(1, gone.after(until, min(gone.last, self._end) + 1))
+        if rows or not read.event:
+            read = anew.read_until(connection, until)
+        return rows, read, skipped
 
     def _see_to_numbers(self, connection: sqlite3.Connection) -> None:
         """Raise SinkUnavailable where events may be in the table that have no number, which no reader would see."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from amqp.exceptions import AccessRefused, NotFound
 
 from celery_event_bridge.brokers.rabbitmq.arguments import TYPE, Differences, differences, listed
-from celery_event_bridge.brokers.rabbitmq.connection import ask, translated
+from celery_event_bridge.brokers.rabbitmq.connection import translated
 from celery_event_bridge.brokers.rabbitmq.management import harm
+from celery_event_bridge.brokers.rabbitmq.questions import Questions
 from celery_event_bridge.brokers.rabbitmq.unready import SAMPLED_WITHIN
 from celery_event_bridge.brokers.rabbitmq.waiting import LOOK
 from celery_event_bridge.contract.broker import BrokerUnavailable
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from celery_event_bridge.brokers.rabbitmq.management import Management
     from celery_event_bridge.brokers.rabbitmq.topology import QueueSpec, Topology
 
-NOT_FOUND = 404
 COUNTED_WITHIN = 8.0
 """Seconds after which what has expired in a queue is certainly counted in the one behind it."""
 AT_ONCE = 1.0
@@ -85,12 +84,11 @@ def why_lost(connection: amqp.Connection, management: Management | None, topolog
     not declare is shown no arguments over AMQP. Raises BrokerUnavailable.
     """
     queues = [queue for queue in (topology.live, topology.overflow) if queue]
+    asking = Questions(connection)
     for queue in queues:
-        try:
-            ask(connection, partial(_look_at, queue.name))
-        except BrokerUnavailable as exc:
-            if exc.code != NOT_FOUND:
-                raise
+        with translated(f"looking at {queue.name}"):
+            depth = asking.depth(queue.name)
+        if depth is None:
             return (
                 f"there is no queue {queue.name}, which what is sent again has to wait in: declare it with "
                 "`celery-event-bridge queues declare`, as `run` does"
@@ -119,10 +117,6 @@ def why_dropped(management: Management | None, queues: Iterable[QueueSpec]) -> s
         if text := next(iter(harm(queue, found)), ""):
             return text
     return ""
-
-
-def _look_at(queue: str, channel: amqp.Channel) -> None:
-    channel.queue_declare(queue, passive=True)
 
 
 def _differences(connection: amqp.Connection, management: Management | None, queue: QueueSpec) -> Differences:

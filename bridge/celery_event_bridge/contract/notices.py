@@ -19,6 +19,7 @@ import msgspec
 
 KINDS: Mapping[str, str] = {
     "gap": "the exchange, its binding or a queue was missing, and events may have passed by",
+    "dropped": "messages were dropped for want of room, which nobody else keeps",
     "silence": "a silence ended as the binding was declared again: it may have been removed, or nothing was published",
     "queue-made": "a queue that had been there was made anew",
     "queue-declared": "a queue was not there at the start and was declared",
@@ -86,6 +87,7 @@ class Notices:
         self.clock = clock
         self._matters: dict[tuple[str, str], _Matter] = {}
         self._counts: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
+        self._seconds: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._rest_due = 0.0
         """Time when the rest is looked through again, by the monotonic clock."""
@@ -97,17 +99,19 @@ class Notices:
         *,
         subject: str = "",
         count: int = 1,
+        seconds: float = 0.0,
         every: float = INTERVAL,
         level: int = logging.WARNING,
         logger: str = "celery_event_bridge",
     ) -> bool:
-        """Count `count` of this kind, and log `text` unless that kind and subject was logged within `every` seconds.
+        """Count `count` of this kind, and `seconds` that it lasted, and log `text` unless that kind and subject was logged within `every` seconds.
 
         `text` says what happened, to what, and what to do; no secret may be in it. Returns whether it was logged.
         """
         now = self.clock()
         with self._lock:
             self._counts[kind] += count
+            self._seconds[kind] += seconds
             matter = self._matters.get((kind, subject))
             if matter is not None and now - matter.said_at < every:
                 matter.unsaid += count
@@ -158,11 +162,17 @@ class Notices:
         with self._lock:
             return dict(self._counts)
 
+    def seconds(self, kind: str) -> float:
+        """Return how long what was told of this kind lasted, summed, where that is known."""
+        with self._lock:
+            return float(self._seconds[kind])
+
     def clear(self) -> None:
         """Forget everything, as a test does before it begins."""
         with self._lock:
             self._matters.clear()
             self._counts = Counter(dict.fromkeys(KINDS, 0))
+            self._seconds.clear()
 
 
 def _log(line: _Line, kind: str, count: int, *, several: bool) -> None:

@@ -171,6 +171,8 @@ class _StatusCollector(Collector):
             told.add_metric([kind], count)
         yield told
         yield CounterMetricFamily(P + "gaps", "Gaps on the way into the live queue", value=counts["gap"])
+        lasted = notices.NOTICES.seconds("gap")
+        yield CounterMetricFamily(P + "gap_seconds", "Length of the gaps, of those where it is known", value=lasted)
 
 
 def _gauge(name: str, documentation: str, value: float) -> GaugeMetricFamily:

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from celery_event_bridge.contract import JSON, Event
-from celery_event_bridge.forward.decode import UNKNOWN_SOURCE
+from celery_event_bridge.brokers.publishing import content_encoding, headers
+from celery_event_bridge.contract import Event
 
 LONGEST_NAME = 255
 """Bytes of a routing key, by AMQP."""
 
 
-def routing_key(event: Event) -> str:
-    """`task.succeeded`."""
-    return event.type.replace("-", ".")
-
-
 def properties(event: Event) -> dict[str, Any]:
     """Properties of a single event from Celery: kombu's for its serializer, and the dispatcher's own."""
-    headers = {} if event.source == UNKNOWN_SOURCE else {"hostname": event.source}
     return {
         "content_type": event.content_type,
-        "content_encoding": "utf-8" if event.content_type == JSON else "binary",
-        "application_headers": headers,
+        "content_encoding": content_encoding(event.content_type),
+        "application_headers": headers(event),
         "delivery_mode": 1,
         "priority": 0,
     }

@@ -1,0 +1,29 @@
+"""Messages between replicas. Each is a mark in the order of the events, too."""
+
+from __future__ import annotations
+
+import msgspec
+
+from celery_event_bridge.brokers.redis.held import Position
+
+
+class Control(msgspec.Struct, array_like=True, frozen=True):
+    """What a replica says of itself."""
+
+    mark: str
+    """Name of this message."""
+    owner: str
+    token: int
+    """0 of who stands by."""
+    position: Position | None
+    """Place up to which all is confirmed, of who forwards."""
+    released: bool = False
+    """True if the lease is free from now on."""
+
+    @classmethod
+    def read(cls, data: bytes) -> Control | None:
+        """Return the message; None where it is somebody else's."""
+        try:
+            return msgspec.json.decode(data, type=cls)
+        except msgspec.DecodeError:
+            return None

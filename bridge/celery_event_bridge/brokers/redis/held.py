@@ -1,0 +1,251 @@
+"""Window of events that one subscriber holds: heard, handed out, confirmed. Pure state, no I/O.
+
+Redis writes what is published to each subscriber in one order, the same for all. So replicas can speak of a place in
+it: a *mark* is a message of ours that all of them hear between the events, and a position is so many events after a
+mark. The one that forwards says up to which position all is confirmed, and the others drop what lies before it.
+
+Events are numbered as they are heard, from 1. A *hole* is where events were not heard, as the connection was lost, or
+were dropped, as there was no room for them: it is told of once somebody forwards what comes after it, and not where
+another one has.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from itertools import islice
+
+import msgspec
+
+from celery_event_bridge.brokers.redis.envelope import Heard, opened
+from celery_event_bridge.contract.broker import Ack
+
+ENTRY_MEMORY = 120
+"""Bytes that an event which waits takes beside its data: a bytes object in a deque."""
+MOST_MARKS = 10_000
+"""Marks that are remembered; an older one is no longer known."""
+
+
+class Position(msgspec.Struct, frozen=True, array_like=True):
+    """A place in the order of what is published."""
+
+    mark: str
+    events: int
+    """Events after it that lie before this place."""
+
+
+class Hole(msgspec.Struct, frozen=True):
+    """A place in the order of which nobody here has what was published."""
+
+    seconds: float = 0.0
+    """Length of a time in which nothing was heard."""
+    dropped: int = 0
+    """Events that were heard, and dropped for want of room."""
+
+
+class _Lane(msgspec.Struct, eq=False):
+    """Events that were handed out, in the order of their numbers, and are not confirmed."""
+
+    queue: deque[Heard] = msgspec.field(default_factory=deque)
+    singly: set[int] = msgspec.field(default_factory=set)
+    """Numbers of those that are confirmed, while one before them is not."""
+
+    def acknowledge(self, tag: int, *, multiple: bool) -> None:
+        queue, singly = self.queue, self.singly
+        if multiple:
+            while queue and queue[0].tag <= tag:
+                singly.discard(queue.popleft().tag)
+        else:
+            singly.add(tag)
+        while queue and queue[0].tag in singly:
+            singly.discard(queue.popleft().tag)
+        if not queue:
+            singly.clear()
+
+
+class Window:
+    """What was heard and is not known to be confirmed, oldest first."""
+
+    def __init__(self, max_bytes: int, now: float) -> None:
+        """Begin; past `max_bytes` of events that wait, the oldest are dropped."""
+        self._max_bytes = max_bytes
+        self._waiting: deque[bytes | Hole] = deque()
+        """Payloads, and holes between them."""
+        self._head = 1
+        """Number of the first event in it, or of the next to come."""
+        self._next = 1
+        self.waiting_bytes = 0
+        self._again: deque[Heard] = deque()
+        """Those that were handed out and came back: older than all that waits."""
+        self._lane = _Lane()
+        self._lanes = [self._lane]
+        self._marks: deque[tuple[str, int, float]] = deque()
+        """Name, number of the next event, and when it was heard."""
+        self._numbers: dict[str, int] = {}
+        self._lost_from = 1
+        """Number of the first that was dropped; up to the head."""
+        self.since = now
+        """Time from which on all was heard, but for the holes that are still to come."""
+        self._deaf: deque[float] = deque()
+        """Ends of the holes of silence that are still to come."""
+
+    @property
+    def waiting(self) -> int:
+        """Events that were not handed out."""
+        return self._next - self._head + len(self._again)
+
+    # What is heard -------------------------------------------------------------------------------------------------
+
+    def hear(self, payload: bytes) -> None:
+        """Add an event."""
+        self._waiting.append(payload)
+        self._next += 1
+        self.waiting_bytes += len(payload) + ENTRY_MEMORY
+        if self.waiting_bytes > self._max_bytes:
+            self._drop_oldest()
+
+    def mark(self, name: str, now: float) -> None:
+        """Take note of a mark, in its place between the events."""
+        if len(self._marks) >= MOST_MARKS:
+            self._numbers.pop(self._marks.popleft()[0], None)
+        self._marks.append((name, self._next, now))
+        self._numbers[name] = self._next
+
+    def deafened(self, seconds: float, now: float) -> None:
+        """Take note that nothing was heard for so long, until now."""
+        self._waiting.append(Hole(seconds=seconds))
+        self._deaf.append(now)
+        # A position is counted from a mark: none can be counted across the hole.
+        self._marks.clear()
+        self._numbers.clear()
+
+    def _drop_oldest(self) -> None:
+        # Most of them are in the hand of nobody else: see `take`, which tells of it, unless another one has them.
+        waiting = self._waiting
+        while self.waiting_bytes > self._max_bytes and self._next - self._head > 1:
+            entry = waiting.popleft()
+            if isinstance(entry, Hole):
+                waiting.appendleft(entry)
+                self._step_over_hole()
+                continue
+            self._head += 1
+            self.waiting_bytes -= len(entry) + ENTRY_MEMORY
+
+    def _step_over_hole(self) -> None:
+        """Put a hole behind the next event, which is dropped: both are told of when that place is come to."""
+        hole = self._waiting.popleft()
+        second = self._waiting.popleft()
+        if isinstance(second, Hole) and isinstance(hole, Hole):
+            self._deaf.popleft()
+            self._waiting.appendleft(Hole(seconds=hole.seconds + second.seconds))
+            return
+        self._waiting.appendleft(hole)
+        self._waiting.appendleft(second)
+
+    # What is handed out --------------------------------------------------------------------------------------------
+
+    def take(self, most: int) -> tuple[list[Heard], list[Hole]]:
+        """Hand out up to so many, oldest first; and the holes that lie before or between them."""
+        taken: list[Heard] = []
+        holes: list[Hole] = []
+        lane, waiting = self._lane, self._waiting
+        while self._again and len(taken) < most:
+            taken.append(msgspec.structs.replace(self._again.popleft(), lane=lane))
+        if self._lost_from < self._head:
+            holes.append(Hole(dropped=self._head - self._lost_from))
+        number = self._head
+        room = most - len(taken)
+        while room > 0 and waiting:
+            entry = waiting.popleft()
+            if isinstance(entry, Hole):
+                holes.append(entry)
+                self.since = self._deaf.popleft()
+                continue
+            self.waiting_bytes -= len(entry) + ENTRY_MEMORY
+            taken.append(opened(entry, lane, number))
+            number += 1
+            room -= 1
+        self._head = self._lost_from = number
+        lane.queue += taken
+        return taken, holes
+
+    def acknowledge(self, acks: Iterable[Ack]) -> None:
+        """Let go of what is confirmed."""
+        for ack in acks:
+            if isinstance(ack.lane, _Lane):
+                ack.lane.acknowledge(ack.tag, multiple=ack.multiple)
+        if len(self._lanes) > 1:
+            self._lanes = [lane for lane in self._lanes if lane.queue or lane is self._lane]
+
+    def give_back(self, acks: Iterable[Ack]) -> None:
+        """Take single ones back, to be handed out again."""
+        returned: list[Heard] = []
+        for ack in acks:
+            lane = ack.lane
+            if isinstance(lane, _Lane):
+                returned += [each for each in lane.queue if each.tag == ack.tag]
+                lane.acknowledge(ack.tag, multiple=False)
+        if returned:
+            self._begin_lane()
+            self._again = deque(sorted([*self._again, *returned], key=lambda each: each.tag))
+
+    def put_back(self) -> None:
+        """Take back all that was handed out and is not confirmed, to be handed out again."""
+        held = [each for lane in self._lanes for each in lane.queue if each.tag not in lane.singly]
+        self._again = deque(sorted([*self._again, *held], key=lambda each: each.tag))
+        self._lanes = []
+        self._begin_lane()
+
+    def _begin_lane(self) -> None:
+        # In one lane numbers grow: what is handed out again comes in another one.
+        self._lane = _Lane()
+        self._lanes = [*self._lanes, self._lane]
+
+    # Positions -----------------------------------------------------------------------------------------------------
+
+    def confirmed(self) -> Position | None:
+        """Return the place up to which all is confirmed; None where it cannot be named, as no mark was heard before."""
+        firsts = [lane.queue[0].tag for lane in self._lanes if lane.queue]
+        number = min([self._lost_from, *firsts, *[each.tag for each in islice(self._again, 1)]])
+        marks = self._marks
+        while len(marks) > 1 and marks[1][1] <= number:
+            self._numbers.pop(marks.popleft()[0], None)
+        if not marks or marks[0][1] > number:
+            return None
+        return Position(marks[0][0], number - marks[0][1])
+
+    def knows(self, position: Position | None) -> bool:
+        """Return whether all that lies after that place was heard, and is here."""
+        return position is not None and position.mark in self._numbers
+
+    def is_past(self, mark: str) -> bool:
+        """Return whether a mark was heard, and all before it is confirmed."""
+        return self._numbers.get(mark, self._next + 1) <= self._head and not self._again
+
+    def confirmed_elsewhere(self, position: Position | None) -> bool:
+        """Drop what lies before that place, if it is known. Returns whether it is."""
+        start = self._numbers.get(position.mark) if position is not None else None
+        if position is None or start is None:
+            return False
+        self._drop_before(min(start + position.events, self._next))
+        return True
+
+    def drop_older(self, than: float) -> None:
+        """Drop what was heard before that time, by the marks between."""
+        for _, number, heard_at in reversed(self._marks):
+            if heard_at <= than:
+                self._drop_before(number)
+                return
+
+    def _drop_before(self, number: int) -> None:
+        again, waiting = self._again, self._waiting
+        while again and again[0].tag < number:
+            again.popleft()
+        while waiting and (self._head < number or (isinstance(waiting[0], Hole) and self._head <= number)):
+            entry = waiting.popleft()
+            if isinstance(entry, Hole):
+                self.since = self._deaf.popleft()
+                continue
+            self._head += 1
+            self.waiting_bytes -= len(entry) + ENTRY_MEMORY
+        self._lost_from = max(self._lost_from, min(number, self._head))

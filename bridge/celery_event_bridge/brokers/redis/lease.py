@@ -1,0 +1,188 @@
+"""Lease by which replicas agree on the one that forwards: in that Redis, for LEASE seconds, renewed long before.
+
+Pure but for the script, which the server runs as one step. Whoever holds the lease counts its time from when the
+renewal was *sent*: it stops before the server lets anybody else in.
+
+Two cases are left in which a holder may live that the server knows nothing of: Redis was restarted without its data, or
+a replica of it was promoted that had not yet heard of the last renewal. Both show as another `run_id` than that of the
+last record, or as none. Then a new holder waits for LEASE seconds before it forwards; it drops nothing meanwhile.
+
+A token that grows with each holder marks what it says: what comes late from one before is passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from celery_event_bridge.brokers.redis.held import Position
+
+LEASE = 2.0
+"""Seconds. A holder that stands still for longer is replaced; the overlap is recognised by the events' ids."""
+RENEW = 0.4
+"""Seconds between two looks at the lease."""
+GRACE = 1.0
+"""Seconds that who has not heard everything since the last record leaves a free lease to one who has."""
+KEPT = 7 * 86400
+"""Seconds that the record of the last holder is kept."""
+
+SCRIPT = """
+local holder = redis.call('GET', KEYS[1])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local record = redis.call('HMGET', KEYS[2], 'token', 'owner', 'at', 'mark', 'events', 'run', 'location')
+local token = tonumber(record[1] or '0')
+if ARGV[3] == 'release' then
+  if holder == ARGV[1] then
+    redis.call('DEL', KEYS[1])
+    holder = false
+  end
+elseif holder == ARGV[1] then
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+elseif not holder and ARGV[3] == 'take' then
+  token = math.max(token + 1, now)
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+  holder = ARGV[1]
+  redis.call('HSET', KEYS[2], 'token', string.format('%.0f', token), 'owner', ARGV[1], 'run', ARGV[6],
+    'location', ARGV[7], 'at', string.format('%.0f', now))
+  redis.call('EXPIRE', KEYS[2], ARGV[8])
+end
+if ARGV[4] ~= '' and record[2] == ARGV[1] and (holder == ARGV[1] or ARGV[3] == 'release') then
+  redis.pcall('HSET', KEYS[2], 'mark', ARGV[4], 'events', ARGV[5], 'run', ARGV[6],
+    'at', string.format('%.0f', now))
+  redis.pcall('EXPIRE', KEYS[2], ARGV[8])
+end
+return {holder or '', string.format('%.0f', token), string.format('%.0f', now), record[2] or '', record[3] or '',
+  record[4] or '', record[5] or '', record[6] or '', record[7] or ''}
+"""
+"""KEYS: the lease, the record. ARGV: owner, milliseconds, `look`, `take` or `release`, mark, events, run, location, how
+long the record is kept. Returns who holds it now, the token, the time in milliseconds, and the record as it was."""
+
+
+class Record(msgspec.Struct, frozen=True):
+    """What the last holder has left."""
+
+    owner: str
+    at: float
+    """Seconds since the epoch, by the server's clock, of its last word."""
+    position: Position | None
+    run: str
+    location: str
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """Answer to a look at the lease."""
+
+    holder: str
+    """Empty where nobody holds it."""
+    token: int
+    now: float
+    """Time by the server's clock."""
+    record: Record | None
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What a look has changed."""
+
+    taken: bool = False
+    lost: bool = False
+    record: Record | None = None
+    """That of the one before, where the lease was taken."""
+    now: float = 0.0
+
+
+def seen(reply: Sequence[Any]) -> Seen:
+    """Read the script's reply. Raises ValueError where it is none."""
+    holder, token, now, owner, at, mark, events, run, location = (bytes(part).decode() for part in reply)
+    position = Position(mark, int(events)) if mark else None
+    record = Record(owner, int(at or 0) / 1000, position, run, location) if owner else None
+    return Seen(holder, int(token), int(now) / 1000, record)
+
+
+class Lease:
+    """State of one replica towards the lease. All times are monotonic, in seconds."""
+
+    def __init__(self, owner: str, run: str) -> None:
+        self.owner = owner
+        self.run = run
+        """Id of the server's process; empty where it may not be asked for."""
+        self.token = 0
+        """The token of ours while we hold it; 0 otherwise."""
+        self._valid_until = float("-inf")
+        self._from = float("-inf")
+        """Time from which we may forward."""
+        self._free_since: float | None = None
+        self.holder = ""
+        """Who holds it, as last seen."""
+        self.location = ""
+        """Where that one stores."""
+        self._due = float("-inf")
+        self._asked_at: float | None = None
+
+    def new_connection(self, run: str) -> None:
+        """Take note of another connection, perhaps to another server: what was asked gets no answer any more."""
+        self.run = run
+        self._asked_at = None
+        self._free_since = None
+        self._due = float("-inf")
+
+    def holds(self, now: float) -> bool:
+        """Return whether we may forward."""
+        return self._from <= now < self._valid_until
+
+    @property
+    def is_ours(self) -> bool:
+        """Return whether we hold it, as last seen; it may have run out since."""
+        return self.token != 0
+
+    def is_due(self, now: float) -> bool:
+        """Return whether it is time to look, and nothing is asked."""
+        return self._asked_at is None and now >= self._due
+
+    def hurry(self) -> None:
+        """Look at once: somebody says that it is free."""
+        self._due = float("-inf")
+
+    def action(self, now: float, *, wants: bool, whole: bool) -> str:
+        """Return what to ask for: `take` where it may be ours. `whole`: nothing was missed since the last record."""
+        if not wants:
+            return "release" if self.is_ours else "look"
+        waited = self._free_since is not None and now - self._free_since >= GRACE
+        return "take" if whole or waited or self.is_ours else "look"
+
+    def asked(self, now: float) -> None:
+        """Take note that it is asked, now."""
+        self._asked_at, self._due = now, now + RENEW
+
+    def answered(self, answer: Seen, now: float) -> Outcome:
+        """Take note of the answer to what was asked."""
+        asked_at, self._asked_at = self._asked_at, None
+        self.holder = answer.holder
+        self.location = answer.record.location if answer.record is not None else ""
+        self._free_since = None if answer.holder else (self._free_since if self._free_since is not None else now)
+        if answer.holder != self.owner or asked_at is None:
+            lost = self.is_ours and bool(answer.holder)
+            self.token, self._valid_until = 0, float("-inf")
+            return Outcome(lost=lost)
+        taken = self.token != answer.token
+        self._valid_until = asked_at + LEASE
+        self.token = answer.token
+        if not taken:
+            return Outcome()
+        before = answer.record
+        known = before is not None and (before.owner == self.owner or "" != before.run == self.run)
+        self._from = now if known else now + LEASE
+        return Outcome(taken=True, record=before, now=answer.now)
+
+    def unanswered(self, now: float) -> None:
+        """Take note that the server would not say."""
+        self._asked_at, self._due = None, now + RENEW
+
+    def expired(self, now: float) -> bool:
+        """Give it up where it has run out by our own clock; returns whether it just has."""
+        if not self.is_ours or now < self._valid_until:
+            return False
+        self.token, self._valid_until = 0, float("-inf")
+        return True

@@ -1,0 +1,125 @@
+"""Parking: what can never be forwarded goes to a bounded list in that Redis, whole, with the reason."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+from redis.exceptions import ResponseError
+
+from celery_event_bridge.brokers.redis.envelope import Heard
+from celery_event_bridge.brokers.redis.link import connected, translated
+from celery_event_bridge.contract import notices
+from celery_event_bridge.contract.broker import BrokerUnavailable, Parcel
+from celery_event_bridge.contract.values import counted
+
+if TYPE_CHECKING:
+    from celery_event_bridge.brokers.redis.settings import Settings
+
+MAX_ERROR = 1000
+"""Characters kept of an error."""
+
+ADD = """
+local size = tonumber(redis.call('HGET', KEYS[2], 'bytes') or '0')
+if redis.call('LLEN', KEYS[1]) == 0 then size = 0 end
+local dropped = 0
+for at = 2, #ARGV do
+  redis.call('RPUSH', KEYS[1], ARGV[at])
+  size = size + #ARGV[at]
+end
+while size > tonumber(ARGV[1]) and redis.call('LLEN', KEYS[1]) > 1 do
+  size = size - #redis.call('LPOP', KEYS[1])
+  dropped = dropped + 1
+end
+redis.call('HSET', KEYS[2], 'bytes', size)
+redis.call('EXPIRE', KEYS[2], 604800)
+return dropped
+"""
+"""KEYS: the list, and what is known of its size. ARGV: the bound in bytes, then what is added. Returns how many of the
+oldest were dropped for it."""
+
+
+class ParkedEntry(msgspec.Struct, omit_defaults=True):
+    """Element of the list."""
+
+    parked_at: str
+    reason: str
+    error: str
+    content_type: str
+    headers: dict[str, Any]
+    body: str
+    """In base64."""
+    routing_key: str = ""
+    raw: bool = False
+    """True where the body is all that was published."""
+
+
+class RedisParking:
+    """See the protocol `celery_event_bridge.contract.broker.Parking`. Connects when it has something to park."""
+
+    under_way: Collection[Parcel] = ()
+    obstacle = None
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._connection: Any = None
+        self._next = 0
+
+    def park(self, parcels: Sequence[Parcel]) -> Sequence[Parcel]:
+        """Add them to the list, in one step. Raises BrokerUnavailable; then it is not known whether they are there."""
+        if not parcels:
+            return ()
+        names, addresses = self._settings.names, self._settings.addresses
+        where = addresses[self._next % len(addresses)].where
+        if self._connection is None:
+            self._connection = connected(
+                self._settings, addresses[self._next % len(addresses)], name="celery-event-bridge-parking", protocol=2
+            )
+        try:
+            with translated(where):
+                try:
+                    self._connection.send_command(
+                        "EVAL", ADD, 2, names.rejected, names.rejected + b".size", self._settings.rejected_max_bytes,
+                        *map(_entry, parcels),
+                    )  # fmt: skip
+                    dropped = self._connection.read_response()
+                except ResponseError as exc:
+                    raise BrokerUnavailable(f"Redis at {where} takes nothing to park: {exc}") from exc
+        except BrokerUnavailable:
+            self._next += 1
+            self.close()
+            raise
+        if dropped:
+            notices.tell(
+                "dropped",
+                f"{counted(int(dropped), 'parked message')} dropped from {names.rejected.decode()}: the oldest, as "
+                "BRIDGE_REJECTED_MAX_BYTES was used up; look at them with `celery-event-bridge rejected`",
+                subject="rejected",
+                count=int(dropped),
+            )
+        return parcels
+
+    def close(self) -> None:
+        """Disconnect. Never raises."""
+        if self._connection is not None:
+            self._connection.disconnect()
+        self._connection = None
+
+
+def _entry(parcel: Parcel) -> bytes:
+    message = cast("Heard", parcel.message)
+    return msgspec.json.encode(
+        ParkedEntry(
+            parked_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
+            reason=parcel.why.reason,
+            error=parcel.why.error[:MAX_ERROR],
+            content_type=message.content_type,
+            headers=dict(message.headers),
+            body=base64.b64encode(message.body).decode(),
+            routing_key=message.routing_key,
+            raw=message.raw,
+        )
+    )

@@ -1,0 +1,72 @@
+"""Redis as a plug-in. Imports no client: each part is imported where it is made, since no command needs them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, ClassVar
+
+from celery_event_bridge.brokers.redis import settings as own
+from celery_event_bridge.contract.broker import Parking, Source
+
+if TYPE_CHECKING:
+    from celery_event_bridge.contract import Finding
+    from celery_event_bridge.contract.broker_plugin import LiveEvents, ParkedMessages
+    from celery_event_bridge.contract.target import Target
+
+
+class RedisBroker:
+    """See the protocol `celery_event_bridge.contract.broker_plugin.BrokerPlugin`, and the optional ones beside it."""
+
+    schemes: ClassVar = own.SCHEMES
+    Settings: ClassVar = own.Settings
+
+    def __init__(self, settings: own.Settings) -> None:
+        self._settings = settings
+
+    def source(self, location: Callable[[], str]) -> Source:
+        """Return the subscriber."""
+        from celery_event_bridge.brokers.redis.source import RedisSource
+
+        return RedisSource(self._settings, location)
+
+    def parking(self) -> Parking:
+        """Return what adds to the list of parked messages."""
+        from celery_event_bridge.brokers.redis.parking import RedisParking
+
+        return RedisParking(self._settings)
+
+    def findings(self, location: Callable[[], str]) -> Iterator[Finding]:
+        """Yield a verdict on each server, its version and rights, the lease, and whether events come."""
+        from celery_event_bridge.brokers.redis.checks import findings
+
+        return findings(self._settings, location)
+
+    def names(self) -> Mapping[str, str]:
+        """Return what the replicas share, and the channel of the events."""
+        return {"queue": self._settings.queue, "channel": self._settings.names.base.decode()}
+
+    def shared_with(self, location: str) -> str | None:
+        """Name who forwards by the same lease and stores elsewhere."""
+        from celery_event_bridge.brokers.redis.checks import who_shares
+
+        return who_shares(self._settings, location)
+
+    def parked(self) -> AbstractContextManager[ParkedMessages]:
+        """Connect as an operator of the list of parked messages."""
+        from celery_event_bridge.brokers.redis.parked import parked_messages
+
+        return parked_messages(self._settings)
+
+    def target(self, url: str, *, again: bool) -> Target:
+        """Connect to a broker's event channel, to publish there."""
+        from celery_event_bridge.brokers.redis.elsewhere import at_url
+        from celery_event_bridge.brokers.redis.target import RedisTarget
+
+        return RedisTarget(at_url(self._settings, url), again=again)
+
+    def tap(self) -> LiveEvents:
+        """Subscribe beside the bridge."""
+        from celery_event_bridge.brokers.redis.tap import Tap
+
+        return Tap(self._settings)

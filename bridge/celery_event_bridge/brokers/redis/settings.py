@@ -1,0 +1,84 @@
+"""Settings of a Redis broker: its own beside those that every broker is given."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import Field, FilePath, Json, model_validator
+
+from celery_event_bridge.brokers.redis.address import SCHEMES, Address, Names, addresses, names
+from celery_event_bridge.contract.broker_plugin import BrokerSettings, scheme_of
+from celery_event_bridge.contract.values import QueueName, Seconds, ShortName, Size, is_one_line
+
+__all__ = ["SCHEMES", "Settings"]
+
+
+class Settings(BrokerSettings):
+    """Field `standby_window` is `BRIDGE_STANDBY_WINDOW` and `--standby-window`."""
+
+    groups: ClassVar = {
+        "Broker": (
+            "broker_transport_options",
+            "broker_tls_ca",
+            "broker_tls_cert",
+            "broker_tls_key",
+            "broker_tls_verify",
+            "event_exchange",
+        ),
+        "Queues": ("queue", "rejected_max_bytes"),
+        "Redis as the broker": ("standby_window",),
+    }
+
+    broker_transport_options: Json[dict[str, Any]] = Field(
+        default_factory=dict, description="JSON, as Celery's broker_transport_options"
+    )
+    broker_tls_ca: FilePath | None = Field(None, description="file with the CA certificates to trust (amqps://)")
+    broker_tls_cert: FilePath | None = Field(None, description="file with the client's certificate")
+    broker_tls_key: FilePath | None = Field(None, description="file with the client's private key")
+    broker_tls_verify: bool = Field(default=True, description="verify the broker's certificate and host name")
+    event_exchange: ShortName = Field("celeryev", min_length=1, description="Celery's event_exchange")
+    queue: QueueName = Field("celeryev.bridge", min_length=1, description="queue that all replicas share")
+    rejected_max_bytes: Size = Field(256 * 2**20, ge=1, description="bound of the parking queue")
+    standby_window: Seconds = Field(
+        10.0, ge=1, le=3600, description="Redis broker: seconds of events that a replica standing by holds in memory"
+    )
+
+    @model_validator(mode="after")
+    def _urls_that_are_read_as_they_are_meant(self) -> Settings:
+        try:
+            if not all(is_one_line(url) for url in self.broker_urls):
+                raise ValueError("expected one line without tabs: in a password they are %0A and %09")
+            first = self.addresses[0]
+        except ValueError as exc:
+            raise ValueError(f"BRIDGE_BROKER_URL: {exc}") from None
+        if first.sentinels and not self.broker_transport_options.get("master_name"):
+            raise ValueError(
+                'BRIDGE_BROKER_TRANSPORT_OPTIONS: sentinels need the name of the master, such as {"master_name": '
+                '"mymaster"}, as Celery does'
+            )
+        files = (self.broker_tls_ca, self.broker_tls_cert, self.broker_tls_key)
+        if (any(files) or not self.broker_tls_verify) and not any(each.tls for each in self.addresses):
+            raise ValueError("BRIDGE_BROKER_TLS_*: only used with rediss://, but BRIDGE_BROKER_URL says redis://")
+        if bool(self.broker_tls_cert) != bool(self.broker_tls_key):
+            raise ValueError("BRIDGE_BROKER_TLS_CERT and BRIDGE_BROKER_TLS_KEY: give both or neither")
+        return self
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """The servers to try in turn."""
+        return addresses(self.broker_urls)
+
+    @property
+    def names(self) -> Names:
+        """Names in that Redis."""
+        return names(
+            database=self.addresses[0].database,
+            exchange=self.event_exchange,
+            queue=self.queue,
+            options=self.broker_transport_options,
+        )
+
+    @property
+    def has_sentinels(self) -> bool:
+        """Return whether the URLs name sentinels."""
+        return any(scheme_of(url) == "sentinel" for url in self.broker_urls)

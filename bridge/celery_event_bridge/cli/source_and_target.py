@@ -81,7 +81,7 @@ def events_of(
 def target_of(to: str, url: str | None, options: Mapping[str, str], chosen: Loaded, *, again: bool) -> Target:
     """Return the broker, or the stream, at `to`. Raises SettingsError, BrokerUnavailable, SinkUnavailable."""
     scheme = to.partition(":")[0].strip().lower()  # no urlsplit, which refuses some hosts
-    if scheme in plugins.broker_schemes():
+    if scheme in plugins.broker_schemes() and not _is_stream(to, scheme, chosen):
         return _broker(scheme, to, options, chosen, again=again)
     with naming("--from", url):
         source, source_settings = find(url, options=options)
@@ -99,6 +99,22 @@ def target_of(to: str, url: str | None, options: Mapping[str, str], chosen: Load
     sink = plugin(sink_settings)
     with naming("--to", to):
         return SinkTarget(sink, hide_in_url(to), chosen.settings.retry_max_interval, SINKS_PATIENCE, PATIENCE)
+
+
+def _is_stream(to: str, scheme: str, chosen: Loaded) -> bool:
+    """Return whether a URL that may be a broker's or a stream's is a stream's.
+
+    It is a broker's where it is that of BRIDGE_BROKER_URL, user and password aside, and names no stream.
+    """
+    if scheme not in plugins.reader_schemes():
+        return False
+    place = _without_login(to)
+    return place not in map(_without_login, chosen.settings.broker_urls)
+
+
+def _without_login(url: str) -> str:
+    scheme, _, rest = url.strip().rstrip("/").partition("://")
+    return f"{scheme.lower()}://{rest.rpartition('@')[2]}"
 
 
 def _broker(scheme: str, to: str, options: Mapping[str, str], chosen: Loaded, *, again: bool) -> Target:

@@ -55,6 +55,11 @@ def load_reader(scheme: str) -> ReaderPlugin:
         raise SinkNotInstalled(_missing(exc, {"rediss": "redis"}.get(scheme, scheme))) from exc
 
 
+def reader_schemes() -> frozenset[str]:
+    """Return the schemes of the streams that there are readers for."""
+    return frozenset(entry.name for entry in entry_points(group=READERS))
+
+
 def broker_schemes() -> tuple[str, ...]:
     """Return the schemes of the brokers that there are plug-ins for."""
     return tuple(sorted(_broker_entries()))

@@ -20,7 +20,7 @@ NO_EVENTS = frozenset(
     {"sqs", "azureservicebus", "azurestoragequeues", "kafka", "confluentkafka", "sqlalchemy", "sqla", "gcpubsub"}
 )
 """Transports of kombu without fan-out: Celery's events never leave a worker there."""
-NOT_YET = frozenset({"redis", "rediss", "sentinel", "filesystem", "mongodb", "memory", "valkey"})
+NOT_YET = frozenset({"filesystem", "mongodb", "memory"})
 """Transports of kombu that carry events, and that no plug-in of this package serves."""
 A_URL = "expected a URL such as amqp://user:password@host:5672/vhost"
 

@@ -87,7 +87,7 @@ class Notices:
         self.clock = clock
         self._matters: dict[tuple[str, str], _Matter] = {}
         self._counts: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
-        self._seconds: Counter[str] = Counter()
+        self._seconds: dict[str, float] = {}
         self._lock = threading.Lock()
         self._rest_due = 0.0
         """Time when the rest is looked through again, by the monotonic clock."""
@@ -104,14 +104,15 @@ class Notices:
         level: int = logging.WARNING,
         logger: str = "celery_event_bridge",
     ) -> bool:
-        """Count `count` of this kind, and `seconds` that it lasted, and log `text` unless that kind and subject was logged within `every` seconds.
+        """Count `count` of this kind, and log `text` unless that kind and subject was logged within `every` seconds.
 
-        `text` says what happened, to what, and what to do; no secret may be in it. Returns whether it was logged.
+        `text` says what happened, to what, and what to do; no secret may be in it. `seconds`: how long it lasted, where
+        that is known. Returns whether it was logged.
         """
         now = self.clock()
         with self._lock:
             self._counts[kind] += count
-            self._seconds[kind] += seconds
+            self._seconds[kind] = self._seconds.get(kind, 0.0) + seconds
             matter = self._matters.get((kind, subject))
             if matter is not None and now - matter.said_at < every:
                 matter.unsaid += count
@@ -165,7 +166,7 @@ class Notices:
     def seconds(self, kind: str) -> float:
         """Return how long what was told of this kind lasted, summed, where that is known."""
         with self._lock:
-            return float(self._seconds[kind])
+            return self._seconds.get(kind, 0.0)
 
     def clear(self) -> None:
         """Forget everything, as a test does before it begins."""

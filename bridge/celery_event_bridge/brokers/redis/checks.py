@@ -34,7 +34,7 @@ def findings(settings: Settings, location: Callable[[], str]) -> Iterator[Findin
     looked = False
     for address in settings.addresses:
         try:
-            link = Link(connected(settings, address, name="celery-event-bridge-check"), address.where)
+            link = Link(connected(settings, address, role="check"), address.where)
         except BrokerUnavailable as exc:
             yield Finding("FAIL", f"broker {exc}")
             continue
@@ -51,7 +51,7 @@ def who_shares(settings: Settings, location: str) -> str | None:
     """Name who holds the lease and stores elsewhere; None if nobody does, or nobody can tell."""
     for address in settings.addresses:
         try:
-            link = Link(connected(settings, address, name="celery-event-bridge-check"), address.where)
+            link = Link(connected(settings, address, role="check"), address.where)
         except BrokerUnavailable:
             continue
         try:

@@ -8,7 +8,7 @@ from celery_event_bridge.brokers.redis.held import Position
 
 
 class Control(msgspec.Struct, array_like=True, frozen=True):
-    """What a replica says of itself."""
+    """Word of a replica on itself."""
 
     mark: str
     """Name of this message."""

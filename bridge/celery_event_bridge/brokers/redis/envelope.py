@@ -50,7 +50,7 @@ def opened(payload: bytes, lane: Hashable, tag: int) -> Heard:
         envelope = _DECODE(payload)
         properties = envelope.properties
         text = envelope.body
-        body = binascii.a2b_base64(text) if properties.body_encoding == BASE64 else text.encode()
+        body = binascii.a2b_base64(text, strict_mode=True) if properties.body_encoding == BASE64 else text.encode()
     except (ValueError, RecursionError):  # msgspec's errors and binascii's are ValueErrors
         return Heard(lane, tag, payload, "", _NONE, raw=True)
     return Heard(

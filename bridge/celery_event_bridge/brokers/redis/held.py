@@ -64,7 +64,7 @@ class _Lane(msgspec.Struct, eq=False):
 
 
 class Window:
-    """What was heard and is not known to be confirmed, oldest first."""
+    """Events that were heard and are not known to be confirmed, oldest first."""
 
     def __init__(self, max_bytes: int, now: float) -> None:
         """Begin; past `max_bytes` of events that wait, the oldest are dropped."""
@@ -76,7 +76,7 @@ class Window:
         self._next = 1
         self.waiting_bytes = 0
         self._again: deque[Heard] = deque()
-        """Those that were handed out and came back: older than all that waits."""
+        """Events that were handed out and came back: older than all that waits."""
         self._lane = _Lane()
         self._lanes = [self._lane]
         self._marks: deque[tuple[str, int, float]] = deque()

@@ -62,7 +62,7 @@ long the record is kept. Returns who holds it now, the token, the time in millis
 
 
 class Record(msgspec.Struct, frozen=True):
-    """What the last holder has left."""
+    """Record that the last holder has left."""
 
     owner: str
     at: float
@@ -84,7 +84,7 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What a look has changed."""
+    """Change that a look has brought."""
 
     taken: bool = False
     lost: bool = False
@@ -122,7 +122,11 @@ class Lease:
         self._asked_at: float | None = None
 
     def new_connection(self, run: str) -> None:
-        """Take note of another connection, perhaps to another server: what was asked gets no answer any more."""
+        """Take note of another connection, perhaps to another server: what was asked gets no answer any more.
+
+        Nothing is forwarded until the server has said who holds the lease: who has missed something gives it up first.
+        """
+        self._valid_until = float("-inf")
         self.run = run
         self._asked_at = None
         self._free_since = None
@@ -182,7 +186,7 @@ class Lease:
 
     def expired(self, now: float) -> bool:
         """Give it up where it has run out by our own clock; returns whether it just has."""
-        if not self.is_ours or now < self._valid_until:
+        if not self.is_ours or now < self._valid_until or self._valid_until == float("-inf"):
             return False
         self.token, self._valid_until = 0, float("-inf")
         return True

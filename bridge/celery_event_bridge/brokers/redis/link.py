@@ -7,6 +7,7 @@ is answered without hearing its own message is known to be deaf.
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import ssl
@@ -61,8 +62,11 @@ def _reason(exc: Exception) -> str:
     return text
 
 
-def connected(settings: Settings, address: Address, *, name: str, protocol: int = 3) -> Any:
-    """Return redis-py's connection, of which not all is typed, logged in, to the server that this address leads to. Raises BrokerUnavailable."""
+def connected(settings: Settings, address: Address, *, role: str, protocol: int = 3) -> Any:
+    """Return redis-py's connection, logged in, to the server that this address leads to. Raises BrokerUnavailable.
+
+    Not all of it is typed.
+    """
     options: dict[str, Any] = {
         "db": address.database,
         "username": address.username,
@@ -72,7 +76,7 @@ def connected(settings: Settings, address: Address, *, name: str, protocol: int 
         "retry": Retry(NoBackoff(), 0),
         "decode_responses": False,
         "protocol": protocol,
-        "client_name": name,
+        "client_name": f"celery-event-bridge.{role}.{os.getpid()}",
     }
     with translated(address.where):
         host, port = address.host, address.port
@@ -92,11 +96,26 @@ def connected_link(settings: Settings, *, role: str) -> Link:
     failed: BrokerUnavailable | None = None
     for address in settings.addresses:
         try:
-            return Link(connected(settings, address, name=f"celery-event-bridge-{role}"), address.where)
+            return Link(connected(settings, address, role=role), address.where)
         except BrokerUnavailable as exc:
             failed = exc
     assert failed is not None, "a URL at least"
     raise failed
+
+
+class Servers:
+    """Connects to the servers of BRIDGE_BROKER_URL in turn."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._next = 0
+
+    def __call__(self) -> Link:
+        """Return a connection to the next one. Raises BrokerUnavailable; then the one after it is next."""
+        addresses = self._settings.addresses
+        address = addresses[self._next % len(addresses)]
+        self._next += 1
+        return Link(connected(self._settings, address, role="consumer"), address.where)
 
 
 def _master(settings: Settings, address: Address) -> tuple[str, int]:

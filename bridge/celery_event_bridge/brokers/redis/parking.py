@@ -76,7 +76,7 @@ class RedisParking:
         where = addresses[self._next % len(addresses)].where
         if self._connection is None:
             self._connection = connected(
-                self._settings, addresses[self._next % len(addresses)], name="celery-event-bridge-parking", protocol=2
+                self._settings, addresses[self._next % len(addresses)], role="parking", protocol=2
             )
         try:
             with translated(where):

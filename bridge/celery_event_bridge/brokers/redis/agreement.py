@@ -1,0 +1,200 @@
+"""Agreement of the replicas: who forwards, how far that one is, and whether this one hears at all.
+
+All of it is said on the connection that hears the events. A *mark* of ours, published and heard again, shows that this
+subscriber is not deaf: what is asked after it was answered is answered after it was heard. A client whose subscription
+is gone on a connection that works would find out in no other way.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import hiredis
+import msgspec
+
+from celery_event_bridge.brokers.redis.control import Control
+from celery_event_bridge.brokers.redis.held import Position, Window
+from celery_event_bridge.brokers.redis.lease import KEPT, LEASE, SCRIPT, Lease, Outcome, seen
+from celery_event_bridge.contract import SinkUnavailable, notices
+from celery_event_bridge.contract.broker import BrokerUnavailable
+
+if TYPE_CHECKING:
+    from celery_event_bridge.brokers.redis.link import Link
+    from celery_event_bridge.brokers.redis.settings import Settings
+
+log = logging.getLogger("celery_event_bridge")
+TELL = 0.05
+"""Seconds between two words of who forwards, while events are confirmed: the overlap of a takeover is about as long."""
+PROBE = 0.5
+"""Seconds between two marks of ours otherwise."""
+ELSEWHERE = ("READONLY", "LOADING", "MASTERDOWN")
+"""Beginnings of errors that mean another server, or this one later."""
+_LOOK, _LATER_LOOK, _MARK = "look", "later look", "mark"
+"""Kinds of what is asked; a later look is one that was sent when the last mark had been answered and not been heard."""
+
+
+class Agreement:
+    """One replica's part. All times are monotonic, in seconds."""
+
+    def __init__(self, settings: Settings, location: Callable[[], str], window: Window, owner: str) -> None:
+        """`location` says where we store, for the others to see; `window` has what was heard."""
+        self._names = settings.names
+        self._standby_window = settings.standby_window
+        self._location = location
+        self._window = window
+        self.lease = Lease(owner, "")
+        self._owner = owner
+        self._link: Link | None = None
+        self._asked: list[str] = []
+        """Kinds of what was sent and is not answered, oldest first."""
+        self._marks = 0
+        self._unheard: str | None = None
+        """Mark of ours that was sent last, until it is heard."""
+        self.due = 0.0
+        """Time when the next mark is to be sent."""
+        self.forwarder: Position | None = None
+        """Place up to which all is confirmed, by the last word of who forwards."""
+        self._token = 0
+        """The highest token that was heard on this server."""
+        self._standing_by_for = ""
+        self.held_up: str | None = None
+        """Reason that keeps this one from forwarding, and from being replaced by another; None where nothing does."""
+
+    @property
+    def quiet(self) -> bool:
+        """Return whether nothing that was asked is without an answer."""
+        return not self._asked
+
+    def begin(self, link: Link, run: str) -> None:
+        """Go on by another connection; `run` is the id of the server's process."""
+        if run != self.lease.run:
+            self._token = 0
+        self._link = link
+        self.lease.new_connection(run)
+        self._asked, self._unheard, self.due = [], None, 0.0
+
+    def attend(self, now: float, *, wants: bool) -> None:
+        """See to the lease and to our marks. Raises BrokerUnavailable."""
+        if self.lease.expired(now):
+            log.warning("the lease has run out before it was renewed: this bridge forwards nothing until it is its own")
+        if self.lease.is_due(now):
+            whole = self._window.knows(self.forwarder)
+            self.ask(self.lease.action(now, wants=wants, whole=whole), now)
+        if self._unheard is None and now >= self.due:
+            self.send_mark(now)
+
+    def confirmed(self, now: float) -> None:
+        """Tell the others shortly that more is confirmed."""
+        self.due = min(self.due, now + TELL)
+
+    def ask(self, action: str, now: float) -> None:
+        """Ask for the lease, or look at it. Raises BrokerUnavailable."""
+        lease = self.lease
+        position = self._window.confirmed() if lease.is_ours else None
+        mark, events = (position.mark, position.events) if position is not None else ("", 0)
+        self._linked.send(
+            "EVAL", SCRIPT, 2, self._names.lease, self._names.record,
+            lease.owner, int(LEASE * 1000), action, mark, events, lease.run, self._stored_in(), KEPT,
+        )  # fmt: skip
+        self._asked.append(_LATER_LOOK if self._unheard is not None and _MARK not in self._asked else _LOOK)
+        lease.asked(now)
+
+    def send_mark(self, now: float, *, released: bool = False) -> None:
+        """Publish a mark, with how far all is confirmed. Raises BrokerUnavailable."""
+        position = self._window.confirmed() if self.lease.is_ours else None
+        self._marks += 1
+        self._unheard = f"{self._owner[:12]}.{self._marks}"
+        message = Control(self._unheard, self._owner, self.lease.token, position, released)
+        self._linked.send("PUBLISH", self._names.control, msgspec.json.encode(message))
+        self._asked.append(_MARK)
+        if position is not None:
+            self.forwarder = position
+        self.due = now + PROBE
+
+    def give_up(self, now: float) -> None:
+        """Say how far all is confirmed, and leave the lease to another one. Raises BrokerUnavailable."""
+        self.ask("release", now)
+        self.send_mark(now, released=True)
+
+    def answered(self, reply: Any, now: float) -> Outcome:
+        """Take the answer to the oldest question. Raises BrokerUnavailable, where this subscriber is deaf too."""
+        if not self._asked:
+            raise BrokerUnavailable(f"Redis at {self._linked.where} answers what nobody asked: is it Redis?")
+        kind = self._asked.pop(0)
+        if isinstance(reply, hiredis.ReplyError):
+            self._refused(kind, reply, now)
+            return Outcome()
+        if kind is _MARK:
+            return Outcome()
+        if kind is _LATER_LOOK and self._unheard is not None:
+            raise BrokerUnavailable(
+                f"Redis at {self._linked.where} answers, and passes on no message of ours: this subscriber is deaf"
+            )
+        try:
+            found = seen(reply)
+        except (ValueError, TypeError) as exc:
+            raise BrokerUnavailable(f"Redis at {self._linked.where} answers strangely: is it Redis?") from exc
+        outcome = self.lease.answered(found, now)
+        self._tell_of_roles(outcome)
+        return outcome
+
+    def heard(self, message: Control, now: float) -> None:
+        """Take in a mark, ours or another one's."""
+        self._window.mark(message.mark, now)
+        if message.owner == self._owner:
+            if message.mark == self._unheard:
+                self._unheard = None
+            return
+        if not message.token or message.token < self._token:
+            return  # who stands by, or one that was replaced and does not know
+        self._token = message.token
+        if message.position is not None:
+            self.forwarder = message.position
+        if message.released:
+            self.lease.hurry()
+        if not self.lease.is_ours and not self._window.confirmed_elsewhere(message.position):
+            self._window.drop_older(now - self._standby_window)
+
+    @property
+    def _linked(self) -> Link:
+        assert self._link is not None, "begun"
+        return self._link
+
+    def _stored_in(self) -> str:
+        try:
+            return self._location()
+        except SinkUnavailable:
+            return ""
+
+    def _refused(self, kind: str, reply: Exception, now: float) -> None:
+        what = "a message of ours" if kind is _MARK else "the lease"
+        text = f"Redis at {self._linked.where} refuses {what}: {reply}"
+        if str(reply).startswith(ELSEWHERE):
+            raise BrokerUnavailable(text)
+        if kind is not _MARK:
+            self.lease.unanswered(now)
+        self.held_up = text
+        notices.tell("rights" if str(reply).startswith("NOPERM") else "waiting", text, subject="lease")
+
+    def _tell_of_roles(self, outcome: Outcome) -> None:
+        lease, where = self.lease, self._linked.where
+        self.held_up = None
+        if outcome.taken:
+            self._standing_by_for = ""
+            log.info("this bridge forwards the events of Redis at %s, and the others stand by", where)
+        elif lease.holder and lease.holder not in (lease.owner, self._standing_by_for):
+            self._standing_by_for = lease.holder
+            log.info("another bridge forwards the events of Redis at %s: this one stands by", where)
+        if outcome.lost:
+            log.warning("another bridge has taken over the lease: this one stands by")
+        if lease.holder not in ("", lease.owner) and lease.location and (ours := self._stored_in()) not in (
+            "", lease.location,
+        ):  # fmt: skip
+            self.held_up = f"a bridge that stores in {lease.location} holds the lease, and this one stores in {ours}"
+            notices.tell(
+                "competitor",
+                f"{self.held_up}: what that one forwards this one does not; give one of them a BRIDGE_QUEUE of its own",
+                subject="lease",
+            )

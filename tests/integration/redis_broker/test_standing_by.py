@@ -1,0 +1,102 @@
+"""Three bridges of one Redis broker: one forwards, the others stand by, and whatever happens to one loses nothing."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support import oracle
+from tests.support.bridges import Bridge
+from tests.support.redis_broker import KEYS, Publisher, cut, settings, stored
+from tests.support.servers import Redis
+from tests.support.servers.debian import until
+
+FORWARDS = "this bridge forwards"
+
+
+def forwarder(bridges: list[Bridge]) -> Bridge:
+    """Return the one that took the lease last; waits for it."""
+
+    def latest() -> tuple[str, Bridge]:
+        lines = [(line["timestamp"], number) for number, each in enumerate(bridges) for line in each.logged(FORWARDS)]
+        when, number = max(lines)
+        return when, bridges[number]
+
+    until(lambda: any(each.logged(FORWARDS) for each in bridges), 30, "one forwards")
+    return latest()[1]
+
+
+@pytest.fixture
+def three(start_bridge: Callable[..., Bridge], own_redis: Redis, tmp_path: Path) -> list[Bridge]:
+    """Three that are ready, one of which forwards."""
+    bridges = [start_bridge(**settings(own_redis, tmp_path / "events.db")) for _ in range(3)]
+    for bridge in bridges:
+        bridge.await_ready()
+    forwarder(bridges)
+    return bridges
+
+
+@pytest.mark.parametrize("how", ["killed", "frozen", "stopped", "cut off"])
+def test_the_one_that_forwards_is_lost_and_nothing_with_it(
+    three: list[Bridge], own_redis: Redis, tmp_path: Path, how: str
+) -> None:
+    """Another one takes over with what was not confirmed; nothing but the lease and its record is in the broker."""
+    publisher, file = Publisher(own_redis.url), tmp_path / "events.db"
+    publisher.start()
+    until(lambda: stored(file), 20, "events are stored")
+    first = forwarder(three)
+    rest = [bridge for bridge in three if bridge is not first]
+    if how == "killed":
+        first.kill()
+    elif how == "frozen":
+        first.process.send_signal(signal.SIGSTOP)
+    elif how == "stopped":
+        first.process.terminate()
+    else:
+        with own_redis.client() as client:
+            cut(client, first.process.pid)
+    until(lambda: any(each.logged(FORWARDS) for each in rest), 20, "another one forwards")
+    before = len(publisher.sent)
+    until(lambda: len(publisher.sent) > before + 300, 20, "more is published")
+    first.process.send_signal(signal.SIGCONT) if how == "frozen" else None
+    sent = publisher.finish()
+    until(lambda: sent <= stored(file), 20, "all is stored")
+    with own_redis.client() as client:
+        assert set(client.keys()) <= KEYS
+    assert 0 == sum(each.metric("gaps_total") for each in rest)
+
+
+def test_all_are_cut_off_at_once(three: list[Bridge], own_redis: Redis, tmp_path: Path) -> None:
+    """They subscribe again at once; the gap is told of, and is as long as what is missing shows."""
+    publisher, file = Publisher(own_redis.url, rate=1000), tmp_path / "events.db"
+    publisher.start()
+    until(lambda: stored(file), 20, "events are stored")
+    with own_redis.client() as client:
+        cut(client, *(bridge.process.pid for bridge in three))
+    until(lambda: sum(bridge.metric("gaps_total") for bridge in three) > 0, 20, "the gap is counted")
+    sent = publisher.finish()
+    last = max(sent, key=publisher.sent.__getitem__)
+    until(lambda: last in stored(file), 20, "all that was heard is stored")
+    lost = [publisher.sent[uuid] for uuid in sent - stored(file)]
+    told = sum(bridge.metric("gap_seconds_total") for bridge in three)
+    missed = max(lost) - min(lost) if lost else 0.0
+    assert missed - 0.1 <= told <= missed + 1.0
+
+
+def test_redis_restarts(three: list[Bridge], own_redis: Redis, tmp_path: Path) -> None:
+    """They forward again without a restart of their own, and what had been heard before is stored."""
+    publisher, file = Publisher(own_redis.url), tmp_path / "events.db"
+    publisher.start()
+    until(lambda: stored(file), 20, "events are stored")
+    before = publisher.finish()
+    own_redis.kill()
+    own_redis.start()
+    again = Publisher(own_redis.url)
+    again.start()
+    count = len(oracle.in_sqlite(file))
+    until(lambda: len(oracle.in_sqlite(file)) > count + 100, 30, "events are stored again")
+    again.finish()
+    assert before <= stored(file)

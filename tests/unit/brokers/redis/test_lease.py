@@ -1,0 +1,125 @@
+"""The lease as one replica sees it: when it may forward, when it asks, and when it waits."""
+
+from __future__ import annotations
+
+from celery_event_bridge.brokers.redis.held import Position
+from celery_event_bridge.brokers.redis.lease import GRACE, LEASE, RENEW, Lease, Record, Seen
+
+
+def free(record: Record | None = None, token: int = 0) -> Seen:
+    return Seen("", token, 1000.0, record)
+
+
+def held_by(owner: str, token: int = 5, record: Record | None = None) -> Seen:
+    return Seen(owner, token, 1000.0, record)
+
+
+def record(owner: str = "b", run: str = "r") -> Record:
+    return Record(owner, 990.0, Position("m", 1), run, "somewhere")
+
+
+def taken(before: Record | None, now: float = 100.0) -> Lease:
+    """Return a lease that was asked for and is ours."""
+    lease = Lease("a", "r")
+    lease.asked(now)
+    assert lease.answered(held_by("a", record=before), now + 0.1).taken
+    return lease
+
+
+def test_its_time_counts_from_when_it_was_asked_for() -> None:
+    """Not from the answer: the server's time ends later in any case."""
+    lease = taken(record())
+    assert lease.holds(100.1)
+    assert lease.holds(100.0 + LEASE - 0.01)
+    assert not lease.holds(100.0 + LEASE)
+    assert lease.expired(100.0 + LEASE)
+    assert not lease.is_ours
+
+
+def test_a_renewal_prolongs_it() -> None:
+    """From when that was asked for."""
+    lease = taken(record())
+    lease.asked(101.0)
+    assert not lease.answered(held_by("a"), 101.5).taken
+    assert lease.holds(101.0 + LEASE - 0.01)
+    assert not lease.holds(101.0 + LEASE)
+
+
+def test_after_another_server_it_waits_for_one_that_it_cannot_see() -> None:
+    """A holder may live by the word of a server that was lost with it; the same goes where there is no record."""
+    for before in (None, record(run="another")):
+        lease = taken(before)
+        for now in (101.0, 102.0):  # renewed meanwhile
+            lease.asked(now)
+            lease.answered(held_by("a"), now)
+            assert not lease.holds(now)
+        assert lease.holds(100.1 + LEASE)
+
+
+def test_what_was_its_own_it_takes_at_once() -> None:
+    """Nobody else has held it since."""
+    assert taken(record(owner="a", run="another")).holds(100.1)
+
+
+def test_a_run_that_may_not_be_asked_for_is_nobodys() -> None:
+    """Two empty ids are not the same server."""
+    lease = Lease("a", "")
+    lease.asked(100.0)
+    lease.answered(held_by("a", record=record(run="")), 100.0)
+    assert not lease.holds(100.1)
+
+
+def test_who_has_heard_everything_goes_first() -> None:
+    """Another one asks for a free lease only once it has been free for a while."""
+    lease = Lease("a", "r")
+    assert lease.action(0.0, wants=True, whole=True) == "take"
+    assert lease.action(0.0, wants=True, whole=False) == "look"
+    lease.asked(0.0)
+    lease.answered(free(), 0.0)
+    assert lease.action(GRACE - 0.01, wants=True, whole=False) == "look"
+    assert lease.action(GRACE, wants=True, whole=False) == "take"
+    lease.asked(GRACE)
+    lease.answered(held_by("b"), GRACE)
+    assert lease.action(9.0, wants=True, whole=False) == "look"
+
+
+def test_who_does_not_want_it_gives_it_up() -> None:
+    """And only looks afterwards."""
+    lease = taken(record())
+    assert lease.action(100.2, wants=False, whole=True) == "release"
+    lease.asked(100.2)
+    assert not lease.answered(free(), 100.3).lost, "given up, not lost"
+    assert lease.action(100.4, wants=False, whole=True) == "look"
+
+
+def test_one_that_was_replaced_says_so_once() -> None:
+    """As where it stood still for longer than the lease."""
+    lease = taken(record())
+    lease.asked(200.0)
+    assert lease.answered(held_by("b"), 200.1).lost
+    lease.asked(201.0)
+    assert not lease.answered(held_by("b"), 201.1).lost
+    assert not lease.holds(201.1)
+
+
+def test_on_another_connection_it_is_not_held_until_the_server_says_so() -> None:
+    """What was published meanwhile another one may have heard: it goes first."""
+    lease = taken(record())
+    lease.new_connection("r")
+    assert not lease.holds(100.2)
+    assert not lease.expired(100.2), "nothing has run out"
+    assert lease.is_ours, "to be given up with the last word"
+
+
+def test_it_asks_one_thing_at_a_time() -> None:
+    """Each RENEW seconds, and at once after a new connection, which answers nothing that was asked before."""
+    lease = Lease("a", "r")
+    assert lease.is_due(0.0)
+    lease.asked(0.0)
+    assert not lease.is_due(100.0)
+    lease.answered(free(), 0.1)
+    assert not lease.is_due(RENEW - 0.01)
+    assert lease.is_due(RENEW)
+    lease.asked(RENEW)
+    lease.new_connection("other")
+    assert lease.is_due(RENEW)

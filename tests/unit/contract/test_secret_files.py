@@ -29,7 +29,7 @@ ENDS = ("/xyz", "\txyz", "#xyz", "?xyz", "@xyz", "[xyz", "\nxyz", "/xyz#", "?a=b
 """Ends of a password that are not encoded."""
 AMQP = [f"amqp://bridge:Sommer2030{end}@127.0.0.1:5672//" for end in ENDS]
 AMQP += ["amqp://bridge:xyz@127.0.0.1:port//", "amqp://bridge:xyz@127.0.0.1:99999//", "Sommer2030xyz"]
-AMQP += ["bridge:Sommer2030xyz@127.0.0.1", "redis://bridge:Sommer2030xyz@127.0.0.1", "kafka://h/topic"]
+AMQP += ["bridge:Sommer2030xyz@127.0.0.1", "mqtt://bridge:Sommer2030xyz@127.0.0.1", "kafka://h/topic"]
 AMQP += ["amqp://h//;amqp://bridge:Sommer2030/xyz@h//", "amqp://bridge:Sommer2030/xyz@h//;amqp://h//"]
 AMQP += ["http://bridge:Sommer2030xyz@127.0.0.1", "amqp:/bridge:Sommer2030xyz@h", "amqp://h//?password=Sommer2030xyz"]
 AMQP += ["amqp://h//?heartbeat=5", "amqp://h//?login_method=Sommer2030xyz"]

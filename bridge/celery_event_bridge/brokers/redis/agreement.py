@@ -36,7 +36,7 @@ _LOOK, _LATER_LOOK, _MARK = "look", "later look", "mark"
 
 
 class Agreement:
-    """One replica's part. All times are monotonic, in seconds."""
+    """Part of one replica. All times are monotonic, in seconds."""
 
     def __init__(self, settings: Settings, location: Callable[[], str], window: Window, owner: str) -> None:
         """`location` says where we store, for the others to see; `window` has what was heard."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import ValidationError
@@ -16,7 +17,7 @@ def at_url(settings: Settings, url: str) -> Settings:
     """
     try:
         there = Settings.model_validate(
-            {"broker_url": url, "broker_transport_options": settings.broker_transport_options}
+            {"broker_url": url, "broker_transport_options": json.dumps(settings.broker_transport_options)}
         )
     except ValidationError as exc:
         wrong = exc.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")

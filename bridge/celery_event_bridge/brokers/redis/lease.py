@@ -89,7 +89,7 @@ class Outcome(msgspec.Struct, frozen=True):
     taken: bool = False
     lost: bool = False
     record: Record | None = None
-    """That of the one before, where the lease was taken."""
+    """Record of the one before, where the lease was taken."""
     now: float = 0.0
 
 
@@ -115,9 +115,9 @@ class Lease:
         """Time from which we may forward."""
         self._free_since: float | None = None
         self.holder = ""
-        """Who holds it, as last seen."""
+        """Name of who holds it, as last seen."""
         self.location = ""
-        """Where that one stores."""
+        """Place where that one stores."""
         self._due = float("-inf")
         self._asked_at: float | None = None
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from pydantic import Field, FilePath, Json, model_validator
+from pydantic import Field, FilePath, Json, field_validator, model_validator
 
-from celery_event_bridge.brokers.redis.address import SCHEMES, Address, Names, addresses, names
-from celery_event_bridge.contract.broker_plugin import BrokerSettings, scheme_of
+from celery_event_bridge.brokers.redis.address import SCHEMES, TLS, Address, Names, addresses, names
+from celery_event_bridge.contract.broker_plugin import BrokerSettings, scheme_of, urls_in
 from celery_event_bridge.contract.values import QueueName, Seconds, ShortName, Size, is_one_line
 
 __all__ = ["SCHEMES", "Settings"]
@@ -43,21 +43,23 @@ class Settings(BrokerSettings):
         10.0, ge=1, le=3600, description="Redis broker: seconds of events that a replica standing by holds in memory"
     )
 
+    @field_validator("broker_url")
+    @classmethod
+    def _urls_that_are_read_as_they_are_meant(cls, value: str) -> str:
+        if not all(is_one_line(url) for url in urls_in(value)):
+            raise ValueError("expected one line without tabs: in a password they are %0A and %09")
+        addresses(urls_in(value))
+        return value
+
     @model_validator(mode="after")
-    def _urls_that_are_read_as_they_are_meant(self) -> Settings:
-        try:
-            if not all(is_one_line(url) for url in self.broker_urls):
-                raise ValueError("expected one line without tabs: in a password they are %0A and %09")
-            first = self.addresses[0]
-        except ValueError as exc:
-            raise ValueError(f"BRIDGE_BROKER_URL: {exc}") from None
-        if first.sentinels and not self.broker_transport_options.get("master_name"):
+    def _what_goes_together(self) -> Settings:
+        if self.has_sentinels and not self.broker_transport_options.get("master_name"):
             raise ValueError(
                 'BRIDGE_BROKER_TRANSPORT_OPTIONS: sentinels need the name of the master, such as {"master_name": '
                 '"mymaster"}, as Celery does'
             )
         files = (self.broker_tls_ca, self.broker_tls_cert, self.broker_tls_key)
-        if (any(files) or not self.broker_tls_verify) and not any(each.tls for each in self.addresses):
+        if (any(files) or not self.broker_tls_verify) and not any(scheme_of(url) in TLS for url in self.broker_urls):
             raise ValueError("BRIDGE_BROKER_TLS_*: only used with rediss://, but BRIDGE_BROKER_URL says redis://")
         if bool(self.broker_tls_cert) != bool(self.broker_tls_key):
             raise ValueError("BRIDGE_BROKER_TLS_CERT and BRIDGE_BROKER_TLS_KEY: give both or neither")

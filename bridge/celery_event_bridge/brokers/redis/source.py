@@ -166,7 +166,7 @@ class RedisSource:
         self._window.give_back(messages)
 
     def make_room(self, lane: Any) -> None:
-        """Nothing: no window of the broker's is used up by what stays in hand."""
+        """Do nothing: no window of the broker's is used up by what stays in hand."""
 
     # Within --------------------------------------------------------------------------------------------------------
 

@@ -228,7 +228,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what a destroyed Redis group held not handed out again",
-        [Change(f"{REDIS}/group.py", 'self._asked("EVAL", RESTORE,', '("EVAL", RESTORE,')],
+        [Change(f"{REDIS}/in_hand.py", "again = self._restore(stream, held)", "again = 0")],
         [
             f"{INTEGRATION}/redis/test_redis_groups.py::test_a_group_that_somebody_destroys",
             f"{INTEGRATION}/redis/test_redis_groups.py::test_a_consumer_that_somebody_deletes",
@@ -243,6 +243,59 @@ MUTATIONS = (
         "what was taken over when another stream's group was destroyed kept from everybody",
         [Change(f"{REDIS}/reader.py", "self._missed = True  # what came from another stream before", "pass")],
         [f"{INTEGRATION}/redis/test_redis_groups.py::test_what_was_taken_over_when_another_streams_group_is_destroyed"],
+    ),
+    Mutation(
+        "what was in hand of a Redis stream that comes back forgotten",
+        [Change(f"{REDIS}/in_hand.py", "        if not sought:\n", "        if True:\n")],
+        [
+            f"{INTEGRATION}/redis/test_redis_returned.py::test_what_was_in_hand_of_a_stream_that_comes_back",
+            f"{INTEGRATION}/redis/test_redis_returned.py::test_a_commit_in_a_stream_that_is_back_before_it_is_noticed",
+            f"{INTEGRATION}/redis/test_redis_returned.py::test_what_nobody_holds_in_a_stream_that_comes_back",
+        ],
+    ),
+    Mutation(
+        "what Redis holds for a living reader that has it not in hand kept from everybody",
+        [Change(f"{REDIS}/group.py", "if mine - acknowledged > len(self._in_hand.held(stream)):", "if False:")],
+        [f"{INTEGRATION}/redis/test_redis_returned.py::test_what_was_given_up_of_a_stream_that_comes_back"],
+    ),
+    Mutation(
+        "what was acknowledged taken for lost with the rest of a commit",
+        [Change(f"{REDIS}/group.py", "            self._in_hand.committed(stream, done)\n", "")],
+        [f"{INTEGRATION}/redis/test_redis_returned.py::test_a_commit_in_a_stream_that_is_back_before_it_is_noticed"],
+    ),
+    Mutation(
+        "what was fetched of other Redis streams dropped with one's",
+        [Change(f"{REDIS}/reader.py", "self._group.release_all()  # who asks", "pass  # who asks")],
+        [
+            f"{INTEGRATION}/redis/test_redis_returned.py::test_what_was_fetched_of_other_streams_when_the_group_of_one_is_destroyed",
+        ],
+    ),
+    Mutation(
+        "a Redis group made again without the number of what it has read",
+        [Change(f"{REDIS}/group.py", 'number = ("ENTRIESREAD", read)', "number = ()")],
+        [f"{INTEGRATION}/redis/test_redis_counted.py::test_what_is_removed_while_a_group_is_destroyed"],
+    ),
+    Mutation(
+        "what is gone from a Redis stream counted at each look",
+        [Change(f"{REDIS}/overtaken.py", "self._deficit[stream] = deficit + gone", "pass")],
+        [
+            f"{INTEGRATION}/redis/test_redis_counted.py::test_a_stream_that_stays_empty_is_counted_once",
+            f"{INTEGRATION}/redis/test_redis_counted.py::test_a_group_that_is_overtaken_twice_before_the_end_is_counted_once",
+        ],
+    ),
+    Mutation(
+        "a destroyed Redis group taken as leave to remove what it had not read",
+        [
+            Change(
+                f"{REDIS}/needed.py",
+                "min([*there.values(), *(first for first, _ in self._gone[stream].values())])",
+                "min(there.values())",
+            )
+        ],
+        [
+            f"{INTEGRATION}/redis/test_redis_trim.py::test_what_a_group_had_not_read_is_kept_when_somebody_destroys_it",
+            f"{UNIT}/sinks/redis/test_redis_needed.py::test_what_a_group_needed_is_kept_for_some_time_once_it_is_gone",
+        ],
     ),
     Mutation(
         "a position beyond the end of a Redis stream kept",

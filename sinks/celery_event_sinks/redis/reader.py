@@ -137,6 +137,8 @@ class RedisReader:
                 self._group.live(self._streams)
             except GroupGone:
                 self._join_again(self._group)
+            if self._group.released:
+                self._group.release_all()  # who asks drops the rest of all streams
         return not self._group.released
 
     def commit(self, positions: Mapping[Hashable, Sequence[Any]]) -> bool:
@@ -224,6 +226,8 @@ class RedisReader:
             for stream in self._streams:
                 found += group.read_again(stream)
             self._missed = False
+            if any(entries for _, entries in found):
+                return found  # to be in hand before it is asked who has what
         now = time.monotonic()
         if now >= self._claim_due or not self._open:
             self._claim_due = now + self._reading.lease / CLAIM_INTERVAL

@@ -9,8 +9,9 @@ for _, held in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[4],
 end
 local done = {}
 for i = 6, #ARGV do if mine[ARGV[i]] then done[#done + 1] = ARGV[i] end end
-if #done == 0 then return 0 end
-return redis.call('XACK', KEYS[1], ARGV[1], unpack(done))
+if #done > 0 then redis.call('XACK', KEYS[1], ARGV[1], unpack(done)) end
+if #done == #ARGV - 5 then return #done end
+return done
 """
 LEAVE = """
 while true do

@@ -1037,4 +1037,72 @@ MUTATIONS = (
         [Change(f"{SQLITE}/volume.py", "    if found.st_nlink > 1:\n", "    if False:\n")],
         [f"{INTEGRATION}/sqlite/test_sqlite_names.py::test_a_hard_link_is_refused_at_the_start_and_told_of_in_use"],
     ),
+    Mutation(
+        "the end of a Redis stream that is gone taken for reached",
+        [
+            Change(f"{REDIS}/ends.py", "missed += max(1, self._left[stream])", "missed += 0"),
+            Change(f"{REDIS}/ends.py", "return End.GONE", "return End.REACHED"),
+        ],
+        [f"{INTEGRATION}/redis/test_redis_ends.py::test_a_stream_that_is_gone_before_its_end_was_read"],
+    ),
+    Mutation(
+        "the end of a SQLite file's events that is gone taken for reached",
+        [
+            Change(f"{SQLITE}/reader.py", "skipped += max(1, gone.after(", "skipped += max(0, gone.after("),
+            Change(f"{SQLITE}/reader.py", "            self._skipped += 1\n", "            pass\n"),
+        ],
+        [
+            f"{INTEGRATION}/sqlite/test_sqlite_ends.py::test_the_last_events_alone_are_removed",
+            f"{INTEGRATION}/sqlite/test_sqlite_ends.py::test_a_file_that_is_another_one_before_the_end_was_read",
+        ],
+    ),
+    Mutation(
+        "what was gone before it was read no failure of a command",
+        [
+            Change("bridge/celery_event_bridge/audit/report.py", "bool(told or self.skipped)", "bool(told)"),
+            Change("bridge/celery_event_bridge/cli/replay.py", " or run.figures.gone)", ")"),
+            Change(
+                "bridge/celery_event_bridge/cli/tail.py",
+                "_complain([in_all(printer.gone)])\n        return 1",
+                "_complain([in_all(printer.gone)])\n        return 0",
+            ),
+        ],
+        [
+            f"{INTEGRATION}/sqlite/test_sqlite_ends.py::test_audit_says_what_was_gone",
+            f"{INTEGRATION}/sqlite/test_sqlite_ends.py::test_replay_says_what_was_gone",
+            f"{INTEGRATION}/sqlite/test_sqlite_ends.py::test_tail_says_what_was_gone",
+        ],
+    ),
+    Mutation(
+        "parked messages sent into a queue that loses what it confirms",
+        [Change(f"{RABBITMQ}/kept.py", "if found := _differences(connection, management, queue):", "if found := {}:")],
+        [f"{INTEGRATION}/rabbitmq/test_requeue_kept.py::test_nothing_is_sent_into_a_queue_of_somebodys"],
+    ),
+    Mutation(
+        "parked messages sent under a policy that drops them",
+        [Change(f"{RABBITMQ}/kept.py", "if text := next(iter(harm(queue, found)), ", "if text := next(iter(()), ")],
+        [f"{INTEGRATION}/rabbitmq/test_requeue_kept.py::test_nothing_is_sent_under_a_policy_that_the_api_shows"],
+    ),
+    Mutation(
+        "parked messages taken out once they are confirmed, kept or not",
+        [Change(f"{RABBITMQ}/kept.py", "while before is not None and (after", "while False and (after")],
+        [f"{INTEGRATION}/rabbitmq/test_requeue_kept.py::test_what_is_not_kept_stays_parked"],
+    ),
+    Mutation(
+        "what somebody undoes of a migration left undone",
+        [Change(f"{RABBITMQ}/undone.py", "        self._broker.declare(self._new)\n", "")],
+        [
+            f"{INTEGRATION}/rabbitmq/test_migration_undone.py::test_what_is_undone_meanwhile_is_done_again",
+            f"{INTEGRATION}/rabbitmq/test_migration_undone.py::test_a_binding_is_made_again_also_where_nobody_sees_it",
+            f"{INTEGRATION}/rabbitmq/test_migration_undone.py::test_a_new_queue_of_somebodys_ends_it",
+        ],
+    ),
+    Mutation(
+        "what somebody removes under a tap not looked for",
+        [Change(f"{RABBITMQ}/tap.py", "if self._deleted or time.monotonic() >= self._due:", "if False:")],
+        [
+            f"{INTEGRATION}/reading/test_tap_undone.py::test_with_the_management_api_a_removed_binding_is_known",
+            f"{INTEGRATION}/reading/test_tap_undone.py::test_a_deleted_queue_is_replaced",
+        ],
+    ),
 )

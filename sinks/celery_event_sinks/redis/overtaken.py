@@ -22,6 +22,21 @@ class GroupOvertaken:
         self._number: dict[bytes, int] = {}
         """Entries up to the group's position: read, or gone and told of. Where that is known."""
         self._before: dict[bytes, Extent] = {}
+        self._unsettled: set[bytes] = set()
+        """Streams of which entries were told of as gone since the group's count was last compared."""
+
+    def is_unsettled(self, stream: bytes, now: Extent, position: Place) -> bool:
+        """Return whether to say by `settle` how many entries there are up to the group's position: once it has read
+        on. Some servers leave its count behind where a trim has overtaken it, others put it right.
+        """
+        return stream in self._unsettled and now.first is not None and now.first <= position < now.last
+
+    def settle(self, stream: bytes, now: Extent, group: Mapping[bytes, Any], there: int) -> None:
+        """Compare the group's count with the entries that are gone, and those that are `there` up to its position."""
+        self._unsettled.discard(stream)
+        read = group.get(b"entries-read")
+        if now.added is not None and isinstance(read, int):
+            self._deficit[stream] = max(0, now.added - now.length + there - read)
 
     def skipped(self, stream: bytes, now: Extent, group: Mapping[bytes, Any]) -> int:
         """Return how many are gone that the group would have read next."""
@@ -30,6 +45,7 @@ class GroupOvertaken:
         position, read = place(group[b"last-delivered-id"]), group.get(b"entries-read")
         added = now.added
         if position >= now.last:
+            self._unsettled.discard(stream)
             if added is not None:
                 self._number[stream] = added
                 if isinstance(read, int):
@@ -45,6 +61,7 @@ class GroupOvertaken:
             if isinstance(read, int):
                 gone = max(0, added - read - now.length - deficit)
                 self._deficit[stream] = deficit + gone
+                self._unsettled.add(stream)
                 return gone
         if position == NOWHERE or before is None:
             return 0
@@ -64,6 +81,7 @@ class GroupOvertaken:
     def made_again(self, stream: bytes) -> None:
         """Take note that the group was made anew: nothing of what it had read before counts."""
         self._deficit.pop(stream, None)
+        self._unsettled.discard(stream)
 
 
 def missed_by_groups(of_stream: Reply, of_groups: Reply, since: str | int) -> dict[str, int]:

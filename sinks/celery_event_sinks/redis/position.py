@@ -11,9 +11,9 @@ from redis.exceptions import ResponseError
 from celery_event_bridge.contract import SinkUnavailable, notices
 from celery_event_sinks.redis.anew import ReadPlaces
 from celery_event_sinks.redis.client import RedisClient, Reply
-from celery_event_sinks.redis.extent import Extent, Place, entry_of, extent, fields_of, place
+from celery_event_sinks.redis.extent import NOWHERE, Extent, Place, entry_of, extent, fields_of, place
 from celery_event_sinks.redis.overtaken import GroupOvertaken
-from celery_event_sinks.redis.scripts import COUNT, SET_BACK
+from celery_event_sinks.redis.scripts import COUNT, MOST_COUNTED, SET_BACK
 
 
 class RedisProcess:
@@ -100,8 +100,11 @@ class GroupPosition:
         if now.exists and now.last < (position := place(group[b"last-delivered-id"])):
             self._set_back(stream, now, position)
             return 0
-        self._looked_at[stream] = place(group[b"last-delivered-id"])
+        position = self._looked_at[stream] = place(group[b"last-delivered-id"])
         self._since[stream] = 0
+        if self._overtaken.is_unsettled(stream, now, position):
+            if (there := self._count(stream, NOWHERE, position)) < MOST_COUNTED:
+                self._overtaken.settle(stream, now, group, there)
         return self._was_set(stream, now, group) + self._overtaken.skipped(stream, now, group)
 
     def _set_back(self, stream: bytes, now: Extent, position: Place) -> None:
@@ -127,7 +130,7 @@ class GroupPosition:
         return self._count(stream, before, position) if ahead else 0
 
     def _count(self, stream: bytes, after: Place, until: Place) -> int:
-        """Return how many entries there are after one and up to another: some thousand at most."""
+        """Return how many entries there are after one and up to another: MOST_COUNTED at most."""
         reply = self._client.ask("EVAL", COUNT, 1, stream, b"(" + entry_of(after), entry_of(until))
         return reply if isinstance(reply, int) else 1
 

@@ -41,7 +41,8 @@ for i = 5, #ARGV do
 end
 return given
 """
-COUNT = "return #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[2], 'COUNT', 10000)"
+MOST_COUNTED = 10_000
+COUNT = f"return #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[2], 'COUNT', {MOST_COUNTED})"
 SET_BACK = """
 for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
     local field = {}

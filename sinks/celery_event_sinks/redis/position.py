@@ -102,9 +102,9 @@ class GroupPosition:
             return 0
         position = self._looked_at[stream] = place(group[b"last-delivered-id"])
         self._since[stream] = 0
-        if self._overtaken.is_unsettled(stream, now, position):
-            if (there := self._count(stream, NOWHERE, position)) < MOST_COUNTED:
-                self._overtaken.settle(stream, now, group, there)
+        unsettled = self._overtaken.is_unsettled(stream, now, position)
+        if unsettled and (there := self._count(stream, NOWHERE, position)) < MOST_COUNTED:
+            self._overtaken.settle(stream, now, group, there)
         return self._was_set(stream, now, group) + self._overtaken.skipped(stream, now, group)
 
     def _set_back(self, stream: bytes, now: Extent, position: Place) -> None:

@@ -228,7 +228,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what a destroyed Redis group held not handed out again",
-        [Change(f"{REDIS}/group.py", 'self._asked("EVAL", RESTORE,', '("EVAL", RESTORE,')],
+        [Change(f"{REDIS}/in_hand.py", "again = self._restore(stream, held)", "again = 0")],
         [
             f"{INTEGRATION}/redis/test_redis_groups.py::test_a_group_that_somebody_destroys",
             f"{INTEGRATION}/redis/test_redis_groups.py::test_a_consumer_that_somebody_deletes",
@@ -243,6 +243,59 @@ MUTATIONS = (
         "what was taken over when another stream's group was destroyed kept from everybody",
         [Change(f"{REDIS}/reader.py", "self._missed = True  # what came from another stream before", "pass")],
         [f"{INTEGRATION}/redis/test_redis_groups.py::test_what_was_taken_over_when_another_streams_group_is_destroyed"],
+    ),
+    Mutation(
+        "what was in hand of a Redis stream that comes back forgotten",
+        [Change(f"{REDIS}/in_hand.py", "        if not sought:\n", "        if True:\n")],
+        [
+            f"{INTEGRATION}/redis/test_redis_returned.py::test_what_was_in_hand_of_a_stream_that_comes_back",
+            f"{INTEGRATION}/redis/test_redis_returned.py::test_a_commit_in_a_stream_that_is_back_before_it_is_noticed",
+            f"{INTEGRATION}/redis/test_redis_returned.py::test_what_nobody_holds_in_a_stream_that_comes_back",
+        ],
+    ),
+    Mutation(
+        "what Redis holds for a living reader that has it not in hand kept from everybody",
+        [Change(f"{REDIS}/group.py", "if mine - acknowledged > len(self._in_hand.held(stream)):", "if False:")],
+        [f"{INTEGRATION}/redis/test_redis_returned.py::test_what_was_given_up_of_a_stream_that_comes_back"],
+    ),
+    Mutation(
+        "what was acknowledged taken for lost with the rest of a commit",
+        [Change(f"{REDIS}/group.py", "            self._in_hand.committed(stream, done)\n", "")],
+        [f"{INTEGRATION}/redis/test_redis_returned.py::test_a_commit_in_a_stream_that_is_back_before_it_is_noticed"],
+    ),
+    Mutation(
+        "what was fetched of other Redis streams dropped with one's",
+        [Change(f"{REDIS}/reader.py", "self._group.release_all()  # who asks", "pass  # who asks")],
+        [
+            f"{INTEGRATION}/redis/test_redis_returned.py::test_what_was_fetched_of_other_streams_when_the_group_of_one_is_destroyed",
+        ],
+    ),
+    Mutation(
+        "a Redis group made again without the number of what it has read",
+        [Change(f"{REDIS}/group.py", 'number = ("ENTRIESREAD", read)', "number = ()")],
+        [f"{INTEGRATION}/redis/test_redis_counted.py::test_what_is_removed_while_a_group_is_destroyed"],
+    ),
+    Mutation(
+        "what is gone from a Redis stream counted at each look",
+        [Change(f"{REDIS}/overtaken.py", "self._deficit[stream] = deficit + gone", "pass")],
+        [
+            f"{INTEGRATION}/redis/test_redis_counted.py::test_a_stream_that_stays_empty_is_counted_once",
+            f"{INTEGRATION}/redis/test_redis_counted.py::test_a_group_that_is_overtaken_twice_before_the_end_is_counted_once",
+        ],
+    ),
+    Mutation(
+        "a destroyed Redis group taken as leave to remove what it had not read",
+        [
+            Change(
+                f"{REDIS}/needed.py",
+                "min([*there.values(), *(first for first, _ in self._gone[stream].values())])",
+                "min(there.values())",
+            )
+        ],
+        [
+            f"{INTEGRATION}/redis/test_redis_trim.py::test_what_a_group_had_not_read_is_kept_when_somebody_destroys_it",
+            f"{UNIT}/sinks/redis/test_redis_needed.py::test_what_a_group_needed_is_kept_for_some_time_once_it_is_gone",
+        ],
     ),
     Mutation(
         "a position beyond the end of a Redis stream kept",
@@ -983,5 +1036,73 @@ MUTATIONS = (
         "a file of SQLite's with another name written to",
         [Change(f"{SQLITE}/volume.py", "    if found.st_nlink > 1:\n", "    if False:\n")],
         [f"{INTEGRATION}/sqlite/test_sqlite_names.py::test_a_hard_link_is_refused_at_the_start_and_told_of_in_use"],
+    ),
+    Mutation(
+        "the end of a Redis stream that is gone taken for reached",
+        [
+            Change(f"{REDIS}/ends.py", "missed += max(1, self._left[stream])", "missed += 0"),
+            Change(f"{REDIS}/ends.py", "return End.GONE", "return End.REACHED"),
+        ],
+        [f"{INTEGRATION}/redis/test_redis_ends.py::test_a_stream_that_is_gone_before_its_end_was_read"],
+    ),
+    Mutation(
+        "the end of a SQLite file's events that is gone taken for reached",
+        [
+            Change(f"{SQLITE}/reader.py", "skipped += max(1, gone.after(", "skipped += max(0, gone.after("),
+            Change(f"{SQLITE}/reader.py", "            self._skipped += 1\n", "            pass\n"),
+        ],
+        [
+            f"{INTEGRATION}/sqlite/test_sqlite_ends.py::test_the_last_events_alone_are_removed",
+            f"{INTEGRATION}/sqlite/test_sqlite_ends.py::test_a_file_that_is_another_one_before_the_end_was_read",
+        ],
+    ),
+    Mutation(
+        "what was gone before it was read no failure of a command",
+        [
+            Change("bridge/celery_event_bridge/audit/report.py", "bool(told or self.skipped)", "bool(told)"),
+            Change("bridge/celery_event_bridge/cli/replay.py", " or run.figures.gone)", ")"),
+            Change(
+                "bridge/celery_event_bridge/cli/tail.py",
+                "_complain([in_all(printer.gone)])\n        return 1",
+                "_complain([in_all(printer.gone)])\n        return 0",
+            ),
+        ],
+        [
+            f"{INTEGRATION}/sqlite/test_sqlite_ends.py::test_audit_says_what_was_gone",
+            f"{INTEGRATION}/sqlite/test_sqlite_ends.py::test_replay_says_what_was_gone",
+            f"{INTEGRATION}/sqlite/test_sqlite_ends.py::test_tail_says_what_was_gone",
+        ],
+    ),
+    Mutation(
+        "parked messages sent into a queue that loses what it confirms",
+        [Change(f"{RABBITMQ}/kept.py", "if found := _differences(connection, management, queue):", "if found := {}:")],
+        [f"{INTEGRATION}/rabbitmq/test_requeue_kept.py::test_nothing_is_sent_into_a_queue_of_somebodys"],
+    ),
+    Mutation(
+        "parked messages sent under a policy that drops them",
+        [Change(f"{RABBITMQ}/kept.py", "if text := next(iter(harm(queue, found)), ", "if text := next(iter(()), ")],
+        [f"{INTEGRATION}/rabbitmq/test_requeue_kept.py::test_nothing_is_sent_under_a_policy_that_the_api_shows"],
+    ),
+    Mutation(
+        "parked messages taken out once they are confirmed, kept or not",
+        [Change(f"{RABBITMQ}/kept.py", "while before is not None and (after", "while False and (after")],
+        [f"{INTEGRATION}/rabbitmq/test_requeue_kept.py::test_what_is_not_kept_stays_parked"],
+    ),
+    Mutation(
+        "what somebody undoes of a migration left undone",
+        [Change(f"{RABBITMQ}/undone.py", "        self._broker.declare(self._new)\n", "")],
+        [
+            f"{INTEGRATION}/rabbitmq/test_migration_undone.py::test_what_is_undone_meanwhile_is_done_again",
+            f"{INTEGRATION}/rabbitmq/test_migration_undone.py::test_a_binding_is_made_again_also_where_nobody_sees_it",
+            f"{INTEGRATION}/rabbitmq/test_migration_undone.py::test_a_new_queue_of_somebodys_ends_it",
+        ],
+    ),
+    Mutation(
+        "what somebody removes under a tap not looked for",
+        [Change(f"{RABBITMQ}/tap.py", "if self._deleted or time.monotonic() >= self._due:", "if False:")],
+        [
+            f"{INTEGRATION}/reading/test_tap_undone.py::test_with_the_management_api_a_removed_binding_is_known",
+            f"{INTEGRATION}/reading/test_tap_undone.py::test_a_deleted_queue_is_replaced",
+        ],
     ),
 )

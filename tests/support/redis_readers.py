@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -43,3 +44,14 @@ def stores(stream: Stream) -> bool:
 
 def lines(caplog: pytest.LogCaptureFixture, kind: str) -> list[str]:
     return [record.getMessage() for record in caplog.records if getattr(record, "kind", "") == kind]
+
+
+def read_until(events: Events, done: Callable[[], bool], seconds: float = 20) -> None:
+    """Let it look again and again, and find nothing to hand out, until this is so."""
+    deadline = time.monotonic() + seconds * PATIENCE
+    events.idle = lambda: events.stop() if done() or time.monotonic() > deadline else None
+    found = next(events, None)
+    events._stopping.clear()
+    events.idle = None
+    assert found is None, f"it hands out {found.id}"
+    assert done()

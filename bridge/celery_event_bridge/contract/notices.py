@@ -48,6 +48,7 @@ KINDS: Mapping[str, str] = {
     "removed": "events were removed from the stream by a retention or a trim of ours",
     "skipped": "events were gone before a group of readers came to them",
     "group-made": "a group of readers was removed or set elsewhere by somebody, and is where its reader was again",
+    "group-gone": "a group of readers is gone, and what it had not acknowledged is kept for an hour",
     "clock": "a clock has jumped, or differs from another",
     "log-growing": "the write-ahead log of the file grows, as a reader holds a snapshot",
     "waiting": "waited for another one who holds what is needed",

@@ -14,7 +14,6 @@ import os
 import socket
 import time
 import uuid
-from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
@@ -22,20 +21,16 @@ from redis.exceptions import ResponseError
 
 from celery_event_bridge.contract import SinkUnavailable
 from celery_event_sinks.redis.client import Command, RedisClient, Reply
+from celery_event_sinks.redis.errors import code_of
 from celery_event_sinks.redis.extent import Place, entry_of, extent, fields_of, is_absent, place
+from celery_event_sinks.redis.in_hand import CHUNK, LONG_AGO, RELEASED, InHand
 from celery_event_sinks.redis.position import GroupPosition, tell
-from celery_event_sinks.redis.scripts import COMMIT, LEAVE, REMOVE, RESTORE
+from celery_event_sinks.redis.scripts import COMMIT, LEAVE, REMOVE
 from celery_event_sinks.redis.stored import Found, found_in
 from celery_event_sinks.redis.vanished import VanishedConsumers
 
-RELEASED = b"released"
-"""The consumer that holds what readers have left behind when they closed; everybody takes from it."""
-CHUNK = 1000
-"""Entries for one command; a script cannot take many more as arguments."""
 NEVER = f"{2**64 - 1}-{2**64 - 2}"
 """Id after which this consumer holds nothing. A greater one would mean `>` to Redis, which is new entries."""
-LONG_AGO = 2**40
-"""Milliseconds that what was released counts as idle: longer than any reader's lease."""
 LONG_GONE = 10
 """Leases after which a consumer that holds nothing is removed."""
 LOOKED_AT = 16
@@ -54,28 +49,30 @@ class RedisGroup:
         self._name = name
         self._lease = max(1, round(lease * 1000))
         self._consumer = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self._held: dict[bytes, set[Place]] = {}
-        """Entries that this consumer holds and has handed out."""
-        self._gone: dict[bytes, set[Place]] = {}
-        """Entries in hand that are not in the stream any more, so that nobody else can have them."""
+        self._in_hand = InHand(self._asked, name, self._consumer)
         self._position = GroupPosition(client, name)
         self.before: dict[bytes, Place] = {}
         """The last entry that the group had delivered before the last read, by stream that was looked at."""
-        self._releases: Counter[bytes] = Counter()
-        """Number of times that what was held was released, by stream."""
         self._vanished = VanishedConsumers(self._asked, name, self._lease, (RELEASED, LONG_AGO))
         self._turn = 0
         self.skipped = 0
         """Entries that were gone before the group came to them, since somebody has taken the number from here."""
-        self.released = False
-        """True if what was held was released, since somebody has set it back."""
         self._heard_at = time.monotonic()
         self._silent = False
         """True if Redis may have counted this consumer as dead while it held what it holds."""
 
+    @property
+    def released(self) -> bool:
+        """Return whether what was held was released, since somebody has set it back."""
+        return self._in_hand.released
+
+    @released.setter
+    def released(self, value: bool) -> None:
+        self._in_hand.released = value
+
     def partition(self, stream: bytes) -> Hashable:
         """Return what a stream's records are known by: another value once what was held is released."""
-        releases = self._releases[stream]
+        releases = self._in_hand.releases[stream]
         return (stream, releases) if releases else stream
 
     def join(self, stream: bytes, after: str) -> bytes:
@@ -91,16 +88,22 @@ class RedisGroup:
         reply = self._client.ask("XINFO", "STREAM", stream)
         now = None if isinstance(reply, ResponseError) and not is_absent(reply) else extent(reply)
         after = self._position.last[stream]
+        number: Sequence[str | int] = ()
         if now is not None and now.last < after:
             after = (0, 0)  # another stream, all of which is new
-        reply = self._client.ask("XGROUP", "CREATE", stream, self._name, entry_of(after), "MKSTREAM")
+        elif now is not None and (read := self._position.entries_read(stream, now)) is not None:
+            number = ("ENTRIESREAD", read)  # so that what is gone meanwhile can be counted
+        create = ("XGROUP", "CREATE", stream, self._name, entry_of(after), "MKSTREAM")
+        reply = self._client.ask(*create, *number)
+        if isinstance(reply, ResponseError) and number and code_of(reply) == "ERR":
+            reply = self._client.ask(*create)
         if isinstance(reply, ResponseError):
             if "BUSYGROUP" not in str(reply):
                 raise SinkUnavailable(self._client.explain_reply(reply, stream))
             return
-        self._position.last[stream] = after
+        self._position.made_again(stream, after)
         self._vanished.forget(stream)
-        self._release(stream, f"was destroyed, and is made again after entry {entry_of(after).decode()}")
+        self._in_hand.release(stream, f"was destroyed, and is made again after entry {entry_of(after).decode()}")
 
     def read(self, streams: Sequence[bytes], count: int, block: int | None) -> Found:
         """New entries for this consumer; and a look at whether any were gone before the group came to them."""
@@ -133,7 +136,8 @@ class RedisGroup:
 
     def read_again(self, stream: bytes) -> Found:
         """Return what Redis has given this consumer and a lost connection has kept from it."""
-        held = self._held.get(stream, set())
+        self._in_hand.come_back(stream)
+        held = self._in_hand.held(stream)
         found: Found = []
         after = b"0-0"
         while True:
@@ -150,7 +154,7 @@ class RedisGroup:
     def hand_out(self, found: Found) -> None:
         """Take note that these are handed out from now on; what is held beside them was missed."""
         for stream, entries in found:
-            self._held.setdefault(stream, set()).update(one for one, _ in entries)
+            self._in_hand.held(stream).update(one for one, _ in entries)
 
     def live(self, streams: Sequence[bytes]) -> None:
         """Be heard of. Before Redis 7.2 a consumer that waits, and gets nothing, is not."""
@@ -161,9 +165,13 @@ class RedisGroup:
         """Claim up to so many entries of consumers that are dead."""
         consumers = [fields_of(one) for one in self._asked("XINFO", "CONSUMERS", stream, self._name)]
         mine = sum(one[b"pending"] for one in consumers if one[b"name"] == self._consumer.encode())
-        if mine < len(self._held.get(stream, ())):
-            self._regain(stream)
+        self._regain(stream)
+        acknowledged = self._in_hand.come_back(stream)
         found: Found = []
+        if mine - acknowledged > len(self._in_hand.held(stream)):
+            found += self.read_again(stream)
+        if missed := sum(len(entries) for _, entries in found):
+            tell(self._name, stream, f"holds {missed} entries for this reader that it had not in hand: they come again")
         if again := self._vanished.look(stream, consumers, self._consumer.encode()):
             tell(self._name, stream, f"has lost a consumer (XGROUP DELCONSUMER): {again} entries are handed out again")
         for one in consumers:
@@ -194,43 +202,57 @@ class RedisGroup:
         assert isinstance(stream, bytes)
         if partition != self.partition(stream):
             return False  # released since, and handed out again
-        held = self._held.setdefault(stream, set())
+        try:
+            if self._in_hand.gone(stream, places):
+                self._in_hand.come_back(stream)
+            done = self._acknowledge(stream, places)
+        except GroupGone:
+            self.join_again(stream)
+            done = []
+        count = len(done) + self._in_hand.gone(stream, places)
+        if count < len(places):
+            self._in_hand.committed(stream, done)
+            if self._regain(stream):
+                return False
+        self._in_hand.committed(stream, places)
+        if not self._in_hand.held(stream):
+            self._silent = False
+        return count >= len(places) and partition == self.partition(stream)
+
+    def _acknowledge(self, stream: bytes, places: Sequence[Place]) -> Sequence[Place]:
+        """Acknowledge those that are this consumer's; returns which these were."""
+        most = len(self._in_hand.held(stream)) + CHUNK
+        chunks = [places[first : first + CHUNK] for first in range(0, len(places), CHUNK)]
         commands: list[Command] = []
-        for first in range(0, len(places), CHUNK):
-            some = places[first : first + CHUNK]
-            bounds = (entry_of(min(some)), entry_of(max(some)), len(held) + CHUNK)
+        for some in chunks:
+            bounds = (entry_of(min(some)), entry_of(max(some)), most)
             commands.append(
                 ("EVAL", COMMIT, 1, stream, self._name, self._consumer, *bounds, *[entry_of(one) for one in some])
             )
         replies, lost = self._client.exchange(commands)
         if lost is not None:
             raise lost
-        try:
-            done = sum(self._checked(reply) for reply in replies)
-        except GroupGone:
-            self.join_again(stream)
-            done = 0
-        gone = self._gone.get(stream, set())
-        done += len(gone.intersection(places))
-        if done < len(places) and self._regain(stream):
-            return False
-        held.difference_update(places)
-        gone.difference_update(places)
-        if not held:
-            self._silent = False
-        return bool(done >= len(places)) and partition == self.partition(stream)
+        done: list[Place] = []
+        for some, reply in zip(chunks, map(self._checked, replies), strict=True):
+            done += some if isinstance(reply, int) else map(place, reply)
+        return done
 
     def leave(self, stream: bytes) -> None:
         """Hand on what is held. The consumer stays, without any, until it is long gone: see `VanishedConsumers`."""
         self._asked("EVAL", LEAVE, 1, stream, self._name, self._consumer, RELEASED, LONG_AGO)
-        self._held.pop(stream, None)
+        self._in_hand.drop(stream)
 
     # What others do -----------------------------------------------------------------------------------------------
+
+    def release_all(self) -> None:
+        """Release what is held of each stream, where what was fetched of all of them is dropped for the sake of one."""
+        for stream in self._in_hand.streams():
+            self._in_hand.release(stream, "is read again by all, as one of its streams was set back")
 
     def _heard(self) -> None:
         """Redis has heard of this consumer, after some time or other."""
         now = time.monotonic()
-        self._silent |= (now - self._heard_at) * 1000 >= self._lease and any(self._held.values())
+        self._silent |= (now - self._heard_at) * 1000 >= self._lease and bool(self._in_hand)
         self._heard_at = now
 
     def _regain(self, stream: bytes) -> bool:
@@ -238,34 +260,7 @@ class RedisGroup:
 
         Not so after a silence: then others may have claimed it, and handled it. Returns whether it was so.
         """
-        held = self._held.get(stream)
-        if not held or self._silent:
-            return False
-        oldest = entry_of(min(held))
-        if self._asked("XPENDING", stream, self._name, oldest, oldest, 1):
-            return False
-        self._release(stream, "has lost what this reader holds (XGROUP DELCONSUMER, or XACK by somebody)")
-        return True
-
-    def _release(self, stream: bytes, what: str) -> None:
-        """Let everybody take what this consumer has in hand: whether it is handled nobody can say any more.
-
-        What is not in the stream any more stays in hand, for nobody else can have it.
-        """
-        held, again = sorted(self._held.get(stream, ())), 0
-        for first in range(0, len(held), CHUNK):
-            some = [entry_of(one) for one in held[first : first + CHUNK]]
-            again += self._asked("EVAL", RESTORE, 1, stream, self._name, self._consumer, RELEASED, LONG_AGO, *some)
-        self._held.pop(stream, None)
-        if again or not held:
-            self._releases[stream] += 1
-            self.released = True
-        else:
-            self._gone.setdefault(stream, set()).update(held)
-        text = f"; {again} entries in hand are handed out again" if again else ""
-        if again < len(held):
-            text += f"; {len(held) - again} entries in hand are not in the stream any more"
-        tell(self._name, stream, what + text)
+        return not self._silent and self._in_hand.regain(stream)
 
     # Commands -----------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,9 +11,9 @@ from redis.exceptions import ResponseError
 from celery_event_bridge.contract import SinkUnavailable, notices
 from celery_event_sinks.redis.anew import ReadPlaces
 from celery_event_sinks.redis.client import RedisClient, Reply
-from celery_event_sinks.redis.extent import Extent, Place, entry_of, extent, fields_of, place
+from celery_event_sinks.redis.extent import NOWHERE, Extent, Place, entry_of, extent, fields_of, place
 from celery_event_sinks.redis.overtaken import GroupOvertaken
-from celery_event_sinks.redis.scripts import COUNT, SET_BACK
+from celery_event_sinks.redis.scripts import COUNT, MOST_COUNTED, SET_BACK
 
 
 class RedisProcess:
@@ -41,6 +42,10 @@ class GroupPosition:
         self._overtaken = GroupOvertaken()
         self._counted: set[bytes] = set()
         """Streams in which Redis knew how many entries the group has read when it was looked at last."""
+        self._looked_at: dict[bytes, Place] = {}
+        """Position of the group, by stream, when it was looked at last."""
+        self._since: Counter[bytes] = Counter()
+        """Entries that were delivered to this reader since then."""
         self._process = RedisProcess(client)
         self._read = ReadPlaces(client)
         self.last: dict[bytes, Place] = {}
@@ -49,7 +54,24 @@ class GroupPosition:
     def delivered(self, stream: bytes, entries: Sequence[tuple[Place, Any]]) -> None:
         """Take note of entries that were delivered, in order."""
         self.last[stream] = max(self.last[stream], entries[-1][0])
+        self._since[stream] += len(entries)
         self._read.add(stream, entries)
+
+    def entries_read(self, stream: bytes, now: Extent) -> int | None:
+        """Return how many entries of the stream are before `last`: read, or gone and told of. None where that is not
+        known. Raises SinkUnavailable.
+        """
+        number = self._overtaken.number(stream, now)
+        if number is None or now.added is None:
+            return None
+        # Other readers may have been given some, between the look and what this one was given.
+        between = self._count(stream, self._looked_at[stream], self.last[stream])
+        return min(now.added, number + max(self._since[stream], between))
+
+    def made_again(self, stream: bytes, after: Place) -> None:
+        """Take note that the group was made again after this entry."""
+        self.last[stream] = after
+        self._overtaken.made_again(stream)
 
     def begin(self, stream: bytes, of_stream: Reply, position: Place) -> Place:
         """Take note of where the group is, by the reply to `XINFO STREAM`; returns it, put right. Raises
@@ -78,6 +100,11 @@ class GroupPosition:
         if now.exists and now.last < (position := place(group[b"last-delivered-id"])):
             self._set_back(stream, now, position)
             return 0
+        position = self._looked_at[stream] = place(group[b"last-delivered-id"])
+        self._since[stream] = 0
+        unsettled = self._overtaken.is_unsettled(stream, now, position)
+        if unsettled and (there := self._count(stream, NOWHERE, position)) < MOST_COUNTED:
+            self._overtaken.settle(stream, now, group, there)
         return self._was_set(stream, now, group) + self._overtaken.skipped(stream, now, group)
 
     def _set_back(self, stream: bytes, now: Extent, position: Place) -> None:
@@ -100,10 +127,12 @@ class GroupPosition:
         ahead = position > before
         what = "ahead, past entries that it had not read" if ahead else "back: entries come again"
         tell(self._name, stream, f"was set {what} (XGROUP SETID), to {entry_of(position).decode()}")
-        if not ahead:
-            return 0
-        count = self._client.ask("EVAL", COUNT, 1, stream, entry_of((before[0], before[1] + 1)), entry_of(position))
-        return count if isinstance(count, int) else 1
+        return self._count(stream, before, position) if ahead else 0
+
+    def _count(self, stream: bytes, after: Place, until: Place) -> int:
+        """Return how many entries there are after one and up to another: MOST_COUNTED at most."""
+        reply = self._client.ask("EVAL", COUNT, 1, stream, b"(" + entry_of(after), entry_of(until))
+        return reply if isinstance(reply, int) else 1
 
 
 def tell(group: str, stream: bytes, what: str) -> None:

@@ -137,6 +137,8 @@ class RedisReader:
                 self._group.live(self._streams)
             except GroupGone:
                 self._join_again(self._group)
+            if self._group.released:
+                self._group.release_all()  # who asks drops the rest of all streams
         return not self._group.released
 
     def commit(self, positions: Mapping[Hashable, Sequence[Any]]) -> bool:
@@ -219,11 +221,9 @@ class RedisReader:
             return []
 
     def _from_the_group(self, group: RedisGroup, limit: int, timeout: float) -> Found:
-        found: Found = []
-        if self._missed:
-            for stream in self._streams:
-                found += group.read_again(stream)
-            self._missed = False
+        found = self._missed_of(group)
+        if any(entries for _, entries in found):
+            return found  # to be in hand before it is asked who has what
         now = time.monotonic()
         if now >= self._claim_due or not self._open:
             self._claim_due = now + self._reading.lease / CLAIM_INTERVAL
@@ -245,6 +245,14 @@ class RedisReader:
                 if not any(entries for _, entries in found):
                     raise
         return found  # what came later too: the group has it delivered already
+
+    def _missed_of(self, group: RedisGroup) -> Found:
+        found: Found = []
+        if self._missed:
+            for stream in self._streams:
+                found += group.read_again(stream)
+            self._missed = False
+        return found
 
     def _look_for_the_ends(self, group: RedisGroup, fetched: Mapping[bytes, Entries]) -> None:
         states = {stream: self._ends.of_group(group, stream, fetched.get(stream, ())) for stream in self._open}

@@ -9,8 +9,9 @@ for _, held in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[4],
 end
 local done = {}
 for i = 6, #ARGV do if mine[ARGV[i]] then done[#done + 1] = ARGV[i] end end
-if #done == 0 then return 0 end
-return redis.call('XACK', KEYS[1], ARGV[1], unpack(done))
+if #done > 0 then redis.call('XACK', KEYS[1], ARGV[1], unpack(done)) end
+if #done == #ARGV - 5 then return #done end
+return done
 """
 LEAVE = """
 while true do
@@ -40,7 +41,8 @@ for i = 5, #ARGV do
 end
 return given
 """
-COUNT = "return #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[2], 'COUNT', 10000)"
+MOST_COUNTED = 10_000
+COUNT = f"return #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[2], 'COUNT', {MOST_COUNTED})"
 SET_BACK = """
 for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
     local field = {}

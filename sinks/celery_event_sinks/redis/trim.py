@@ -14,7 +14,8 @@ from celery_event_bridge.contract import SinkUnavailable, notices
 from celery_event_bridge.contract.values import retention
 from celery_event_sinks.redis.client import RedisClient
 from celery_event_sinks.redis.clock import StreamClock
-from celery_event_sinks.redis.extent import NOWHERE, Place, entry_of, extent, place
+from celery_event_sinks.redis.extent import NOWHERE, Place, entry_of, extent, fields_of, is_absent, place
+from celery_event_sinks.redis.needed import HOLD, NeededEntries
 
 INTERVAL = 10.0
 """Seconds between two times of trimming."""
@@ -58,8 +59,16 @@ class Trimmer:
     Between writes and not with each of them, so that Redis answers how many entries are gone.
     """
 
-    def __init__(self, client: RedisClient, trim: Trim, clock: StreamClock, interval: float = INTERVAL) -> None:
+    def __init__(
+        self,
+        client: RedisClient,
+        trim: Trim,
+        clock: StreamClock,
+        interval: float = INTERVAL,
+        needed: NeededEntries | None = None,
+    ) -> None:
         self._interval = interval
+        self._needed = NeededEntries() if needed is None else needed
         self._client = client
         self._trim = trim
         self._clock = clock
@@ -132,17 +141,26 @@ class Trimmer:
         return None if now is None else b"%d" % max(0, now - round(self._trim.bound * 1000))
 
     def _first_unacknowledged(self, stream: bytes) -> bytes | None:
-        groups = self._client.ask("XINFO", "GROUPS", stream)
-        if isinstance(groups, ResponseError) or not groups:
+        reply = self._client.ask("XINFO", "GROUPS", stream)
+        if isinstance(reply, ResponseError) and not is_absent(reply):
             return None
-        positions = []
-        for fields in groups:
-            group = dict(zip(fields[::2], fields[1::2], strict=True))
+        positions: dict[bytes, Place] = {}
+        for group in map(fields_of, () if isinstance(reply, ResponseError) else reply):
             pending = self._client.ask("XPENDING", stream, group[b"name"])
             if isinstance(pending, ResponseError):
-                return None
-            positions.append(pending[1] if pending[0] else _after(group[b"last-delivered-id"]))
-        return min(positions, key=place)
+                return None  # not allowed, or gone since: the next time has it
+            first = pending[1] if pending[0] else _after(group[b"last-delivered-id"])
+            positions[group[b"name"]] = place(first)
+        for name in self._needed.look(stream, positions, time.monotonic()):
+            text = (
+                f"Redis at {self._client.where}: the group {name.decode(errors='replace')!r} of the stream "
+                f"{stream.decode(errors='replace')!r} is gone (XGROUP DESTROY, DEL): what it had not acknowledged is "
+                f"kept for {HOLD:.0f} s more, and then removed by BRIDGE_REDIS_TRIM={self._trim}; a reader that runs "
+                "makes the group again where it was"
+            )
+            notices.tell("group-gone", text, subject=f"redis {stream!r} {name!r}")
+        first_needed = self._needed.first(stream)
+        return None if first_needed is None else entry_of(first_needed)
 
 
 def _after(entry: bytes) -> bytes:

@@ -10,8 +10,10 @@ from redis import Redis as Client
 
 from celery_event_bridge.testing import sample_events
 from celery_event_sinks.redis.clock import StreamClock
+from tests.support.redis_readers import GROUP, lines, rest, take
 from tests.support.redis_sinks import looked_at, opened, store_all, stored, told
 from tests.support.servers import Redis
+from tests.support.streams import ids, in_redis, some
 
 STREAM = "celery-events"
 
@@ -100,3 +102,33 @@ def test_no_right_to_ask_the_time_removes_nothing(
     store_all(subject, sample_events(305)[300:])
     assert 305 == client.xlen("celery-events")
     assert "the user needs +time" in caplog.text
+
+
+def acknowledge_all(client: Client, group: str) -> None:
+    for _, entries in client.xreadgroup(group, "me", {STREAM: ">"}, 10_000) or ():
+        client.xack(STREAM, group, *(entry for entry, _ in entries))
+
+
+def test_what_a_group_had_not_read_is_kept_when_somebody_destroys_it(
+    own_redis: Redis, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The trim of `acked` removes nothing of it, and says so once; the group's reader makes it again and reads on."""
+    subject = opened(own_redis.url, trim="acked", trim_interval=0.0)
+    all_of_it = some(2030)
+    store_all(subject, all_of_it[:2000])
+    with in_redis(own_redis.url).reader(GROUP) as events:
+        events.commit(take(events, 100)[-1])
+        client.xgroup_create(STREAM, "fast", "0")
+        acknowledge_all(client, "fast")
+        store_all(subject, all_of_it[2000:2010])
+        client.xgroup_destroy(STREAM, GROUP)
+        for first in (2010, 2020):
+            acknowledge_all(client, "fast")
+            store_all(subject, all_of_it[first : first + 10])
+        assert rest(events, set(ids(all_of_it[100:]))) == ids(all_of_it[100:])
+        assert events.skipped == 0
+        acknowledge_all(client, "fast")
+    (line,) = lines(caplog, "group-gone")
+    assert "the group 'billing' of the stream 'celery-events' is gone" in line
+    store_all(subject, some(10, 5000))
+    assert len(stored(own_redis.url)) < 500  # as the group has acknowledged it

@@ -649,7 +649,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a binding known to be there declared again",
-        [Change(f"{RABBITMQ}/upkeep.py", "bind=answer is not False or lost, witness=lost", "witness=True")],
+        [Change(f"{RABBITMQ}/upkeep.py", "bind=answer is not Route.BOUND or lost, witness=lost", "witness=True")],
         [
             f"{INTEGRATION}/rabbitmq/test_deleted_queues.py::test_a_queue_that_is_made_anew_in_the_midst_of_a_look_is_told_of_by_the_next"
         ],
@@ -678,7 +678,7 @@ MUTATIONS = (
         [
             Change(
                 f"{RABBITMQ}/upkeep.py",
-                "            self._declare(may_be_refused=True, bind=answer is not False or lost, witness=lost)\n",
+                "            self._declare(may_be_refused=True, bind=answer is not Route.BOUND or lost, witness=lost)\n",
                 "            pass\n",
             )
         ],

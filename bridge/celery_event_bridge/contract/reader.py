@@ -75,7 +75,7 @@ class StreamMissing(SinkUnavailable):
 
 
 class StreamRefused(SinkUnavailable):
-    """Stream that lets this user not in, or not read: to wait helps only if somebody grants a right or a login.
+    """Stream that lets this user not in, or not read, or that is none: to wait helps only if somebody changes that.
 
     Raised by any method. It ends at once a reader that gives up after some time and has read nothing, and is waited out
     by others: a password may be renewed under them.

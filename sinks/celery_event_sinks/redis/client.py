@@ -26,7 +26,14 @@ from redis.retry import Retry
 from celery_event_bridge.contract import SinkUnavailable, StreamRefused, secret_files
 from celery_event_bridge.contract.deadline import Deadline
 from celery_event_sinks.redis.entries import TimedParser
-from celery_event_sinks.redis.errors import NO_TLS, code_of, ends_the_connection, is_of_the_login, remedy_of
+from celery_event_sinks.redis.errors import (
+    NO_TLS,
+    code_of,
+    ends_the_connection,
+    is_of_another_type,
+    is_of_the_login,
+    remedy_of,
+)
 from celery_event_sinks.redis.replies import NoReply
 from celery_event_sinks.redis.timed import CONNECT_TIMEOUT, REPLY_TIMEOUT, is_name, resolve, timed
 
@@ -204,7 +211,8 @@ class RedisClient:
 
     def explain(self, error: Exception) -> str:
         """Say in a line an error that the server or the way to it gave; no secret is in it."""
-        code, text = code_of(error), str(error) or type(error).__name__
+        # Redis ends some with a full stop.
+        code, text = code_of(error), str(error).rstrip(". ") or type(error).__name__
         if code and not text.startswith(code):
             text = f"{code} {text}"
         if is_of_the_login(error) and code != "NOPERM":
@@ -217,7 +225,7 @@ class RedisClient:
             refused = isinstance(error, ConnectionRefusedError) or "connecting" in text
             was_closed = not (refused or self._is_tls or self._has_answered)
             encrypted = ", or does it speak TLS on that port (rediss://)" if was_closed else ""
-            text = f"{text.rstrip('.')}: is Redis there, and {self._set_by()} right{encrypted}?"
+            text = f"{text}: is Redis there, and {self._set_by()} right{encrypted}?"
         return f"Redis at {self.where}: {text}"
 
     def explain_reply(self, reply: Reply, stream: bytes) -> str:
@@ -225,7 +233,7 @@ class RedisClient:
         if not isinstance(reply, Exception):
             return f"Redis answered with {reply!r}, which is no entry's id: is it Redis?"
         text = self.explain(reply)
-        if "WRONGTYPE" in text:
+        if is_of_another_type(reply):
             name = repr(stream.decode(errors="replace"))
             text += f": the key {name} is no stream; choose another BRIDGE_REDIS_STREAM or remove it"
         return text

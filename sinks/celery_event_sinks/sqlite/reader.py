@@ -10,7 +10,7 @@ from collections.abc import Hashable, Mapping, Sequence, Set
 from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
-from celery_event_bridge.contract import Batch, Reading, SinkUnavailable, StreamMissing, notices
+from celery_event_bridge.contract import Batch, Reading, SinkUnavailable, StreamMissing, StreamRefused, notices
 from celery_event_bridge.contract.deadline import Deadline
 from celery_event_sinks.sqlite import anew, trial
 from celery_event_sinks.sqlite.anew import Read
@@ -21,7 +21,7 @@ from celery_event_sinks.sqlite.overtaken import missed_by_groups, removed
 from celery_event_sinks.sqlite.positions import beginning
 from celery_event_sinks.sqlite.settings import SqliteSettings
 from celery_event_sinks.sqlite.stored import lenient, record
-from celery_event_sinks.sqlite.volume import unfit
+from celery_event_sinks.sqlite.volume import no_file, unfit
 from celery_event_sinks.sqlite.whereabouts import Change
 
 READER = "celery_event_bridge.reader"
@@ -293,6 +293,8 @@ class SqliteReader:
             raise StreamMissing(str(self._unavailable(exc))) from exc
         except OSError as exc:
             raise self._unavailable(exc) from exc
+        if text := no_file(found.st_mode):
+            raise StreamRefused(f"SQLite file {self._path}: {text}")
         return found.st_dev, found.st_ino
 
     def _unavailable(self, exc: sqlite3.Error | OSError) -> SinkUnavailable:

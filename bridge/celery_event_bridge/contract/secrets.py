@@ -72,8 +72,8 @@ _PATH = re.compile(
     r"(?:~[\w-]*|\.{1,2})?/(?:[\w.+~-]+/)*[\w.+~-]*|"
     r"(?:[\w.+~-]+/)*[\w.+~-]+\.(?:db|sqlite3?|pem|crt|key|jks|p12|keytab|toml|json|conf)"
 )
-"""Pattern of a path, which may have any word in it: one from the root, a home or a dot, or of a file of a known kind. It
-has no user, no parameter and no blank."""
+"""Pattern of a path, which may have any word in it: from the root, a home or a dot, or of a file of a known kind. There
+is no user, no parameter and no blank in it."""
 _SQLITE = "sqlite:///"
 
 

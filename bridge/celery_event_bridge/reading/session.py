@@ -185,8 +185,9 @@ class Events:
             return self.skipped
 
     def before(self, types: Collection[str]) -> Iterator[Sequence[Record]]:
-        """Yield records of these types from before the place where reading began, the newest first, in short steps, each
-        of which may be empty; none where the stream cannot look back, or is away.
+        """Yield records of these types from before the place where reading began, the newest first, in short steps.
+
+        A step may be empty. There is none where the stream cannot look back, or is away.
         """
         if isinstance(self._reader, LooksBack) and self._reading.group is None and self._opened:
             with suppress(SinkUnavailable):

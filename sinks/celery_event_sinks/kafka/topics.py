@@ -144,15 +144,10 @@ class Topics:
         if planned is not None:
             planned += [self._plan_of(name, state) for name in missing]
         elif missing:
-            made: list[NewTopic] = []
-            for name in missing:
-                try:
-                    made += self._make(name, state)
-                except SinkUnavailable as exc:
-                    troubles[name] = [str(exc)]
+            made, troubles = self._make_all(missing, state)
             state = self._cluster.state(self._names)
-            for topic_made in made:
-                self._tell_of_made(topic_made, state.topics.get(topic_made.topic))
+            for one in made:
+                self._tell_of_made(one, state.topics.get(one.topic))
         troubles |= {name: [reason] for name, reason in state.denied.items()}
         for name, topic in state.topics.items():
             if topic is None and planned is not None:
@@ -221,10 +216,18 @@ class Topics:
             config[RETENTION] = str(retention)
         return NewTopic(name, partitions, replicas, config=config)
 
-    def _make(self, name: str, state: State) -> list[NewTopic]:
-        """Make it as wanted; return it, unless somebody else was faster. Raises SinkUnavailable."""
-        wanted = self._wanted(name, state)
-        return [wanted] if self._cluster.make(wanted) else []
+    def _make_all(self, names: Sequence[str], state: State) -> tuple[list[NewTopic], dict[str, Sequence[str]]]:
+        """Make them as wanted; return those that were made, and why one could not be, by its name."""
+        made: list[NewTopic] = []
+        troubles: dict[str, Sequence[str]] = {}
+        for name in names:
+            try:
+                wanted = self._wanted(name, state)
+                if self._cluster.make(wanted):  # nobody else was faster
+                    made.append(wanted)
+            except SinkUnavailable as exc:
+                troubles[name] = [str(exc)]
+        return made, troubles
 
     def _tell_of_made(self, wanted: NewTopic, found: TopicDescription | None) -> None:
         """Tell of a topic that was made, by what the brokers say of it where they know it already."""

@@ -29,7 +29,9 @@ def test_a_topic_that_is_made_is_told_of(
     assert "BRIDGE_KAFKA_PARTITIONS" in line
 
 
-def test_a_plan_says_how_many_partitions_a_topic_will_have(kafka_server: Kafka, opened: Callable[..., KafkaSink]) -> None:
+def test_a_plan_says_how_many_partitions_a_topic_will_have(
+    kafka_server: Kafka, opened: Callable[..., KafkaSink]
+) -> None:
     """Those of the broker's default as well, since one partition means one reader."""
     made = opened(kafka_server)
     subject = sink(kafka_server, topic=f"{topic_of(made)}-planned")

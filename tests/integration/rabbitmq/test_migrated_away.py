@@ -1,4 +1,4 @@
-"""A bridge that still runs with the old BRIDGE_QUEUE while, and after, `queues migrate` moves its queues to a new one."""
+"""Bridge that runs with the old BRIDGE_QUEUE while `queues migrate` moves its queues to another one, and after."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ def test_a_key_that_is_no_stream_is_refused(own_redis: Redis, group: str | None,
     """At once where a reader gives up at all, and with the name of the key."""
     with own_redis.client() as client:
         client.set("celery-events", "a text")
-    with pytest.raises(StreamRefused, match="WRONGTYPE .*: the key 'celery-events' is no stream"):
+    with pytest.raises(StreamRefused, match=r"WRONGTYPE .*: the key 'celery-events' is no stream"):
         next(open_reader(own_redis.url, group, follow=follow, give_up_after=LONG))
 
 

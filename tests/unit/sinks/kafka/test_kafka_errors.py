@@ -12,8 +12,7 @@ from celery_event_sinks.kafka.errors import reason_of
     ("text", "said"),
     [
         (
-            "sasl_plaintext://h:9092/bootstrap: SASL PLAIN mechanism handshake failed: Broker: Unsupported SASL "
-            "mechanism: broker's supported mechanisms:  (after 3ms in state AUTH_HANDSHAKE)",
+            "sasl_plaintext://h:9092/bootstrap: SASL handshake failed: broker's supported mechanisms:  (after 3ms)",
             "broker's supported mechanisms: nobody logs in on that port",
         ),
         (

@@ -185,10 +185,7 @@ class Events:
             return self.skipped
 
     def before(self, types: Collection[str]) -> Iterator[Sequence[Record]]:
-        """Yield records of these types from before the place where reading began, the newest first, in short steps.
-
-        A step may be empty. There is none where the stream cannot look back, or is away.
-        """
+        """Yield records from before the place where reading began: see `LooksBack`; none where it cannot be had."""
         if isinstance(self._reader, LooksBack) and self._reading.group is None and self._opened:
             with suppress(SinkUnavailable):
                 yield from self._reader.before(types)

@@ -56,8 +56,9 @@ def open_reader(
     `follow=False` ends where the stream ended when it was opened.
     `window`: ids remembered for each partition, at least, to drop duplicates; 0 drops none.
     `lease`: seconds without a sign of life after which this reader's share goes to the group's others.
-    `give_up_after`: seconds of outage after which SinkUnavailable is raised; by default it is waited out. A stream that
-    is not there at the start is waited for as well, or raised at once where a number is given.
+    `give_up_after`: seconds of outage after which SinkUnavailable is raised; by default it is waited out. So is
+    a stream that is not there at the start, or that is none, as a text file; where a number is given both are raised at
+    once.
     `idle` is called whenever there is nothing to read. `environ` and `options` stand in for `os.environ` and win over
     it, by variable name.
 

@@ -702,7 +702,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a binding known to be there declared again",
-        [Change(f"{RABBITMQ}/upkeep.py", "bind=answer is not False or lost, witness=lost", "witness=True")],
+        [Change(f"{RABBITMQ}/upkeep.py", "bind=answer is not Route.BOUND or lost, witness=lost", "witness=True")],
         [
             f"{INTEGRATION}/rabbitmq/test_deleted_queues.py::test_a_queue_that_is_made_anew_in_the_midst_of_a_look_is_told_of_by_the_next"
         ],
@@ -731,8 +731,8 @@ MUTATIONS = (
         [
             Change(
                 f"{RABBITMQ}/upkeep.py",
-                "            self._declare(may_be_refused=True, bind=answer is not False or lost, witness=lost)\n",
-                "            pass\n",
+                "self._declare(may_be_refused=True, bind=answer is not Route.BOUND or lost, witness=lost)\n",
+                "pass\n",
             )
         ],
         [f"{INTEGRATION}/rabbitmq/test_others_on_rabbitmq.py::test_a_way_that_others_have_cut_is_made_again"],
@@ -900,6 +900,39 @@ MUTATIONS = (
         [Change(f"{RABBITMQ}/migration.py", "    broker.ask(others.carry_over)\n", "")],
         [
             f"{INTEGRATION}/rabbitmq/test_queues_others.py::test_bindings_of_an_operator_are_carried_over",
+        ],
+    ),
+    Mutation(
+        "a bridge of the old queue not told of a migration",
+        [Change(f"{RABBITMQ}/migration.py", "    _mark(broker, old, new)\n    broker.ask(", "    broker.ask(")],
+        [
+            f"{INTEGRATION}/rabbitmq/test_migrated_away.py::test_a_migration_is_no_gap_of_the_bridge_that_it_takes_the_queue_from",
+        ],
+    ),
+    Mutation(
+        "a queue that was deleted taken for one that was moved",
+        [
+            Change(
+                f"{RABBITMQ}/moved.py",
+                'Moving.BEGUN if asking.exists(topology.witness, "fanout") else Moving.DONE',
+                "Moving.DONE",
+            )
+        ],
+        [
+            f"{INTEGRATION}/rabbitmq/test_migrated_away.py::test_a_queue_that_is_deleted_while_it_is_moved_is_told_of",
+        ],
+    ),
+    Mutation(
+        "a migration's new queue not looked at",
+        [
+            Change(
+                f"{RABBITMQ}/management.py",
+                "any(management.is_bound(name, topology.exchange) for name in management.bound_to(of_queue))",
+                "bool(management.bound_to(of_queue))",
+            )
+        ],
+        [
+            f"{INTEGRATION}/rabbitmq/test_migrated_away.py::test_what_a_migration_does_not_explain_is_told_of",
         ],
     ),
     Mutation(

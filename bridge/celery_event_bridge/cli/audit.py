@@ -33,6 +33,7 @@ STEP = 500
 """Events between two looks at how far it is."""
 EMPTY = 3
 """The exit code where there was nothing to judge."""
+WAY_OUT = "; --allow-empty exits 0"
 
 
 @click.command(cls=SettingsCommand, epilog="Example: celery-event-bridge audit --since 1h --format json")
@@ -99,9 +100,11 @@ def audit(ctx: click.Context, /, **given: Any) -> int:
         from celery_event_bridge.audit.picture import picture
 
         Path(given["plot"]).write_text(picture(report.delays), encoding="utf-8")
-    _print(report, given["form"], standard_output())
-    if report.empty and not given["allow_empty"]:
-        click.echo(f"celery-event-bridge: {report.empty}; --allow-empty exits 0", err=True)
+    failed = bool(report.empty) and not given["allow_empty"]
+    _print(report, given["form"], standard_output(), hint=WAY_OUT if failed else "")
+    if failed:
+        if given["form"] == "json":  # which has no words
+            click.echo(f"celery-event-bridge: {report.empty}{WAY_OUT}", err=True)
         return EMPTY
     return int(report.missing)
 
@@ -144,14 +147,14 @@ def _writable(ctx: click.Context, file: Path) -> None:
         raise click.UsageError(f"--plot {file}: cannot write it: {exc.strerror}", ctx) from exc
 
 
-def _print(report: Report, form: str, output: TextIO) -> None:
+def _print(report: Report, form: str, output: TextIO, *, hint: str) -> None:
     try:
         if form == "json":
             output.write(msgspec.json.format(msgspec.json.encode(report.json()), indent=2).decode() + "\n")
         else:
             from celery_event_bridge.cli.audit_table import show
 
-            show(report, output)
+            show(report, output, hint=hint)
         output.flush()
     except BrokenPipeError:
         discard(output)

@@ -32,12 +32,12 @@ NARROWEST = 40
 """Columns that are used at least."""
 
 
-def show(report: Report, output: TextIO) -> None:
-    """Write it. Raises BrokenPipeError where nobody reads."""
+def show(report: Report, output: TextIO, *, hint: str = "") -> None:
+    """Write it, with a `hint` behind the verdict. Raises BrokenPipeError where nobody reads."""
     console = Console(file=output, highlight=False, markup=False)
     page = _Page(console, _width(console, output))
     with console.capture() as captured:  # written at once, and not by rich, which ends the process if nobody reads
-        _show(page, report)
+        _show(page, report, hint)
     output.write(captured.get())
 
 
@@ -85,7 +85,7 @@ class _Page:
             self.line(f"  and {count - SHOWN:,} more")
 
 
-def _show(page: _Page, report: Report) -> None:
+def _show(page: _Page, report: Report, hint: str) -> None:
     begin = "the beginning" if report.since is None else _at(report.since)
     until, horizon = _at(report.until), _at(report.horizon)
     page.parts([f"{report.events:,} events", f"from {begin}", f"to {until},", f"judged up to {horizon}"])
@@ -96,7 +96,7 @@ def _show(page: _Page, report: Report) -> None:
     verdict = report.empty or ("something is missing" if report.missing else "nothing is missing")
     style = "bold red" if report.missing else "bold yellow" if report.empty else "bold green"
     page.line("")
-    for line in fitted.wrapped(verdict, page.width):
+    for line in fitted.wrapped(f"{verdict}{hint}", page.width):
         page.line(line, style)
 
 

@@ -13,13 +13,12 @@ import msgspec
 
 from celery_event_bridge.cli.details import ENVELOPE, details, shortened
 from celery_event_bridge.cli.legible import legible
+from celery_event_bridge.cli.names import NAMED, NAMES, Names
 from celery_event_bridge.config.event_types import CELERYS, unmatched
 from celery_event_bridge.contract import JSON
 from celery_event_bridge.forward.intake import event_filter
 from celery_event_bridge.reading.event import StoredEvent, Undecodable, without_surrogates
 
-NAMES = 100_000
-"""Tasks whose names are remembered at a time, at least; at most twice as many."""
 COLOURS = {
     "failed": "red",
     "rejected": "red",
@@ -32,8 +31,6 @@ COLOURS = {
 """By the last word of an event's type."""
 EXACT = 2**53
 """Integers below it are floats too; a larger run time is nonsense, and may be too large for any float."""
-NAMED = frozenset({"task-received", "task-sent"})
-"""The types that carry a task's name."""
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -57,17 +54,16 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class Lines:
-    """Knows the names of the tasks that it has seen."""
+    """Knows the names of tasks."""
 
     def __init__(self, asked: Asked, form: str = "line", *, names: int = NAMES) -> None:
         """Begin; `form` is `line`, `full` or `json`."""
-        self._most_names = names
         self._asked = asked
         self._came: set[str] = set()
         self._wanted = event_filter(asked.types, self._came)
         self._worker = event_filter(asked.workers)
         self._form = form
-        self._names: tuple[dict[str, str], dict[str, str]] = ({}, {})
+        self.names = Names(names)
         self.nameless = 0
         """Events that a wanted name leaves out for want of their task's: it stands in an earlier event."""
 
@@ -77,7 +73,7 @@ class Lines:
         named = event.type in NAMED and event.subject is not None
         if named:
             fields = _fields(event)
-            self._learn(event.subject or "", fields.get("name"))
+            self.names.learn(event.subject or "", fields.get("name"))
         if not self._is_wanted(event):
             return None
         if self._form == "json":
@@ -125,17 +121,7 @@ class Lines:
         return click.style(text, fg=COLOURS.get(event.type.rpartition("-")[2])) if colour else text
 
     def _named(self, event: StoredEvent) -> str | None:
-        if event.subject is None:
-            return None
-        young, old = self._names
-        return young.get(event.subject) or old.get(event.subject)
-
-    def _learn(self, uuid: str, name: object) -> None:
-        if isinstance(name, str) and name:
-            young, _ = self._names
-            young[uuid] = without_surrogates(name)
-            if len(young) >= self._most_names:
-                self._names = ({}, young)
+        return None if event.subject is None else self.names.of(event.subject)
 
 
 def _is_before(event: StoredEvent, until: int) -> bool:

@@ -49,6 +49,7 @@ class Printer:
             self.flush(events.stop)
 
         events.idle = idle
+        self._lines.names.look_into(events.before)
         try:
             for event in events:
                 read += 1

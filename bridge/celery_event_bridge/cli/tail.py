@@ -25,10 +25,7 @@ PATIENCE = 10.0
 FIRST_LOOK, LOOKS_GROW = 1000, 8
 """Records from the end of each partition to look through for the newest that match, and the factor by which to look
 further back. The names of their tasks are among them, most times."""
-_NAMELESS = (
-    "{} events of tasks whose name was not read before are left out by --task: it stands in task-received or "
-    "task-sent, which {}"
-)
+_NAMELESS = "{} left out by --task, for want of the task's name: it stands in task-received or task-sent, which {}"
 
 
 @click.command(
@@ -57,9 +54,9 @@ def tail(ctx: click.Context, /, **given: Any) -> int:
     """Print events from the stream that the settings select, or the one of --from, and keep no position.
 
     Without --follow it prints what is there, from --since on or all, and ends. A line has the event's time, its type,
-    the task's name and uuid, the worker, and the run time or the error. A task's name is known once its task-received
-    or task-sent has been read. A time without a zone is this machine's, as in what is printed. Exits 1 if events were
-    gone from the stream before it came to them.
+    the task's name and uuid, the worker, and the run time or the error. A task's name is in its task-received or
+    task-sent, which is looked up in a SQLite file, and else has to be read before. A time without a zone is this
+    machine's, as in what is printed. Exits 1 if events were gone from the stream before it came to them.
     """
     output = standard_output()
     chosen = loaded(ctx)
@@ -82,8 +79,9 @@ def tail(ctx: click.Context, /, **given: Any) -> int:
     printer.end()
     if lines.nameless:
         # With several replicas a task's first event may be stored behind later ones.
+        count = f"{counted(lines.nameless, 'event')} {'is' if lines.nameless == 1 else 'are'}"
         where = "may be older: begin earlier, with --since" if since or given["count"] else "come later, or not at all"
-        _complain([_NAMELESS.format(lines.nameless, where)])
+        _complain([_NAMELESS.format(count, where)])
     if not printer.matched and not asked.is_all:
         _complain(
             [

@@ -75,11 +75,15 @@ def _typing_error(sink: str, variable: str) -> str:
         model = plugins.load(sink).Settings
         known = sink_variables(sink, model)
         name = variable.removesuffix(FILE)
-        if name not in known and (hint := _nearest(name, known)):
-            return f"{variable}: unknown setting, {hint}"
-        if name not in known and not _takes_any(model):
-            return f"{variable}: unknown setting"
+        if name not in known and not any(_is_taken(each, sink, model) for each in {name, variable}):
+            return f"{variable}: unknown setting{f', {hint}' if (hint := _nearest(name, known)) else ''}"
     return ""
+
+
+def _is_taken(variable: str, sink: str, model: type[BaseModel]) -> bool:
+    """Return whether a model that takes any name knows this one, or cannot tell."""
+    knows = getattr(model, "knows", None)
+    return _takes_any(model) and (knows is None or knows(variable.removeprefix(sink_prefix(sink)).lower()))
 
 
 def _nearest(variable: str, known: Sequence[str]) -> str:

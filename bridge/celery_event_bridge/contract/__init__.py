@@ -31,6 +31,7 @@ from celery_event_bridge.contract.reader import (
     Batch as Batch,
     Identified as Identified,
     KnowsGroups as KnowsGroups,
+    LooksBack as LooksBack,
     Reader as Reader,
     ReaderPlugin as ReaderPlugin,
     Reading as Reading,

@@ -23,6 +23,7 @@ KINDS: Mapping[str, str] = {
     "silence": "a silence ended as the binding was declared again: it may have been removed, or nothing was published",
     "queue-made": "a queue that had been there was made anew",
     "queue-declared": "a queue was not there at the start and was declared",
+    "moved": "`queues migrate` moves, or has moved, the queue of this bridge to another name",
     "queue-missing": "a queue is not there, and the bridge cannot declare it",
     "secret-file": "a secret's file cannot be read again, or holds nothing valid",
     "purged": "messages are gone from overflow that no bridge has taken",

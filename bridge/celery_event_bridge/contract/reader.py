@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence, Set
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import msgspec
@@ -75,7 +75,7 @@ class StreamMissing(SinkUnavailable):
 
 
 class StreamRefused(SinkUnavailable):
-    """Stream that lets this user not in, or not read: to wait helps only if somebody grants a right or a login.
+    """Stream that lets this user not in, or not read, or that is none: to wait helps only if somebody changes that.
 
     Raised by any method. It ends at once a reader that gives up after some time and has read nothing, and is waited out
     by others: a password may be renewed under them.
@@ -115,6 +115,18 @@ class KnowsGroups(Protocol):
         """Records that were gone before a group came to them, by its name, as far as the stream can tell now.
 
         Of the period from `Reading.since` on. Raises SinkUnavailable.
+        """
+
+
+@runtime_checkable
+class LooksBack(Protocol):
+    """An optional part of a reader: it can look at what was stored before the place where it began."""
+
+    def before(self, types: Collection[str]) -> Iterator[Sequence[Record]]:
+        """Yield the records of these types, the newest first, from where this reader began backwards; a step is short,
+        and may be empty. A reader of a group has none.
+
+        Called between two fetches, and seldom to its end. Raises SinkUnavailable.
         """
 
 

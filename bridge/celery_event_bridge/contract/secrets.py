@@ -68,6 +68,13 @@ _SUSPICIOUS = re.compile(
     re.IGNORECASE,
 )
 """Pattern of a value that is a URL, JSON or a command in the wrong place."""
+_PATH = re.compile(
+    r"(?:~[\w-]*|\.{1,2})?/(?:[\w.+~-]+/)*[\w.+~-]*|"
+    r"(?:[\w.+~-]+/)*[\w.+~-]+\.(?:db|sqlite3?|pem|crt|key|jks|p12|keytab|toml|json|conf)"
+)
+"""Pattern of a path, which may have any word in it: from the root, a home or a dot, or of a file of a known kind. There
+is no user, no parameter and no blank in it."""
+_SQLITE = "sqlite:///"
 
 
 def hide_secrets(text: str) -> str:
@@ -90,6 +97,8 @@ def hide_in_url(text: str) -> str:
 
 def hide_in_value(text: str) -> str:
     """Return the value of a setting as it may be shown: as it is, if it has nothing of a URL, JSON or several lines."""
+    if _is_path(text):
+        return text
     suspicious = _SUSPICIOUS.search(text.replace("{group}", ""))  # which a topic and a stream may have
     return hide_in_url(text) if suspicious and re.search(r"\w", text) else text
 
@@ -129,8 +138,14 @@ def _is_cut(url: re.Match[str]) -> bool:
     return any("@" in pair and pair.partition("=")[0] not in _SHOWN for pair in pairs)
 
 
+def _is_path(text: str) -> bool:
+    return bool(_PATH.fullmatch(text.removeprefix(_SQLITE)))
+
+
 def _of_none(text: str) -> str:
     """Hide in what is no URL: nothing before the last @ stays, and nothing at all without one, or of several lines."""
+    if text.startswith(_SQLITE) and _is_path(text):  # a URL's path has letters of ASCII alone
+        return text
     before, at, after = text.rpartition("@")
     if at and not _NO_HOST.search(after) and not _NO_LOGIN.search(before):
         beginning = _BEGINNING.match(before)

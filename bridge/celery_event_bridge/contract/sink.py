@@ -161,7 +161,8 @@ class SinkPlugin(Protocol):
     Settings: ClassVar[type[BaseModel]]
     """Its settings: field `url` of the sink `redis` is read from `BRIDGE_REDIS_URL`. A model with
     `extra="allow"` gets every other variable of that prefix as well, its name in lower case; one whose name is in its
-    class attribute `ending_in_file` is a path itself, and not one to a file that holds the value. Its class attribute
+    class attribute `ending_in_file` is a path itself, and not one to a file that holds the value; and its class method
+    `knows`, where it has one, tells whether there is a setting of such a name. Its class attribute
     `names_stream` lists the fields that say where events go; `run` logs them when it starts."""
 
     def __call__(self, settings: Any) -> Sink:

@@ -190,3 +190,9 @@ def as_text(value: object) -> str:
 def counted(count: int, noun: str) -> str:
     """Return how many of what, as people say it: `1 event`, `2 events`."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def with_remedy(said: str, remedy: str) -> str:
+    """Return what a client or a server says, which may end with a stop or a colon, in a line with what to do."""
+    line = " ".join(said.split())
+    return f"{line.rstrip(' .:;,')}: {remedy}" if remedy else line

@@ -49,19 +49,16 @@ class Attempts:
             return False
         self._has_worked = True
         if self._away_since is not None:
-            why = "" if self._give_up_after is None else f"; {self._reason}"
-            log.info("stream available again after %.1f s%s", time.monotonic() - self._away_since, why)
+            log.info("stream available again after %.1f s", time.monotonic() - self._away_since)
             self._away_since = self._reason = None
             self._backoff.succeeded()
         return True
 
     def _say(self, reason: str) -> None:
-        """Tell of an outage. Where it ends by being raised, whoever shows that has the reason: it is said once."""
+        """Tell of an outage, and of each other reason that it has later."""
         is_news, self._reason = self._reason is None, reason
-        if self._give_up_after is None:
-            log.warning("stream unavailable, trying again: %s", reason)
-        elif is_news:
-            log.warning("stream unavailable, trying again for %g s", self._give_up_after)
+        lasting = f" for {self._give_up_after:g} s" if self._give_up_after is not None and is_news else ""
+        log.warning("stream unavailable, trying again%s: %s", lasting, reason)
 
     def _is_hopeless(self, exc: SinkUnavailable) -> bool:
         """Return whether no retry mends it, as far as it can be told."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 
 from celery_event_bridge.contract import (
     Batch,
     KnowsGroups,
+    LooksBack,
     Reader,
     Reading,
     Record,
@@ -182,6 +183,12 @@ class Events:
             return self.skipped + max(self._reader.missed_by_groups().values(), default=0)
         except SinkUnavailable:
             return self.skipped
+
+    def before(self, types: Collection[str]) -> Iterator[Sequence[Record]]:
+        """Yield records from before the place where reading began: see `LooksBack`; none where it cannot be had."""
+        if isinstance(self._reader, LooksBack) and self._reading.group is None and self._opened:
+            with suppress(SinkUnavailable):
+                yield from self._reader.before(types)
 
     def stop(self) -> None:
         """End the iteration before the next fetch. May be called from a signal handler or another thread."""

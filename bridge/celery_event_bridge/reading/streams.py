@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Hashable, Mapping, Set
-from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from pydantic import BaseModel
@@ -61,8 +60,9 @@ def identity(plugin: ReaderPlugin, settings: BaseModel) -> Set[Hashable]:
 
 
 def _as_url(text: str) -> str:
-    """Return a bare path as the URL of a SQLite file: one that is there, or that is called as one."""
-    if "://" in text or not (Path(text).is_file() or _LIKE_A_FILE.fullmatch(text)):
+    """Return a bare path as the URL of a SQLite file: of what is there, or is called as one."""
+    # Path.exists raises where a folder on the way is closed.
+    if "://" in text or not (os.path.exists(text) or _LIKE_A_FILE.fullmatch(text)):  # noqa: PTH110
         return text
     return f"sqlite:///{quote(os.fsencode(text))}"
 

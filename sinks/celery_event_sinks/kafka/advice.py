@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from confluent_kafka.admin import TopicDescription
 
 from celery_event_bridge.contract import Finding
+from celery_event_bridge.contract.values import counted
 from celery_event_sinks.kafka.settings import KafkaSettings
 from celery_event_sinks.kafka.times import (
     AFTER,
@@ -40,6 +41,12 @@ def findings(name: str, topic: TopicDescription, config: Mapping[str, str] | Non
         return
     if copies >= 2 and int(config.get(MIN_REPLICAS, 2)) < 2:
         yield _warn(f"topic {name!r} has {MIN_REPLICAS}=1: one broker alone may confirm; set it to 2")
+    if copies < (wanted := int(config.get(MIN_REPLICAS, 1))):
+        yield _warn(
+            f"topic {name!r} has {counted(copies, 'replica')} and {MIN_REPLICAS}={wanted}: a Kafka before 3.7 takes no "
+            "record of the bridge's, ever, and a newer one what all its replicas have: give it more of them "
+            f"(kafka-reassign-partitions.sh), or set {MIN_REPLICAS} to {copies}"
+        )
     if "compact" in config.get(CLEANUP, ""):
         text = f"topic {name!r} has {CLEANUP}={config[CLEANUP]}: of each task only the last event is kept"
         yield Finding("FAIL", f"{text}; set {CLEANUP}=delete")

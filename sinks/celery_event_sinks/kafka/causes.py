@@ -9,6 +9,7 @@ import re
 
 from confluent_kafka import KafkaError
 
+from celery_event_bridge.contract.values import with_remedy
 from celery_event_sinks.kafka.errors import AFTER, CAUSES, is_refusal, reason_of
 from celery_event_sinks.kafka.settings import KafkaSettings
 
@@ -51,7 +52,7 @@ class Causes:
         elif error.code() == KafkaError._TRANSPORT and (found := _BROKER.match(AFTER.sub("", error.str()))):
             text = found["text"]
             remedy = next((remedy for part, remedy in _REMEDIES.items() if part in text), "")
-            said = f"{text.rstrip('.')}: {remedy}" if remedy else text
+            said = with_remedy(text, remedy)
             if found["id"] != "bootstrap":
                 self._advertised = f"broker {found['id']} is at {found['address']}, where it fails: {said}"
             elif remedy or not self._bootstrap:  # of two for one connection the one with a remedy
@@ -68,9 +69,7 @@ class Causes:
         if self.telling:
             return self.telling
         if self._bootstrap.startswith("Connect to "):
-            return (
-                f"no Kafka broker answers at {self._where}: {self._bootstrap}: is it there, and is the address right?"
-            )
+            return with_remedy(f"no Kafka broker answers at {self._where}: {self._bootstrap}", _THERE)
         if self._bootstrap:
             return f"Kafka at {self._where} cannot be used: {self._bootstrap}"
         if self._advertised and not self._has_answered:

@@ -44,7 +44,7 @@ HEARD = 0.2
 """Seconds between two looks at what the client tells of its connections, while an answer is waited for."""
 MOST_GROUPS = 1000
 """Groups whose positions are asked for at most, each by a question of its own."""
-DEFAULT_REPLICAS = "default.replication.factor"
+DEFAULT_REPLICAS, DEFAULT_PARTITIONS = "default.replication.factor", "num.partitions"
 AWAY = frozenset({KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE})
 
 Config = Mapping[str, ConfigEntry]
@@ -179,11 +179,11 @@ class Cluster:
         self.topics(names)  # this tells of a login that is refused at once; the next question waits for its time
         return str(self._described(names).cluster_id)
 
-    def default_replicas(self, broker: int) -> int | None:
-        """Return how many replicas a topic gets for which nobody asks for a number; None where we may not ask."""
+    def default_of(self, broker: int, what: str) -> int | None:
+        """Return how many replicas, or partitions, a topic gets if nobody says; None where we may not ask."""
         resource = ConfigResource(ResourceType.BROKER, str(broker))
         config = self._config(self._client().describe_configs([resource], request_timeout=ANSWER)[resource])
-        entry = (config or {}).get(DEFAULT_REPLICAS)
+        entry = (config or {}).get(what)
         return None if entry is None or not entry.value else int(entry.value)
 
     def make(self, topic: NewTopic, *, only_ask: bool = False) -> bool:

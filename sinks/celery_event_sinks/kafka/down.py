@@ -8,6 +8,7 @@ from typing import cast
 from confluent_kafka import KafkaError, Message, TopicPartitionInfo
 
 from celery_event_bridge.contract import SinkUnavailable, notices
+from celery_event_bridge.contract.values import counted
 from celery_event_sinks.kafka.advice import MIN_REPLICAS
 
 OF_A_TOPIC = frozenset(
@@ -62,12 +63,17 @@ class Down:
 
 
 def trouble_of(topic: str, partition: TopicPartitionInfo, wanted: int) -> str:
-    """Return why this partition stores nothing now, where so many replicas in sync are wanted; else an empty text."""
+    """Return why this partition stores nothing now, where so many replicas in sync are wanted; else an empty text.
+
+    More than it has replicas cannot be in sync: since 3.7 Kafka asks for all of them then; see `advice` for older ones.
+    """
+    wanted = min(wanted, len(partition.replicas))
     where = f"partition {partition.id} of topic {topic!r}"
     if cast("object | None", partition.leader) is None:
         return f"{where} has no leader"
     if len(partition.isr) < wanted:
-        return f"{where} has {len(partition.isr)} replicas in sync of the {wanted} that {MIN_REPLICAS} asks for"
+        there = counted(len(partition.isr), "replica")
+        return f"{where} has {there} in sync of the {wanted} that {MIN_REPLICAS} asks for: are all brokers up?"
     return ""
 
 

@@ -6,6 +6,8 @@ import re
 
 from confluent_kafka import KafkaError
 
+from celery_event_bridge.contract.values import with_remedy
+
 PERMANENT = frozenset(
     {
         KafkaError.MSG_SIZE_TOO_LARGE,
@@ -42,7 +44,7 @@ def reason_of(error: KafkaError, right: str = "", on: str = "") -> str:
     remedy = _remedy_of(error, text)
     if right and (error.code() in DENIED or "uthorization failed" in text):
         remedy = f"grant {right} on {on} to this user"
-    return f"{text.rstrip('.')}: {remedy}" if remedy else text
+    return with_remedy(text, remedy)
 
 
 def is_refusal(error: KafkaError) -> bool:

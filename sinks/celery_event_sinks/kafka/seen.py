@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import msgspec
 from confluent_kafka.admin import ConfigSource, TopicDescription
 
+from celery_event_bridge.contract.values import counted
 from celery_event_sinks.kafka.advice import MIN_REPLICAS
 from celery_event_sinks.kafka.cluster import Config
 from celery_event_sinks.kafka.times import CLEANUP
@@ -24,7 +25,8 @@ class Figures(msgspec.Struct, frozen=True):
     """1 where we may not ask."""
 
     def __str__(self) -> str:
-        return f"{self.partitions} partitions, {self.replicas} replicas, {MIN_REPLICAS}={self.min_insync}"
+        size = f"{counted(self.partitions, 'partition')}, {counted(self.replicas, 'replica')}"
+        return f"{size}, {MIN_REPLICAS}={self.min_insync}"
 
     def most(self, other: Figures) -> Figures:
         """The larger of each."""

@@ -130,6 +130,13 @@ class KafkaSettings(BaseModel):
         None, description="retention of a topic that does not exist yet: 7d, or never"
     )
 
+    @classmethod
+    def knows(cls, name: str) -> bool:
+        """Return whether there is a setting, or a property of librdkafka's, of this name."""
+        given = name.replace("_", ".")
+        own = name in cls.model_fields or name in cls.ending_in_file
+        return own or not is_unknown(refusal_of({given: "1"}, given))
+
     @property
     def topics(self) -> Mapping[str, str]:
         """The topic of each group of event types."""

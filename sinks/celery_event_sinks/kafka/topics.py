@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from confluent_kafka.admin import AclOperation, NewTopic, TopicDescription
 
 from celery_event_bridge.contract import Finding, SinkUnavailable, StreamMissing, StreamRefused, notices
+from celery_event_bridge.contract.values import counted
 from celery_event_sinks.kafka.advice import MIN_REPLICAS, findings, unused
-from celery_event_sinks.kafka.cluster import DEFAULT_REPLICAS, Cluster, State
+from celery_event_sinks.kafka.cluster import DEFAULT_PARTITIONS, DEFAULT_REPLICAS, Cluster, State
 from celery_event_sinks.kafka.down import Down, raise_any, trouble_of
 from celery_event_sinks.kafka.lost import Peek, lost
 from celery_event_sinks.kafka.marks import Mark
@@ -143,12 +144,10 @@ class Topics:
         if planned is not None:
             planned += [self._plan_of(name, state) for name in missing]
         elif missing:
-            for name in missing:
-                try:
-                    self._make(name, state)
-                except SinkUnavailable as exc:
-                    troubles[name] = [str(exc)]
+            made, troubles = self._make_all(missing, state)
             state = self._cluster.state(self._names)
+            for one in made:
+                self._tell_of_made(one, state.topics.get(one.topic))
         troubles |= {name: [reason] for name, reason in state.denied.items()}
         for name, topic in state.topics.items():
             if topic is None and planned is not None:
@@ -217,34 +216,51 @@ class Topics:
             config[RETENTION] = str(retention)
         return NewTopic(name, partitions, replicas, config=config)
 
-    def _make(self, name: str, state: State) -> None:
-        """Make it as wanted, and tell of it. Raises SinkUnavailable."""
-        wanted = self._wanted(name, state)
-        if self._cluster.make(wanted):
-            notices.tell(
-                "stream-made",
-                f"topic {name!r} did not exist and was made: {_described(wanted)}"
-                + ("; what it held before is gone" if name in self._seen else "")
-                + _of_partitions(wanted),
-                subject=name,
-                every=0.0,
-            )
+    def _make_all(self, names: Sequence[str], state: State) -> tuple[list[NewTopic], dict[str, Sequence[str]]]:
+        """Make them as wanted; return those that were made, and why one could not be, by its name."""
+        made: list[NewTopic] = []
+        troubles: dict[str, Sequence[str]] = {}
+        for name in names:
+            try:
+                wanted = self._wanted(name, state)
+                if self._cluster.make(wanted):  # nobody else was faster
+                    made.append(wanted)
+            except SinkUnavailable as exc:
+                troubles[name] = [str(exc)]
+        return made, troubles
+
+    def _tell_of_made(self, wanted: NewTopic, found: TopicDescription | None) -> None:
+        """Tell of a topic that was made, by what the brokers say of it where they know it already."""
+        name, partitions, replicas = wanted.topic, wanted.num_partitions, wanted.replication_factor
+        if found is not None and found.partitions:
+            partitions, replicas = len(found.partitions), len(found.partitions[0].replicas)
+        notices.tell(
+            "stream-made",
+            f"topic {name!r} did not exist and was made: {_described(partitions, replicas, wanted.config)}"
+            + ("; what it held before is gone" if name in self._seen else "")
+            + _of_partitions(partitions),
+            subject=name,
+            every=0.0,
+        )
 
     def _plan_of(self, name: str, state: State) -> Finding:
         """Return how it would be made, once Kafka has said that it may be. Raises SinkUnavailable."""
         wanted = self._wanted(name, state)
         self._cluster.make(wanted, only_ask=True)
-        replicas = wanted.replication_factor
+        partitions, replicas = wanted.num_partitions, wanted.replication_factor
         if replicas < 0 and state.brokers:
-            replicas = self._cluster.default_replicas(state.brokers[0]) or replicas
-        text = f"topic {name!r} is not there yet, run will make it: {_described(wanted)}"
+            replicas = self._cluster.default_of(state.brokers[0], DEFAULT_REPLICAS) or replicas
+        if partitions < 0 and state.brokers:
+            partitions = self._cluster.default_of(state.brokers[0], DEFAULT_PARTITIONS) or partitions
+        described = _described(partitions, replicas, wanted.config)
+        text = f"topic {name!r} is not there yet, run will make it: {described}"
         if replicas == 1:
             text += "; with one replica, what it confirms is lost with that broker's disk"
-        return Finding("warn" if replicas == 1 else "ok", text + _of_partitions(wanted))
+        return Finding("warn" if replicas == 1 else "ok", text + _of_partitions(partitions))
 
     def _several_replicas(self, name: str, state: State) -> int:
         """Return how many to ask for, where nobody has said a number, in a cluster of several brokers."""
-        default = self._cluster.default_replicas(state.brokers[0]) if state.brokers else None
+        default = self._cluster.default_of(state.brokers[0], DEFAULT_REPLICAS) if state.brokers else None
         if default is None:
             return min(USUAL_REPLICAS, self._brokers)
         if default > 1:
@@ -256,16 +272,22 @@ class Topics:
         )
 
 
-def _of_partitions(topic: NewTopic) -> str:
-    """Return what follows from a number of partitions that nobody has chosen, or from one alone."""
-    if topic.num_partitions >= 2:
+def _of_partitions(count: int) -> str:
+    """Return what follows from one partition alone, or from a number of them that nobody knows (-1)."""
+    if count >= 2:
         return ""
-    return "; as many readers can share the work as it has partitions, which BRIDGE_KAFKA_PARTITIONS says"
+    more = "BRIDGE_KAFKA_PARTITIONS says how many a new topic has"
+    if count < 0:
+        return f"; as many readers of a group can share the work as it has partitions: {more}"
+    return (
+        f"; with one partition, one reader of a group has all the work: {more}, and kafka-topics.sh --alter "
+        "--partitions adds some"
+    )
 
 
-def _described(topic: NewTopic) -> str:
-    """Return how it is made."""
-    figures = ((topic.num_partitions, "partitions"), (topic.replication_factor, "replicas"))
-    asked = ", ".join(f"{count} {what}" for count, what in figures if count > 0)
-    properties = "".join(f", {key}={text}" for key, text in sorted((topic.config or {}).items()))
+def _described(partitions: int, replicas: int, config: Mapping[str, str] | None) -> str:
+    """Return how it is made; -1 for a number that nobody knows."""
+    figures = ((partitions, "partition"), (replicas, "replica"))
+    asked = ", ".join(counted(count, what) for count, what in figures if count > 0)
+    properties = "".join(f", {key}={text}" for key, text in sorted((config or {}).items()))
     return (asked or "as the cluster makes topics by itself") + properties

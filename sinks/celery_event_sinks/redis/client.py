@@ -25,8 +25,16 @@ from redis.retry import Retry
 
 from celery_event_bridge.contract import SinkUnavailable, StreamRefused, secret_files
 from celery_event_bridge.contract.deadline import Deadline
+from celery_event_bridge.contract.values import with_remedy
 from celery_event_sinks.redis.entries import TimedParser
-from celery_event_sinks.redis.errors import NO_TLS, code_of, ends_the_connection, is_of_the_login, remedy_of
+from celery_event_sinks.redis.errors import (
+    NO_TLS,
+    code_of,
+    ends_the_connection,
+    is_of_another_type,
+    is_of_the_login,
+    remedy_of,
+)
 from celery_event_sinks.redis.replies import NoReply
 from celery_event_sinks.redis.timed import CONNECT_TIMEOUT, REPLY_TIMEOUT, is_name, resolve, timed
 
@@ -204,30 +212,30 @@ class RedisClient:
 
     def explain(self, error: Exception) -> str:
         """Say in a line an error that the server or the way to it gave; no secret is in it."""
-        code, text = code_of(error), str(error) or type(error).__name__
+        code, text, said = code_of(error), str(error) or type(error).__name__, ""
         if code and not text.startswith(code):
             text = f"{code} {text}"
         if is_of_the_login(error) and code != "NOPERM":
-            text += f": check user and password in {self._set_by()}"
+            said = f"check user and password in {self._set_by()}"
         elif remedy := remedy_of(error):
-            text += f": {remedy}"
+            said = remedy
         elif isinstance(error, (RedisTimeoutError, TimeoutError)):
-            text += ": the connection is stuck; is Redis busy, or a proxy or network between?"
+            said = "the connection is stuck; is Redis busy, or a proxy or network between?"
         elif isinstance(error, (ConnectionRefusedError, RedisConnectionError)) and not code:
             refused = isinstance(error, ConnectionRefusedError) or "connecting" in text
             was_closed = not (refused or self._is_tls or self._has_answered)
             encrypted = ", or does it speak TLS on that port (rediss://)" if was_closed else ""
-            text = f"{text.rstrip('.')}: is Redis there, and {self._set_by()} right{encrypted}?"
-        return f"Redis at {self.where}: {text}"
+            said = f"is Redis there, and {self._set_by()} right{encrypted}?"
+        return f"Redis at {self.where}: {with_remedy(text, said)}"
 
     def explain_reply(self, reply: Reply, stream: bytes) -> str:
         """Say in a line what was answered about a stream instead of what was asked for."""
         if not isinstance(reply, Exception):
             return f"Redis answered with {reply!r}, which is no entry's id: is it Redis?"
         text = self.explain(reply)
-        if "WRONGTYPE" in text:
+        if is_of_another_type(reply):
             name = repr(stream.decode(errors="replace"))
-            text += f": the key {name} is no stream; choose another BRIDGE_REDIS_STREAM or remove it"
+            text = with_remedy(text, f"the key {name} is no stream; choose another BRIDGE_REDIS_STREAM or remove it")
         return text
 
     def unavailable(self, exc: Exception) -> SinkUnavailable:

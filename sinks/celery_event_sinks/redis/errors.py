@@ -76,6 +76,11 @@ def is_of_the_server(error: BaseException) -> bool:
     return code_of(error) not in OF_THE_COMMAND or _IN_SCRIPT.search(str(error)) is not None
 
 
+def is_of_another_type(reply: object) -> bool:
+    """Return whether the key that was asked for is there, and is no stream."""
+    return isinstance(reply, Exception) and code_of(reply) == "WRONGTYPE"
+
+
 def is_of_the_login(error: BaseException) -> bool:
     """Return whether another user or password may help."""
     return isinstance(error, AuthenticationError) or code_of(error) in OF_THE_LOGIN

@@ -9,11 +9,12 @@ from typing import Any, ClassVar
 
 from redis.exceptions import ResponseError
 
-from celery_event_bridge.contract import Batch, Reading, Record, SinkUnavailable, StreamMissing
+from celery_event_bridge.contract import Batch, Reading, Record, SinkUnavailable, StreamMissing, StreamRefused
 from celery_event_sinks.redis.anew import ReadPlaces
 from celery_event_sinks.redis.begin import Beginning
 from celery_event_sinks.redis.client import Reply
 from celery_event_sinks.redis.ends import End, Ends, Entries
+from celery_event_sinks.redis.errors import is_of_another_type
 from celery_event_sinks.redis.extent import Place, entry_of, extent, is_absent, place
 from celery_event_sinks.redis.group import LOOKED_AT, GroupGone, RedisGroup
 from celery_event_sinks.redis.overtaken import ReaderOvertaken, missed_by_groups
@@ -77,7 +78,11 @@ class RedisReader:
         """Connect, join the group, and find out where to begin."""
         self._client.connect()
         alone = self._reading.ends and self._group is None
-        if alone and all(is_absent(self._client.ask("XINFO", "STREAM", stream)) for stream in self._streams):
+        found = {stream: self._client.ask("XINFO", "STREAM", stream) for stream in self._streams}
+        for stream, reply in found.items():
+            if is_of_another_type(reply):
+                raise StreamRefused(self._client.explain_reply(reply, stream))
+        if alone and all(map(is_absent, found.values())):
             names = ", ".join(repr(stream.decode()) for stream in self._streams)
             raise StreamMissing(f"there is no stream {names} in Redis yet: is it the right name, server and database?")
         for stream in self._streams:

@@ -43,7 +43,10 @@ def unreadable(path: Path, exc: sqlite3.Error | OSError, *, writes: bool) -> Sin
     if whose := kept_out(path, exc, writes=writes):
         return StreamRefused(f"{text}: {whose}")
     code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
-    return SinkUnavailable(f"{text}: {READERS_ADVICE.get(code, 'is it there, and of a bridge?')}")
+    if code == sqlite3.SQLITE_ERROR and "no such column" in str(exc):
+        return StreamRefused(f"{text}: its table `events` is another program's")
+    refused = StreamRefused if code == sqlite3.SQLITE_NOTADB else SinkUnavailable
+    return refused(f"{text}: {READERS_ADVICE.get(code, 'is it there, and of a bridge?')}")
 
 
 def what_to_do(exc: sqlite3.Error | OSError, connection: sqlite3.Connection | None, path: Path) -> str:

@@ -6,14 +6,15 @@ import os
 import sqlite3
 import time
 import uuid
-from collections.abc import Hashable, Mapping, Sequence, Set
-from typing import Any, ClassVar
-from urllib.parse import unquote, urlsplit
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from typing import Any
 
-from celery_event_bridge.contract import Batch, Reading, SinkUnavailable, StreamMissing, notices
+from celery_event_bridge.contract import Batch, Reading, Record, SinkUnavailable, StreamMissing, StreamRefused, notices
 from celery_event_bridge.contract.deadline import Deadline
 from celery_event_sinks.sqlite import anew, trial
+from celery_event_sinks.sqlite.address import ByPath
 from celery_event_sinks.sqlite.anew import Read
+from celery_event_sinks.sqlite.earlier import earlier
 from celery_event_sinks.sqlite.errors import unreadable
 from celery_event_sinks.sqlite.file import EventFile, Left
 from celery_event_sinks.sqlite.lease import Lease
@@ -21,7 +22,7 @@ from celery_event_sinks.sqlite.overtaken import missed_by_groups, removed
 from celery_event_sinks.sqlite.positions import beginning
 from celery_event_sinks.sqlite.settings import SqliteSettings
 from celery_event_sinks.sqlite.stored import lenient, record
-from celery_event_sinks.sqlite.volume import unfit
+from celery_event_sinks.sqlite.volume import no_file, unfit
 from celery_event_sinks.sqlite.whereabouts import Change
 
 READER = "celery_event_bridge.reader"
@@ -36,11 +37,8 @@ FROM events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?
 """
 
 
-class SqliteReader:
+class SqliteReader(ByPath):
     """A file's events, for a group or for oneself."""
-
-    sink: ClassVar[str] = "sqlite"
-    Settings = SqliteSettings
 
     def __init__(self, settings: SqliteSettings, reading: Reading) -> None:
         self._path = settings.path
@@ -53,6 +51,8 @@ class SqliteReader:
         self._revoked: list[Hashable] = []
         self._read = Read()
         """The last event that was fetched."""
+        self._began = 0
+        """Number of the row before the first one that is read without a group; 0 where all of the file is."""
         self._since = reading.since
         """Position to begin at where there is none; of a file that was opened later all is new."""
         self._end = LAST
@@ -61,24 +61,6 @@ class SqliteReader:
         """Events that were gone before they were read, and that no batch has told of."""
         self._schema = -1
         """Version of the schema in which the table was known to number its events."""
-
-    @staticmethod
-    def from_url(url: str, settings: SqliteSettings) -> Mapping[str, str]:  # noqa: ARG004 - a path is all there is
-        """`sqlite:////absolute/path.db` or `sqlite:///relative.db`."""
-        parts = urlsplit(url)
-        path = unquote(parts.path).removeprefix("/")
-        if parts.netloc or parts.query or parts.fragment or not path:
-            raise ValueError("expected sqlite:////absolute/path.db or sqlite:///relative.db")
-        return {"path": path}
-
-    @staticmethod
-    def identity(settings: SqliteSettings) -> Set[Hashable]:
-        """The file, by whatever name."""
-        try:
-            found = os.stat(settings.path)  # noqa: PTH116 - as below
-        except OSError:
-            return {("sqlite", os.path.realpath(settings.path))}
-        return {("sqlite", found.st_dev, found.st_ino)}
 
     def open(self) -> None:
         """Open the file, and find out where to begin."""
@@ -124,6 +106,17 @@ class SqliteReader:
         held = self._renewed(self._lease, positions[self._partition][-1])
         return held and len(positions) == 1
 
+    def before(self, types: Collection[str]) -> Iterator[Sequence[Record]]:
+        """Look at the rows before the first one, some thousand at a time."""
+        connection = self._current()
+        try:
+            for rows in earlier(connection, self._began, types):
+                yield [record(self._partition, row) for row in rows]
+                if self._file.connection is not connection:
+                    return  # another file by now
+        except (sqlite3.Error, OSError) as exc:
+            raise self._unavailable(exc) from exc
+
     def missed_by_groups(self) -> Mapping[str, int]:
         """Count, at least, by what the file knows of removals."""
         connection = self._current()
@@ -160,6 +153,7 @@ class SqliteReader:
         if self._lease is None:
             newest = self._reading.newest if self._identity is None else 0
             self._read = Read(beginning(connection, self._since, newest))
+            self._began = self._read.seq
             self._partition = uuid.uuid4().hex
         else:
             self._lease.leave_file()
@@ -244,7 +238,7 @@ class SqliteReader:
         if self._reading.ends:
             self._end = last
         self._revoke()
-        self._read = Read()
+        self._read, self._began = Read(), 0
         if self._lease is None:
             self._partition = uuid.uuid4().hex
         elif self._lease.begin_anew(connection):
@@ -293,6 +287,8 @@ class SqliteReader:
             raise StreamMissing(str(self._unavailable(exc))) from exc
         except OSError as exc:
             raise self._unavailable(exc) from exc
+        if text := no_file(found.st_mode):
+            raise StreamRefused(f"SQLite file {self._path}: {text}")
         return found.st_dev, found.st_ino
 
     def _unavailable(self, exc: sqlite3.Error | OSError) -> SinkUnavailable:

@@ -54,10 +54,8 @@ def unfit(path: Path) -> str:
         found = os.stat(real)  # noqa: PTH116 - a closed folder is none of ours to tell of
     except (OSError, ValueError):
         return ""
-    if stat.S_ISDIR(found.st_mode):
-        return "it is a directory: name a file in it, as with events.db at its end"
-    if not stat.S_ISREG(found.st_mode):
-        return "it is a device or a pipe, which keeps nothing: name a file"
+    if text := no_file(found.st_mode):
+        return text
     if is_mounted(real):
         return (
             "the file itself is a mount, and its write-ahead log, with what was confirmed last, would lie beside it, "
@@ -67,6 +65,13 @@ def unfit(path: Path) -> str:
     if found.st_nlink > 1:
         return linked(found.st_nlink)
     return ""
+
+
+def no_file(mode: int) -> str:
+    """Return why what has this mode can hold no events, and what to do; empty for a file."""
+    if stat.S_ISDIR(mode):
+        return "it is a directory: name a file in it, as with events.db at its end"
+    return "" if stat.S_ISREG(mode) else "it is a device or a pipe, which keeps nothing: name a file"
 
 
 def linked(names: int) -> str:

@@ -112,16 +112,23 @@ def test_wrong_usage(tmp_path: Path, arguments: list[str], code: int, said: str)
 def test_where_nothing_was_read_nothing_is_said_to_be_there(
     tmp_path: Path, stored: int, arguments: list[str], said: str
 ) -> None:
-    """Exit code 3 and a sentence, for a cron job beside bridges that are down; 0 by --allow-empty."""
+    """Exit code 3 and a sentence, for a cron job beside bridges that are down; 0 by --allow-empty.
+
+    The sentence is said once: the verdict of the table, and on standard error beside JSON, which has none.
+    """
     stream = in_sqlite(tmp_path)
     sender = Sender(at=round(time.time() * 1e6) - 60 * SECOND)
     for _ in range(stored):
         sender.beat()
     stream.write(events(sender.events))
     done = audit("--from", stream.url, "--settle", "0", *arguments)
-    assert done.returncode == 3
-    assert f"celery-event-bridge: {said}" in done.stderr
+    assert (3, "") == (done.returncode, done.stderr)
+    verdict = " ".join(done.stdout.split())
+    assert (1, 1) == (verdict.count(said), verdict.count("--allow-empty exits 0"))
     assert "nothing is missing" not in done.stdout
+    as_json = audit("--from", stream.url, "--settle", "0", *arguments, "--format", "json")
+    assert (3, False) == (as_json.returncode, json.loads(as_json.stdout)["judged"])
+    assert [f"celery-event-bridge: {said}"] == [line[: 21 + len(said)] for line in as_json.stderr.splitlines()]
     allowed = audit("--from", stream.url, "--settle", "0", *arguments, "--allow-empty", "--format", "json")
     assert (0, "", False) == (allowed.returncode, allowed.stderr, json.loads(allowed.stdout)["judged"])
     stream.sink.close()

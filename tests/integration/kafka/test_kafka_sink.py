@@ -54,20 +54,6 @@ class TestKafkaContract(SinkContract):
         ]
 
 
-def test_a_topic_that_is_made_is_told_of(
-    kafka_server: Kafka, opened: Callable[..., KafkaSink], caplog: pytest.LogCaptureFixture
-) -> None:
-    """One that was there before has lost what it held, so nobody makes it in silence; asked again, nothing is made."""
-    subject = opened(kafka_server)
-    subject.available()
-    told = [record.getMessage() for record in caplog.records if record.name == "celery_event_bridge"]
-    (line,) = told
-    assert line.startswith(
-        f"topic {topic_of(subject)!r} did not exist and was made: as the cluster makes topics by itself"
-    )
-    assert line.endswith("as many readers can share the work as it has partitions, which BRIDGE_KAFKA_PARTITIONS says")
-
-
 def test_a_missing_topic_is_made_as_the_settings_say(kafka_server: Kafka, opened: Callable[..., KafkaSink]) -> None:
     """With their partitions and retention, though the broker would make it by itself with its own."""
     subject = opened(kafka_server, partitions=5, replication_factor=1, retention="never")

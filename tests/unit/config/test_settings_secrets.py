@@ -10,7 +10,7 @@ from hypothesis import assume, given, strategies as st
 
 from celery_event_bridge.config import validation
 from celery_event_bridge.config.loading import SettingsError, load
-from celery_event_bridge.contract.secrets import hide_in_url, hide_secrets, is_secret
+from celery_event_bridge.contract.secrets import hide_in_url, hide_in_value, hide_of, hide_secrets, is_secret
 from tests.support.settings import error, listing
 
 
@@ -130,3 +130,57 @@ def test_whatever_a_password_is_made_of_it_is_hidden(text: str, password: str) -
 def test_a_secret_shows_nothing_of_itself() -> None:
     """Not even what stands after an @, as it does in a URL."""
     assert "**" == validation.harmless("BRIDGE_X_PASSWORD", "open@sesame")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/home/passwd-team/events.db",
+        "./secret/events.db",
+        "../tokens/e",
+        "~/credentials/e",
+        "~passwd/e",
+        "/run/secrets/kafka-password",
+        "/srv/Größe/token/events.db",
+        "secrets/events.db",
+        "passwords.sqlite3",
+        "token.pem",
+    ],
+)
+def test_a_path_is_no_secret_by_its_name(path: str) -> None:
+    """Who is told that a file cannot be opened has to see which one."""
+    assert path == hide_in_value(path)
+    for url in (path, f"sqlite:///{path}"):
+        said = f"SQLite file {path}: No such file or directory"
+        assert said == hide_secrets(hide_of(said, url, "BRIDGE_SQLITE_PATH"))
+    (listed,) = (line for line in listing(BRIDGE_SQLITE_PATH=path) if line.startswith("BRIDGE_SQLITE_PATH="))
+    assert listed.endswith(path.lstrip("./~"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/home?password=sesame",
+        "/usr/bin/kinit --password sesame",
+        "/usr/bin/kinit --password=sesame",
+        "//user:sesame@h/events.db",
+        "/home/u:sesame@h/token.db",
+        "password:sesame/events.db",
+        "u:sesame@h/secret.db",
+        "password/sesame",
+        "password.sesame",
+        "Password-sesame",
+        "sqlite:///u:sesame@h/secret.db",
+        "redis://h/0?secret=sesame.db",
+        "/events.db\npassword/sesame",
+    ],
+)
+def test_what_only_looks_like_a_path_shows_no_secret(text: str) -> None:
+    """A name is given to a value, or there is a user in it, or nothing says that it is a path."""
+    assert "sesame" not in hide_in_value(text)
+    assert "sesame" not in hide_of(f"cannot open {text}", text, "BRIDGE_SQLITE_PATH")
+
+
+def test_a_path_in_the_place_of_a_secret_is_one() -> None:
+    """By the name of its setting."""
+    assert "sesame" not in hide_of("cannot use /sesame/events.db", "/sesame/events.db", "BRIDGE_KAFKA_SASL_PASSWORD")

@@ -32,6 +32,8 @@ def test_settings_of_a_sink_that_is_not_selected_are_told_of() -> None:
         ("BRIDGE_REDIS_ULR", "BRIDGE_REDIS_ULR: unknown setting, did you mean BRIDGE_REDIS_URL?"),
         ("BRIDGE_REDIS_ULR_FILE", "BRIDGE_REDIS_ULR_FILE: unknown setting, did you mean BRIDGE_REDIS_URL?"),
         ("BRIDGE_REDIS_XYZZY", "BRIDGE_REDIS_XYZZY: unknown setting"),
+        ("BRIDGE_KAFKA_TOPICC", "BRIDGE_KAFKA_TOPICC: unknown setting, did you mean BRIDGE_KAFKA_TOPIC?"),
+        ("BRIDGE_KAFKA_XYZZY", "BRIDGE_KAFKA_XYZZY: unknown setting"),
         ("BRIDGE_KAFKA_BOOTSTRAP_SERVER", "did you mean BRIDGE_KAFKA_BOOTSTRAP_SERVERS?"),
     ],
 )
@@ -40,6 +42,24 @@ def test_a_typing_error_in_one_is_told_of(variable: str, said: str) -> None:
     (line,) = unused(**{variable: "x"})
     assert line.startswith(f"{variable} is set, and BRIDGE_SINK is sqlite")
     assert said in line
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "BRIDGE_KAFKA_ACKS",
+        "BRIDGE_KAFKA_RETRIES",
+        "BRIDGE_KAFKA_ISOLATION_LEVEL",
+        "BRIDGE_KAFKA_SASL_PASSWORD_FILE",
+        "BRIDGE_KAFKA_SASL_OAUTHBEARER_ASSERTION_FILE",
+    ],
+)
+def test_a_property_of_librdkafkas_is_no_typing_error(variable: str) -> None:
+    """Though it is near the name of a setting of ours: it is one that is not used, and that is all."""
+    (line,) = unused(**{variable: "x"})
+    assert line == (
+        f"{variable} is set, and BRIDGE_SINK is sqlite, so that nothing goes to kafka: select it by BRIDGE_SINK=kafka"
+    )
 
 
 def test_an_option_of_a_sink_that_is_not_selected_is_told_of() -> None:

@@ -24,7 +24,7 @@ def test_a_stream_that_opens_and_cannot_be_read_is_away(caplog: pytest.LogCaptur
     with pytest.raises(SinkUnavailable, match="no permission"):
         next(reading(reader, give_up_after=0.2))
     assert 3 < len(reader.limits) < 1000
-    assert ["stream unavailable, trying again for 0.2 s"] == [one.getMessage() for one in caplog.records]
+    assert ["stream unavailable, trying again for 0.2 s: no permission"] == [one.getMessage() for one in caplog.records]
 
 
 def test_types_are_picked() -> None:

@@ -20,6 +20,7 @@ from celery_event_bridge.brokers.rabbitmq.topology import explain
 from celery_event_bridge.contract import secret_files
 from celery_event_bridge.contract.broker import BrokerUnavailable, RefusedForGood
 from celery_event_bridge.contract.secrets import hide_in_url
+from celery_event_bridge.contract.values import with_remedy
 
 if TYPE_CHECKING:
     import amqp
@@ -127,9 +128,8 @@ def _connect(settings: Settings, url: str, role: str, heartbeat: int) -> amqp.Co
     except AccessRefused as exc:
         raise LoginRefused(_login_refused(settings, url)) from exc
     except NotAllowed as exc:
-        raise BrokerUnavailable(
-            f"{hide_in_url(url)}: {explain(exc)}: check the vhost and the user's rights to it"
-        ) from exc
+        said = with_remedy(explain(exc), "check the vhost and the user's rights to it")
+        raise BrokerUnavailable(f"{hide_in_url(url)}: {said}") from exc
     except (AMQPError, OSError) as exc:
         raise BrokerUnavailable(f"{hide_in_url(url)}: cannot connect: {_why(exc, settings)}") from exc
     except UnicodeError as exc:  # of the resolver, which may repeat the name
@@ -145,7 +145,7 @@ def _why(exc: Exception, settings: Settings) -> str:
     name = _named(settings)
     if isinstance(exc, ssl.SSLError) and exc.reason in NO_TLS:
         return f"no TLS on that port: give amqp:// in {name}, or RabbitMQ's port for TLS, mostly 5671"
-    return f"{explain(exc)}: is RabbitMQ there, and {name} right?"
+    return with_remedy(explain(exc), f"is RabbitMQ there, and {name} right?")
 
 
 @contextmanager

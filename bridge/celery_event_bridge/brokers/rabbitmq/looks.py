@@ -24,6 +24,7 @@ from celery_event_bridge.contract import LOOK_INTERVAL
 if TYPE_CHECKING:
     import amqp
 
+    from celery_event_bridge.brokers.rabbitmq.moved import Route
     from celery_event_bridge.brokers.rabbitmq.settings import Settings
     from celery_event_bridge.brokers.rabbitmq.topology import Topology
 
@@ -126,10 +127,10 @@ class Looks:
 
     def _upkeep_at(self, at: Identity) -> Upkeep:
         if at not in self._upkeeps:
-            is_unbound = partial(self._is_unbound, at)
-            self._upkeeps[at] = Upkeep(self._topology, declares=self._settings.declare, is_unbound=is_unbound)
+            find_route = partial(self._route, at)
+            self._upkeeps[at] = Upkeep(self._topology, declares=self._settings.declare, find_route=find_route)
         return self._upkeeps[at]
 
-    def _is_unbound(self, at: Identity) -> bool | None:
-        removed = self._binding.is_removed()
-        return removed if at == self._home else None
+    def _route(self, at: Identity) -> Route | None:
+        route = self._binding.route()
+        return route if at == self._home else None

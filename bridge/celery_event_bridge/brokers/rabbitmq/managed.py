@@ -12,6 +12,7 @@ from celery_event_bridge.contract.broker import BrokerUnavailable
 
 if TYPE_CHECKING:
     from celery_event_bridge.brokers.rabbitmq.beside import Beside
+    from celery_event_bridge.brokers.rabbitmq.moved import Route
     from celery_event_bridge.brokers.rabbitmq.settings import Settings
     from celery_event_bridge.brokers.rabbitmq.topology import Topology
 
@@ -27,7 +28,7 @@ class BindingWatch:
     def __init__(self, settings: Settings, topology: Topology) -> None:
         self._settings = settings
         self._topology = topology
-        self._answers: list[bool | None] = []
+        self._answers: list[Route | None] = []
         self._thread: threading.Thread | None = None
         self._until = 0.0
 
@@ -36,8 +37,8 @@ class BindingWatch:
         thread = self._thread or self._begin()
         return thread is None or not thread.is_alive() or time.monotonic() >= self._until
 
-    def is_removed(self) -> bool | None:
-        """Return whether the binding is not there, by what was asked, or else asks now; None: nobody knows."""
+    def route(self) -> Route | None:
+        """Return whether the binding is there, by what was asked, or else asks now; None: nobody knows."""
         if self._thread is None and (thread := self._begin()) is not None:
             thread.join(PROMPT)
         self._thread = None  # one that has not answered in AT_MOST is not waited for again
@@ -51,11 +52,11 @@ class BindingWatch:
         self._thread.start()
         return self._thread
 
-    def _ask(self, answers: list[bool | None]) -> None:
+    def _ask(self, answers: list[Route | None]) -> None:
         from celery_event_bridge.brokers.rabbitmq import management
 
         with suppress(BrokerUnavailable):  # the look at the policies tells
-            answers.append(management.is_unbound(self._settings, self._topology))
+            answers.append(management.route(self._settings, self._topology))
 
 
 def policy_watch(settings: Settings, topology: Topology) -> Beside | None:

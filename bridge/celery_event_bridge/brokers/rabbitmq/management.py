@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
 from celery_event_bridge.brokers.rabbitmq.connection import url_in_use
+from celery_event_bridge.brokers.rabbitmq.moved import Route, marks
 from celery_event_bridge.brokers.rabbitmq.presence import foreign
 from celery_event_bridge.contract import Finding, notices, secret_files
 from celery_event_bridge.contract.broker import BrokerUnavailable
@@ -170,12 +171,16 @@ def _consumed(topology: Topology) -> Iterator[QueueSpec]:
     yield from (queue for queue in (topology.live, topology.overflow) if queue)
 
 
-def is_unbound(settings: Settings, topology: Topology) -> bool | None:
-    """Return whether nothing reaches the live queue; None without an exchange. Raises BrokerUnavailable."""
+def route(settings: Settings, topology: Topology) -> Route | None:
+    """Return whether events reach the live queue; None without an exchange. Raises BrokerUnavailable."""
     management = Management(settings)
     if not management.exists(topology.exchange):
         return None
-    return not management.is_bound(topology.live.name, topology.exchange)
+    if management.is_bound(topology.live.name, topology.exchange):
+        return Route.BOUND
+    _, of_queue = marks(topology.live.name)
+    is_moved = any(management.is_bound(name, topology.exchange) for name in management.bound_to(of_queue))
+    return Route.MOVED if is_moved else Route.UNBOUND
 
 
 def tell_of_policies(settings: Settings, topology: Topology, told: set[str]) -> float | None:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from celery_event_bridge.brokers.rabbitmq.arguments import queue_type
 from celery_event_bridge.brokers.rabbitmq.bindings import OtherBindings
 from celery_event_bridge.brokers.rabbitmq.connection import translated
 from celery_event_bridge.brokers.rabbitmq.kept import why_dropped
+from celery_event_bridge.brokers.rabbitmq.moved import leave_marks, marks
 from celery_event_bridge.brokers.rabbitmq.moving import Mover, QueueFull
 from celery_event_bridge.brokers.rabbitmq.purged import leave_trace
+from celery_event_bridge.brokers.rabbitmq.topology import declare_witness
 from celery_event_bridge.brokers.rabbitmq.undone import NewQueues
 from celery_event_bridge.brokers.rabbitmq.unready import HELD_BACK_FOR, SAMPLED_WITHIN, Unready
 from celery_event_bridge.brokers.rabbitmq.waiting import LOOK, Says, Tell
+from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.broker_plugin import QueuesInUse
 from celery_event_bridge.contract.deadline import Deadline
 from celery_event_bridge.contract.values import counted
@@ -51,6 +56,7 @@ def migrate(
     def unbind(channel: amqp.Channel) -> None:
         channel.queue_unbind(old.live.name, old.exchange, routing_key="#")
 
+    _mark(broker, old, new)
     broker.ask(unbind)
     broker.ask(others.unbind)
     tell(f"queue {old.live.name}: no longer bound")
@@ -86,9 +92,18 @@ def migrate(
     broker.refuse_what_is_in_use(found)
     for state in reversed(found):
         broker.delete(state.name)
+        if state.name == old.live.name:
+            broker.delete_witnesses(old)
         tell(f"queue {state.name}: removed")
-    broker.delete_witnesses(old)
     return moved
+
+
+def _mark(broker: Broker, old: Topology, new: Topology) -> None:
+    """Let bridges of the old settings know; where the right is missing, they take it for what others may do."""
+    broker.delete_exchanges(marks(new.live.name))  # of a migration the other way
+    for declare in (partial(declare_witness, topology=old), partial(leave_marks, old=old, new=new)):
+        with suppress(BrokerUnavailable):
+            broker.ask(declare)
 
 
 def _refuse_what_cannot_be_moved(broker: Broker, old: Topology) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -96,7 +96,11 @@ class Broker:
 
     def delete_witnesses(self, topology: Topology) -> None:
         """Delete what nobody misses, and what not everybody has the right to: the queues are gone already."""
-        for name in (topology.witness, topology.queue_witness):
+        self.delete_exchanges((topology.witness, topology.queue_witness))
+
+    def delete_exchanges(self, names: Iterable[str]) -> None:
+        """Delete those that are there and that this user may."""
+        for name in names:
             with suppress(BrokerUnavailable):
                 self.ask(partial(_delete_exchange, name))
 

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from celery_event_bridge.contract import notices
 
 A_DAY = 86_400.0
+_STOP = "stop this bridge, and start it with the BRIDGE_QUEUE of the new one"
 
 
 class Sayings:
@@ -51,6 +52,28 @@ class Sayings:
             self.gap("the queue itself was gone, and events published meanwhile too")
         elif lost:
             self.gap(f"queue {lost[0]!r} was gone, and the events that waited in it too")
+
+    def moving(self, *, is_so: bool) -> None:
+        """Tell of a migration that takes our queue, or that there is none any more."""
+        if not is_so:
+            notices.over("moved", f"queue {self._live!r} is no longer moved to another name", subject=self._live)
+            return
+        notices.tell(
+            "moved",
+            f"queue {self._live!r} is moved to one of another name by `queues migrate`; events come to that one too, "
+            f"so that none is lost: {_STOP}",
+            subject=self._live,
+        )
+
+    def moved(self) -> None:
+        """Tell of queues that a migration has removed."""
+        notices.tell(
+            "moved",
+            f"queue {self._live!r} was removed by `queues migrate`, which has moved what it held to the queue of "
+            "another name that events reach since then, so that none is lost; it is declared anew, and events come "
+            f"to both: {_STOP}, and say `queues migrate` again",
+            subject=f"{self._live} is gone",
+        )
 
     def absent(self, name: str, *, declares: bool) -> None:
         """Tell, once a minute, of a queue that is not there and is not declared by this bridge."""

@@ -13,6 +13,7 @@ import msgspec
 from amqp.exceptions import AMQPError, PreconditionFailed
 
 from celery_event_bridge.brokers.rabbitmq.arguments import TYPE, Mismatch, differences, mismatch
+from celery_event_bridge.contract.values import with_remedy
 
 if TYPE_CHECKING:
     import amqp
@@ -186,12 +187,14 @@ def explain(error: Exception) -> str:
     if code == 406 and (named := mismatch(text)):
         return _explain_mismatch(named)
     if code == 403:
-        return (
-            f"{text}: grant this user configure, write and read there, or declare the queues "
-            "as a user who may and set BRIDGE_DECLARE=false"
+        return with_remedy(
+            text,
+            "grant this user configure, write and read there, or declare the queues as a user who may and set "
+            "BRIDGE_DECLARE=false",
         )
     if code == 404:
-        return f"{text}: declare it, `celery-event-bridge queues declare` does, as does `run` with BRIDGE_DECLARE=true"
+        remedy = "declare it, `celery-event-bridge queues declare` does, as does `run` with BRIDGE_DECLARE=true"
+        return with_remedy(text, remedy)
     if code in (506, 530) and "channel" in text:
         return (
             f"{code} {text}: a connection of a bridge needs {CHANNELS} channels; raise RabbitMQ's channel_max, or the "

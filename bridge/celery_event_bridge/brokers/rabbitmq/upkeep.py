@@ -25,6 +25,7 @@ from amqp.exceptions import AccessRefused, PreconditionFailed, ResourceLocked
 from celery_event_bridge.brokers.rabbitmq.before import missing_queues, witnesses
 from celery_event_bridge.brokers.rabbitmq.delivered import Delivered
 from celery_event_bridge.brokers.rabbitmq.differing import DifferingQueues
+from celery_event_bridge.brokers.rabbitmq.moved import Moving, Route, moving
 from celery_event_bridge.brokers.rabbitmq.questions import Questions
 from celery_event_bridge.brokers.rabbitmq.sayings import A_DAY, Sayings
 from celery_event_bridge.brokers.rabbitmq.topology import (
@@ -62,14 +63,14 @@ class Upkeep:
         topology: Topology,
         *,
         declares: bool,
-        is_unbound: Callable[[], bool | None] = lambda: None,
+        find_route: Callable[[], Route | None] = lambda: None,
         quiet_after: float = QUIET_AFTER,
     ) -> None:
         """Begin; without `declares` nothing is put right: the queues are somebody else's to declare.
 
-        `is_unbound` says whether the binding is not there (None: nobody knows), and is asked before it is declared.
+        `find_route` says whether the binding is there (None: nobody knows), and is asked before it is declared.
         """
-        self._is_unbound = is_unbound
+        self._find_route = find_route
         self._quiet_after = quiet_after
         self._topology = topology
         self._declares = declares
@@ -89,6 +90,8 @@ class Upkeep:
         """True once everything could be declared."""
         self._witnessed = False
         """True if our witness was there at the last look."""
+        self._is_moving = False
+        """True while a migration to another name is known of."""
         self.unbound = False
         """True while the binding is known not to be there."""
         self._bound_at = 0.0
@@ -116,6 +119,7 @@ class Upkeep:
         """Declare what is to be there, on a connection just made. Raises what the client raises."""
         self._questions = Questions(connection)
         first = not self._seen
+        moved = moving(self._asking, self._topology)
         missing, deleted = missing_queues(self._asking, self._topology)
         self._missing |= missing
         self._seen |= deleted
@@ -126,7 +130,13 @@ class Upkeep:
                 self._look_at_exchange(first=first)
             self._bound_at = 0.0
         gone = {name for name in self._missing if self._asking.depth(name) is None}
-        self._says.missing(sorted(self._missing - gone), self._seen, parking=self._topology.rejected.name)
+        # Without a witness, nobody could tell it from what others do once our queue is declared anew.
+        is_explained = moved is Moving.DONE and (self._witnessed or not self._seen & self._missing)
+        if is_explained and self._topology.live.name in self._missing - gone:
+            self._says.moved()
+            self._is_moving = True
+        else:
+            self._says.missing(sorted(self._missing - gone), self._seen, parking=self._topology.rejected.name)
         made = self._missing - gone - self._seen
         if self._topology.live.name in made and self._topology.doubt:
             notices.tell("queue-declared", self._topology.doubt, subject="ttl", count=0)
@@ -170,7 +180,8 @@ class Upkeep:
         self._has_heard = True
         silent = pause >= 1.5 * self._longest_pause
         # A worker that has just started ends a silence as well.
-        if bound_at and came_at_once and silent and not any(b"worker-online" in each.body for each in messages):
+        explained = self._is_moving or any(b"worker-online" in each.body for each in messages)
+        if bound_at and came_at_once and silent and not explained:
             self._says.silence(pause)
             pause = self._longest_pause  # one that is explained hides no other
         fading = 0.5 ** (pause / FORGOTTEN_AFTER)
@@ -245,8 +256,9 @@ class Upkeep:
     def _look_at_exchange(self, *, first: bool = False) -> None:
         """See to the exchange and the binding; tell of a gap. `first` of a process."""
         topology = self._topology
-        known, answer = self.unbound, self._is_unbound()
-        self.unbound = bool(answer)
+        known, answer = self.unbound, self._find_route()
+        self.unbound = answer in (Route.UNBOUND, Route.MOVED)
+        self._look_at_migration()
         present = self._asking.exists(topology.exchange, "topic")
         if first:
             witnessed, same_queue = witnesses(self._asking, topology)
@@ -255,7 +267,7 @@ class Upkeep:
             same_queue = not self._witnessed or self._asking.exists(topology.queue_witness, "fanout")
         lost = not (self._witnessed and witnessed and same_queue)
         if self._declares:
-            self._declare(may_be_refused=True, bind=answer is not False or lost, witness=lost)
+            self._declare(may_be_refused=True, bind=answer is not Route.BOUND or lost, witness=lost)
         if not present:
             remedy = "" if self._declares else f": declare it, `queues declare` does{_NOT_OURS}"
             self._says.gap(
@@ -269,12 +281,17 @@ class Upkeep:
             )
         elif not same_queue and (self._witnessed or not first):
             self._says.replaced(topology.live.name)
-        elif answer and not known:
+        elif answer is Route.UNBOUND and not known:
             remedy = f": bind it, `queues declare` does{_NOT_OURS}" if self.unbound else ""
             self._says.gap(f"the binding had been removed, and what was published without it may be gone{remedy}")
         else:
             return
         self._bound_at = 0.0  # that gap is told of
+
+    def _look_at_migration(self) -> None:
+        before, self._is_moving = self._is_moving, moving(self._asking, self._topology) is Moving.BEGUN
+        if self._is_moving != before:
+            self._says.moving(is_so=self._is_moving)
 
     def _witness(self) -> None:
         self._witnessed = self._asking.may(declare_witness, self._topology)

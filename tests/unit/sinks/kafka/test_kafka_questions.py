@@ -104,7 +104,7 @@ def test_a_question_without_an_end_is_an_outage(silent: cluster.Cluster, questio
 
 def test_properties_without_an_answer_are_unknown(silent: cluster.Cluster) -> None:
     """As where we may not ask for them."""
-    assert silent.default_replicas(1) is None
+    assert silent.default_of(1, cluster.DEFAULT_REPLICAS) is None
 
 
 class Unsure:

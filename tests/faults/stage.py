@@ -99,6 +99,8 @@ class Stage:
         """What was stored in a stream that was moved away since."""
         self.destroyed: set[bytes] = set()
         """The ids of what a fault destroyed in the stream."""
+        self.verified = 0
+        """Obligations, in the order of their confirms, that were seen in the stream before a fault destroyed it."""
         self.replicas: list[Bridge] = []
         self._started = 0
         for slot in range(REPLICAS):

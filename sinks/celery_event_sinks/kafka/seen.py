@@ -22,11 +22,11 @@ class Figures(msgspec.Struct, frozen=True):
     partitions: int
     replicas: int
     min_insync: int
-    """1 where we may not ask."""
+    """0 where we may not ask: nothing is said of it then."""
 
     def __str__(self) -> str:
         size = f"{counted(self.partitions, 'partition')}, {counted(self.replicas, 'replica')}"
-        return f"{size}, {MIN_REPLICAS}={self.min_insync}"
+        return f"{size}, {MIN_REPLICAS}={self.min_insync}" if self.min_insync else size
 
     def most(self, other: Figures) -> Figures:
         """The larger of each."""
@@ -41,7 +41,7 @@ def figures(topic: TopicDescription, config: Config | None) -> Figures:
     """Return what this topic has now."""
     replicas = min((len(partition.replicas) for partition in topic.partitions), default=0)
     min_insync = config.get(MIN_REPLICAS) if config else None  # not every broker lists it
-    return Figures(len(topic.partitions), replicas, int(min_insync.value or 1) if min_insync is not None else 1)
+    return Figures(len(topic.partitions), replicas, int(min_insync.value or 1) if min_insync is not None else 0)
 
 
 class Seen(msgspec.Struct):

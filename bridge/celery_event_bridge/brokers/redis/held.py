@@ -43,7 +43,7 @@ class Hole(msgspec.Struct, frozen=True):
     """Events that were heard, and dropped for want of room."""
 
 
-class _Lane(msgspec.Struct, eq=False):
+class Lane(msgspec.Struct, eq=False):
     """Events that were handed out, in the order of their numbers, and are not confirmed."""
 
     queue: deque[Heard] = msgspec.field(default_factory=deque)
@@ -51,6 +51,7 @@ class _Lane(msgspec.Struct, eq=False):
     """Numbers of those that are confirmed, while one before them is not."""
 
     def acknowledge(self, tag: int, *, multiple: bool) -> None:
+        """Let go of one, or of all up to it."""
         queue, singly = self.queue, self.singly
         if multiple:
             while queue and queue[0].tag <= tag:
@@ -77,7 +78,7 @@ class Window:
         self.waiting_bytes = 0
         self._again: deque[Heard] = deque()
         """Events that were handed out and came back: older than all that waits."""
-        self._lane = _Lane()
+        self._lane = Lane()
         self._lanes = [self._lane]
         self._marks: deque[tuple[str, int, float]] = deque()
         """Name, number of the next event, and when it was heard."""
@@ -88,6 +89,11 @@ class Window:
         """Time from which on all was heard, but for the holes that are still to come."""
         self._deaf: deque[float] = deque()
         """Ends of the holes of silence that are still to come."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Return whether no time in which nothing was heard is among what waits."""
+        return not self._deaf
 
     @property
     def waiting(self) -> int:
@@ -114,8 +120,11 @@ class Window:
     def deafened(self, seconds: float, now: float) -> None:
         """Take note that nothing was heard for so long, until now."""
         self._waiting.append(Hole(seconds=seconds))
-        self._deaf.append(now)
+        self._forget_marks(now)
+
+    def _forget_marks(self, now: float) -> None:
         # A position is counted from a mark: none can be counted across the hole.
+        self._deaf.append(now)
         self._marks.clear()
         self._numbers.clear()
 
@@ -159,7 +168,9 @@ class Window:
             entry = waiting.popleft()
             if isinstance(entry, Hole):
                 holes.append(entry)
-                self.since = self._deaf.popleft()
+                number += entry.dropped
+                if entry.seconds:
+                    self.since = self._deaf.popleft()
                 continue
             self.waiting_bytes -= len(entry) + ENTRY_MEMORY
             taken.append(opened(entry, lane, number))
@@ -172,7 +183,7 @@ class Window:
     def acknowledge(self, acks: Iterable[Ack]) -> None:
         """Let go of what is confirmed."""
         for ack in acks:
-            if isinstance(ack.lane, _Lane):
+            if isinstance(ack.lane, Lane):
                 ack.lane.acknowledge(ack.tag, multiple=ack.multiple)
         if len(self._lanes) > 1:
             self._lanes = [lane for lane in self._lanes if lane.queue or lane is self._lane]
@@ -182,7 +193,7 @@ class Window:
         returned: list[Heard] = []
         for ack in acks:
             lane = ack.lane
-            if isinstance(lane, _Lane):
+            if lane in self._lanes and isinstance(lane, Lane):
                 returned += [each for each in lane.queue if each.tag == ack.tag]
                 lane.acknowledge(ack.tag, multiple=False)
         if returned:
@@ -198,15 +209,18 @@ class Window:
 
     def _begin_lane(self) -> None:
         # In one lane numbers grow: what is handed out again comes in another one.
-        self._lane = _Lane()
+        self._lane = Lane()
         self._lanes = [*self._lanes, self._lane]
+
+    def _first_unconfirmed(self) -> int:
+        firsts = [lane.queue[0].tag for lane in self._lanes if lane.queue]
+        return min([self._lost_from, *firsts, *[each.tag for each in islice(self._again, 1)]])
 
     # Positions -----------------------------------------------------------------------------------------------------
 
     def confirmed(self) -> Position | None:
         """Return the place up to which all is confirmed; None where it cannot be named, as no mark was heard before."""
-        firsts = [lane.queue[0].tag for lane in self._lanes if lane.queue]
-        number = min([self._lost_from, *firsts, *[each.tag for each in islice(self._again, 1)]])
+        number = self._first_unconfirmed()
         marks = self._marks
         while len(marks) > 1 and marks[1][1] <= number:
             self._numbers.pop(marks.popleft()[0], None)
@@ -244,7 +258,9 @@ class Window:
         while waiting and (self._head < number or (isinstance(waiting[0], Hole) and self._head <= number)):
             entry = waiting.popleft()
             if isinstance(entry, Hole):
-                self.since = self._deaf.popleft()
+                self._head += entry.dropped
+                if entry.seconds:
+                    self.since = self._deaf.popleft()
                 continue
             self._head += 1
             self.waiting_bytes -= len(entry) + ENTRY_MEMORY

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field, FilePath, Json, field_validator, model_validator
@@ -26,7 +27,7 @@ class Settings(BrokerSettings):
             "event_exchange",
         ),
         "Queues": ("queue", "rejected_max_bytes"),
-        "Redis as the broker": ("standby_window",),
+        "Redis as the broker": ("standby_window", "spool", "spool_max_bytes"),
     }
 
     broker_transport_options: Json[dict[str, Any]] = Field(
@@ -42,6 +43,11 @@ class Settings(BrokerSettings):
     standby_window: Seconds = Field(
         10.0, ge=1, le=3600, description="Redis broker: seconds of events that a replica standing by holds in memory"
     )
+
+    spool: Path | None = Field(
+        None, description="Redis broker: directory for what a sink's outage does not leave room for in memory"
+    )
+    spool_max_bytes: Size = Field(2**30, ge=2**20, description="bound of each replica's file in BRIDGE_SPOOL")
 
     @field_validator("broker_url")
     @classmethod

@@ -19,6 +19,7 @@ from celery_event_bridge.brokers.redis.control import Control
 from celery_event_bridge.brokers.redis.held import Hole, Window
 from celery_event_bridge.brokers.redis.lease import Outcome
 from celery_event_bridge.brokers.redis.link import Link, Servers
+from celery_event_bridge.brokers.redis.spooled import Spooling
 from celery_event_bridge.contract import notices
 from celery_event_bridge.contract.broker import Ack, BrokerUnavailable
 from celery_event_bridge.contract.budget import Budget, Room
@@ -62,7 +63,10 @@ class RedisSource:
         self._connect = connect or Servers(settings)
         self._clock = clock
         self._link: Link | None = None
-        self._window = Window(settings.max_inflight_bytes, clock.monotonic())
+        self._spooling = Spooling(settings, clock) if settings.spool is not None else None
+        self._window = (
+            self._spooling.window if self._spooling else Window(settings.max_inflight_bytes, clock.monotonic())
+        )
         self._agreement = Agreement(settings, location, self._window, owner or uuid.uuid4().hex)
         self._budget = Budget(settings.max_inflight_bytes, settings.max_message_bytes)
         self._consuming = self._pausing = self._cancelled = False
@@ -91,6 +95,8 @@ class RedisSource:
         self._agreement.begin(link, run)
         if self._heard_at is None:
             self._window.since = now
+            if self._spooling is not None:
+                self._spooling.adopt(now)
         else:
             # Others may have heard what this one has not: they go first.
             self._agreement.give_up(now)
@@ -122,14 +128,20 @@ class RedisSource:
                 self._read(0.05)
         link.close()
         self._link = None
+        if self._spooling is not None:
+            self._window.put_back()
+            self._spooling.close(self._clock.monotonic())
 
     def drop(self) -> None:
         """Abandon the connection; what was handed out waits here again."""
+        was_open = self._link is not None
         if self._link is not None:
             self._link.close()
         self._link = None
         self._consuming = self._pausing = self._cancelled = False
         self._window.put_back()
+        if self._spooling is not None and was_open:
+            self._spooling.put_back(self._clock.monotonic())
 
     # The loop's calls ----------------------------------------------------------------------------------------------
 
@@ -139,6 +151,10 @@ class RedisSource:
         while True:
             now = self._clock.monotonic()
             self._agreement.attend(now, wants=self._consuming)
+            if self._spooling is not None:
+                self._spooling.attend(now)
+                if self._is_asked_for() and (inherited := self._spooling.inheritance.take(MOST_MESSAGES)):
+                    return inherited
             until = min(deadline, self._agreement.due, now + ATTEND)
             self._hear(0.0 if self._may_hand_out(now) else max(0.0, until - now))
             # After what was read, or who was replaced meanwhile would hand out what the next one does.
@@ -159,10 +175,14 @@ class RedisSource:
     def acknowledge(self, acks: Sequence[Ack]) -> None:
         """Let go of what is confirmed; the others are told shortly."""
         self._window.acknowledge(acks)
+        if self._spooling is not None:
+            self._spooling.inheritance.acknowledge(acks)
         self._agreement.confirmed(self._clock.monotonic())
 
     def give_back(self, messages: Sequence[Ack]) -> None:
         """Take single ones back, to be handed out again."""
+        if self._spooling is not None:
+            self._spooling.inheritance.give_back(messages)
         self._window.give_back(messages)
 
     def make_room(self, lane: Any) -> None:
@@ -177,8 +197,10 @@ class RedisSource:
         return self._link
 
     def _may_hand_out(self, now: float) -> bool:
-        allowed = self._consuming and not self._pausing and not self._cancelled
-        return allowed and self._window.waiting > 0 and self._agreement.lease.holds(now)
+        return self._is_asked_for() and self._window.waiting > 0 and self._agreement.lease.holds(now)
+
+    def _is_asked_for(self) -> bool:
+        return self._consuming and not self._pausing and not self._cancelled
 
     def _take(self) -> Sequence[Heard]:
         taken, holes = self._window.take(min(MOST_MESSAGES, self._settings.prefetch))

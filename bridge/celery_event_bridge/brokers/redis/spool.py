@@ -1,0 +1,240 @@
+"""Spool: a file of each replica for what a sink's outage does not leave room for in memory.
+
+It holds events by the number that the window gives them; a number that is missing is one that was dropped, as the file
+was full. What is there stays until it is confirmed, so that whoever comes after a replica that was killed, on the same
+machine, finds it: it adopts the files that nobody has locked. Of what several replicas have left, each event is taken
+once, by its body; and what this one has heard by itself it does not take a second time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import os
+import sqlite3
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from celery_event_bridge.brokers.redis.envelope import opened
+from celery_event_bridge.contract import notices
+from celery_event_bridge.contract.broker import BrokerUnavailable
+from celery_event_bridge.contract.values import counted
+
+log = logging.getLogger("celery_event_bridge")
+BUFFER = 500
+"""Events that are written at a time; fewer where the loop turns before."""
+ROW = 100
+"""Bytes that an event takes in the file beside its data, about."""
+OVERLAP = 5.0
+"""Seconds from our subscription on in which what another one has heard is taken as well, though we have heard it."""
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS heard (number INTEGER PRIMARY KEY, digest BLOB, payload BLOB, seconds REAL, at REAL);
+CREATE TABLE IF NOT EXISTS inherited (number INTEGER PRIMARY KEY AUTOINCREMENT, digest BLOB UNIQUE, payload BLOB);
+"""
+"""Events are rows of twice their number; without a payload it is a hole of so many seconds before one."""
+
+
+class Spool:
+    """File of this replica. Every method may raise BrokerUnavailable where the file cannot be used."""
+
+    def __init__(self, folder: Path, queue: str, max_bytes: int) -> None:
+        self._folder, self._queue, self._max_bytes = folder, queue, max_bytes
+        self._lock: IO[str] | None = None
+        self._file = folder / f"{queue}-{uuid.uuid4().hex[:12]}.spool"
+        self._database: sqlite3.Connection | None = None
+        self._buffer: list[tuple[int, bytes, bytes | None, float | None, float]] = []
+        self._bytes = 0
+        self._handed = 0
+        """Number of the last that was inherited and handed out."""
+
+    # What this replica hears ---------------------------------------------------------------------------------------
+
+    def add(self, number: int, payload: bytes) -> bool:
+        """Add an event; False where there is no room."""
+        size = len(payload) + ROW
+        if self._bytes + size > self._max_bytes:
+            return False
+        self._bytes += size
+        self._buffer.append((2 * number, _digest(payload), payload, None, time.time()))
+        if len(self._buffer) >= BUFFER:
+            self.flush()
+        return True
+
+    def keep(self, number: int, payload: bytes, at: float) -> None:
+        """Add an event that was heard at that time, since the epoch, whether or not there is room."""
+        self._bytes += len(payload) + ROW
+        self._buffer.append((2 * number, _digest(payload), payload, None, at))
+        if len(self._buffer) >= BUFFER:
+            self.flush()
+
+    def add_hole(self, number: int, seconds: float) -> None:
+        """Add a hole before the event of that number."""
+        self._buffer.append((2 * number - 1, b"", None, seconds, time.time()))
+
+    def flush(self) -> None:
+        """Write what waits for it."""
+        if self._buffer:
+            with self._writing() as database:
+                database.executemany("INSERT OR REPLACE INTO heard VALUES (?, ?, ?, ?, ?)", self._buffer)
+            self._buffer = []
+
+    def load(self, first: int, most_bytes: int) -> list[tuple[int, bytes | float]]:
+        """Return events, and the seconds of holes, from that number on, with their numbers: about so many bytes."""
+        self.flush()
+        found: list[tuple[int, bytes | float]] = []
+        if self._database is not None:
+            rows = self._database.execute(
+                "SELECT number, payload, seconds FROM heard WHERE number >= ? ORDER BY number", (2 * first - 1,)
+            )
+            for number, payload, seconds in rows:
+                found.append(((number + 1) // 2, payload if payload is not None else seconds))
+                most_bytes -= len(payload or b"")
+                if most_bytes < 0:
+                    break
+            rows.close()
+        return found
+
+    def forget(self, before: int) -> int:
+        """Remove what lies before that number. Returns how many holes were among it."""
+        self.flush()
+        if self._database is None:
+            return 0
+        with self._writing() as database:
+            until = (2 * before - 1,)
+            gone = (
+                "SELECT count(seconds), coalesce(sum(length(payload)), 0), count(payload) FROM heard WHERE number < ?"
+            )
+            holes, size, events = database.execute(gone, until).fetchone()
+            database.execute("DELETE FROM heard WHERE number < ?", until)
+        self._bytes -= size + ROW * events
+        return int(holes)
+
+    # What others have left -----------------------------------------------------------------------------------------
+
+    def adopt(self, whole_since: float) -> None:
+        """Take over the files that nobody has locked; of them, what was heard after we began only where it is older.
+
+        `whole_since`: time since the epoch from which on this replica has heard everything by itself.
+        """
+        for file in sorted(self._folder.glob(f"{self._queue}-*.spool")):
+            if file == self._file:
+                continue
+            with _locked(file) as free:
+                if free:
+                    self._take_over(file, whole_since + OVERLAP)
+
+    def _take_over(self, file: Path, until: float) -> None:
+        with self._writing() as database:
+            before = database.total_changes
+            try:
+                with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as other:
+                    for table, more in (("inherited", ""), ("heard", "WHERE payload IS NOT NULL AND at < ?")):
+                        rows = other.execute(
+                            f"SELECT digest, payload FROM {table} {more} ORDER BY number",  # noqa: S608 - names of ours
+                            (until,) if more else (),
+                        )
+                        database.executemany("INSERT OR IGNORE INTO inherited (digest, payload) VALUES (?, ?)", rows)
+                other.close()
+            except sqlite3.Error as exc:
+                text = f"spool file {file} cannot be read, and is left alone: {exc}"
+                notices.tell("waiting", text, subject=str(file))
+                return
+            taken = database.total_changes - before
+        for each in (file, Path(f"{file}-wal"), Path(f"{file}-shm")):
+            each.unlink(missing_ok=True)
+        log.info("%s of another bridge's spool file are forwarded by this one", counted(taken, "event"))
+
+    def inherited(self, most: int) -> list[tuple[int, bytes]]:
+        """Return events that others have left, oldest first, each once until `put_back`, with their numbers."""
+        if self._database is None:
+            return []
+        rows = self._database.execute(
+            "SELECT number, payload FROM inherited WHERE number > ? ORDER BY number LIMIT ?", (self._handed, most)
+        ).fetchall()
+        self._handed = rows[-1][0] if rows else self._handed
+        return rows
+
+    def put_back(self) -> None:
+        """Hand out again what was inherited and is not confirmed."""
+        self._handed = 0
+
+    def confirmed(self, numbers: Sequence[int]) -> None:
+        """Remove what was inherited and is stored now."""
+        with self._writing() as database:
+            database.executemany("DELETE FROM inherited WHERE number = ?", [(number,) for number in numbers])
+
+    # The file ------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close the file, and remove it where nothing is in it. Never raises."""
+        try:
+            self.flush()
+        except BrokerUnavailable as exc:
+            log.warning("%s", exc)
+        if self._database is None:
+            return
+        (left,) = self._database.execute(
+            "SELECT (SELECT count(payload) FROM heard) + (SELECT count(*) FROM inherited)"
+        ).fetchone()
+        self._database.close()
+        self._database = None
+        if not left:
+            self._file.unlink(missing_ok=True)
+        if self._lock is not None:
+            self._lock.close()
+            if not left:
+                _lock_of(self._file).unlink(missing_ok=True)
+            self._lock = None
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        try:
+            if self._database is None:
+                self._open()
+            assert self._database is not None
+            with self._database:
+                yield self._database
+        except (sqlite3.Error, OSError) as exc:
+            raise BrokerUnavailable(
+                f"the spool file {self._file} cannot be written: {exc}: is BRIDGE_SPOOL a directory of this user's, "
+                "with room in it?"
+            ) from exc
+
+    def _open(self) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = _lock_of(self._file).open("a")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        os.close(os.open(self._file, os.O_CREAT | os.O_RDWR, 0o600))
+        self._database = sqlite3.connect(self._file, isolation_level="IMMEDIATE")
+        self._database.execute("PRAGMA journal_mode=WAL")
+        self._database.execute("PRAGMA synchronous=NORMAL")
+        self._database.executescript(SCHEMA)
+
+
+def _lock_of(file: Path) -> Path:
+    return file.with_suffix(".lock")
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[bool]:
+    """Lock a file of another one's, where nobody has; say whether it is ours now."""
+    path = _lock_of(file)
+    with path.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        yield True
+        if not file.exists():
+            path.unlink(missing_ok=True)
+
+
+def _digest(payload: bytes) -> bytes:
+    # Of the body: what was put back is sealed anew, and differs around it.
+    return hashlib.blake2b(opened(payload, None, 0).body, digest_size=16).digest()

@@ -97,6 +97,7 @@ def _broker_entries() -> dict[str, EntryPoint]:
 
 
 def _missing(exc: ModuleNotFoundError, name: str) -> str:
+    name = "redis" if exc.name in ("redis", "hiredis") else name  # by whatever scheme
     if name not in OURS:
         return f"the package {exc.name!r} is not installed: install it"
     wanted = " ".join(f"'{each}'" for each in _requirements(name) or [exc.name or name])

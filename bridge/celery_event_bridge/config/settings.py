@@ -6,6 +6,7 @@ plug-in, under the same prefix; those of a sink in its own, under a prefix of th
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -54,7 +55,10 @@ class Settings(BrokerSettings):
             raise ValueError(A_URL)
         for url in urls:
             _refuse_without_events(url)
-        if len({frozenset(plugins.broker(url).schemes) for url in urls}) > 1:
+        with suppress(plugins.SinkNotInstalled):  # told where the broker's own settings are read
+            kinds = {frozenset(plugins.broker(url).schemes) for url in urls}
+            if len(kinds) == 1:
+                return value
             raise ValueError("expected URLs of one kind: replicas try them in turn, as nodes of one cluster")
         return value
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -59,6 +61,17 @@ def test_a_third_partys_secrets_are_hidden() -> None:
     shown = load(variables).effective()
     assert dict.fromkeys(secrets, "**") == {name: shown[name] for name in secrets}
     assert "sesame" not in error(**variables, BRIDGE_MY_STORE_SIZE="x")
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "valkey", "sentinel", "redis+socket"])
+@pytest.mark.parametrize("client", ["redis", "hiredis"])
+def test_a_broker_whose_client_is_missing(monkeypatch: pytest.MonkeyPatch, scheme: str, client: str) -> None:
+    """The line says what to install, by whatever scheme it was asked for."""
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == client else found(name))
+    monkeypatch.delitem(sys.modules, "celery_event_bridge.brokers.redis.plugin", raising=False)
+    (line,) = error(BRIDGE_BROKER_URL=f"{scheme}://h").splitlines()
+    assert f"the package {client!r} is not installed: pip install 'redis>=" in line
 
 
 @pytest.mark.usefixtures("third_party")

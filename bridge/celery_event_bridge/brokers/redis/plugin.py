@@ -1,7 +1,11 @@
-"""Redis as a plug-in. Imports no client: each part is imported where it is made, since no command needs them all."""
+"""Redis as a plug-in. Imports no client: each part is imported where it is made, since no command needs them all.
+
+Without the clients it is no plug-in at all, and who asks for it is told which extra has them.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, ClassVar
@@ -13,6 +17,11 @@ if TYPE_CHECKING:
     from celery_event_bridge.contract import Finding
     from celery_event_bridge.contract.broker_plugin import LiveEvents, ParkedMessages
     from celery_event_bridge.contract.target import Target
+
+
+for _name in ("redis", "hiredis"):
+    if importlib.util.find_spec(_name) is None:
+        raise ModuleNotFoundError(f"No module named {_name!r}", name=_name)
 
 
 class RedisBroker:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 
@@ -14,7 +15,8 @@ app.conf.update(
     task_ignore_result=True,
     broker_connection_retry_on_startup=True,
     # RabbitMQ 3.10 may lose what is published without a confirm just before a worker that stops closes its connection.
-    broker_transport_options={"confirm_publish": True},
+    # Of what else a broker needs the demo is told by its caller.
+    broker_transport_options={"confirm_publish": True, **json.loads(os.environ.get("DEMO_TRANSPORT_OPTIONS", "{}"))},
     worker_hijack_root_logger=False,
 )
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.support.bridges import dying_with_us
@@ -23,12 +25,14 @@ class Worker:
         name: str = "demo",
         pool: str = "prefork",
         queue: str = "celery",
+        options: Mapping[str, str] | None = None,
     ) -> None:
-        """With the Celery of that Python; it takes the tasks of one queue."""
+        """With the Celery of that Python; it takes the tasks of one queue. `options`: more of the transport's."""
         command = [python, "-m", "celery", "-A", "examples.demo.tasks", "worker", "-E", "-n", f"{name}@%h"]
         command += ["-P", pool, "-c", "2", "-Q", queue, "--without-gossip", "--without-mingle"]
         environment = {name: text for name, text in os.environ.items() if not name.startswith(("BRIDGE_", "CELERY_"))}
         environment["DEMO_BROKER_URL"] = broker_url
+        environment["DEMO_TRANSPORT_OPTIONS"] = json.dumps(options or {})
         if os.geteuid() == 0:
             environment["C_FORCE_ROOT"] = "1"
         with log.open("ab") as output:

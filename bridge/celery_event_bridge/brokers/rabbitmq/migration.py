@@ -65,10 +65,10 @@ def migrate(
     names = [state.name for state in broker.present(old)]
     unready = Unready(broker.connection, broker.management, old, names, sampled_within=sampled_within)
     says = Says(tell)
-    leave_trace(broker.connection, old.live.name)
+    _leave_trace(broker, old)
     try:
         while (busy := _move_all(broker, old, movers)) or not unready.none():
-            leave_trace(broker.connection, old.live.name)
+            _leave_trace(broker, old)
             kept_up.look()
             broker.ask(unbind)  # a bridge of the old settings binds it again with each look
             if deadline.passed:
@@ -91,15 +91,22 @@ def migrate(
     return moved
 
 
+def _leave_trace(broker: Broker, old: Topology) -> None:
+    with translated(f"letting others know that {old.live.name} is drained"):
+        leave_trace(broker.connection, old.live.name)
+
+
 def _refuse_what_cannot_be_moved(broker: Broker, old: Topology) -> None:
-    if broker.state(old.live).messages is None:
+    there = broker.present(old)
+    if not there:
         raise QueuesInUse(f"there is no queue {old.live.name}: nothing is changed")
-    if broker.state(old.rejected).messages is None:
+    # The live queue goes first: without it, a migration that was killed then has the others to move and remove still.
+    if not any(state.name == old.rejected.name for state in there):
         raise QueuesInUse(
             f"queue {old.live.name} is none of a bridge's, no queue {old.rejected.name} is beside it: nothing "
             "is changed. If it is one, declare them with `queues declare` and BRIDGE_QUEUE first"
         )
-    for state in broker.present(old):
+    for state in there:
         with translated():
             is_stream = queue_type(broker.connection, state.name) == "stream"
         if is_stream:

@@ -17,7 +17,7 @@ SECONDS = 20
 """Real seconds of an attempt."""
 WORLDS: Mapping[str, Sequence[str]] = {
     FORWARD: ("contract",),
-    RABBITMQ: ("wire",),
+    RABBITMQ: ("wire", "operators"),
     REDIS: ("redis",),
     KAFKA: ("kafka",),
     SQLITE: ("sqlite",),

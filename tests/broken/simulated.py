@@ -20,7 +20,7 @@ WORLDS: Mapping[str, Sequence[str]] = {
     RABBITMQ: ("wire", "operators"),
     REDIS: ("redis",),
     KAFKA: ("kafka",),
-    SQLITE: ("sqlite",),
+    SQLITE: ("sqlite", "reading"),
 }
 """By the folder of what is broken, the kinds of world in which it runs."""
 FOUND = re.compile(r"^seed (\d+) in the world \w+: (.*)", re.MULTILINE)

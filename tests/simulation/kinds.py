@@ -161,6 +161,7 @@ KINDS: Mapping[str, str] = {
     "wire": "tests.simulation.wire.wire:Wire",
     "operators": "tests.simulation.operators.operators_kind:Operators",
     "sqlite": "tests.simulation.sqlite.sqlite_kind:SqliteKind",
+    "reading": "tests.simulation.sqlite.reading_kind:ReadingKind",
     "kafka": "tests.simulation.kafka.kafka_kind:KafkaKind",
     "redis": "tests.simulation.redis.redis_kind:RedisKind",
 }

@@ -37,6 +37,7 @@ class Restarted:
         self.kind = kind
         self.done = False
         self.runs = 0
+        self._ahead = 0.0
         self.stop: Callable[[], None] = lambda: None
         self._begin()
 
@@ -44,6 +45,7 @@ class Restarted:
         self.runs += 1
         self.kind.play.world.say(self.name, "starts")
         self.process = process = Process(self.kind.play.world, self.name, self._main)
+        process.ahead = self._ahead
         process.ended = self._ended
         process.start()
 
@@ -71,6 +73,10 @@ class Restarted:
             self.kind.disk.close_all_of(self.process)
             self.stop = lambda: None
             self._ended()
+
+    def set_clock(self, ahead: float) -> None:
+        """Set its machine's clock."""
+        self._ahead = self.process.ahead = ahead
 
     def tell_to_stop(self) -> None:
         """Ask it to stop, as SIGTERM does."""

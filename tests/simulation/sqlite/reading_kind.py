@@ -53,6 +53,10 @@ def _freeze(play: Play, card: Card) -> None:
     program.process.freeze(seconds)
 
 
+def _set_clock(play: Play, card: Card) -> None:
+    _program(play, card).set_clock((card.much - 0.5) * 7200)
+
+
 def _fail(play: Play, card: Card) -> None:
     kind: Any = play.kind
     number = _program(play, card).process.number
@@ -84,6 +88,7 @@ OF_READERS: Cards = {
     "reader killed": _kill,
     "reader stopped": _stop,
     "reader frozen": _freeze,
+    "reader's clock set": _set_clock,
     "reader's SQLite call failed": _fail,
     "replay's stream away": _archive_away,
     "replay's stream slow": _archive_slow,

@@ -16,6 +16,7 @@ from tests.simulation.operators.operator import Operator
 from tests.simulation.operators.operators_kind import Operators
 from tests.simulation.play import Play
 from tests.simulation.run import play
+from tests.simulation.wire.broker import LIVE, OVERFLOW
 
 JUNK = "burst of what has to be parked"
 BOTH = [
@@ -35,6 +36,25 @@ def test_commands_that_are_killed_and_said_again_lose_nothing_and_come_to_their_
     assert [True, True] == [each.done for each in kind.operators.values()]
     assert kind.operators["migrate"].runs > 3
     assert kind.rabbit.parked.total() > len(kind.rabbit.parked)
+
+
+def test_what_waits_for_an_overflow_that_somebody_has_deleted_is_moved() -> None:
+    """RabbitMQ holds it back for its dead-letter route, where no look shows it; the queue is made again, and it comes."""
+    cards = [
+        Card(1.0, "stream away", 0.1, 0.99),
+        Card(8.0, "queues migrate", 0.3, 0.0),
+        Card(8.1, "all replicas killed", 0.0, 0.0),
+    ]
+    one = Play("1", "operators", cards)
+    held_back: list[int] = []
+
+    def delete() -> None:
+        one.kind.rabbit.delete_queue(OVERFLOW)  # type: ignore[attr-defined]
+
+    one.world.after(8.05, delete)
+    one.world.after(12.0, lambda: held_back.append(len(one.kind.rabbit.queues[LIVE].in_limbo)))
+    one.run()
+    assert held_back[0]
 
 
 class Failed(Exception):

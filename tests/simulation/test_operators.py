@@ -39,7 +39,7 @@ def test_commands_that_are_killed_and_said_again_lose_nothing_and_come_to_their_
 
 
 def test_what_waits_for_an_overflow_that_somebody_has_deleted_is_moved() -> None:
-    """RabbitMQ holds it back for its dead-letter route, where no look shows it; the queue is made again, and it comes."""
+    """RabbitMQ holds it back for its dead-letter route, where no look shows it, until that queue is there again."""
     cards = [
         Card(1.0, "stream away", 0.1, 0.99),
         Card(8.0, "queues migrate", 0.3, 0.0),

@@ -164,7 +164,7 @@ def test_a_refusal_from_far_away_is_heard(own_rabbitmq: RabbitMQ, delay: float) 
 
 
 def test_a_connection_that_was_lost_while_nothing_was_parked_costs_no_attempt(broker_url: str) -> None:
-    """It is looked at before it is used: a large message whose attempt fails is given back, and tried a minute later."""
+    """It is looked at before it is used: after an attempt that fails a large message is tried a minute later."""
     with oracle.broker(broker_url) as connection:
         declare_queue(connection.channel(), Topology.from_settings(Settings(broker_url=broker_url)).rejected)
     port = urlsplit(broker_url).port or 5672

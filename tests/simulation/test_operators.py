@@ -9,14 +9,17 @@ import pytest
 
 from celery_event_bridge.brokers.rabbitmq import migration, purged
 from celery_event_bridge.brokers.rabbitmq.confirms import Confirms
+from celery_event_bridge.brokers.rabbitmq.plugin import RabbitMQ
 from celery_event_bridge.brokers.rabbitmq.unready import Unready
 from celery_event_bridge.contract.broker import BrokerUnavailable
+from celery_event_bridge.contract.broker_plugin import QueuesInUse
 from tests.simulation.faults import Card
 from tests.simulation.operators.operator import Operator
 from tests.simulation.operators.operators_kind import Operators
 from tests.simulation.play import Play
 from tests.simulation.run import play
-from tests.simulation.wire.broker import LIVE, OVERFLOW
+from tests.simulation.wire.broker import EXCHANGE, LIVE, OVERFLOW, REJECTED
+from tests.simulation.wire.declared import Binding
 
 JUNK = "burst of what has to be parked"
 BOTH = [
@@ -38,6 +41,37 @@ def test_commands_that_are_killed_and_said_again_lose_nothing_and_come_to_their_
     assert kind.rabbit.parked.total() > len(kind.rabbit.parked)
 
 
+class Failed(Exception):
+    """The command has ended without success."""
+
+
+def test_queues_are_not_removed_while_something_waits_for_an_overflow_that_somebody_has_deleted() -> None:
+    """`queues remove` makes it again, waits for what RabbitMQ holds back, and finds it there."""
+    one = Play("1", "operators", [Card(1.0, "stream away", 0.1, 0.99), Card(8.1, "all replicas killed", 0.0, 0.0)])
+
+    def retire() -> None:
+        """Let no event reach the old queues, and all bridges begin with others."""
+        kind = cast("Operators", one.kind)
+        kind.rabbit.unbind(Binding(EXCHANGE, LIVE, to_queue=True, key="#"))
+        kind.rabbit.replace_queue(REJECTED)  # and nothing is in it
+        kind.rabbit.delete_queue(OVERFLOW)
+        old, kind.settings = kind.settings, kind.settings.model_copy(update={"queue": "other"})
+        kind.rabbit.name = "other"
+
+        def command(operator: Operator) -> None:
+            with RabbitMQ(old).queues() as queues:
+                try:
+                    queues.remove(operator.tell, force=False)
+                except QueuesInUse as exc:
+                    raise Failed(str(exc)) from exc
+
+        one.world.after(8.0, Operator, one.world, "remove", command, [])
+
+    one.world.after(8.05, retire)
+    with pytest.raises(Failed, match=r"queue celeryev\.bridge\.overflow holds \d+ messages?:"):
+        one.run()
+
+
 def test_what_waits_for_an_overflow_that_somebody_has_deleted_is_moved() -> None:
     """RabbitMQ holds it back for its dead-letter route, where no look shows it, until that queue is there again."""
     cards = [
@@ -55,10 +89,6 @@ def test_what_waits_for_an_overflow_that_somebody_has_deleted_is_moved() -> None
     one.world.after(12.0, lambda: held_back.append(len(one.kind.rabbit.queues[LIVE].in_limbo)))
     one.run()
     assert held_back[0]
-
-
-class Failed(Exception):
-    """The command has ended without success."""
 
 
 def test_a_connection_that_is_lost_while_a_trace_is_left_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:

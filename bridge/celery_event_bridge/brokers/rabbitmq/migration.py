@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from functools import partial
 from typing import TYPE_CHECKING
 
 from celery_event_bridge.brokers.rabbitmq.arguments import queue_type
@@ -13,7 +12,6 @@ from celery_event_bridge.brokers.rabbitmq.connection import translated
 from celery_event_bridge.brokers.rabbitmq.kept import why_dropped
 from celery_event_bridge.brokers.rabbitmq.moving import Mover, QueueFull
 from celery_event_bridge.brokers.rabbitmq.purged import leave_trace
-from celery_event_bridge.brokers.rabbitmq.topology import declare_queue
 from celery_event_bridge.brokers.rabbitmq.undone import NewQueues
 from celery_event_bridge.brokers.rabbitmq.unready import HELD_BACK_FOR, SAMPLED_WITHIN, Unready
 from celery_event_bridge.brokers.rabbitmq.waiting import LOOK, Says, Tell
@@ -61,7 +59,7 @@ def migrate(
             f"--wait {wait:g} is too short to end: without BRIDGE_MANAGEMENT_URL what RabbitMQ may hold back is waited "
             f"for, for {HELD_BACK_FOR:g} s; what can be moved is moved"
         )
-    _have_overflow(broker, old, tell)
+    broker.have_overflow(old, tell)
     movers = _movers(broker, old, new)
     kept_up = NewQueues(broker, new, others, tell)
     deadline = Deadline(wait)
@@ -92,14 +90,6 @@ def migrate(
         tell(f"queue {state.name}: removed")
     broker.delete_witnesses(old)
     return moved
-
-
-def _have_overflow(broker: Broker, old: Topology, tell: Tell) -> None:
-    """Declare the old overflow queue where it is missing: what expired since is held back, and would be removed."""
-    there = [state.name for state in broker.present(old)]
-    if old.overflow and old.live.name in there and old.overflow.name not in there:
-        broker.ask(partial(declare_queue, queue=old.overflow))
-        tell(f"queue {old.overflow.name}: was not there; declared, for what RabbitMQ may hold back for it")
 
 
 def _leave_trace(broker: Broker, old: Topology) -> None:

@@ -17,10 +17,10 @@ SECONDS = 20
 """Real seconds of an attempt."""
 WORLDS: Mapping[str, Sequence[str]] = {
     FORWARD: ("contract",),
-    RABBITMQ: ("wire",),
+    RABBITMQ: ("wire", "operators"),
     REDIS: ("redis",),
     KAFKA: ("kafka",),
-    SQLITE: ("sqlite",),
+    SQLITE: ("sqlite", "reading"),
 }
 """By the folder of what is broken, the kinds of world in which it runs."""
 FOUND = re.compile(r"^seed (\d+) in the world \w+: (.*)", re.MULTILINE)

@@ -44,6 +44,8 @@ class Kind:
 
     scarce: ClassVar[bool] = True
     """True where memory may be scarce for the messages; a real sink that sends one by one then takes minutes."""
+    restricted: ClassVar[bool] = True
+    """True where the bridge's user may be one who may not declare."""
     rates: ClassVar[tuple[float, float]] = (0.2, 30)
     """Messages a round, at least and at most, of which a seed draws a number."""
     decks: ClassVar[Sequence[tuple[int, int]]] = ((300, 3), (300, 3), (60, 8), (20, 20))
@@ -157,7 +159,9 @@ class Kind:
 KINDS: Mapping[str, str] = {
     "contract": "tests.simulation.kinds:Kind",
     "wire": "tests.simulation.wire.wire:Wire",
+    "operators": "tests.simulation.operators.operators_kind:Operators",
     "sqlite": "tests.simulation.sqlite.sqlite_kind:SqliteKind",
+    "reading": "tests.simulation.sqlite.reading_kind:ReadingKind",
     "kafka": "tests.simulation.kafka.kafka_kind:KafkaKind",
     "redis": "tests.simulation.redis.redis_kind:RedisKind",
 }

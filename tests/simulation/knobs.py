@@ -30,15 +30,15 @@ class Knobs(NamedTuple):
     """False where the bridge's user may not configure: somebody else has declared the queues."""
 
     @classmethod
-    def drawn(cls, seed: str, *, scarce: bool) -> Self:
-        """Return what a seed draws; with `scarce`, memory may be so for its messages."""
+    def drawn(cls, seed: str, *, scarce: bool, restricted: bool) -> Self:
+        """Return what a seed draws; with `scarce`, memory may be so for its messages; `restricted`, rights missing."""
         draw = random.Random(f"knobs {seed}")
         return cls(
             max_message_bytes=draw.choice((LARGEST, LARGEST, LARGER if scarce else LARGEST)),
             many_lanes=draw.choice((1, 2, ledger.MANY_LANES)),
             max_inflight_bytes=draw.choice((BUDGET, BUDGET, SMALL_BUDGET if scarce else BUDGET)),
             prefetch=draw.choice((PREFETCH, PREFETCH, LARGE_PREFETCH)),
-            may_declare=draw.random() < 0.75,
+            may_declare=draw.random() < 0.75 or not restricted,
         )
 
     @property

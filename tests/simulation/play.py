@@ -12,7 +12,7 @@ from tests.simulation.kinds import Kind, kind_of
 from tests.simulation.knobs import LARGEST, Knobs
 from tests.simulation.messages import Published, message, unreadable
 from tests.simulation.promises import Broken, Oracle
-from tests.simulation.rabbitmq.modelled_queues import RETRY_DEAD_LETTERS
+from tests.simulation.rabbitmq import modelled_queues
 from tests.simulation.replica import Replica
 from tests.simulation.scheduler import World
 from tests.simulation.virtual import virtual
@@ -32,7 +32,7 @@ class Play:
         self.oracle = Oracle()
         # Imported here: what is imported within a play would keep that world's clock.
         self.cards = self._deal(kind_of(kind)) if cards is None else cards
-        self.knobs = Knobs.drawn(seed, scarce=kind_of(kind).scarce)
+        self.knobs = Knobs.drawn(seed, scarce=kind_of(kind).scarce, restricted=kind_of(kind).restricted)
         self._kind = kind
         self._number = 0
         self.quiet_until = 0.0
@@ -79,7 +79,7 @@ class Play:
         self.kind.calm()
         # What the broker has refused for good comes again after that time.
         world.run(world.now + (REFUSED_AGAIN if self.kind.rabbit.has_refused else 0.0))
-        world.run(world.now + RETRY_DEAD_LETTERS + recovery)
+        world.run(world.now + modelled_queues.RETRY_DEAD_LETTERS + recovery)
         self.kind.provoke()
         calm.pass_through(self)
         self.kind.finish()

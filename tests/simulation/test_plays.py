@@ -22,7 +22,7 @@ from tests.simulation.virtual import virtual
 from tests.support.bridges import clean_environment
 from tests.support.servers.debian import ROOT
 
-FIXED, FRESH = {"contract": 10}, 6.0
+FIXED, FRESH = {"contract": 10, "reading": 2}, 6.0
 """Seeds of each kind that are always played, 3 where nothing is said, and seconds for new ones."""
 
 

@@ -51,3 +51,27 @@ class Thread:
         while self.is_alive() and (until is None or self.world.now < until):
             assert self.world.current is not None
             self.world.current.wait(LOOK)
+
+
+class Flag:
+    """Stands in for `threading.Event`, in what one process alone waits for."""
+
+    def __init__(self) -> None:
+        self._on = False
+
+    def set(self) -> None:
+        """Set it."""
+        self._on = True
+
+    def is_set(self) -> bool:
+        """Return whether it is set."""
+        return self._on
+
+    def wait(self, timeout: float) -> bool:
+        """Wait so long, or until it is set."""
+        world = Thread.world
+        until = world.now + timeout
+        while not self._on and world.now < until:
+            assert world.current is not None
+            world.current.wait(min(until - world.now, 0.5))
+        return self._on

@@ -137,10 +137,12 @@ class Parker:
             count=newly,
         )
         under_way, size = self._parking.under_way, 0
+        # Of an attempt that has not failed the first is kept, whatever its size: its connection may be asked first.
+        tried = int(now >= self._outage.due)
         chosen = []
         for kept, (parcel, delivery) in enumerate(self._waiting.items(), 1):
             size += delivery.size
-            if (kept > PARK_AT_ONCE or size > self._keep_bytes) and parcel not in under_way:
+            if (kept > PARK_AT_ONCE or size > self._keep_bytes) and kept > tried and parcel not in under_way:
                 chosen.append(parcel)
         if chosen and len(chosen) == len(self._waiting):
             self._try_due = now + TRY_AGAIN

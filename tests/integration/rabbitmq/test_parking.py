@@ -163,6 +163,24 @@ def test_a_refusal_from_far_away_is_heard(own_rabbitmq: RabbitMQ, delay: float) 
         own_rabbitmq.ctl("delete_user", "reader")
 
 
+def test_a_connection_that_was_lost_while_nothing_was_parked_costs_no_attempt(broker_url: str) -> None:
+    """It is looked at before it is used: after an attempt that fails a large message is tried a minute later."""
+    with oracle.broker(broker_url) as connection:
+        declare_queue(connection.channel(), Topology.from_settings(Settings(broker_url=broker_url)).rejected)
+    port = urlsplit(broker_url).port or 5672
+    proxy = Proxy(port)
+    try:
+        subject = AmqpParking(Settings(broker_url=broker_url.replace(f":{port}/", f":{proxy.port}/")), QUEUE)
+        message = Delivered("lane", 1, b"no event", JSON, {}, exchange="celeryev", routing_key="task.multi")
+        for _ in range(2):
+            park_all(subject, [Parcel(message, Rejection("undecodable", "it is no JSON"))])
+            proxy.cut()
+        subject.close()
+    finally:
+        proxy.close()
+    assert 2 == oracle.depth(broker_url, QUEUE)
+
+
 def test_what_was_confirmed_before_a_refusal_is_parked_once(own_rabbitmq: RabbitMQ) -> None:
     """The confirm comes first, and the refusal is raised next time, also where both have come together."""
     url = own_rabbitmq.new_vhost()

@@ -93,3 +93,19 @@ def test_a_wrong_migration_changes_nothing(broker_url: str) -> None:
     assert "queue celery is none of a bridge's" in tasks.stderr
     until(lambda: oracle.depth(broker_url, "celery") == 1, 10, "the task is there still")
     connection.close()
+
+
+def test_a_migration_that_was_killed_between_two_removals_is_ended_by_the_next(broker_url: str) -> None:
+    """The live queue goes first: without it the others are moved and removed still."""
+    assert 0 == queues(broker_url, "declare").returncode
+    with oracle.broker(broker_url) as connection:
+        channel = connection.channel()
+        for name in QUEUES[1:]:
+            channel.basic_publish(amqp.Message(b"left in " + name.encode()), "", name)
+            until(lambda name=name: oracle.depth(broker_url, name) == 1, 10, "it is there")  # type: ignore[misc]
+        channel.queue_delete("celeryev.bridge")
+    done = queues(broker_url, "migrate", "--from", "celeryev.bridge", BRIDGE_QUEUE="celeryev.other")
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "2 messages moved" in done.stdout
+    assert not any(exists(broker_url, name) for name in QUEUES)
+    assert [1, 1] == [oracle.depth(broker_url, f"celeryev.other.{end}") for end in ("overflow", "rejected")]

@@ -20,10 +20,14 @@ RETRY_DEAD_LETTERS = 180.0
 class Entry:
     """A message in a queue."""
 
-    __slots__ = ("arrived", "delivered", "expired", "message", "queue", "returned")
+    __slots__ = ("arrived", "delivered", "expired", "message", "properties", "queue", "returned")
 
-    def __init__(self, queue: Queue, message: Published, arrived: float, *, expired: bool) -> None:
+    def __init__(
+        self, queue: Queue, message: Published, arrived: float, *, expired: bool, properties: bytes | None = None
+    ) -> None:
         self.queue = queue
+        self.properties = properties
+        """Properties as they were published on the wire, by a bridge or an operator; None where a worker did."""
         self.message = message
         self.arrived = arrived
         self.expired = expired
@@ -64,9 +68,10 @@ class Queue:
         """Return whether it takes no message of that size."""
         return self.rejects and self.size + size > self.max_bytes
 
-    def add(self, message: Published, *, expired: bool = False) -> None:
+    def add(self, message: Published, *, expired: bool = False, properties: bytes | None = None) -> None:
         """Take a message at its end, and drop the oldest past its bound."""
-        entry = Entry(self, message, self.rabbit.world.now, expired=expired)
+        self.rabbit.entered(message)
+        entry = Entry(self, message, self.rabbit.world.now, expired=expired, properties=properties)
         self.ready.append(entry)
         self.size += len(message.body)
         self._drop()
@@ -137,11 +142,11 @@ class Queue:
             self.size -= len(entry.message.body)
             self.rabbit.world.after(RETRY_DEAD_LETTERS, self._retry, entry)
             return
-        overflow.add(entry.message, expired=True)
+        overflow.add(entry.message, expired=True, properties=entry.properties)
         # A confirm that is lost makes it come a second time.
         if self.rabbit.doubles:
             self.rabbit.doubles -= 1
-            overflow.add(entry.message, expired=True)
+            overflow.add(entry.message, expired=True, properties=entry.properties)
         self._gone(entry, "dead-lettered")
 
     def _retry(self, entry: Entry) -> None:

@@ -222,6 +222,9 @@ class RabbitMQ:
         """Return the queue of what has expired."""
         return self.queues["overflow"]
 
+    def entered(self, message: Published) -> None:
+        """Take note that a queue has a message once more."""
+
     def target(self, _: Queue) -> Queue | None:
         """Return the queue to which dead letters go, if it is there."""
         return self.overflow

@@ -190,6 +190,11 @@ class AmqpChannel(Channel):
             return
         super().acknowledge(tag, multiple=multiple)
 
+    def _apply(self, tags: list[int]) -> None:
+        self.broker.operator = self.connection.operator
+        super()._apply(tags)
+        self.broker.operator = ""
+
     # What befalls it ------------------------------------------------------------------------------------------------
 
     def lose_consumer(self) -> None:

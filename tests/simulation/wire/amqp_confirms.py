@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from tests.simulation.promises import Broken
 from tests.simulation.wire import amqp_frames as amqp
-from tests.simulation.wire.amqp_deliveries import NUMBER
+from tests.simulation.wire.amqp_deliveries import NUMBER, look_at
 from tests.simulation.wire.amqp_frames import Arguments, Content
-from tests.simulation.wire.broker import REJECTED
 
 if TYPE_CHECKING:
     from tests.simulation.wire.amqp_channel import AmqpChannel
@@ -63,28 +62,31 @@ class Publishing:
                 channel.connection.write(answer, *amqp.content(channel.number, what, channel.connection.frame_max))
             self._take(self._tag)
             return
-        assert self._key == REJECTED, f"a bridge publishes to {self._key}"
-        broker.world.after(broker.delay(), self._store, what, self._tag)
+        assert self._key.endswith(".rejected") or channel.connection.operator, f"a bridge publishes to {self._key}"
+        broker.world.after(broker.delay(), self._store, self._key, what, self._tag)
 
-    def _store(self, what: Content, tag: int) -> None:
+    def _store(self, name: str, what: Content, tag: int) -> None:
         """Let the queue have it. What was published just before a channel ends can vanish."""
         broker = self._broker
         if broker.stalled:
-            broker.when_there(lambda: self._store(what, tag))
+            broker.when_there(lambda: self._store(name, what, tag))
             return
-        if broker.nacks:
-            broker.nacks -= 1
+        queue = broker.queues.get(name)
+        if broker.nacks or (queue is not None and queue.full(len(what.body))):
+            broker.nacks = max(0, broker.nacks - 1)
             self._channel.write((amqp.BASIC, 120), "QB", tag, 0)
             return
-        queue = broker.queues.get(REJECTED)
         if queue is None or not (self._channel.open or broker.world.chance(0.5)):
             return
         number = amqp.headers_of(what.properties).get(NUMBER, broker.by_body.get(what.body))
         message = broker.messages.get(number) if isinstance(number, int) else None
         if message is None or message.body != what.body:
-            raise Broken(f"changed: {what.body[:100]!r} was parked, which nobody has published")
-        queue.add(message)
-        broker.parked[message.number] += 1
+            raise Broken(f"changed: {what.body[:100]!r} was published to {name}, which no worker has published")
+        if self._channel.connection.operator:
+            look_at(message, what)
+        queue.add(message, properties=what.properties)
+        if name.endswith(".rejected"):
+            broker.parked[message.number] += 1
         self._take(tag)
 
     def _take(self, tag: int) -> None:

@@ -30,6 +30,16 @@ def take(channel: AmqpChannel, method: amqp.Method, arguments: Arguments) -> Non
         name, source, key = arguments.shortstr(), arguments.shortstr(), arguments.shortstr()
         channel.broker.bind(Binding(source, name, to_queue=True, key=key))
         channel.write((amqp.QUEUE, 21))
+    elif method == (amqp.QUEUE, 50):
+        name, source, key = arguments.shortstr(), arguments.shortstr(), arguments.shortstr()
+        channel.broker.may("write", f"queue '{name}'")
+        channel.broker.unbind(Binding(source, name, to_queue=True, key=key))
+        channel.write((amqp.QUEUE, 51))
+    elif method == (amqp.EXCHANGE, 20):
+        name = arguments.shortstr()
+        channel.broker.may("configure", f"exchange '{name}'")
+        channel.broker.delete_exchange(name)
+        channel.write((amqp.EXCHANGE, 21))
     elif method == (amqp.QUEUE, 40):
         _delete_queue(channel, arguments.shortstr(), arguments.octet())
     else:
@@ -60,7 +70,7 @@ def _declare_queue(channel: AmqpChannel, arguments: Arguments) -> None:
         )
     # Without a leader a queue is said to hold nothing.
     count = 0 if broker.stalled else len(queue)
-    channel.write((amqp.QUEUE, 11), "sII", name, count, queue.consumed_by)
+    channel.write((amqp.QUEUE, 11), "sII", name, count, queue.consumed_by + broker.holders(queue))
 
 
 def _delete_queue(channel: AmqpChannel, name: str, bits: int) -> None:
@@ -73,5 +83,7 @@ def _delete_queue(channel: AmqpChannel, name: str, bits: int) -> None:
             raise Refused(406, f"PRECONDITION_FAILED - queue '{name}' in vhost '/' in use")
         if bits & 2 and len(queue):
             raise Refused(406, f"PRECONDITION_FAILED - queue '{name}' in vhost '/' not empty")
+        broker.operator = channel.connection.operator
         count = broker.delete_queue(name)
+        broker.operator = ""
     channel.write((amqp.QUEUE, 41), "I", count)

@@ -6,6 +6,8 @@ import datetime
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from tests.simulation.messages import Published
+from tests.simulation.promises import Broken
 from tests.simulation.rabbitmq.modelled_queues import Entry
 from tests.simulation.scheduler import EPOCH
 from tests.simulation.wire import amqp_frames as amqp
@@ -43,7 +45,7 @@ def got(channel: AmqpChannel, tag: int, entry: Entry, left: int) -> Iterator[byt
 
 def _way(entry: Entry) -> tuple[str, str]:
     """Return exchange and routing key."""
-    return ("", entry.queue.name) if entry.expired else ("celeryev", _key(entry))
+    return ("", entry.queue.name) if entry.expired or entry.properties is not None else ("celeryev", _key(entry))
 
 
 def _key(entry: Entry) -> str:
@@ -52,16 +54,23 @@ def _key(entry: Entry) -> str:
     return "task.multi" if entry.message.body.startswith(b"[") else "task.started"
 
 
+def look_at(message: Published, what: Content) -> None:
+    """Raise Broken where a command sends a message on with other properties than its worker gave it."""
+    if message.number % ODD_HEADERS == 0:
+        return  # its headers could not be read
+    headers = {name: value for name, value in amqp.headers_of(what.properties).items() if name in message.headers}
+    if headers != message.headers or amqp.content_type_of(what.properties) != message.content_type:
+        raise Broken(f"changed: message {message.number} was sent on with {headers}")
+
+
 def _content(entry: Entry) -> Content:
     message = entry.message
-    headers: dict[str, Any] = dict(message.headers)
-    if message.junk:
-        headers[NUMBER] = message.number
+    added: dict[str, Any] = {}
     if entry.returned:
-        headers["x-delivery-count"] = 1
+        added["x-delivery-count"] = 1
     if entry.expired:
         died = datetime.datetime.fromtimestamp(int(EPOCH + entry.arrived), datetime.UTC)
-        headers["x-death"] = [
+        added["x-death"] = [
             {
                 "count": 1,
                 "exchange": "celeryev",
@@ -71,6 +80,9 @@ def _content(entry: Entry) -> Content:
                 "time": died,
             }
         ]
+    if entry.properties is not None:
+        return Content(amqp.with_headers(entry.properties, added), message.body)
+    headers = {**message.headers, **({NUMBER: message.number} if message.junk else {}), **added}
     if message.number % ODD_HEADERS == 0 and not message.junk:
         # A timestamp beyond the calendar: the client cannot read these properties.
         raw = amqp.properties(

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from amqp.basic_message import Message as BasicMessage
 from amqp.serialization import dumps, loads
 
 GREETING = b"AMQP\x00\x00\x09\x01"
@@ -164,3 +165,20 @@ def headers_of(raw: bytes) -> Mapping[str, Any]:
         if flags & flag:
             arguments.shortstr()
     return arguments.table() if flags & 0x2000 else {}
+
+
+def content_type_of(raw: bytes) -> str:
+    """Return the content type among properties."""
+    arguments = Arguments(raw)
+    return arguments.shortstr() if arguments.short() & 0x8000 else ""
+
+
+def with_headers(raw: bytes, added: Mapping[str, Any]) -> bytes:
+    """Return properties with headers more."""
+    if not added:
+        return raw
+    message = BasicMessage()
+    message._load_properties(BASIC, raw, 0)
+    message.properties["application_headers"] = {**message.properties.get("application_headers", {}), **added}
+    data: bytes = message._serialize_properties()
+    return data

@@ -27,6 +27,8 @@ CAPABILITIES = (
 )
 FRAME_MAX = (131_072, 131_072, 8_192, 4_096)
 PASSWORD = b"secret"
+OPERATORS = ("rejected", "queues")
+"""Commands that take messages out of one queue once another has them."""
 
 
 class AmqpConnection(Connection):
@@ -42,6 +44,8 @@ class AmqpConnection(Connection):
         """Frames that it still reads, or writes, before it is cut; -1 for one that is not to be cut."""
         self.role = ""
         """Name that the client gives it."""
+        self.operator = ""
+        """Command that has it, empty for a bridge."""
         self.half = False
         """True if half of the next frame is written as well."""
         self._frames = Frames()
@@ -138,7 +142,9 @@ class AmqpConnection(Connection):
 
     def _log_in(self, arguments: Arguments) -> None:
         self.role = arguments.table()["connection_name"]
-        self.broker.connected += self.role.endswith("consumer")
+        command = self.role.rpartition(" ")[2]
+        self.operator = command if command in OPERATORS else ""
+        self.broker.connected += command == "consumer"
         mechanism, response = arguments.shortstr(), arguments.longstr()
         assert PASSWORD in response, f"{self.client} logs in by {mechanism} without its password"
         if self.broker.denied.get("login"):
@@ -206,6 +212,8 @@ class AmqpConnection(Connection):
         """End it; the client can know it later only, where its peer is gone without a word."""
         self.broker.world.say("RabbitMQ", why, self.client)
         self.line.reset(noticed_after=noticed_after)
+        if self._ended and not self._blocked:
+            self._gone()  # the client was gone before, with frames to be read still
 
     def die(self, *, with_a_word: bool) -> None:
         """End it now, as its broker ends."""

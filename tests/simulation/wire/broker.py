@@ -38,6 +38,7 @@ class Broker(RabbitMQ):
     ) -> None:
         """`connection` makes the server's end of one."""
         self._connection = connection
+        self.name, self.operator = LIVE, ""  # of the live queue by the present settings; of a command that is heard now
         self.version = VERSIONS[int(world.random.random() * len(VERSIONS))]
         self.exchanges: dict[str, Exchange] = {"": Exchange("direct", auto_delete=False)}
         self.bindings: dict[Binding, None] = {}
@@ -77,12 +78,12 @@ class Broker(RabbitMQ):
     @property
     def live(self) -> Queue:
         """Return the live queue, or an empty one if it is not there."""
-        return self.queues.get(LIVE, self._nowhere)
+        return self.queues.get(self.name, self._nowhere)
 
     @property
     def overflow(self) -> Queue:
         """Return the queue of what has expired, or an empty one if it is not there."""
-        return self.queues.get(OVERFLOW, self._nowhere)
+        return self.queues.get(f"{self.name}.overflow", self._nowhere)
 
     @property
     def nowhere(self) -> Queue:
@@ -96,8 +97,7 @@ class Broker(RabbitMQ):
 
     def publish(self, message: Published, *, expired: bool = False) -> bool:
         """Take a message of a worker; False where no queue gets it, or nobody can tell."""
-        bound = Binding(EXCHANGE, LIVE, to_queue=True, key="#") in self.bindings
-        if not bound or not super().publish(message, expired=expired):
+        if not self.is_bound or not super().publish(message, expired=expired):
             return False
         self.messages[message.number] = message
         self.by_body[message.body] = message.number
@@ -182,6 +182,11 @@ class Broker(RabbitMQ):
         for channel in consumers:
             channel.lose_queue(tells=tells)
         return count
+
+    def holders(self, queue: Queue) -> int:
+        """Count who has got a message and not acknowledged it: a quorum queue takes each for a consumer."""
+        channels = [one for connection in self.connections for one in connection.channels if not one.consuming]
+        return sum(any(entry.queue is queue for entry in one.unacknowledged.values()) for one in channels)
 
     def replace_queue(self, name: str) -> None:
         """Delete a queue and declare it at once: its consumers are told nothing, and get nothing (seen with 3.10.8)."""
@@ -288,4 +293,8 @@ class Broker(RabbitMQ):
     @property
     def is_bound(self) -> bool:
         """Return whether events reach the live queue."""
-        return Binding(EXCHANGE, LIVE, to_queue=True, key="#") in self.bindings
+        return self.binds(self.name)
+
+    def binds(self, queue: str) -> bool:
+        """Return whether events reach a queue."""
+        return Binding(EXCHANGE, queue, to_queue=True, key="#") in self.bindings

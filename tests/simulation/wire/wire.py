@@ -20,7 +20,7 @@ from tests.simulation.kinds import BOUND, Kind
 from tests.simulation.promises import Broken
 from tests.simulation.wire import wire_faults
 from tests.simulation.wire.amqp_server import AmqpConnection
-from tests.simulation.wire.broker import LIVE, OVERFLOW, REJECTED, Broker
+from tests.simulation.wire.broker import Broker
 
 if TYPE_CHECKING:
     from tests.simulation.play import Play
@@ -48,10 +48,12 @@ class Wire(Kind):
     recovery: ClassVar[float] = 45.0
     """Seconds: two heartbeats, a call that waits for its answer, the longest pause, and a start."""
 
+    broker: ClassVar[type[Broker]] = Broker
     rabbit: Broker
 
     def __init__(self, play: Play) -> None:
         self.play = play
+        # Those of every process that starts now.
         self.settings = RabbitMQ.Settings(
             broker_url=f"amqp://bridge:secret@127.0.0.1:{PORT}//",
             prefetch=play.knobs.prefetch,
@@ -59,7 +61,7 @@ class Wire(Kind):
             max_message_bytes=play.knobs.max_message_bytes,
             overflow_max_bytes=BOUND,
         )
-        self.rabbit = Broker(play.world, play.oracle.removed, AmqpConnection)
+        self.rabbit = self.broker(play.world, play.oracle.removed, AmqpConnection)
         self.stream = Stream(play.world, play.oracle.stored)
         if not play.knobs.may_declare:
             self.rabbit.declared_for_all(Topology.from_settings(self.settings))
@@ -100,7 +102,8 @@ class Wire(Kind):
     def calm(self) -> None:
         """Look whether what others have taken away is there again."""
         rabbit = self.rabbit
-        if missing := [name for name in (LIVE, OVERFLOW, REJECTED) if name not in rabbit.queues]:
+        names = (rabbit.name, f"{rabbit.name}.overflow", f"{rabbit.name}.rejected")
+        if missing := [name for name in names if name not in rabbit.queues]:
             raise Broken(f"held up: queue {missing[0]} is not there {self.recovery:g} s after the last fault")
         if not rabbit.is_bound:
             raise Broken(f"held up: the live queue is not bound {self.recovery:g} s after the last fault")
@@ -110,7 +113,7 @@ class Wire(Kind):
         """Let a queue be declared anew, so that nothing comes from it, while overflow has something all the time."""
         if self.play.world.chance(0.5):
             return
-        self.rabbit.replace_queue(LIVE)
+        self.rabbit.replace_queue(self.rabbit.name)
         until = self.play.world.now + DEAF_FOR
         while self.play.world.now < until:
             self.play.publish(len(self.play.replicas), expired=True, plain=True)

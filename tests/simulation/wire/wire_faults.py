@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from tests.simulation import faults
 from tests.simulation.faults import Card, Cards
-from tests.simulation.wire.broker import EXCHANGE, LIVE, OVERFLOW, Broker
+from tests.simulation.wire.broker import EXCHANGE, Broker
 from tests.simulation.wire.declared import Binding
 
 if TYPE_CHECKING:
@@ -85,7 +85,8 @@ def _close_connection(play: Play, card: Card) -> None:
 def _delete_queue(play: Play, card: Card) -> None:
     """Delete one, whatever it holds; every second is declared anew at once, and its consumers are not told."""
     broker = _broker(play)
-    often = [name for name in (LIVE, LIVE, OVERFLOW, OVERFLOW) if name in broker.queues]
+    live, overflow = broker.name, f"{broker.name}.overflow"
+    often = [name for name in (live, live, overflow, overflow) if name in broker.queues]
     if name := _chosen([*sorted(broker.queues), *often], card):
         if card.much < 0.5 or not broker.declares_itself:
             broker.replace_queue(name)
@@ -94,8 +95,9 @@ def _delete_queue(play: Play, card: Card) -> None:
 
 
 def _unbind(play: Play, card: Card) -> None:
+    broker = _broker(play)
     play.world.say("RabbitMQ", "loses the binding")
-    _broker(play).unbind(Binding(EXCHANGE, LIVE, to_queue=True, key="#"))
+    broker.unbind(Binding(EXCHANGE, broker.name, to_queue=True, key="#"))
 
 
 def _delete_exchange(play: Play, card: Card) -> None:

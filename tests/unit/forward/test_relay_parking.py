@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from celery_event_bridge.contract import Outcome
+from celery_event_bridge.contract.broker import Parcel
 from tests.support.relays import BAD, EVENTS, LIST, Clock, House, bodies
 
 
@@ -74,6 +77,29 @@ def test_any_number_that_cannot_be_parked_holds_up_nobody(clock: Clock) -> None:
     assert {b"%s %d" % (BAD, number) for number in range(300)} == {each.message.body for each in house.parking.parked}
     assert 300 == len(house.parking.parked)
     assert (0, {}) == (house.status.unparkable_messages, house.source.unacknowledged)
+
+
+def test_a_large_message_is_not_set_aside_while_its_attempt_is_under_way(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new connection is asked first whether it takes anything, and until it answers nothing is published."""
+    house = House(clock, max_inflight_bytes=20_000, leaves_after=None)
+    house.parking.fail = True
+    house.source.publish(BAD * 1000)
+    house.turn(2, seconds=0.01)
+    assert 1 == house.status.unparkable_messages
+    house.parking.fail = False
+    park, asked = house.parking.park, []
+
+    def ask_first(parcels: Sequence[Parcel]) -> Sequence[Parcel]:
+        if asked:
+            return park(parcels)
+        asked.append(True)
+        return ()
+
+    monkeypatch.setattr(house.parking, "park", ask_first)
+    house.turn(20, seconds=5.0)  # it comes again after a minute
+    assert 1 == len(house.parking.parked)
 
 
 def test_what_cannot_be_parked_leaves_the_live_queue(clock: Clock) -> None:

@@ -65,16 +65,17 @@ def migrate(
             f"--wait {wait:g} is too short to end: without BRIDGE_MANAGEMENT_URL what RabbitMQ may hold back is waited "
             f"for, for {HELD_BACK_FOR:g} s; what can be moved is moved"
         )
+    broker.have_overflow(old, tell)
     movers = _movers(broker, old, new)
     kept_up = NewQueues(broker, new, others, tell)
     deadline = Deadline(wait)
     names = [state.name for state in broker.present(old)]
     unready = Unready(broker.connection, broker.management, old, names, sampled_within=sampled_within)
     says = Says(tell)
-    leave_trace(broker.connection, old.live.name)
+    _leave_trace(broker, old)
     try:
         while (busy := _move_all(broker, old, movers)) or not unready.none():
-            leave_trace(broker.connection, old.live.name)
+            _leave_trace(broker, old)
             kept_up.look()
             broker.ask(unbind)  # a bridge of the old settings binds it again with each look
             if deadline.passed:
@@ -106,15 +107,22 @@ def _mark(broker: Broker, old: Topology, new: Topology) -> None:
             broker.ask(declare)
 
 
+def _leave_trace(broker: Broker, old: Topology) -> None:
+    with translated(f"letting others know that {old.live.name} is drained"):
+        leave_trace(broker.connection, old.live.name)
+
+
 def _refuse_what_cannot_be_moved(broker: Broker, old: Topology) -> None:
-    if broker.state(old.live).messages is None:
+    there = broker.present(old)
+    if not there:
         raise QueuesInUse(f"there is no queue {old.live.name}: nothing is changed")
-    if broker.state(old.rejected).messages is None:
+    # The live queue goes first: without it, a migration that was killed then has the others to move and remove still.
+    if not any(state.name == old.rejected.name for state in there):
         raise QueuesInUse(
             f"queue {old.live.name} is none of a bridge's, no queue {old.rejected.name} is beside it: nothing "
             "is changed. If it is one, declare them with `queues declare` and BRIDGE_QUEUE first"
         )
-    for state in broker.present(old):
+    for state in there:
         with translated():
             is_stream = queue_type(broker.connection, state.name) == "stream"
         if is_stream:

@@ -17,7 +17,7 @@ from celery_event_bridge.brokers.rabbitmq.topology import (
     declare_witness,
 )
 from celery_event_bridge.brokers.rabbitmq.unready import SAMPLED_WITHIN, Unready
-from celery_event_bridge.brokers.rabbitmq.waiting import Tell
+from celery_event_bridge.brokers.rabbitmq.waiting import Tell, may_hold_back
 from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.broker_plugin import QueuesInUse, QueueState
 from celery_event_bridge.contract.values import counted
@@ -80,6 +80,7 @@ class Broker:
         found = self.present(topology)
         if not force:
             self.refuse_what_is_in_use(found)
+            self.have_overflow(topology, tell)
             names = [state.name for state in found]
             unready = Unready(self.connection, self.management, topology, names, sampled_within=sampled_within)
             unready.refuse_or_wait(tell, lambda: self.refuse_what_is_in_use(self.present(topology)))
@@ -89,6 +90,17 @@ class Broker:
             self.delete(state.name)
         self.delete_witnesses(topology)
         return [state.name for state in reversed(found)]
+
+    def have_overflow(self, topology: Topology, tell: Tell) -> None:
+        """Declare the overflow queue where the live one lacks it: what expired since is held back, which nobody sees.
+
+        Where it is there, RabbitMQ brings it at its next attempt.
+        """
+        overflow = topology.overflow if may_hold_back(topology) else None
+        there = [state.name for state in self.present(topology)]
+        if overflow and topology.live.name in there and overflow.name not in there:
+            self.ask(partial(declare_queue, queue=overflow))
+            tell(f"queue {overflow.name}: was not there; declared, for what RabbitMQ may hold back for it")
 
     def delete(self, queue: str) -> None:
         """Delete a queue, with all that is in it."""

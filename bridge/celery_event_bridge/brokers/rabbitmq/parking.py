@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 import struct
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import cycle
 from typing import TYPE_CHECKING, Any, cast
@@ -111,7 +111,8 @@ class AmqpParking:
         self._blocked = False
 
     def _ready(self) -> Confirms[Parcel | None]:
-        """Return the confirms of the channel, which is opened where there is none."""
+        """Return the confirms of the channel, which is opened where there is none, or was lost meanwhile."""
+        self._close_lost()
         if self._connection is None or self._confirms is None:
             # No heartbeat: nobody would tick it while there is nothing to park.
             self._connection = connect(self._settings, next(self._urls), role="parking", heartbeat=0)
@@ -124,6 +125,25 @@ class AmqpParking:
                 self._confirms.publish(None, AmqpMessage(b""), f"{self._queue}.probe", mandatory=False)
         return self._confirms
 
+    def _close_lost(self) -> None:
+        """Close a connection that was lost while nothing was under way: whatever is to be parked gets a new one."""
+        if self._confirms is None or self._confirms.waiting:
+            return
+        try:
+            with translated("listening to the connection to park"):
+                self._drain(lambda: False)
+        except BrokerUnavailable:
+            self.close()
+
+    def _drain(self, is_over: Callable[[], bool]) -> None:
+        """Take what has come, unless it is over before."""
+        assert self._connection is not None
+        while not is_over() and self._readable.within(0):
+            try:
+                self._connection.drain_events(timeout=REST_TIMEOUT)
+            except TimeoutError:
+                break
+
     def _publish(self, confirms: Confirms[Parcel | None], parcel: Parcel) -> None:
         assert self._connection is not None
         properties = fitting(parked_properties(parcel), self._connection.frame_max)
@@ -133,12 +153,7 @@ class AmqpParking:
 
     def _hear(self, confirms: Confirms[Parcel | None]) -> None:
         """Take what has come. Raises BrokerUnavailable where a message was refused, or nothing comes any more."""
-        assert self._connection is not None
-        while (confirms.waiting or self._blocked) and not _failure(confirms) and self._readable.within(0):
-            try:
-                self._connection.drain_events(timeout=REST_TIMEOUT)
-            except TimeoutError:
-                break
+        self._drain(lambda: bool(_failure(confirms)) or not (confirms.waiting or self._blocked))
         self._confirmed += [parcel for parcel in confirms.take() if parcel is not None]
         if failure := _failure(confirms):
             raise BrokerUnavailable(f"parking in {self._queue}: {failure}")

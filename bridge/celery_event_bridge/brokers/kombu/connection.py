@@ -36,7 +36,7 @@ class Link:
         self._connection: Any = Connection(  # type: ignore[no-untyped-call]
             _url(settings), transport_options=settings.broker_transport_options
         )
-        self._errors: tuple[type[BaseException], ...] = (KombuError, OSError, ValueError, KeyError, AttributeError)
+        self._errors: tuple[type[BaseException], ...] = (KombuError, OSError, ValueError, KeyError)
         try:
             with self.translated():
                 self._errors += (*self._connection.connection_errors, *self._connection.channel_errors, *_clients())

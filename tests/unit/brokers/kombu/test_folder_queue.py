@@ -14,7 +14,6 @@ from celery_event_bridge.brokers.kombu.folder import FolderQueue, others
 from celery_event_bridge.contract import notices
 from celery_event_bridge.contract.broker import BrokerUnavailable
 from tests.support.folders import Folders
-from tests.support.servers.debian import until
 
 BODY = b'{"type":"task-sent"}'
 
@@ -100,7 +99,7 @@ def test_a_live_replicas_folder_is_left_alone(folders: Folders, queue: FolderQue
     other.open()
     other.look_after()
     assert [] == bodies(other)
-    assert ['', ''] == others(folders.settings())
+    assert ["", ""] == others(folders.settings())
     other.drop()
 
 
@@ -137,4 +136,3 @@ def test_kombus_own_files_of_other_queues_stay(folders: Folders, queue: FolderQu
     assert [] == bodies(queue)
     assert 0 == queue.size()
     assert task.exists()
-    until(lambda: queue.pause >= folder.SHORTEST_PAUSE, 1, "it has looked")

@@ -8,6 +8,8 @@ from typing import NamedTuple
 UNIT, INTEGRATION = "tests/unit", "tests/integration"
 FORWARD = "bridge/celery_event_bridge/forward"
 RABBITMQ = "bridge/celery_event_bridge/brokers/rabbitmq"
+KOMBU = "bridge/celery_event_bridge/brokers/kombu"
+FOLDERS = f"{INTEGRATION}/kombu_transports/test_filesystem.py"
 KAFKA, REDIS, SQLITE = (f"sinks/celery_event_sinks/{sink}" for sink in ("kafka", "redis", "sqlite"))
 
 
@@ -1137,5 +1139,18 @@ MUTATIONS = (
             f"{INTEGRATION}/reading/test_tap_undone.py::test_with_the_management_api_a_removed_binding_is_known",
             f"{INTEGRATION}/reading/test_tap_undone.py::test_a_deleted_queue_is_replaced",
         ],
+    ),
+    Mutation(
+        "what a killed bridge had in hand left in its folder",
+        [Change(f"{KOMBU}/folder.py", "if each != self._own and each.is_dir()]:", "if False]:")],
+        [
+            f"{FOLDERS}::test_what_a_killed_bridge_had_in_hand_is_forwarded_by_the_next",
+            f"{FOLDERS}::test_a_tap_sees_events_and_leaves_nothing",
+        ],
+    ),
+    Mutation(
+        "a file read before it is written to its end",
+        [Change(f"{KOMBU}/folder.py", "return payload if time.monotonic() >= until else None", "return payload")],
+        [f"{UNIT}/brokers/kombu/test_folder_queue.py::test_a_file_is_read_once_its_writer_is_done"],
     ),
 )

@@ -17,12 +17,15 @@ from celery_event_bridge.config import plugins
 from celery_event_bridge.contract.broker_plugin import BrokerSettings, scheme_of, urls_in
 from celery_event_bridge.contract.values import Seconds, address, words
 
-NO_EVENTS = frozenset(
-    {"sqs", "azureservicebus", "azurestoragequeues", "kafka", "confluentkafka", "sqlalchemy", "sqla", "gcpubsub"}
-)
-"""Transports of kombu without fan-out: Celery's events never leave a worker there."""
-NOT_YET = frozenset({"filesystem", "mongodb", "memory"})
-"""Transports of kombu that carry events, and that no plug-in of this package serves."""
+_INSIDE = "kombu keeps an exchange's bindings inside each process there, so that events reach nobody else"
+_SWITCHED_OFF = "Celery switches its events off there, as it has no fan-out"
+NO_EVENTS = {
+    **dict.fromkeys(("sqs", "azureservicebus", "azurestoragequeues", "kafka", "confluentkafka"), _INSIDE),
+    **dict.fromkeys(("consul", "etcd", "slmq", "zookeeper"), _INSIDE),
+    **dict.fromkeys(("sqlalchemy", "sqla"), _SWITCHED_OFF),
+    "gcpubsub": "each process has a subscription of its own there, so that bridges could not share them",
+}
+"""Transports of kombu that Celery's events cannot be taken off, and why. `kafka` is the broker here, not the sink."""
 A_URL = "expected a URL such as amqp://user:password@host:5672/vhost"
 
 
@@ -87,8 +90,5 @@ def _refuse_without_events(url: str) -> None:
     if scheme in served:
         return
     if transport in NO_EVENTS:
-        raise ValueError(f"Celery's events cannot travel over {transport}: it has no fan-out")
-    if transport in NOT_YET:
-        there = ", ".join(f"{each}://" for each in served)
-        raise ValueError(f"a broker of the kind {transport}:// is not available yet, only {there}")
+        raise ValueError(f"Celery's events cannot be taken off {transport}://: {NO_EVENTS[transport]}")
     raise ValueError(A_URL)

@@ -6,6 +6,7 @@ apart is not repeated at all: a password with an @ or a line end in it, or a for
 
 from __future__ import annotations
 
+import json
 import re
 
 _HOST = r"(?:[\w.~-]+|\[[\da-fA-F:.]+\])(?::\d{1,5})?"
@@ -97,7 +98,7 @@ def hide_in_url(text: str) -> str:
 
 def hide_in_value(text: str) -> str:
     """Return the value of a setting as it may be shown: as it is, if it has nothing of a URL, JSON or several lines."""
-    if _is_path(text):
+    if _is_path(text) or _is_of_folders(text):
         return text
     suspicious = _SUSPICIOUS.search(text.replace("{group}", ""))  # which a topic and a stream may have
     return hide_in_url(text) if suspicious and re.search(r"\w", text) else text
@@ -140,6 +141,19 @@ def _is_cut(url: re.Match[str]) -> bool:
 
 def _is_path(text: str) -> bool:
     return bool(_PATH.fullmatch(text.removeprefix(_SQLITE)))
+
+
+def _is_of_folders(text: str) -> bool:
+    """Return whether the text is a JSON object of paths and numbers, as the options of the transport `filesystem`."""
+    try:
+        options = json.loads(text) if text.lstrip().startswith("{") else None
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(options, dict) and all(
+        not _SECRET_NAME.search(name)
+        and (_is_path(value) if isinstance(value, str) else isinstance(value, int | float))
+        for name, value in options.items()
+    )
 
 
 def _of_none(text: str) -> str:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from celery_event_bridge.brokers.redis.envelope import sealed
+from celery_event_bridge.brokers.envelope import sealed
 from tests.support.bridges import Bridge, clean_environment, dying_with_us, run_to_end
 from tests.support.redis_broker import Publisher, settings, stored
 from tests.support.servers import Redis

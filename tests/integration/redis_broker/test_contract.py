@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 import pytest
 
-from celery_event_bridge.brokers.redis.envelope import Heard, sealed
+from celery_event_bridge.brokers.envelope import Heard, sealed
 from celery_event_bridge.brokers.redis.plugin import RedisBroker
 from celery_event_bridge.brokers.redis.settings import Settings
 from celery_event_bridge.contract.broker import Message

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from celery_event_bridge.brokers.redis.envelope import sealed
+from celery_event_bridge.brokers.envelope import sealed
 from tests.support import oracle
 from tests.support.bridges import Bridge
 from tests.support.sentinels import NAME, sentinels

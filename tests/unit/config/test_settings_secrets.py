@@ -181,6 +181,19 @@ def test_what_only_looks_like_a_path_shows_no_secret(text: str) -> None:
     assert "sesame" not in hide_of(f"cannot open {text}", text, "BRIDGE_SQLITE_PATH")
 
 
+def test_options_that_are_folders_are_shown_and_no_others() -> None:
+    """Who is told that a folder is missing has to see which one; a login in the options stays hidden."""
+    folders = '{"data_folder_in": "/srv/celery/messages", "polling_interval": 0.5}'
+    assert folders == hide_in_value(folders)
+    for text in (
+        '{"data_folder_in": "/srv/celery", "password": "/sesame"}',
+        '{"data_folder_in": "/srv/celery", "user": "sesame"}',
+        '{"data_folder_in": "/srv/celery", "more": {"a": "/sesame"}}',
+        '{"login": "/u:sesame@h"}',
+    ):
+        assert "sesame" not in hide_in_value(text)
+
+
 def test_a_path_in_the_place_of_a_secret_is_one() -> None:
     """By the name of its setting."""
     assert "sesame" not in hide_of("cannot use /sesame/events.db", "/sesame/events.db", "BRIDGE_KAFKA_SASL_PASSWORD")

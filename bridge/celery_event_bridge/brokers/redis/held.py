@@ -17,7 +17,7 @@ from itertools import islice
 
 import msgspec
 
-from celery_event_bridge.brokers.redis.envelope import Heard, opened
+from celery_event_bridge.brokers.envelope import Heard, opened
 from celery_event_bridge.contract.broker import Ack
 
 ENTRY_MEMORY = 120

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from celery_event_bridge.brokers.envelope import sealed
 from celery_event_bridge.brokers.redis.control import Control
-from celery_event_bridge.brokers.redis.envelope import sealed
 from celery_event_bridge.brokers.redis.held import Window
 from celery_event_bridge.brokers.redis.link import Link, connected_link
 from celery_event_bridge.brokers.redis.parking import ParkedEntry

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 from redis.exceptions import ResponseError
 
-from celery_event_bridge.brokers.redis.envelope import Heard
+from celery_event_bridge.brokers.envelope import Heard
 from celery_event_bridge.brokers.redis.link import connected, translated
 from celery_event_bridge.contract import notices
 from celery_event_bridge.contract.broker import BrokerUnavailable, Parcel

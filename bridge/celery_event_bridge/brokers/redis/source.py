@@ -27,7 +27,7 @@ from celery_event_bridge.contract.clock import Clock
 from celery_event_bridge.contract.values import counted
 
 if TYPE_CHECKING:
-    from celery_event_bridge.brokers.redis.envelope import Heard
+    from celery_event_bridge.brokers.envelope import Heard
     from celery_event_bridge.brokers.redis.settings import Settings
 
 log = logging.getLogger("celery_event_bridge")

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from celery_event_bridge.brokers.redis.envelope import opened
+from celery_event_bridge.brokers.envelope import opened
 from celery_event_bridge.contract import notices
 from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.values import counted

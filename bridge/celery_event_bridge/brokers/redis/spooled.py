@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from celery_event_bridge.brokers.redis.envelope import Heard, opened, sealed
+from celery_event_bridge.brokers.envelope import Heard, opened, sealed
 from celery_event_bridge.brokers.redis.held import ENTRY_MEMORY, Hole, Lane, Window
 from celery_event_bridge.brokers.redis.spool import Spool
 from celery_event_bridge.contract import LOOK_INTERVAL

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from celery_event_bridge.brokers.redis.envelope import Heard, opened
+from celery_event_bridge.brokers.envelope import Heard, opened
 from celery_event_bridge.brokers.redis.link import connected_link
 from celery_event_bridge.contract.broker import BrokerUnavailable
 

@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from celery_event_bridge.brokers.envelope import sealed
 from celery_event_bridge.brokers.publishing import headers, routing_key
-from celery_event_bridge.brokers.redis.envelope import sealed
 from celery_event_bridge.brokers.redis.link import connected_link
 from celery_event_bridge.contract import Event
 from celery_event_bridge.contract.broker import BrokerUnavailable, WouldLoop

@@ -7,7 +7,7 @@ from collections import deque
 import pytest
 from hypothesis import given, strategies as st
 
-from celery_event_bridge.brokers.redis.envelope import sealed
+from celery_event_bridge.brokers.envelope import sealed
 from celery_event_bridge.brokers.redis.held import Hole, Position, Window
 from celery_event_bridge.contract.broker import Ack
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings as limits, strategies as st
 
-from celery_event_bridge.brokers.redis.envelope import sealed
+from celery_event_bridge.brokers.envelope import sealed
 from celery_event_bridge.brokers.redis.held import Hole, Position
 from celery_event_bridge.brokers.redis.spool import Spool
 from celery_event_bridge.brokers.redis.spooled import Inheritance, SpooledWindow

@@ -1,4 +1,4 @@
-"""An event as kombu publishes it in Redis: a JSON envelope, with the body in base64."""
+"""A message as kombu writes it where the broker has no messages of its own: a JSON envelope, the body in base64."""
 
 from __future__ import annotations
 

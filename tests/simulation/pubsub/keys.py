@@ -1,0 +1,78 @@
+"""Keys of a Redis, and the script of the lease translated by hand. A test runs the real one beside it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+
+class Refused(Exception):
+    """An error that a command is answered with."""
+
+
+class Keys:
+    """Values by name, each with the millisecond of the server's clock after which it is gone."""
+
+    def __init__(self) -> None:
+        self._values: dict[bytes, tuple[Any, float]] = {}
+
+    def get(self, name: bytes, now: int) -> Any:
+        """Return a value; None where there is none, or it has expired."""
+        value, until = self._values.get(name, (None, 0))
+        if value is not None and now > until:
+            del self._values[name]
+            return None
+        return value
+
+    def put(self, name: bytes, value: Any, until: float) -> None:
+        """Set a value."""
+        self._values[name] = value, until
+
+    def delete(self, name: bytes) -> None:
+        """Delete a value."""
+        self._values.pop(name, None)
+
+    def until(self, name: bytes) -> float:
+        """Return the millisecond after which it is gone."""
+        return self._values[name][1]
+
+    def names(self) -> Sequence[bytes]:
+        """Return the names of all."""
+        return [*self._values]
+
+    def copied(self) -> Keys:
+        """Return them as they are now."""
+        copied = Keys()
+        copied._values = copy.deepcopy(self._values)
+        return copied
+
+
+def lease_script(keys: Keys, now: int, names: Sequence[bytes], argv: Sequence[str], *, oom: bool = False) -> list[bytes]:
+    """Run `celery_event_bridge.brokers.redis.lease.SCRIPT`. Raises Refused where memory is short."""
+    lease, record = names
+    owner, milliseconds, action, mark, events, run, location, kept = argv
+    holder: str | bool = keys.get(lease, now) or False
+    hash_: dict[str, str] = dict(keys.get(record, now) or {})
+    before = {name: hash_.get(name, "") for name in ("token", "owner", "at", "mark", "events", "run", "location")}
+    token = int(before["token"] or 0)
+    if action == "release":
+        if holder == owner:
+            keys.delete(lease)
+            holder = False
+    elif holder == owner:
+        keys.put(lease, owner, now + int(milliseconds))
+    elif not holder and action == "take":
+        if oom:
+            raise Refused("OOM command not allowed when used memory > 'maxmemory'.")
+        token = max(token + 1, now)
+        keys.put(lease, owner, now + int(milliseconds))
+        holder = owner
+        hash_ |= {"token": str(token), "owner": owner, "run": run, "location": location, "at": str(now)}
+        keys.put(record, hash_, now + int(kept) * 1000)
+    if mark != "" and before["owner"] == owner and (holder == owner or action == "release"):
+        hash_ = dict(keys.get(record, now) or {})
+        hash_ |= {"mark": mark, "events": events, "run": run, "at": str(now)}
+        keys.put(record, hash_, now + int(kept) * 1000)
+    shown = [holder or "", str(token), str(now), *(before[name] for name in (*before,) if name != "token")]
+    return [str(part).encode() for part in shown]

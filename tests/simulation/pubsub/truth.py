@@ -1,0 +1,112 @@
+"""Judge of the world `pubsub`: who has heard what, what became of it there, and what was told of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from tests.simulation.messages import Published
+from tests.simulation.promises import Broken
+from tests.simulation.scheduler import World
+
+if TYPE_CHECKING:
+    from tests.simulation.pubsub.servers import Server
+    from tests.simulation.pubsub.watched import Watched
+
+NEAR = 1.0
+"""Seconds by which the length of a gap that is told may be wrong, for each silence."""
+
+
+class Sent(NamedTuple):
+    """A message as it was published."""
+
+    message: Published
+    at: float
+    server: Server
+    place: int
+
+
+class Told(NamedTuple):
+    """A gap that somebody has told of."""
+
+    at: float
+    seconds: float
+
+
+class Truth:
+    """All of a play."""
+
+    def __init__(self, world: World, settled: Callable[[Published], bool]) -> None:
+        """`settled` tells whether a message is stored or parked."""
+        self._world = world
+        self._settled = settled
+        self.sent: dict[int, Sent] = {}
+        self.numbers: dict[bytes, int] = {}
+        """By what was published as it is."""
+        self.gaps: list[Told] = []
+        self.dropped: dict[int, None] = {}
+        """Messages that somebody has told of as dropped."""
+        self.excused: dict[int, str] = {}
+        """Messages that are lost, in a way that the documents name."""
+        self.windows: list[Watched] = []
+
+    def publishes(self, message: Published, payload: bytes, at: float, server: Server, place: int) -> None:
+        """Take note of a message before it is published."""
+        self.sent[message.number] = Sent(message, at, server, place)
+        self.numbers[payload] = message.number
+
+    def tells(self, kind: str, count: int, seconds: float) -> None:
+        """Take note of a notice."""
+        if kind in ("gap", "dropped"):
+            who = self._world.current
+            self._world.say(who.name if who is not None else "?", "tells of", kind, count, seconds)
+        if kind == "gap":
+            self.gaps.append(Told(self._world.now, seconds))
+
+    def is_settled(self, number: int) -> bool:
+        """Return whether a message is stored or parked."""
+        return self._settled(self.sent[number].message)
+
+    def handed_out(self, number: int, owner: str) -> None:
+        """Judge that a replica forwards a message. Raises Broken where another one does, of new ones."""
+        sent = self.sent[number]
+        last = ""
+        for take in sent.server.takes:
+            if take.owner == owner or take.place < sent.place:
+                last = take.owner
+        if last not in ("", owner):
+            raise Broken(
+                f"two forwarders: message {number} was published after {last} had taken the lease, and {owner} has not "
+                "taken it again"
+            )
+
+    def finish(self, alive: Collection[Watched]) -> None:
+        """Judge the end. Raises Broken."""
+        missing = [number for number in self.sent if not self.is_settled(number)]
+        for window in alive:
+            if held := [number for number in missing if number in window.held]:
+                raise Broken(f"held up: message {held[0]} waits in {window.name}")
+        unheard = []
+        for number in missing:
+            if number in self.dropped or number in self.excused:
+                continue
+            unheard.append(number)
+        for first, last in self._silences(unheard):
+            told = sum(gap.seconds for gap in self.gaps if gap.at >= first)
+            if told < last - first - NEAR or not any(gap.at >= first for gap in self.gaps):
+                raise Broken(
+                    f"not told: what was published from {first:.3f} to {last:.3f} s is missing, and {told:.3f} s are told"
+                )
+
+    def _silences(self, missing: Collection[int]) -> Iterator[tuple[float, float]]:
+        """Yield when each silence began and ended: runs of missing messages."""
+        lost = dict.fromkeys(missing)
+        first = last = None
+        for number, sent in self.sent.items():
+            if number in lost:
+                first, last = (sent.at if first is None else first), sent.at
+            elif first is not None and last is not None and number not in self.dropped:
+                yield first, last
+                first = None
+        if first is not None and last is not None:
+            yield first, last

@@ -74,7 +74,8 @@ def _cut_off(play: Play, card: Card) -> None:
 
 
 def _restart_empty(play: Play, card: Card) -> None:
-    _servers(play).restart(card.seconds(0.02, 4.0), Keys())
+    servers = _servers(play)
+    servers.restart(card.seconds(0.02, 4.0), Keys() if servers.loses_keys else servers.master.keys_of(0.0))
 
 
 def _restart(play: Play, card: Card) -> None:
@@ -97,9 +98,9 @@ def _part(play: Play, card: Card) -> None:
 
 
 def _set_clock(play: Play, card: Card) -> None:
-    least = 0.1 if card.who < 0.5 else 3600.0
-    _servers(play).ahead += (card.much - 0.5) * 2 * least * (1 + card.who * 10)
-    play.kind.clock_was_set = True  # type: ignore[attr-defined]
+    servers = _servers(play)
+    most = (0.02, 0.02) if not servers.sets_clocks else (4.0, 7200.0)
+    servers.ahead += (card.much - 0.5) * 2 * most[int(card.who * 2)]
 
 
 def _for_a_while(name: str, most: float) -> Callable[[Play, Card], None]:
@@ -116,6 +117,8 @@ def _slow(play: Play, card: Card) -> None:
 def _delete(name: str) -> Callable[[Play, Card], None]:
     def play_it(play: Play, _: Card) -> None:
         servers = _servers(play)
+        if name == "record" and not servers.loses_keys:
+            return
         servers.master.keys.delete(getattr(servers.names, name))
         servers.master.changed()
 

@@ -52,6 +52,11 @@ class Server:
         """Time by its own clock."""
         return int((EPOCH + self.world.now + self.servers.ahead) * 1000)
 
+    @property
+    def is_master(self) -> bool:
+        """Return whether it is the master, or a partition keeps it from knowing better."""
+        return self is self.servers.master
+
     def changed(self) -> None:
         """Remember the keys as they are now."""
         self._past.append((self.world.now, self.keys.copied()))
@@ -151,6 +156,10 @@ class Servers:
         """True where the bridge's user may not ask for the id of a run."""
         self.answers_first = world.chance(0.5)
         """True where who publishes and hears it itself is answered first, as by Redis from 7.2 on."""
+        self.sets_clocks = world.chance(0.3)
+        """True where somebody sets the clock by hours; else it is corrected by milliseconds."""
+        self.loses_keys = world.chance(0.4)
+        """True where keys of the bridge are deleted, by somebody or with the server."""
         self.limit = int(world.between(3e4, 3e6))
         """Bytes that a client may leave unread."""
         self.at_once = int(world.between(5, 5000))

@@ -24,6 +24,8 @@ class Sent(NamedTuple):
     at: float
     server: Server
     place: int
+    heard: bool
+    """True if anybody was subscribed."""
 
 
 class Told(NamedTuple):
@@ -48,11 +50,21 @@ class Truth:
         """Messages that somebody has told of as dropped."""
         self.excused: dict[int, str] = {}
         """Messages that are lost, in a way that the documents name."""
+        self.unheard: dict[int, None] = {}
+        """Messages that a standing subscriber let go, as who forwards was behind them and had not heard them."""
+        self.anybody = False
+        """True once a bridge was subscribed."""
         self.windows: list[Watched] = []
 
     def publishes(self, message: Published, payload: bytes, at: float, server: Server, place: int) -> None:
         """Take note of a message before it is published."""
-        self.sent[message.number] = Sent(message, at, server, place)
+        heard = any(client.subscribed for client in server.clients)
+        self.anybody = self.anybody or heard
+        self.sent[message.number] = Sent(message, at, server, place, heard)
+        if not self.anybody:
+            self.excused[message.number] = "no bridge was there yet"
+        if not heard and not server.is_master:
+            self.excused[message.number] = "at a master that nobody knows any more"
         self.numbers[payload] = message.number
 
     def tells(self, kind: str, count: int, seconds: float) -> None:
@@ -67,6 +79,10 @@ class Truth:
         """Return whether a message is stored or parked."""
         return self._settled(self.sent[number].message)
 
+    def has_heard(self, owner: str, number: int) -> bool:
+        """Return whether a replica has ever heard a message."""
+        return any(window.owner == owner and number in window.numbers for window in self.windows)
+
     def handed_out(self, number: int, owner: str) -> None:
         """Judge that a replica forwards a message. Raises Broken where another one does, of new ones."""
         sent = self.sent[number]
@@ -80,8 +96,8 @@ class Truth:
                 "taken it again"
             )
 
-    def finish(self, alive: Collection[Watched]) -> None:
-        """Judge the end. Raises Broken."""
+    def finish(self, alive: Collection[Watched], *, gaps: bool) -> None:
+        """Judge the end; the `gaps` too, where their length can be known. Raises Broken."""
         missing = [number for number in self.sent if not self.is_settled(number)]
         for window in alive:
             if held := [number for number in missing if number in window.held]:
@@ -91,7 +107,7 @@ class Truth:
             if number in self.dropped or number in self.excused:
                 continue
             unheard.append(number)
-        for first, last in self._silences(unheard):
+        for first, last in self._silences(unheard) if gaps else ():
             told = sum(gap.seconds for gap in self.gaps if gap.at >= first)
             if told < last - first - NEAR or not any(gap.at >= first for gap in self.gaps):
                 raise Broken(

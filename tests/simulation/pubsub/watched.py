@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from celery_event_bridge.brokers.redis.control import Control
 from celery_event_bridge.brokers.redis.envelope import Heard
 from celery_event_bridge.brokers.redis.held import Hole, Position, Window
 from celery_event_bridge.brokers.redis.source import RedisSource
@@ -30,11 +31,15 @@ class Watched(Window):
         self.source: WatchedSource | None = None
         self.heard: dict[int, int] = {}
         """Messages by their tag here."""
+        self.numbers: dict[int, int] = {}
+        """Tags by message."""
         self.held: dict[int, float] = {}
         """Messages that are here and not confirmed, and when they were heard."""
         self.dropped: dict[int, None] = {}
         """Tags that were dropped, and not told of yet."""
         self.acknowledged: dict[int, None] = {}
+        self.said_by = ""
+        """Name of whose word it is that is taken in."""
         self.before_hole = 0
         """Tag of the last one that was heard before the last hole."""
         self.truth.windows.append(self)
@@ -43,6 +48,11 @@ class Watched(Window):
     def name(self) -> str:
         """Name of the replica."""
         return self.source.name if self.source is not None else "?"
+
+    @property
+    def owner(self) -> str:
+        """Name of the process."""
+        return self.source.owner if self.source is not None else "?"
 
     @property
     def now(self) -> float:
@@ -54,6 +64,7 @@ class Watched(Window):
         """Note it, and what has to make room for it."""
         tag, head = self._next, self._head
         number = self.heard[tag] = self.truth.numbers[payload]
+        self.numbers[number] = tag
         self.held[number] = self.now
         super().hear(payload)
         for gone in range(head, self._head):
@@ -117,6 +128,11 @@ class Watched(Window):
     def _gone(self, tag: int) -> None:
         number = self.heard[tag]
         self.held.pop(number, None)
+        if self.truth.is_settled(number):
+            return
+        if not self.truth.has_heard(self.said_by, number):
+            self.truth.unheard[number] = None
+            return
         if not self.truth.is_settled(number) and number not in self.truth.dropped and tag > self.before_hole:
             raise Broken(f"lost: {self.name} has dropped message {number} as confirmed elsewhere, and it is not stored")
 
@@ -158,6 +174,12 @@ class WatchedSource(RedisSource):
     def hears(self) -> bool:
         """Return whether it is subscribed, and the connection is sound."""
         return self.link is not None and self.link.client.subscribed and not self.link.client.half_open
+
+    def _pushed(self, item: list[Any]) -> None:
+        if item[0] == b"message" and item[1] == self._names.control:
+            word = Control.read(item[2])
+            self.window.said_by = word.owner if word is not None else ""
+        super()._pushed(item)
 
     def poll(self, timeout: float) -> Sequence[Heard]:
         """Judge each. Raises Broken where another one forwards it, or it is acknowledged already."""

@@ -51,11 +51,15 @@ class Keys:
 def lease_script(keys: Keys, now: int, names: Sequence[bytes], argv: Sequence[str], *, oom: bool = False) -> list[bytes]:
     """Run `celery_event_bridge.brokers.redis.lease.SCRIPT`. Raises Refused where memory is short."""
     lease, record = names
-    owner, milliseconds, action, mark, events, run, location, kept = argv
+    owner, milliseconds, action, mark, events, run, location, kept, age = argv
     holder: str | bool = keys.get(lease, now) or False
     hash_: dict[str, str] = dict(keys.get(record, now) or {})
-    before = {name: hash_.get(name, "") for name in ("token", "owner", "at", "mark", "events", "run", "location")}
-    token = int(before["token"] or 0)
+    fields = ("owner", "at", "mark", "events", "run", "location", "renewed")
+    before = {name: hash_.get(name, "") for name in fields}
+    token = int(hash_.get("token", "0"))
+    place = str(now - int(age))
+    if holder and keys.until(lease) - now > int(milliseconds):
+        keys.put(lease, holder, now + int(milliseconds))
     if action == "release":
         if holder == owner:
             keys.delete(lease)
@@ -68,11 +72,11 @@ def lease_script(keys: Keys, now: int, names: Sequence[bytes], argv: Sequence[st
         token = max(token + 1, now)
         keys.put(lease, owner, now + int(milliseconds))
         holder = owner
-        hash_ |= {"token": str(token), "owner": owner, "run": run, "location": location, "at": str(now)}
+        hash_ |= {"token": str(token), "owner": owner, "run": run, "location": location, "at": place}
+        hash_["renewed"] = str(now)
         keys.put(record, hash_, now + int(kept) * 1000)
-    if mark != "" and before["owner"] == owner and (holder == owner or action == "release"):
-        hash_ = dict(keys.get(record, now) or {})
-        hash_ |= {"mark": mark, "events": events, "run": run, "at": str(now)}
+    if before["owner"] == owner and (holder == owner or action == "release"):
+        hash_ |= {"renewed": "" if action == "release" else str(now), "run": run}
+        hash_ |= {"mark": mark, "events": events, "at": place} if mark else {}
         keys.put(record, hash_, now + int(kept) * 1000)
-    shown = [holder or "", str(token), str(now), *(before[name] for name in (*before,) if name != "token")]
-    return [str(part).encode() for part in shown]
+    return [str(part).encode() for part in (holder or "", token, now, *before.values())]

@@ -97,6 +97,7 @@ class Agreement:
         self._linked.send(
             "EVAL", SCRIPT, 2, self._names.lease, self._names.record,
             lease.owner, int(LEASE * 1000), action, mark, events, lease.run, self._stored_in(), KEPT,
+            int(self._window.age(now) * 1000),
         )  # fmt: skip
         self._asked.append(_LATER_LOOK if self._unheard is not None and _MARK not in self._asked else _LOOK)
         lease.asked(now)

@@ -86,8 +86,10 @@ class Window:
         """Number of the first that was dropped; up to the head."""
         self.since = now
         """Time from which on all was heard, but for the holes that are still to come."""
-        self._deaf: deque[float] = deque()
-        """Ends of the holes of silence that are still to come."""
+        self._deaf: deque[tuple[float, float]] = deque()
+        """Beginnings and ends of the holes of silence that are still to come."""
+        self._times: deque[tuple[int, float]] = deque(maxlen=MOST_MARKS)
+        """Number of the next event, and a time before which it was not heard; also across holes."""
 
     @property
     def waiting(self) -> int:
@@ -110,11 +112,14 @@ class Window:
             self._numbers.pop(self._marks.popleft()[0], None)
         self._marks.append((name, self._next, now))
         self._numbers[name] = self._next
+        if self._times and self._times[-1][0] == self._next:
+            self._times.pop()
+        self._times.append((self._next, now))
 
     def deafened(self, seconds: float, now: float) -> None:
         """Take note that nothing was heard for so long, until now."""
         self._waiting.append(Hole(seconds=seconds))
-        self._deaf.append(now)
+        self._deaf.append((now - seconds, now))
         # A position is counted from a mark: none can be counted across the hole.
         self._marks.clear()
         self._numbers.clear()
@@ -159,7 +164,7 @@ class Window:
             entry = waiting.popleft()
             if isinstance(entry, Hole):
                 holes.append(entry)
-                self.since = self._deaf.popleft()
+                self.since = self._deaf.popleft()[1]
                 continue
             self.waiting_bytes -= len(entry) + ENTRY_MEMORY
             taken.append(opened(entry, lane, number))
@@ -205,14 +210,28 @@ class Window:
 
     def confirmed(self) -> Position | None:
         """Return the place up to which all is confirmed; None where it cannot be named, as no mark was heard before."""
-        firsts = [lane.queue[0].tag for lane in self._lanes if lane.queue]
-        number = min([self._lost_from, *firsts, *[each.tag for each in islice(self._again, 1)]])
+        number = self._first()
         marks = self._marks
         while len(marks) > 1 and marks[1][1] <= number:
             self._numbers.pop(marks.popleft()[0], None)
         if not marks or marks[0][1] > number:
             return None
         return Position(marks[0][0], number - marks[0][1])
+
+    def age(self, now: float) -> float:
+        """Return for how many seconds something has not been confirmed, about; 0.0 where all is, as far as we know."""
+        number, times = self._first(), self._times
+        while len(times) > 1 and times[1][0] <= number:
+            times.popleft()
+        since = [begin for begin, _ in islice(self._deaf, 1)]
+        if number < self._next and times:
+            since.append(times[0][1])
+        return max(0.0, now - min(since, default=now))
+
+    def _first(self) -> int:
+        """Return the number of the first event that is not confirmed."""
+        firsts = [lane.queue[0].tag for lane in self._lanes if lane.queue]
+        return min([self._lost_from, *firsts, *[each.tag for each in islice(self._again, 1)]])
 
     def knows(self, position: Position | None) -> bool:
         """Return whether all that lies after that place was heard, and is here."""
@@ -244,7 +263,7 @@ class Window:
         while waiting and (self._head < number or (isinstance(waiting[0], Hole) and self._head <= number)):
             entry = waiting.popleft()
             if isinstance(entry, Hole):
-                self.since = self._deaf.popleft()
+                self.since = self._deaf.popleft()[1]
                 continue
             self._head += 1
             self.waiting_bytes -= len(entry) + ENTRY_MEMORY

@@ -36,6 +36,8 @@ ATTEND = 0.1
 """Seconds, at most, between two looks at what is due while nothing comes."""
 STEADY = 1.0
 """Seconds after which a connection that is lost was a good one, and another is made at once."""
+LAG = 1.0
+"""Seconds by which the keys of a server that took another one's place may be older than what that one was."""
 LAST_WORD = 1.0
 """Seconds that a stop waits for the lease to be given up."""
 _RUN_ID = re.compile(rb"run_id:(\w+)")
@@ -69,6 +71,9 @@ class RedisSource:
         self._heard_at: float | None = None
         """Time when anything was last heard; None before the first connection."""
         self._opened_at = 0.0
+        self._came_at = 0.0
+        """Time when we came to the server that is asked now, and how long nothing had been heard then."""
+        self._came_after = 0.0
 
     @property
     def held_up(self) -> str | None:
@@ -88,6 +93,8 @@ class RedisSource:
             raise
         self._link = link
         now = self._clock.monotonic()
+        if self._heard_at is None or run != self._agreement.lease.run:
+            self._came_at, self._came_after = now, now - (now if self._heard_at is None else self._heard_at)
         self._agreement.begin(link, run)
         if self._heard_at is None:
             self._window.since = now
@@ -220,8 +227,17 @@ class RedisSource:
 
     def _tell_of_takeover(self, outcome: Outcome, now: float) -> None:
         """Tell of what nobody has heard: from the last word of the one before to the beginning of what is here."""
-        record, window = outcome.record, self._window
-        if record is None or record.owner == self._agreement.lease.owner:
+        record, window, lease = outcome.record, self._window, self._agreement.lease
+        if record is None:
+            return
+        if record.run != lease.run:
+            # Nobody has forwarded from this server yet, and what was published here before we came nobody has heard. Of
+            # that the hole in the window is a part: in a partition, the other part was spent at the server before.
+            seconds = (outcome.now - record.at) - (now - self._came_at) - self._came_after
+            if seconds > (LAG if self._came_after else 0.0):
+                self._tell_of(Hole(seconds=seconds))
+            return
+        if record.owner == lease.owner:
             return
         if window.knows(record.position) or window.knows(self._agreement.forwarder):
             return

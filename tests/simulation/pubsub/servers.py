@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import hiredis
 
@@ -25,12 +25,14 @@ REMEMBERED = 2.0
 """Seconds for which former states of the keys are kept: no replica of a server lags more."""
 
 
-class Take(NamedTuple):
+class Take:
     """A lease that was taken."""
 
-    place: int
-    """Messages that were published in the world before."""
-    owner: str
+    def __init__(self, server: Server, owner: str) -> None:
+        self.server = server
+        self.owner = owner
+        self.begins = float("inf")
+        """Time from which that one forwards, once it knows that it may."""
 
 
 class Server:
@@ -42,9 +44,9 @@ class Server:
         self.world = world
         self.run = f"{int(world.random.random() * 2**64):016x}"
         self.keys = keys
+        servers.lost_record |= bool(servers.takes) and servers.names.record not in keys.names()
         self.up = True
         self.clients: list[Client] = []
-        self.takes: list[Take] = []
         self._past: deque[tuple[float, Keys]] = deque([(world.now, keys.copied())])
 
     @property
@@ -120,7 +122,7 @@ class Server:
         except Refused as exc:
             return hiredis.ReplyError(str(exc))
         if reply[0] == argv[0].encode() and before != argv[0]:
-            self.takes.append(Take(servers.published, argv[0]))
+            servers.takes.append(Take(self, argv[0]))
             self.world.say("Redis", "lease taken", argv[0])
         self.changed()
         self.look()
@@ -160,10 +162,13 @@ class Servers:
         """True where somebody sets the clock by hours; else it is corrected by milliseconds."""
         self.loses_keys = world.chance(0.4)
         """True where keys of the bridge are deleted, by somebody or with the server."""
+        self.lost_record = False
+        """True once a server has begun without the record that another had."""
         self.limit = int(world.between(3e4, 3e6))
         """Bytes that a client may leave unread."""
         self.at_once = int(world.between(5, 5000))
         """Messages that a read brings at most."""
+        self.takes: list[Take] = []
         self.master = Server(self, Keys())
         self.old: Server | None = None
         """Master of before, which a partition keeps alive."""
@@ -172,6 +177,17 @@ class Servers:
         self.stray = 0.0
         """Part of what is published that goes to the old master."""
         self._restart_due = 0.0
+
+    @property
+    def tells_truth(self) -> bool:
+        """Return whether the length of a gap can be known from what is here."""
+        return not (self.sets_clocks or self.loses_keys or self.hides_run or self.lost_record)
+
+    def begins(self, owner: str, at: float) -> None:
+        """Take note when who has taken the lease begins to forward."""
+        for take in self.takes:
+            if take.owner == owner and take.begins == float("inf"):
+                take.begins = at
 
     def reached_by(self, name: str) -> Server | None:
         """Return the server that a replica reaches; None while there is none."""

@@ -61,8 +61,8 @@ class Truth:
         heard = any(client.subscribed for client in server.clients)
         self.anybody = self.anybody or heard
         self.sent[message.number] = Sent(message, at, server, place, heard)
-        if not self.anybody:
-            self.excused[message.number] = "no bridge was there yet"
+        if not self.anybody or not server.servers.takes:
+            self.excused[message.number] = "no bridge has forwarded yet"
         if not heard and not server.is_master:
             self.excused[message.number] = "at a master that nobody knows any more"
         self.numbers[payload] = message.number
@@ -86,14 +86,14 @@ class Truth:
     def handed_out(self, number: int, owner: str) -> None:
         """Judge that a replica forwards a message. Raises Broken where another one does, of new ones."""
         sent = self.sent[number]
-        last = ""
-        for take in sent.server.takes:
-            if take.owner == owner or take.place < sent.place:
+        last = owner
+        for take in sent.server.servers.takes:
+            if take.owner == owner or (take.server is sent.server and take.begins <= sent.at):
                 last = take.owner
-        if last not in ("", owner):
+        if last != owner:
             raise Broken(
-                f"two forwarders: message {number} was published after {last} had taken the lease, and {owner} has not "
-                "taken it again"
+                f"two forwarders: message {number} was published after {last} had begun to forward, and {owner} has not "
+                "taken the lease again"
             )
 
     def finish(self, alive: Collection[Watched], *, gaps: bool) -> None:
@@ -107,22 +107,27 @@ class Truth:
             if number in self.dropped or number in self.excused:
                 continue
             unheard.append(number)
-        for first, last in self._silences(unheard) if gaps else ():
+        needed = 0.0
+        for one, first, last in reversed([*self._silences(unheard)] if gaps else []):
+            needed += max(0.0, last - first - NEAR)
             told = sum(gap.seconds for gap in self.gaps if gap.at >= first)
-            if told < last - first - NEAR or not any(gap.at >= first for gap in self.gaps):
+            if told < needed or not any(gap.at >= first for gap in self.gaps):
+                fates = [f"{window.owner}: {window.fate[one]}" for window in self.windows if one in window.fate]
                 raise Broken(
-                    f"not told: what was published from {first:.3f} to {last:.3f} s is missing, and {told:.3f} s are told"
+                    f"not told: what was published from {first:.3f} to {last:.3f} s is missing, {needed:.3f} s in all from "
+                    f"then on, and {told:.3f} s are told; the first is message {one}: "
+                    f"{', '.join(fates) or 'nobody has heard it'}"
                 )
 
-    def _silences(self, missing: Collection[int]) -> Iterator[tuple[float, float]]:
-        """Yield when each silence began and ended: runs of missing messages."""
+    def _silences(self, missing: Collection[int]) -> Iterator[tuple[int, float, float]]:
+        """Yield the first message of each run of missing ones, and when it began and ended."""
         lost = dict.fromkeys(missing)
-        first = last = None
-        for number, sent in self.sent.items():
+        run: list[int] = []
+        for number in self.sent:
             if number in lost:
-                first, last = (sent.at if first is None else first), sent.at
-            elif first is not None and last is not None and number not in self.dropped:
-                yield first, last
-                first = None
-        if first is not None and last is not None:
-            yield first, last
+                run.append(number)
+            elif run:
+                yield run[0], self.sent[run[0]].at, self.sent[run[-1]].at
+                run = []
+        if run:
+            yield run[0], self.sent[run[0]].at, self.sent[run[-1]].at

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from celery_event_bridge.brokers.redis.control import Control
 from celery_event_bridge.brokers.redis.envelope import Heard
 from celery_event_bridge.brokers.redis.held import Hole, Position, Window
+from celery_event_bridge.brokers.redis.lease import Outcome
 from celery_event_bridge.brokers.redis.source import RedisSource
 from celery_event_bridge.contract.broker import Ack
 from tests.simulation.promises import Broken
@@ -37,6 +38,8 @@ class Watched(Window):
         """Messages that are here and not confirmed, and when they were heard."""
         self.dropped: dict[int, None] = {}
         """Tags that were dropped, and not told of yet."""
+        self.fate: dict[int, str] = {}
+        """What became of each message, in a few words."""
         self.acknowledged: dict[int, None] = {}
         self.said_by = ""
         """Name of whose word it is that is taken in."""
@@ -66,9 +69,10 @@ class Watched(Window):
         number = self.heard[tag] = self.truth.numbers[payload]
         self.numbers[number] = tag
         self.held[number] = self.now
+        self.fate[number] = "held"
         super().hear(payload)
         for gone in range(head, self._head):
-            self.held.pop(self.heard[gone])
+            self._leaves(self.heard[gone], "no room")
             self.dropped[gone] = None
 
     def deafened(self, seconds: float, now: float) -> None:
@@ -97,7 +101,7 @@ class Watched(Window):
                 if not self.truth.is_settled(number):
                     raise Broken(f"lost: message {number} was acknowledged by {self.name}, and is not stored")
                 self.acknowledged[tag] = None
-                self.held.pop(number, None)
+                self._leaves(number, "confirmed")
         super().acknowledge(acks)
 
     def confirmed_elsewhere(self, position: Position | None) -> bool:
@@ -121,13 +125,13 @@ class Watched(Window):
             del self.dropped[tag]
         for tag in self._left(before):
             number = self.heard[tag]
-            if (heard := self.held.pop(number, self.now)) > than + SLACK and not self.truth.is_settled(number):
+            if (heard := self._leaves(number, "too old")) > than + SLACK and not self.truth.is_settled(number):
                 raise Broken(f"lost: {self.name} has dropped message {number}, heard at {heard:.3f}, as too old")
             self.truth.excused.setdefault(number, "old")
 
     def _gone(self, tag: int) -> None:
         number = self.heard[tag]
-        self.held.pop(number, None)
+        self._leaves(number, f"confirmed by {self.said_by}")
         if self.truth.is_settled(number):
             return
         if not self.truth.has_heard(self.said_by, number):
@@ -135,6 +139,10 @@ class Watched(Window):
             return
         if not self.truth.is_settled(number) and number not in self.truth.dropped and tag > self.before_hole:
             raise Broken(f"lost: {self.name} has dropped message {number} as confirmed elsewhere, and it is not stored")
+
+    def _leaves(self, number: int, why: str) -> float:
+        self.fate[number] = f"{why} at {self.now:.3f}"
+        return self.held.pop(number, self.now)
 
     def _here(self) -> tuple[int, list[int]]:
         return self._head, [each.tag for each in self._again]
@@ -180,6 +188,12 @@ class WatchedSource(RedisSource):
             word = Control.read(item[2])
             self.window.said_by = word.owner if word is not None else ""
         super()._pushed(item)
+
+    def _tell_of_takeover(self, outcome: Outcome, now: float) -> None:
+        lease: Any = self._agreement.lease
+        assert self.link is not None
+        self.link.client.server.servers.begins(self.owner, lease._from)
+        super()._tell_of_takeover(outcome, now)
 
     def poll(self, timeout: float) -> Sequence[Heard]:
         """Judge each. Raises Broken where another one forwards it, or it is acknowledged already."""

@@ -88,7 +88,7 @@ class Window:
         """Time from which on all was heard, but for the holes that are still to come."""
         self._deaf: deque[tuple[float, float]] = deque()
         """Beginnings and ends of the holes of silence that are still to come."""
-        self._times: deque[tuple[int, float]] = deque(maxlen=MOST_MARKS)
+        self._times: deque[tuple[int, float]] = deque([(1, now)], MOST_MARKS)
         """Number of the next event, and a time before which it was not heard; also across holes."""
 
     @property
@@ -112,7 +112,7 @@ class Window:
             self._numbers.pop(self._marks.popleft()[0], None)
         self._marks.append((name, self._next, now))
         self._numbers[name] = self._next
-        if self._times and self._times[-1][0] == self._next:
+        if self._times[-1][0] == self._next:
             self._times.pop()
         self._times.append((self._next, now))
 
@@ -224,7 +224,7 @@ class Window:
         while len(times) > 1 and times[1][0] <= number:
             times.popleft()
         since = [begin for begin, _ in islice(self._deaf, 1)]
-        if number < self._next and times:
+        if number < self._next:
             since.append(times[0][1])
         return max(0.0, now - min(since, default=now))
 

@@ -76,7 +76,7 @@ def lease_script(keys: Keys, now: int, names: Sequence[bytes], argv: Sequence[st
         hash_["renewed"] = str(now)
         keys.put(record, hash_, now + int(kept) * 1000)
     if before["owner"] == owner and (holder == owner or action == "release"):
-        hash_ |= {"renewed": "" if action == "release" else str(now), "run": run}
+        hash_ |= {"renewed": "" if action == "release" else str(now)}
         hash_ |= {"mark": mark, "events": events, "at": place} if mark else {}
         keys.put(record, hash_, now + int(kept) * 1000)
     return [str(part).encode() for part in (holder or "", token, now, *before.values())]

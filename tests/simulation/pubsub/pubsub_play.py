@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 
+from celery_event_bridge.forward.parker import TRY_AGAIN
 from tests.simulation.messages import Published
 from tests.simulation.play import EVERY, Play
 from tests.simulation.promises import Broken
@@ -72,6 +73,8 @@ class PubSubPlay(Play):
             replica.process.thaw()
         self._forwards_soon()
         world.run(world.now + kind.recovery)
+        if any(replica.status.unparkable_messages for replica in self.replicas):
+            world.run(world.now + TRY_AGAIN + 1.0)
         for replica in self.replicas:
             if not kind.consumes(replica):
                 raise Broken(f"held up: {replica.name} hears nothing {kind.recovery:g} s after the last fault")

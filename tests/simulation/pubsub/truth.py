@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from celery_event_bridge.brokers.redis.held import Position
 from tests.simulation.messages import Published
 from tests.simulation.promises import Broken
 from tests.simulation.scheduler import World
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
 NEAR = 1.0
 """Seconds by which the length of a gap that is told may be wrong, for each silence."""
+
+
+APART = 0.3
+"""Seconds between two messages that are missing after which somebody may have been subscribed between them."""
 
 
 class Sent(NamedTuple):
@@ -96,6 +101,19 @@ class Truth:
                 "taken the lease again"
             )
 
+    def word(self, window: Watched, position: Position) -> None:
+        """Take note of how far another replica says that all is confirmed, in its own count."""
+        for other in self.windows:
+            if other.owner == window.said_by and position.mark in other.places:
+                window.covered[other.owner] = other.places[position.mark] + position.events
+
+    def handed_again(self, window: Watched, number: int) -> None:
+        """Raise Broken where a replica hands out a message that another one has told it to be confirmed."""
+        for other in self.windows:
+            tag = other.numbers.get(number)
+            if other is not window and tag is not None and tag < window.covered.get(other.owner, 0):
+                raise Broken(f"twice: {other.name} has told {window.name} that message {number} is confirmed")
+
     def finish(self, alive: Collection[Watched], *, gaps: bool) -> None:
         """Judge the end; the `gaps` too, where their length can be known. Raises Broken."""
         missing = [number for number in self.sent if not self.is_settled(number)]
@@ -124,8 +142,11 @@ class Truth:
         lost = dict.fromkeys(missing)
         run: list[int] = []
         for number in self.sent:
-            if number in lost:
+            if number in lost and (not run or self.sent[number].at - self.sent[run[-1]].at < APART):
                 run.append(number)
+            elif number in lost:
+                yield run[0], self.sent[run[0]].at, self.sent[run[-1]].at
+                run = [number]
             elif run:
                 yield run[0], self.sent[run[0]].at, self.sent[run[-1]].at
                 run = []

@@ -43,6 +43,10 @@ class Watched(Window):
         self.acknowledged: dict[int, None] = {}
         self.said_by = ""
         """Name of whose word it is that is taken in."""
+        self.places: dict[str, int] = {}
+        """Tags of what comes after each mark."""
+        self.covered: dict[str, int] = {}
+        """By the name of a replica, how far all was confirmed there by the last word of it that could be placed here."""
         self.before_hole = 0
         """Tag of the last one that was heard before the last hole."""
         self.truth.windows.append(self)
@@ -74,6 +78,11 @@ class Watched(Window):
         for gone in range(head, self._head):
             self._leaves(self.heard[gone], "no room")
             self.dropped[gone] = None
+
+    def mark(self, name: str, now: float) -> None:
+        """Note its place, for good."""
+        self.places[name] = self._next
+        super().mark(name, now)
 
     def deafened(self, seconds: float, now: float) -> None:
         """Note where."""
@@ -109,6 +118,7 @@ class Watched(Window):
         before = self._here()
         known = super().confirmed_elsewhere(position)
         if known and position is not None:
+            self.truth.word(self, position)
             end = self._numbers[position.mark] + position.events
             for tag in [tag for tag in self.dropped if tag < end]:
                 del self.dropped[tag]
@@ -200,6 +210,7 @@ class WatchedSource(RedisSource):
         messages = super().poll(timeout)
         truth, window = Watched.truth, self.window
         for message in messages:
+            truth.handed_again(window, window.heard[message.tag])
             if message.tag in window.acknowledged:
                 raise Broken(f"twice: {self.name} hands out what it has acknowledged")
             truth.handed_out(window.heard[message.tag], self.owner)

@@ -61,7 +61,7 @@ elseif not holder and ARGV[3] == 'take' then
   redis.call('EXPIRE', KEYS[2], ARGV[8])
 end
 if record[2] == ARGV[1] and (holder == ARGV[1] or ARGV[3] == 'release') then
-  redis.pcall('HSET', KEYS[2], 'renewed', renewed, 'run', ARGV[6])
+  redis.pcall('HSET', KEYS[2], 'renewed', renewed)
   if ARGV[4] ~= '' then
     redis.pcall('HSET', KEYS[2], 'mark', ARGV[4], 'events', ARGV[5], 'at', place)
   end
@@ -149,6 +149,8 @@ class Lease:
         Nothing is forwarded until the server has said who holds the lease: who has missed something gives it up first.
         """
         self._valid_until = float("-inf")
+        if run != self.run:
+            self.token = 0  # what it says of how far all is confirmed means nothing there
         self.run = run
         self._asked_at = None
         self._free_since = None

@@ -100,7 +100,7 @@ class RedisSource:
             self._window.since = now
         else:
             # Others may have heard what this one has not: they go first.
-            self._agreement.give_up(now)
+            self._agreement.give_up(now, now - self._heard_at)
             self._window.deafened(now - self._heard_at, now)
             log.info("subscribed to the events again, after %.3g s", now - self._heard_at)
         self._heard_at = self._opened_at = now

@@ -124,6 +124,15 @@ class Window:
         self._marks.clear()
         self._numbers.clear()
 
+    def missed(self, seconds: float) -> None:
+        """Take note that the last hole, if it is still to come, is so long: we heard something else meanwhile."""
+        for at in range(len(self._waiting) - 1, -1, -1) if self._deaf else ():
+            if isinstance(self._waiting[at], Hole):
+                self._waiting[at] = Hole(seconds=seconds)
+                end = self._deaf.pop()[1]
+                self._deaf.append((end - seconds, end))
+                return
+
     def _drop_oldest(self) -> None:
         # Most of them are in the hand of nobody else: see `take`, which tells of it, unless another one has them.
         waiting = self._waiting

@@ -132,6 +132,8 @@ class Lease:
         self._from = float("-inf")
         """Time from which we may forward."""
         self._free_since: float | None = None
+        self.last: Seen | None = None
+        """Last answer on this connection."""
         self._renewed = ("", "")
         """The last renewal that was seen: by whom, and when by the server's clock."""
         self._renewed_since = float("-inf")
@@ -152,7 +154,7 @@ class Lease:
         if run != self.run:
             self.token = 0  # what it says of how far all is confirmed means nothing there
         self.run = run
-        self._asked_at = None
+        self._asked_at = self.last = None
         self._free_since = None
         self._renewed = ("", "")
         self._due = float("-inf")
@@ -188,7 +190,7 @@ class Lease:
     def answered(self, answer: Seen, now: float) -> Outcome:
         """Take note of the answer to what was asked."""
         asked_at, self._asked_at = self._asked_at, None
-        self.holder = answer.holder
+        self.last, self.holder = answer, answer.holder
         self.location = answer.record.location if answer.record is not None else ""
         self._free_since = None if answer.holder else (self._free_since if self._free_since is not None else now)
         before = answer.record

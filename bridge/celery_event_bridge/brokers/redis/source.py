@@ -71,9 +71,9 @@ class RedisSource:
         self._heard_at: float | None = None
         """Time when anything was last heard; None before the first connection."""
         self._opened_at = 0.0
-        self._came_at = 0.0
-        """Time when we came to the server that is asked now, and how long nothing had been heard then."""
-        self._came_after = 0.0
+        self._came: tuple[float, float] | None = None
+        """Time when we came to another server than before, and how long nothing had been heard then; until it says
+        what is confirmed."""
 
     @property
     def held_up(self) -> str | None:
@@ -93,8 +93,8 @@ class RedisSource:
             raise
         self._link = link
         now = self._clock.monotonic()
-        if self._heard_at is None or run != self._agreement.lease.run:
-            self._came_at, self._came_after = now, now - (now if self._heard_at is None else self._heard_at)
+        if self._heard_at is not None and run != self._agreement.lease.run:
+            self._came = now, now - self._heard_at
         self._agreement.begin(link, run)
         if self._heard_at is None:
             self._window.since = now
@@ -210,6 +210,7 @@ class RedisSource:
         for reply in replies:
             self._heard_at = now
             outcome = self._agreement.answered(reply, now)
+            self._see_how_much_is_missed(now)
             if outcome.taken:
                 self._tell_of_takeover(outcome, now)
 
@@ -225,19 +226,21 @@ class RedisSource:
 
     # What is lost --------------------------------------------------------------------------------------------------
 
+    def _see_how_much_is_missed(self, now: float) -> None:
+        """See how long nothing was heard at this server: in a partition, we were at another one that long."""
+        seen = self._agreement.lease.last
+        if self._came is None or seen is None:
+            return
+        (came_at, silent), self._came = self._came, None
+        if seen.record is not None:
+            seconds = (seen.now - seen.record.at) - (now - came_at)
+            if seconds > silent + LAG:
+                self._window.missed(seconds)
+
     def _tell_of_takeover(self, outcome: Outcome, now: float) -> None:
         """Tell of what nobody has heard: from the last word of the one before to the beginning of what is here."""
-        record, window, lease = outcome.record, self._window, self._agreement.lease
-        if record is None:
-            return
-        if record.run != lease.run:
-            # Nobody has forwarded from this server yet, and what was published here before we came nobody has heard. Of
-            # that the hole in the window is a part: in a partition, the other part was spent at the server before.
-            seconds = (outcome.now - record.at) - (now - self._came_at) - self._came_after
-            if seconds > (LAG if self._came_after else 0.0):
-                self._tell_of(Hole(seconds=seconds))
-            return
-        if record.owner == lease.owner:
+        record, window = outcome.record, self._window
+        if record is None or record.owner == self._agreement.lease.owner:
             return
         if window.knows(record.position) or window.knows(self._agreement.forwarder):
             return

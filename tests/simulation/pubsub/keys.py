@@ -58,13 +58,16 @@ def lease_script(keys: Keys, now: int, names: Sequence[bytes], argv: Sequence[st
     before = {name: hash_.get(name, "") for name in fields}
     token = int(hash_.get("token", "0"))
     place = str(now - int(age))
+    takes_writes = not oom
     if holder and keys.until(lease) - now > int(milliseconds):
+        takes_writes = True  # once a script has written, it is let
         keys.put(lease, holder, now + int(milliseconds))
     if action == "release":
         if holder == owner:
             keys.delete(lease)
-            holder = False
+            holder, takes_writes = False, True
     elif holder == owner:
+        takes_writes = True
         keys.put(lease, owner, now + int(milliseconds))
     elif not holder and action == "take":
         if oom:
@@ -75,7 +78,7 @@ def lease_script(keys: Keys, now: int, names: Sequence[bytes], argv: Sequence[st
         hash_ |= {"token": str(token), "owner": owner, "run": run, "location": location, "at": place}
         hash_["renewed"] = str(now)
         keys.put(record, hash_, now + int(kept) * 1000)
-    if before["owner"] == owner and (holder == owner or action == "release"):
+    if before["owner"] == owner and (holder == owner or action == "release") and takes_writes:
         hash_ |= {"renewed": "" if action == "release" else str(now)}
         hash_ |= {"mark": mark, "events": events, "at": place} if mark else {}
         keys.put(record, hash_, now + int(kept) * 1000)

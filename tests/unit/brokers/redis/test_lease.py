@@ -123,3 +123,38 @@ def test_it_asks_one_thing_at_a_time() -> None:
     lease.asked(RENEW)
     lease.new_connection("other")
     assert lease.is_due(RENEW)
+
+
+def renewed(at: str) -> Record:
+    return Record("b", 990.0, None, "r", "somewhere", at)
+
+
+def test_a_lease_that_is_gone_too_early_is_waited_out() -> None:
+    """It was deleted, or the server's clock was set: its holder knows nothing of that, and forwards until it is over."""
+    lease = Lease("a", "r")
+    lease.asked(99.0)
+    lease.answered(held_by("b", record=renewed("5")), 99.0)
+    for now, seen_at in ((100.0, "6"), (100.4, "6")):
+        lease.asked(now)
+        lease.answered(held_by("b", record=renewed(seen_at)), now)
+    lease.asked(100.8)
+    assert lease.answered(held_by("a", record=renewed("6")), 100.8).taken
+    assert not lease.holds(100.0 + LEASE - 0.01)
+    assert lease.holds(100.0 + LEASE), "the holder's time counts from before its last renewal was seen"
+
+
+def test_a_lease_that_ran_out_is_not_waited_for_again() -> None:
+    """Its last renewal was seen that long ago."""
+    lease = Lease("a", "r")
+    lease.asked(100.0)
+    lease.answered(held_by("b", record=renewed("5")), 100.0)
+    lease.asked(102.1)
+    assert lease.answered(held_by("a", record=renewed("5")), 102.1).taken
+    assert lease.holds(102.1)
+
+
+def test_at_another_server_nothing_of_ours_is_known() -> None:
+    """The lease is to be taken anew there."""
+    lease = taken(record())
+    lease.new_connection("r2")
+    assert not lease.is_ours

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from celery_event_bridge.brokers.redis.address import Names
+from celery_event_bridge.brokers.redis.control import Control
 from celery_event_bridge.brokers.redis.envelope import sealed
 
 
@@ -54,6 +57,10 @@ class WrittenLink:
         reply = (self.holder, 1, round(self._clock.now * 1000), *self.record)
         self._arrived.append(([str(part).encode() for part in reply],))
 
+    def say(self, word: Control) -> None:
+        """Let another replica's word arrive."""
+        self._arrived.append([b"message", self._names.control, msgspec.json.encode(word)])
+
     def publish(self, *bodies: bytes) -> None:
         """Let events arrive."""
         self._arrived += [sealed(body, "application/json", {}, "celeryev", "task.sent") for body in bodies]
@@ -61,7 +68,9 @@ class WrittenLink:
     def subscribe(self, *_: object) -> None:
         """Do nothing."""
 
-    def read(self, timeout: float, on_event: Callable[[bytes], None], on_other: Callable[[list[Any]], None]) -> list[Any]:
+    def read(
+        self, timeout: float, on_event: Callable[[bytes], None], on_other: Callable[[list[Any]], None]
+    ) -> list[Any]:
         arrived, self._arrived = self._arrived, []
         replies = []
         for each in arrived:

@@ -55,8 +55,8 @@ def test_the_translation_says_what_the_script_says(client: Client, seed: int) ->
         argv = drawn(draw)
         try:
             said = client.eval(SCRIPT, 2, *NAMES, *argv)
-        except ResponseError as exc:
-            assert "maxmemory" in str(exc) and short
+        except ResponseError:
+            assert short
             now = int(time.time() * 1000)
             with pytest.raises(Refused):
                 lease_script(keys, now, NAMES, argv, oom=True)

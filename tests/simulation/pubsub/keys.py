@@ -48,7 +48,9 @@ class Keys:
         return copied
 
 
-def lease_script(keys: Keys, now: int, names: Sequence[bytes], argv: Sequence[str], *, oom: bool = False) -> list[bytes]:
+def lease_script(
+    keys: Keys, now: int, names: Sequence[bytes], argv: Sequence[str], *, oom: bool = False
+) -> list[bytes]:
     """Run `celery_event_bridge.brokers.redis.lease.SCRIPT`. Raises Refused where memory is short."""
     lease, record = names
     owner, milliseconds, action, mark, events, run, location, kept, age = argv

@@ -12,7 +12,7 @@ from tests.simulation.pubsub.watched import WatchedSource
 
 
 class ListParking:
-    """See `celery_event_bridge.contract.broker.Parking`: each call is a step of the server, and waits for its answer."""
+    """See `celery_event_bridge.contract.broker.Parking`: a call is a step of the server, and waits for it."""
 
     under_way: Collection[Parcel] = ()
     obstacle = None

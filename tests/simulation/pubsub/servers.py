@@ -93,7 +93,9 @@ class Server:
                 client.push([b"subscribe", channel, 1], 50)
         elif name == b"INFO":
             refused = self.servers.hides_run
-            client.push_reply(hiredis.ReplyError("NOPERM no info") if refused else b"x:1\r\nrun_id:" + self.run.encode())
+            client.push_reply(
+                hiredis.ReplyError("NOPERM no info") if refused else b"x:1\r\nrun_id:" + self.run.encode()
+            )
         elif name == b"PUBLISH":
             later = self.servers.answers_first
             item = [b"message", command[1], command[2]]
@@ -228,7 +230,9 @@ class Servers:
         self.world.say("Redis", "failed over, to run", self.master.run)
         before.stop()
 
-    def part(self, ago: float, seconds: float, stray: float, behind: Callable[[], bool], replicas: Sequence[str]) -> None:
+    def part(
+        self, ago: float, seconds: float, stray: float, behind: Callable[[], bool], replicas: Sequence[str]
+    ) -> None:
         """Fail over behind a partition: who is connected to the old master stays so, for that time."""
         self.end_partition()
         self.old, self.master = self.master, Server(self, self.master.keys_of(ago))

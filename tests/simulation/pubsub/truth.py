@@ -97,8 +97,8 @@ class Truth:
                 last = take.owner
         if last != owner:
             raise Broken(
-                f"two forwarders: message {number} was published after {last} had begun to forward, and {owner} has not "
-                "taken the lease again"
+                f"two forwarders: message {number} was published after {last} had begun to forward, and {owner} has "
+                "not taken the lease again"
             )
 
     def word(self, window: Watched, position: Position) -> None:
@@ -132,8 +132,8 @@ class Truth:
             if told < needed or not any(gap.at >= first for gap in self.gaps):
                 fates = [f"{window.owner}: {window.fate[one]}" for window in self.windows if one in window.fate]
                 raise Broken(
-                    f"not told: what was published from {first:.3f} to {last:.3f} s is missing, {needed:.3f} s in all from "
-                    f"then on, and {told:.3f} s are told; the first is message {one}: "
+                    f"not told: what was published from {first:.3f} to {last:.3f} s is missing, {needed:.3f} s in all "
+                    f"from then on, and {told:.3f} s are told; the first is message {one}: "
                     f"{', '.join(fates) or 'nobody has heard it'}"
                 )
 

@@ -46,7 +46,7 @@ class Watched(Window):
         self.places: dict[str, int] = {}
         """Tags of what comes after each mark."""
         self.covered: dict[str, int] = {}
-        """By the name of a replica, how far all was confirmed there by the last word of it that could be placed here."""
+        """By the name of a replica, how far all is confirmed there by its last word that could be placed."""
         self.before_hole = 0
         """Tag of the last one that was heard before the last hole."""
         self.truth.windows.append(self)

@@ -137,6 +137,8 @@ class Agreement:
             found = seen(reply)
         except (ValueError, TypeError) as exc:
             raise BrokerUnavailable(f"Redis at {self._linked.where} answers strangely: is it Redis?") from exc
+        # It may begin anew, as where the record was deleted: who forwards now would be passed over for ever.
+        self._token = min(self._token, found.token)
         outcome = self.lease.answered(found, now)
         self._tell_of_roles(outcome)
         return outcome

@@ -130,7 +130,7 @@ def renewed(at: str) -> Record:
 
 
 def test_a_lease_that_is_gone_too_early_is_waited_out() -> None:
-    """It was deleted, or the server's clock was set: its holder knows nothing of that, and forwards until it is over."""
+    """It was deleted, or the server's clock was set: its holder does not know, and forwards until it is over."""
     lease = Lease("a", "r")
     lease.asked(99.0)
     lease.answered(held_by("b", record=renewed("5")), 99.0)

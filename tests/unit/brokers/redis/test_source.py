@@ -7,6 +7,8 @@ from typing import Any, cast
 
 import pytest
 
+from celery_event_bridge.brokers.redis.control import Control
+from celery_event_bridge.brokers.redis.held import Position
 from celery_event_bridge.brokers.redis.link import Link
 from celery_event_bridge.brokers.redis.settings import Settings
 from celery_event_bridge.brokers.redis.source import RedisSource
@@ -106,3 +108,18 @@ def test_what_it_says_of_one_server_it_does_not_say_to_another() -> None:
     bench.source.open()
     (release,) = bench.link.looks
     assert ("release", "") == (release[2], release[3])
+
+
+def test_who_forwards_is_listened_to_though_tokens_have_begun_anew() -> None:
+    """The record was deleted, and the server's clock set back: else what is confirmed would wait here for ever."""
+    bench = Bench()
+    bench.link.holder = "b"
+    bench.link.say(Control("b.1", "b", 9, None))
+    bench.turn()
+    bench.link.publish(b"1")
+    bench.turn(1.0)  # and the server's token is a lower one
+    bench.link.say(Control("b.2", "b", 1, Position("b.1", 1)))
+    bench.turn()
+    bench.link.holder = ""
+    assert [] == [body for _ in range(10) for body in bench.turn(0.5)]
+    assert bench.link.holder == "a"

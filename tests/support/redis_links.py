@@ -40,8 +40,8 @@ class WrittenLink:
         self.looks: list[Sequence[Any]] = []
         """Arguments of each call of the script."""
         self.holder = ""
-        self.record: Sequence[object] = [""] * 7
-        """Owner, at, mark, events, run, location and the last renewal."""
+        self.record: Sequence[object] = [""] * 8
+        """Owner, at, mark, events, run, location, the last renewal, and who said `at`."""
         self._arrived: list[Any] = []
 
     def send(self, *command: Any) -> None:

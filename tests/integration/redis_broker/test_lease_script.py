@@ -14,7 +14,7 @@ from tests.simulation.pubsub.keys import Keys, Refused, lease_script
 from tests.support.servers import Redis
 
 NAMES = (b"celeryev.bridge.lease", b"celeryev.bridge.record")
-FIELDS = ("token", "owner", "at", "mark", "events", "run", "location", "renewed")
+FIELDS = ("token", "owner", "at", "mark", "events", "run", "location", "renewed", "said")
 SHORT, LONG = 60, 60_000
 """Milliseconds of a lease: it has run out after a wait, or it never does."""
 

@@ -56,7 +56,7 @@ def lease_script(
     owner, milliseconds, action, mark, events, run, location, kept, age = argv
     holder: str | bool = keys.get(lease, now) or False
     hash_: dict[str, str] = dict(keys.get(record, now) or {})
-    fields = ("owner", "at", "mark", "events", "run", "location", "renewed")
+    fields = ("owner", "at", "mark", "events", "run", "location", "renewed", "said")
     before = {name: hash_.get(name, "") for name in fields}
     token = int(hash_.get("token", "0"))
     place = str(now - int(age))
@@ -77,11 +77,13 @@ def lease_script(
         token = max(token + 1, now)
         keys.put(lease, owner, now + int(milliseconds))
         holder = owner
-        hash_ |= {"token": str(token), "owner": owner, "run": run, "location": location, "at": place}
+        hash_ |= {"token": str(token), "owner": owner, "run": run, "location": location}
+        hash_.setdefault("at", place)
         hash_["renewed"] = str(now)
         keys.put(record, hash_, now + int(kept) * 1000)
     if before["owner"] == owner and (holder == owner or action == "release") and takes_writes:
         hash_ |= {"renewed": "" if action == "release" else str(now)}
-        hash_ |= {"mark": mark, "events": events, "at": place} if mark else {}
+        hash_ |= {"at": place, "said": owner} if mark or action != "release" else {}
+        hash_ |= {"mark": mark, "events": events} if mark else {}
         keys.put(record, hash_, now + int(kept) * 1000)
     return [str(part).encode() for part in (holder or "", token, now, *before.values())]

@@ -43,6 +43,8 @@ class Watched(Window):
         self.acknowledged: dict[int, None] = {}
         self.said_by = ""
         """Name of whose word it is that is taken in."""
+        self.out: dict[int, None] = {}
+        """Tags that were handed out: what comes back from the relay is handed out again, confirmed elsewhere or not."""
         self.places: dict[str, int] = {}
         """Tags of what comes after each mark."""
         self.covered: dict[str, int] = {}
@@ -210,7 +212,9 @@ class WatchedSource(RedisSource):
         messages = super().poll(timeout)
         truth, window = Watched.truth, self.window
         for message in messages:
-            truth.handed_again(window, window.heard[message.tag])
+            if message.tag not in window.out:
+                truth.handed_again(window, window.heard[message.tag])
+            window.out[message.tag] = None
             if message.tag in window.acknowledged:
                 raise Broken(f"twice: {self.name} hands out what it has acknowledged")
             truth.handed_out(window.heard[message.tag], self.owner)

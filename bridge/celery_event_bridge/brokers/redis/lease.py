@@ -34,7 +34,8 @@ SCRIPT = """
 local holder = redis.call('GET', KEYS[1])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local record = redis.call('HMGET', KEYS[2], 'token', 'owner', 'at', 'mark', 'events', 'run', 'location', 'renewed')
+local record = redis.call('HMGET', KEYS[2], 'token', 'owner', 'at', 'mark', 'events', 'run', 'location', 'renewed',
+  'said')
 local token = tonumber(record[1] or '0')
 local text, place = string.format('%.0f', now), string.format('%.0f', now - ARGV[9])
 local renewed = text
@@ -57,24 +58,31 @@ elseif not holder and ARGV[3] == 'take' then
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
   holder = ARGV[1]
   redis.call('HSET', KEYS[2], 'token', string.format('%.0f', token), 'owner', ARGV[1], 'run', ARGV[6],
-    'location', ARGV[7], 'at', place, 'renewed', text)
+    'location', ARGV[7], 'renewed', text)
+  if not record[3] then
+    redis.call('HSET', KEYS[2], 'at', place)
+  end
   redis.call('EXPIRE', KEYS[2], ARGV[8])
 end
 if record[2] == ARGV[1] and (holder == ARGV[1] or ARGV[3] == 'release') then
   redis.pcall('HSET', KEYS[2], 'renewed', renewed)
+  if ARGV[4] ~= '' or ARGV[3] ~= 'release' then
+    redis.pcall('HSET', KEYS[2], 'at', place, 'said', ARGV[1])
+  end
   if ARGV[4] ~= '' then
-    redis.pcall('HSET', KEYS[2], 'mark', ARGV[4], 'events', ARGV[5], 'at', place)
+    redis.pcall('HSET', KEYS[2], 'mark', ARGV[4], 'events', ARGV[5])
   end
   redis.pcall('EXPIRE', KEYS[2], ARGV[8])
 end
 return {holder or '', string.format('%.0f', token), text, record[2] or '', record[3] or '', record[4] or '',
-  record[5] or '', record[6] or '', record[7] or '', record[8] or ''}
+  record[5] or '', record[6] or '', record[7] or '', record[8] or '', record[9] or ''}
 """
 """KEYS: the lease, the record. ARGV: owner, milliseconds, `look`, `take` or `release`, mark, events, run, location, how
 long the record is kept, and the milliseconds for which the oldest event has not been confirmed. Returns who holds it
 now, the token, the time in milliseconds, and the record as it was.
 
-A lease that would last for longer than it may gets its time anew: the clock was set back, or somebody has meddled."""
+Taking it says nothing of what is confirmed: the answer may be lost, and with it who had held it and up to when. A
+lease that would last for longer than it may gets its time anew: the clock was set back, or somebody has meddled."""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -88,6 +96,8 @@ class Record(msgspec.Struct, frozen=True):
     location: str
     renewed: str = ""
     """Time of the last renewal; empty where the lease was given up since."""
+    said: str = ""
+    """Name of who said `at`: another one than the owner, until that one knows that it holds the lease."""
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -113,9 +123,11 @@ class Outcome(msgspec.Struct, frozen=True):
 
 def seen(reply: Sequence[Any]) -> Seen:
     """Read the script's reply. Raises ValueError where it is none."""
-    holder, token, now, owner, at, mark, events, run, location, renewed = (bytes(part).decode() for part in reply)
+    holder, token, now, owner, at, mark, events, run, location, renewed, said = (
+        bytes(part).decode() for part in reply
+    )
     position = Position(mark, int(events)) if mark else None
-    record = Record(owner, int(at or 0) / 1000, position, run, location, renewed) if owner else None
+    record = Record(owner, int(at or 0) / 1000, position, run, location, renewed, said) if owner else None
     return Seen(holder, int(token), int(now) / 1000, record)
 
 
@@ -210,7 +222,7 @@ class Lease:
 
     def _may_forward_from(self, before: Record | None, now: float) -> float:
         """Return when the lease of the one before is over, by our own clock: the server's may have been set."""
-        if before is not None and before.owner == self.owner:
+        if before is not None and before.said == self.owner:
             return now
         if before is None or "" == before.run or before.run != self.run:
             return now + LEASE

@@ -240,7 +240,7 @@ class RedisSource:
     def _tell_of_takeover(self, outcome: Outcome, now: float) -> None:
         """Tell of what nobody has heard: from the last word of the one before to the beginning of what is here."""
         record, window = outcome.record, self._window
-        if record is None or record.owner == self._agreement.lease.owner:
+        if record is None or record.said == self._agreement.lease.owner:
             return
         if window.knows(record.position) or window.knows(self._agreement.forwarder):
             return

@@ -15,7 +15,7 @@ def held_by(owner: str, token: int = 5, record: Record | None = None) -> Seen:
 
 
 def record(owner: str = "b", run: str = "r") -> Record:
-    return Record(owner, 990.0, Position("m", 1), run, "somewhere")
+    return Record(owner, 990.0, Position("m", 1), run, "somewhere", "", owner)
 
 
 def taken(before: Record | None, now: float = 100.0) -> Lease:
@@ -141,6 +141,17 @@ def test_a_lease_that_is_gone_too_early_is_waited_out() -> None:
     assert lease.answered(held_by("a", record=renewed("6")), 100.8).taken
     assert not lease.holds(100.0 + LEASE - 0.01)
     assert lease.holds(100.0 + LEASE), "the holder's time counts from before its last renewal was seen"
+
+
+def test_what_was_taken_unbeknown_is_taken_from_the_one_before() -> None:
+    """The answer was lost with the connection: who held it may forward still."""
+    lease = Lease("a", "r")
+    lease.asked(100.0)
+    assert lease.answered(held_by("a", record=Record("a", 990.0, None, "r", "here", "7", "b")), 100.0).taken
+    lease.asked(101.0)
+    lease.answered(held_by("a"), 101.0)
+    assert not lease.holds(100.0 + LEASE - 0.01)
+    assert lease.holds(100.0 + LEASE)
 
 
 def test_a_lease_that_ran_out_is_not_waited_for_again() -> None:

@@ -90,7 +90,7 @@ def test_what_nobody_has_heard_at_another_server_is_a_gap() -> None:
     bench = Bench()
     bench.take()
     bench.source.drop()
-    bench.run, bench.record = "r2", ("a", round((bench.clock.now - 5.0) * 1000), "m", 0, "r", "here", "1")
+    bench.run, bench.record = "r2", ("a", round((bench.clock.now - 5.0) * 1000), "m", 0, "r", "here", "1", "a")
     bench.source.open()
     bench.source.consume()
     bench.link.publish(b"1")
@@ -123,3 +123,11 @@ def test_who_forwards_is_listened_to_though_tokens_have_begun_anew() -> None:
     bench.link.holder = ""
     assert [] == [body for _ in range(10) for body in bench.turn(0.5)]
     assert bench.link.holder == "a"
+
+
+def test_a_gap_is_told_of_though_the_first_answer_was_lost() -> None:
+    """The record names this one by then, and says since when nothing is confirmed still by another one's word."""
+    bench = Bench()
+    bench.link.record = ("a", round((bench.clock.now - 7.0) * 1000), "m", 0, "r", "here", "1", "b")
+    bench.take()
+    assert 6.4 < notices.NOTICES.seconds("gap") < 7.1

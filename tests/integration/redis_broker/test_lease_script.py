@@ -72,6 +72,16 @@ def test_the_translation_says_what_the_script_says(client: Client, seed: int) ->
     client.config_set("maxmemory", 0)
 
 
+def test_a_record_that_was_deleted_is_made_anew(client: Client) -> None:
+    """By the next renewal: without it who forwards would not know that it is itself who does, and say nothing."""
+    argv = ["a", "2000", "take", "m", "0", "r", "x", "604800", "0"]
+    client.flushall()
+    client.eval(SCRIPT, 2, *NAMES, *argv)
+    client.delete(NAMES[1])
+    assert client.eval(SCRIPT, 2, *NAMES, *argv)[1] != b"0"
+    assert b"a" == client.hget(NAMES[1], "owner")
+
+
 def test_a_lease_lasts_no_longer_than_it_may(client: Client) -> None:
     """Also where somebody made it last, or the server's clock was set back: its holder may be dead."""
     argv = ["a", str(int(LEASE * 1000)), "take", "", "0", "r", "x", "604800", "0"]

@@ -68,19 +68,17 @@ def lease_script(
         if holder == owner:
             keys.delete(lease)
             holder, takes_writes = False, True
-    elif holder == owner:
-        takes_writes = True
-        keys.put(lease, owner, now + int(milliseconds))
-    elif not holder and action == "take":
-        if oom:
+    elif holder == owner or (not holder and action == "take"):
+        if holder:
+            takes_writes = True
+        elif oom:
             raise Refused("OOM command not allowed when used memory > 'maxmemory'.")
-        token = max(token + 1, now)
         keys.put(lease, owner, now + int(milliseconds))
-        holder = owner
-        hash_ |= {"token": str(token), "owner": owner, "run": run, "location": location}
-        hash_.setdefault("at", place)
-        hash_["renewed"] = str(now)
-        keys.put(record, hash_, now + int(kept) * 1000)
+        if not holder or not before["owner"]:
+            holder, token = owner, max(token + 1, now)
+            hash_ |= {"token": str(token), "owner": owner, "run": run, "location": location, "renewed": str(now)}
+            hash_.setdefault("at", place)
+            keys.put(record, hash_, now + int(kept) * 1000)
     if before["owner"] == owner and (holder == owner or action == "release") and takes_writes:
         hash_ |= {"renewed": "" if action == "release" else str(now)}
         hash_ |= {"at": place, "said": owner} if mark or action != "release" else {}

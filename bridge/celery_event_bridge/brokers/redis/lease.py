@@ -39,6 +39,15 @@ local record = redis.call('HMGET', KEYS[2], 'token', 'owner', 'at', 'mark', 'eve
 local token = tonumber(record[1] or '0')
 local text, place = string.format('%.0f', now), string.format('%.0f', now - ARGV[9])
 local renewed = text
+local function name_the_holder()
+  token = math.max(token + 1, now)
+  redis.call('HSET', KEYS[2], 'token', string.format('%.0f', token), 'owner', ARGV[1], 'run', ARGV[6],
+    'location', ARGV[7], 'renewed', text)
+  if not record[3] then
+    redis.call('HSET', KEYS[2], 'at', place)
+  end
+  redis.call('EXPIRE', KEYS[2], ARGV[8])
+end
 if holder then
   local left = redis.call('PTTL', KEYS[1])
   if left < 0 or left > tonumber(ARGV[2]) then
@@ -53,16 +62,13 @@ if ARGV[3] == 'release' then
   renewed = ''
 elseif holder == ARGV[1] then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  if not record[2] then
+    name_the_holder()
+  end
 elseif not holder and ARGV[3] == 'take' then
-  token = math.max(token + 1, now)
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
   holder = ARGV[1]
-  redis.call('HSET', KEYS[2], 'token', string.format('%.0f', token), 'owner', ARGV[1], 'run', ARGV[6],
-    'location', ARGV[7], 'renewed', text)
-  if not record[3] then
-    redis.call('HSET', KEYS[2], 'at', place)
-  end
-  redis.call('EXPIRE', KEYS[2], ARGV[8])
+  name_the_holder()
 end
 if record[2] == ARGV[1] and (holder == ARGV[1] or ARGV[3] == 'release') then
   redis.pcall('HSET', KEYS[2], 'renewed', renewed)
@@ -82,7 +88,8 @@ long the record is kept, and the milliseconds for which the oldest event has not
 now, the token, the time in milliseconds, and the record as it was.
 
 Taking it says nothing of what is confirmed: the answer may be lost, and with it who had held it and up to when. A
-lease that would last for longer than it may gets its time anew: the clock was set back, or somebody has meddled."""
+lease that would last for longer than it may gets its time anew, and a record that is gone is made anew: the clock was
+set back, or somebody has meddled."""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -212,7 +219,8 @@ class Lease:
             lost = self.is_ours and bool(answer.holder)
             self.token, self._valid_until = 0, float("-inf")
             return Outcome(lost=lost)
-        taken = self.token != answer.token
+        made_anew = before is None and now < self._valid_until  # the record was deleted, and we have held on
+        taken = self.token != answer.token and not made_anew
         self._valid_until = asked_at + LEASE
         self.token = answer.token
         if not taken:

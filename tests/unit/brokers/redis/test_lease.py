@@ -169,3 +169,12 @@ def test_at_another_server_nothing_of_ours_is_known() -> None:
     lease = taken(record())
     lease.new_connection("r2")
     assert not lease.is_ours
+
+
+def test_who_holds_it_holds_on_where_the_record_is_made_anew() -> None:
+    """Somebody has deleted it; its token is another one then, and nobody else has had the lease."""
+    lease = taken(record())
+    lease.asked(100.5)
+    assert not lease.answered(held_by("a", token=9), 100.6).taken
+    assert lease.holds(100.6)
+    assert 9 == lease.token

@@ -42,6 +42,8 @@ class WrittenLink:
         self.holder = ""
         self.record: Sequence[object] = [""] * 8
         """Owner, at, mark, events, run, location, the last renewal, and who said `at`."""
+        self.stands_still = 0.0
+        """Seconds for which the process is stopped while it reads."""
         self._arrived: list[Any] = []
 
     def send(self, *command: Any) -> None:
@@ -71,6 +73,7 @@ class WrittenLink:
     def read(
         self, timeout: float, on_event: Callable[[bytes], None], on_other: Callable[[list[Any]], None]
     ) -> list[Any]:
+        self._clock.now += self.stands_still
         arrived, self._arrived = self._arrived, []
         replies = []
         for each in arrived:

@@ -16,7 +16,7 @@ from tests.simulation.faults import Cards
 from tests.simulation.kinds import Kind
 from tests.simulation.process import Process
 from tests.simulation.pubsub.link import Standing, connected
-from tests.simulation.pubsub.parking import ListParking
+from tests.simulation.pubsub.list_parking import ListParking
 from tests.simulation.pubsub.pubsub_cards import OF_PUBSUB, RARE
 from tests.simulation.pubsub.servers import Servers
 from tests.simulation.pubsub.truth import Truth

@@ -130,9 +130,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 def seen(reply: Sequence[Any]) -> Seen:
     """Read the script's reply. Raises ValueError where it is none."""
-    holder, token, now, owner, at, mark, events, run, location, renewed, said = (
-        bytes(part).decode() for part in reply
-    )
+    holder, token, now, owner, at, mark, events, run, location, renewed, said = (bytes(part).decode() for part in reply)
     position = Position(mark, int(events)) if mark else None
     record = Record(owner, int(at or 0) / 1000, position, run, location, renewed, said) if owner else None
     return Seen(holder, int(token), int(now) / 1000, record)

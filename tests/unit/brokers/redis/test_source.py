@@ -131,3 +131,37 @@ def test_a_gap_is_told_of_though_the_first_answer_was_lost() -> None:
     bench.link.record = ("a", round((bench.clock.now - 7.0) * 1000), "m", 0, "r", "here", "1", "b")
     bench.take()
     assert 6.4 < notices.NOTICES.seconds("gap") < 7.1
+
+
+def test_who_stood_still_while_it_read_hands_out_nothing() -> None:
+    """What it has read another one forwards by then."""
+    bench = Bench()
+    bench.take()
+    bench.link.stands_still = 3.0
+    bench.link.publish(b"1")
+    assert [] == bench.turn()
+
+
+def test_what_was_in_hand_is_handed_out_again_after_a_lost_connection() -> None:
+    """The relay has forgotten it, and nobody else has it if none stands by."""
+    bench = Bench()
+    bench.take()
+    bench.link.publish(b"1", b"2")
+    assert [b"1", b"2"] == bench.turn()
+    bench.source.drop()
+    bench.source.open()
+    bench.source.consume()
+    assert [b"1", b"2"] == [body for _ in range(12) for body in bench.turn(0.5)]
+
+
+def test_a_word_without_a_place_takes_none_back() -> None:
+    """Who knows the last place has missed nothing, and takes a free lease at once."""
+    bench = Bench()
+    bench.link.holder = "b"
+    bench.link.say(Control("b.1", "b", 1, None))
+    bench.link.say(Control("b.2", "b", 1, Position("b.1", 0)))
+    bench.link.say(Control("b.3", "b", 1, None))
+    bench.turn()
+    bench.link.holder = ""
+    bench.turn(0.5)
+    assert "a" == bench.link.holder

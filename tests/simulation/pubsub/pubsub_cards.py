@@ -48,7 +48,9 @@ def _half_open(play: Play, card: Card) -> None:
 def _late(attribute: str) -> Callable[[Play, Card], None]:
     def play_it(play: Play, card: Card) -> None:
         if client := _client(play, card):
-            _set(play, client, attribute, card.seconds(0.01, 4.0), 0.0, 0.2 + card.who * 5)
+            seconds, servers = card.seconds(0.01, 4.0), _servers(play)
+            servers.latest = max(servers.latest, seconds)
+            _set(play, client, attribute, seconds, 0.0, 0.2 + card.who * 5)
 
     return play_it
 
@@ -111,7 +113,9 @@ def _for_a_while(name: str, most: float) -> Callable[[Play, Card], None]:
 
 
 def _slow(play: Play, card: Card) -> None:
-    _set(play, _servers(play), "slow", card.seconds(0.001, 2.0), 0.0, card.who * 4)
+    servers = _servers(play)
+    servers.latest = max(servers.latest, card.seconds(0.001, 2.0))
+    _set(play, servers, "slow", card.seconds(0.001, 2.0), 0.0, card.who * 4)
 
 
 def _delete(name: str) -> Callable[[Play, Card], None]:

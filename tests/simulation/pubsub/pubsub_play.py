@@ -80,7 +80,7 @@ class PubSubPlay(Play):
                 raise Broken(f"held up: {replica.name} hears nothing {kind.recovery:g} s after the last fault")
             replica.check_rest()
         windows = [replica.source.window for replica in self.replicas]  # type: ignore[attr-defined]
-        kind.truth.finish(windows, gaps=kind.servers.tells_truth)
+        kind.truth.finish(windows, gaps=kind.servers.tells_truth, late=kind.servers.latest)
 
     def _forwards_soon(self) -> None:
         """Raise Broken where what is published a while after the last fault is not stored, or is there twice."""

@@ -153,6 +153,8 @@ class Servers:
         """Messages so far, on any server."""
         self.ahead = 0.0
         """Seconds by which the clock of the machine is wrong."""
+        self.latest = 0.0
+        """The most seconds by which a command has been late."""
         self.slow = 0.0
         """Seconds that everything takes longer."""
         self.refuses = self.oom = self.readonly = False

@@ -139,7 +139,6 @@ class Watched(Window):
             number = self.heard[tag]
             if (heard := self._leaves(number, "too old")) > than + SLACK and not self.truth.is_settled(number):
                 raise Broken(f"lost: {self.name} has dropped message {number}, heard at {heard:.3f}, as too old")
-            self.truth.excused.setdefault(number, "old")
 
     def _gone(self, tag: int) -> None:
         number = self.heard[tag]

@@ -259,11 +259,13 @@ class Window:
         return True
 
     def drop_older(self, than: float) -> None:
-        """Drop what was heard before that time, by the marks between."""
-        for _, number, heard_at in reversed(self._marks):
-            if heard_at <= than:
-                self._drop_before(number)
-                return
+        """Drop what was heard before that time, by the marks between: from then on that is not here any more."""
+        marks = self._marks
+        while len(marks) > 1 and marks[1][2] <= than:
+            self._numbers.pop(marks.popleft()[0], None)
+        if marks and marks[0][2] <= than:
+            self._drop_before(marks[0][1])
+            self.since = max(self.since, marks[0][2])
 
     def _drop_before(self, number: int) -> None:
         again, waiting = self._again, self._waiting

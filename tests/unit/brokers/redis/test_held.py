@@ -187,6 +187,18 @@ def test_a_hole_may_turn_out_longer() -> None:
     assert [] == window.take(10)[1]
 
 
+def test_who_has_dropped_what_is_old_does_not_claim_to_have_it() -> None:
+    """Else it takes over at once, and what is gone is told of by nobody."""
+    window = window_of(1)
+    window.mark("n", 10.0)
+    window.hear(payload(2))
+    window.drop_older(12.0)
+    assert [2] == taken(window)
+    assert not window.knows(Position("m", 0))
+    assert window.knows(Position("n", 0))
+    assert 10.0 == window.since
+
+
 STEPS = st.lists(
     st.tuples(st.sampled_from(["hear", "mark", "take", "ack", "single", "back", "put"]), st.integers(0, 9)), max_size=60
 )

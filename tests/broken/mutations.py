@@ -10,6 +10,7 @@ FORWARD = "bridge/celery_event_bridge/forward"
 RABBITMQ = "bridge/celery_event_bridge/brokers/rabbitmq"
 KOMBU = "bridge/celery_event_bridge/brokers/kombu"
 FOLDERS = f"{INTEGRATION}/kombu_transports/test_filesystem.py"
+BROKER_REDIS = "bridge/celery_event_bridge/brokers/redis"
 KAFKA, REDIS, SQLITE = (f"sinks/celery_event_sinks/{sink}" for sink in ("kafka", "redis", "sqlite"))
 
 
@@ -1152,5 +1153,81 @@ MUTATIONS = (
         "a file read before it is written to its end",
         [Change(f"{KOMBU}/folder.py", "return payload if time.monotonic() >= until else None", "return payload")],
         [f"{UNIT}/brokers/kombu/test_folder_queue.py::test_a_file_is_read_once_its_writer_is_done"],
+    ),
+    Mutation(
+        "the lease's time counted from the answer",
+        [Change(f"{BROKER_REDIS}/lease.py", "self._valid_until = asked_at + LEASE", "self._valid_until = now + LEASE")],
+        [f"{UNIT}/brokers/redis/test_lease.py::test_its_time_counts_from_when_it_was_asked_for"],
+    ),
+    Mutation(
+        "the lease held on across a new connection",
+        [Change(f"{BROKER_REDIS}/lease.py", 'self._valid_until = float("-inf")\n        if run', "if run")],
+        [f"{UNIT}/brokers/redis/test_lease.py::test_on_another_connection_it_is_not_held_until_the_server_says_so"],
+    ),
+    Mutation(
+        "a holder that the server knows nothing of not waited for",
+        [
+            Change(
+                f"{BROKER_REDIS}/lease.py",
+                "            return now + LEASE\n        return now if",
+                "            return now\n        return now if",
+            )
+        ],
+        [f"{UNIT}/brokers/redis/test_lease.py::test_after_another_server_it_waits_for_one_that_it_cannot_see"],
+    ),
+    Mutation(
+        "a lease that was deleted not waited out",
+        [Change(f"{BROKER_REDIS}/lease.py", "max(now, self._renewed_since + LEASE)", "now")],
+        [f"{UNIT}/brokers/redis/test_lease.py::test_a_lease_that_is_gone_too_early_is_waited_out"],
+    ),
+    Mutation(
+        "marks kept across a hole",
+        [Change(f"{BROKER_REDIS}/held.py", "        self._marks.clear()\n        self._numbers.clear()\n", "")],
+        [f"{UNIT}/brokers/redis/test_held.py::test_a_mark_from_before_a_hole_is_no_place_behind_it"],
+    ),
+    Mutation(
+        "the lease not looked at after a read",
+        [
+            Change(
+                f"{BROKER_REDIS}/source.py",
+                "            now = self._clock.monotonic()\n            if self._may_hand_out(now):\n",
+                "            if self._may_hand_out(now):\n",
+            )
+        ],
+        [f"{UNIT}/brokers/redis/test_source.py::test_who_stood_still_while_it_read_hands_out_nothing"],
+    ),
+    Mutation(
+        "what was in hand not put back at a lost connection",
+        [
+            Change(
+                f"{BROKER_REDIS}/source.py",
+                "self._consuming = self._pausing = self._cancelled = False\n        self._window.put_back()\n",
+                "self._consuming = self._pausing = self._cancelled = False\n",
+            )
+        ],
+        [f"{UNIT}/brokers/redis/test_source.py::test_what_was_in_hand_is_handed_out_again_after_a_lost_connection"],
+    ),
+    Mutation(
+        "the last place of who forwards forgotten",
+        [Change(f"{BROKER_REDIS}/agreement.py", "if message.position is not None:", "if True:")],
+        [f"{UNIT}/brokers/redis/test_source.py::test_a_word_without_a_place_takes_none_back"],
+    ),
+    Mutation(
+        "the record as of the last word, whatever was waiting",
+        [Change(f"{BROKER_REDIS}/agreement.py", "int(max(deaf, self._window.age(now)) * 1000)", "0")],
+        [
+            f"{UNIT}/brokers/redis/test_source.py::test_the_record_says_since_when_something_is_not_confirmed",
+            f"{UNIT}/brokers/redis/test_source.py::test_a_lease_given_up_on_a_new_connection_says_that_nothing_was_heard",
+        ],
+    ),
+    Mutation(
+        "a lower token passed over for ever",
+        [Change(f"{BROKER_REDIS}/agreement.py", "self._token = min(self._token, found.token)", "pass")],
+        [f"{UNIT}/brokers/redis/test_source.py::test_who_forwards_is_listened_to_though_tokens_have_begun_anew"],
+    ),
+    Mutation(
+        "what is dropped counted as confirmed",
+        [Change(f"{BROKER_REDIS}/held.py", "return min([self._lost_from, *firsts", "return min([self._head, *firsts")],
+        [f"{UNIT}/brokers/redis/test_held.py::test_past_the_bound_the_oldest_are_dropped_and_counted_once"],
     ),
 )

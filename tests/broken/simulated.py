@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from subprocess import CompletedProcess
 
-from tests.broken.mutations import FORWARD, KAFKA, RABBITMQ, REDIS, SQLITE, Mutation
+from tests.broken.mutations import BROKER_REDIS, FORWARD, KAFKA, RABBITMQ, REDIS, SQLITE, Mutation
 from tests.simulation.kinds import KINDS
 
 ATTEMPTS = 5
@@ -18,6 +18,7 @@ SECONDS = 20
 WORLDS: Mapping[str, Sequence[str]] = {
     FORWARD: ("contract",),
     RABBITMQ: ("wire", "operators"),
+    BROKER_REDIS: ("pubsub",),
     REDIS: ("redis",),
     KAFKA: ("kafka",),
     SQLITE: ("sqlite", "reading"),

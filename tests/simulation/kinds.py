@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from celery_event_bridge.contract import Sink
 from celery_event_bridge.contract.broker import Parking, Source
@@ -42,6 +42,12 @@ class Kind:
         **faults.OF_STREAMS,
     }
 
+    played_by: ClassVar[str] = "tests.simulation.play:Play"
+    """Class of a play in it."""
+    count: int = 3
+    """Replicas."""
+    relay: ClassVar[Mapping[str, Any]] = {}
+    """Settings of the relay that are others than usual."""
     scarce: ClassVar[bool] = True
     """True where memory may be scarce for the messages; a real sink that sends one by one then takes minutes."""
     restricted: ClassVar[bool] = True
@@ -164,12 +170,18 @@ KINDS: Mapping[str, str] = {
     "reading": "tests.simulation.sqlite.reading_kind:ReadingKind",
     "kafka": "tests.simulation.kafka.kafka_kind:KafkaKind",
     "redis": "tests.simulation.redis.redis_kind:RedisKind",
+    "pubsub": "tests.simulation.pubsub.pubsub_kind:PubSubKind",
 }
 """By name, where each is: a module is imported only if its kind is asked for, as it needs its client."""
 
 
 def kind_of(name: str) -> type[Kind]:
     """Return a kind by its name."""
-    module, _, attribute = KINDS[name].partition(":")
-    found: type[Kind] = getattr(import_module(module), attribute)
+    found: type[Kind] = imported(KINDS[name])
     return found
+
+
+def imported(name: str) -> Any:
+    """Return what is called `module:name`."""
+    module, _, attribute = name.partition(":")
+    return getattr(import_module(module), attribute)

@@ -17,7 +17,6 @@ from tests.simulation.replica import Replica
 from tests.simulation.scheduler import World
 from tests.simulation.virtual import virtual
 
-REPLICAS = 3
 EVERY = 0.1
 """Seconds between two rounds of publishing."""
 
@@ -52,7 +51,7 @@ class Play:
             self.oracle.asks(self.kind.is_stored, self.kind.is_parked)
             self.replicas: list[Replica] = []
             try:
-                self.replicas += (Replica(self.kind, f"replica {number}") for number in range(REPLICAS))
+                self.replicas += (Replica(self.kind, f"replica {number}") for number in range(self.kind.count))
                 self._run()
             finally:
                 for replica in self.replicas:

@@ -57,7 +57,9 @@ class Replica:
         knobs = self._kind.play.knobs
         self._most = 2 * knobs.max_inflight_bytes + ON_TOP * knobs.prefetch * knobs.max_message_bytes
         settings = SimpleNamespace(
-            **SETTINGS, max_inflight_bytes=knobs.max_inflight_bytes, max_message_bytes=knobs.max_message_bytes
+            **{**SETTINGS, **self._kind.relay},
+            max_inflight_bytes=knobs.max_inflight_bytes,
+            max_message_bytes=knobs.max_message_bytes,
         )
         self.relay = Relay(self.source, self.sink, self.parking, settings, Metrics(status), status, process)
         process.start()

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from tests.simulation.faults import Card
+from tests.simulation.kinds import imported, kind_of
 from tests.simulation.play import Play
 
 AT_ONCE = 4
@@ -38,9 +39,15 @@ class Played(NamedTuple):
         return self.failure.partition(":")[0]
 
 
+def play_of(kind: str) -> type[Play]:
+    """Return the class of a play of a kind."""
+    found: type[Play] = imported(kind_of(kind).played_by)
+    return found
+
+
 def play(kind: str, seed: str, cards: Sequence[Card] | None = None) -> tuple[Played, Play]:
     """Play one seed to its end, or to its failure."""
-    one, failure = Play(seed, kind, cards), ""
+    one, failure = play_of(kind)(seed, kind, cards), ""
     try:
         one.run()
     except Exception as exc:  # noqa: BLE001 - whatever a play raises is its verdict
@@ -78,7 +85,7 @@ def shrunk(failed: Played, seconds: float) -> tuple[list[Card], Played, Play]:
     The algorithm is ddmin: Zeller and Hildebrandt, Simplifying and isolating failure-inducing input, 2002.
     """
     deadline = time.monotonic() + seconds
-    cards = list(Play(failed.seed, failed.kind).cards)
+    cards = list(play_of(failed.kind)(failed.seed, failed.kind).cards)
     best, picture = play(failed.kind, failed.seed, cards)
     size = len(cards) // 2
     while size and time.monotonic() < deadline:

@@ -224,10 +224,8 @@ def test_check_makes_no_topic(
 ) -> None:
     """It says that `run` will make it, and how, or why Kafka would not let it."""
     done = checked(kafka_server, broker_url, topic, **settings)
-    (line, *others) = [line for line in done.stdout.splitlines() if repr(topic) in line]
+    (line,) = [line for line in done.stdout.splitlines() if repr(topic) in line and planned in line]
     assert line.startswith(f"{verdict:<4} sink kafka: ")
-    assert planned in line
-    assert all("partition" in other for other in others), "how many it will get, and what that means"
     assert (verdict != "FAIL") == ("is not there yet, run will make it" in line)
     assert int(verdict == "FAIL") == done.returncode
     assert topic not in admin(kafka_server.bootstrap).list_topics(timeout=10).topics

@@ -89,14 +89,15 @@ class Agreement:
         """Tell the others shortly that more is confirmed."""
         self.due = min(self.due, now + TELL)
 
-    def ask(self, action: str, now: float) -> None:
-        """Ask for the lease, or look at it. Raises BrokerUnavailable."""
+    def ask(self, action: str, now: float, deaf: float = 0.0) -> None:
+        """Ask for the lease, or look at it, having heard nothing for so many seconds. Raises BrokerUnavailable."""
         lease = self.lease
         position = self._window.confirmed() if lease.is_ours else None
         mark, events = (position.mark, position.events) if position is not None else ("", 0)
         self._linked.send(
             "EVAL", SCRIPT, 2, self._names.lease, self._names.record,
             lease.owner, int(LEASE * 1000), action, mark, events, lease.run, self._stored_in(), KEPT,
+            int(max(deaf, self._window.age(now)) * 1000),
         )  # fmt: skip
         self._asked.append(_LATER_LOOK if self._unheard is not None and _MARK not in self._asked else _LOOK)
         lease.asked(now)
@@ -113,9 +114,9 @@ class Agreement:
             self.forwarder = position
         self.due = now + PROBE
 
-    def give_up(self, now: float) -> None:
+    def give_up(self, now: float, deaf: float = 0.0) -> None:
         """Say how far all is confirmed, and leave the lease to another one. Raises BrokerUnavailable."""
-        self.ask("release", now)
+        self.ask("release", now, deaf)
         self.send_mark(now, released=True)
 
     def answered(self, reply: Any, now: float) -> Outcome:
@@ -136,6 +137,8 @@ class Agreement:
             found = seen(reply)
         except (ValueError, TypeError) as exc:
             raise BrokerUnavailable(f"Redis at {self._linked.where} answers strangely: is it Redis?") from exc
+        # It may begin anew, as where the record was deleted: who forwards now would be passed over for ever.
+        self._token = min(self._token, found.token)
         outcome = self.lease.answered(found, now)
         self._tell_of_roles(outcome)
         return outcome

@@ -87,8 +87,10 @@ class Window:
         """Number of the first that was dropped; up to the head."""
         self.since = now
         """Time from which on all was heard, but for the holes that are still to come."""
-        self._deaf: deque[float] = deque()
-        """Ends of the holes of silence that are still to come."""
+        self._deaf: deque[tuple[float, float]] = deque()
+        """Beginnings and ends of the holes of silence that are still to come."""
+        self._times: deque[tuple[int, float]] = deque([(1, now)], MOST_MARKS)
+        """Number of the next event, and a time before which it was not heard; also across holes."""
 
     @property
     def is_whole(self) -> bool:
@@ -116,17 +118,29 @@ class Window:
             self._numbers.pop(self._marks.popleft()[0], None)
         self._marks.append((name, self._next, now))
         self._numbers[name] = self._next
+        if self._times[-1][0] == self._next:
+            self._times.pop()
+        self._times.append((self._next, now))
 
     def deafened(self, seconds: float, now: float) -> None:
         """Take note that nothing was heard for so long, until now."""
         self._waiting.append(Hole(seconds=seconds))
-        self._forget_marks(now)
+        self._forget_marks(seconds, now)
 
-    def _forget_marks(self, now: float) -> None:
+    def _forget_marks(self, seconds: float, now: float) -> None:
         # A position is counted from a mark: none can be counted across the hole.
-        self._deaf.append(now)
+        self._deaf.append((now - seconds, now))
         self._marks.clear()
         self._numbers.clear()
+
+    def missed(self, seconds: float) -> None:
+        """Take note that the last hole, if it is still to come, is so long: we heard something else meanwhile."""
+        for at in range(len(self._waiting) - 1, -1, -1) if self._deaf else ():
+            if isinstance(self._waiting[at], Hole):
+                self._waiting[at] = Hole(seconds=seconds)
+                end = self._deaf.pop()[1]
+                self._deaf.append((end - seconds, end))
+                return
 
     def _drop_oldest(self) -> None:
         # Most of them are in the hand of nobody else: see `take`, which tells of it, unless another one has them.
@@ -169,8 +183,8 @@ class Window:
             if isinstance(entry, Hole):
                 holes.append(entry)
                 number += entry.dropped
-                if entry.seconds:
-                    self.since = self._deaf.popleft()
+                if not entry.dropped:
+                    self.since = self._deaf.popleft()[1]
                 continue
             self.waiting_bytes -= len(entry) + ENTRY_MEMORY
             taken.append(opened(entry, lane, number))
@@ -212,21 +226,32 @@ class Window:
         self._lane = Lane()
         self._lanes = [*self._lanes, self._lane]
 
-    def _first_unconfirmed(self) -> int:
-        firsts = [lane.queue[0].tag for lane in self._lanes if lane.queue]
-        return min([self._lost_from, *firsts, *[each.tag for each in islice(self._again, 1)]])
-
     # Positions -----------------------------------------------------------------------------------------------------
 
     def confirmed(self) -> Position | None:
         """Return the place up to which all is confirmed; None where it cannot be named, as no mark was heard before."""
-        number = self._first_unconfirmed()
+        number = self._first()
         marks = self._marks
         while len(marks) > 1 and marks[1][1] <= number:
             self._numbers.pop(marks.popleft()[0], None)
         if not marks or marks[0][1] > number:
             return None
         return Position(marks[0][0], number - marks[0][1])
+
+    def age(self, now: float) -> float:
+        """Return for how many seconds something has not been confirmed, about; 0.0 where all is, as far as we know."""
+        number, times = self._first(), self._times
+        while len(times) > 1 and times[1][0] <= number:
+            times.popleft()
+        since = [begin for begin, _ in islice(self._deaf, 1)]
+        if number < self._next:
+            since.append(times[0][1])
+        return max(0.0, now - min(since, default=now))
+
+    def _first(self) -> int:
+        """Return the number of the first event that is not confirmed."""
+        firsts = [lane.queue[0].tag for lane in self._lanes if lane.queue]
+        return min([self._lost_from, *firsts, *[each.tag for each in islice(self._again, 1)]])
 
     def knows(self, position: Position | None) -> bool:
         """Return whether all that lies after that place was heard, and is here."""
@@ -245,11 +270,13 @@ class Window:
         return True
 
     def drop_older(self, than: float) -> None:
-        """Drop what was heard before that time, by the marks between."""
-        for _, number, heard_at in reversed(self._marks):
-            if heard_at <= than:
-                self._drop_before(number)
-                return
+        """Drop what was heard before that time, by the marks between: from then on that is not here any more."""
+        marks = self._marks
+        while len(marks) > 1 and marks[1][2] <= than:
+            self._numbers.pop(marks.popleft()[0], None)
+        if marks and marks[0][2] <= than:
+            self._drop_before(marks[0][1])
+            self.since = max(self.since, marks[0][2])
 
     def _drop_before(self, number: int) -> None:
         again, waiting = self._again, self._waiting
@@ -259,8 +286,8 @@ class Window:
             entry = waiting.popleft()
             if isinstance(entry, Hole):
                 self._head += entry.dropped
-                if entry.seconds:
-                    self.since = self._deaf.popleft()
+                if not entry.dropped:
+                    self.since = self._deaf.popleft()[1]
                 continue
             self._head += 1
             self.waiting_bytes -= len(entry) + ENTRY_MEMORY

@@ -3,9 +3,11 @@
 Pure but for the script, which the server runs as one step. Whoever holds the lease counts its time from when the
 renewal was *sent*: it stops before the server lets anybody else in.
 
-Two cases are left in which a holder may live that the server knows nothing of: Redis was restarted without its data, or
-a replica of it was promoted that had not yet heard of the last renewal. Both show as another `run_id` than that of the
-last record, or as none. Then a new holder waits for LEASE seconds before it forwards; it drops nothing meanwhile.
+A holder may live that the server knows nothing of: its lease was deleted, the server's clock was set, Redis was
+restarted without its data, or a replica of it was promoted that had not yet heard of the last renewal. So a new holder
+forwards only once LEASE seconds are over, by its own clock, since it first saw the last renewal, unless that lease was
+given up; and by another `run_id` than that of the record, or by none, since it took the lease. It drops nothing
+meanwhile.
 
 A token that grows with each holder marks what it says: what comes late from one before is passed over.
 """
@@ -32,33 +34,62 @@ SCRIPT = """
 local holder = redis.call('GET', KEYS[1])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local record = redis.call('HMGET', KEYS[2], 'token', 'owner', 'at', 'mark', 'events', 'run', 'location')
+local record = redis.call('HMGET', KEYS[2], 'token', 'owner', 'at', 'mark', 'events', 'run', 'location', 'renewed',
+  'said')
 local token = tonumber(record[1] or '0')
+local text, place = string.format('%.0f', now), string.format('%.0f', now - ARGV[9])
+local renewed = text
+local function name_the_holder()
+  token = math.max(token + 1, now)
+  redis.call('HSET', KEYS[2], 'token', string.format('%.0f', token), 'owner', ARGV[1], 'run', ARGV[6],
+    'location', ARGV[7], 'renewed', text)
+  if not record[3] then
+    redis.call('HSET', KEYS[2], 'at', place)
+  end
+  redis.call('EXPIRE', KEYS[2], ARGV[8])
+end
+if holder then
+  local left = redis.call('PTTL', KEYS[1])
+  if left < 0 or left > tonumber(ARGV[2]) then
+    redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  end
+end
 if ARGV[3] == 'release' then
   if holder == ARGV[1] then
     redis.call('DEL', KEYS[1])
     holder = false
   end
+  renewed = ''
 elseif holder == ARGV[1] then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  if not record[2] then
+    name_the_holder()
+  end
 elseif not holder and ARGV[3] == 'take' then
-  token = math.max(token + 1, now)
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
   holder = ARGV[1]
-  redis.call('HSET', KEYS[2], 'token', string.format('%.0f', token), 'owner', ARGV[1], 'run', ARGV[6],
-    'location', ARGV[7], 'at', string.format('%.0f', now))
-  redis.call('EXPIRE', KEYS[2], ARGV[8])
+  name_the_holder()
 end
-if ARGV[4] ~= '' and record[2] == ARGV[1] and (holder == ARGV[1] or ARGV[3] == 'release') then
-  redis.pcall('HSET', KEYS[2], 'mark', ARGV[4], 'events', ARGV[5], 'run', ARGV[6],
-    'at', string.format('%.0f', now))
+if record[2] == ARGV[1] and (holder == ARGV[1] or ARGV[3] == 'release') then
+  redis.pcall('HSET', KEYS[2], 'renewed', renewed)
+  if ARGV[4] ~= '' or ARGV[3] ~= 'release' then
+    redis.pcall('HSET', KEYS[2], 'at', place, 'said', ARGV[1])
+  end
+  if ARGV[4] ~= '' then
+    redis.pcall('HSET', KEYS[2], 'mark', ARGV[4], 'events', ARGV[5])
+  end
   redis.pcall('EXPIRE', KEYS[2], ARGV[8])
 end
-return {holder or '', string.format('%.0f', token), string.format('%.0f', now), record[2] or '', record[3] or '',
-  record[4] or '', record[5] or '', record[6] or '', record[7] or ''}
+return {holder or '', string.format('%.0f', token), text, record[2] or '', record[3] or '', record[4] or '',
+  record[5] or '', record[6] or '', record[7] or '', record[8] or '', record[9] or ''}
 """
 """KEYS: the lease, the record. ARGV: owner, milliseconds, `look`, `take` or `release`, mark, events, run, location, how
-long the record is kept. Returns who holds it now, the token, the time in milliseconds, and the record as it was."""
+long the record is kept, and the milliseconds for which the oldest event has not been confirmed. Returns who holds it
+now, the token, the time in milliseconds, and the record as it was.
+
+Taking it says nothing of what is confirmed: the answer may be lost, and with it who had held it and up to when. A
+lease that would last for longer than it may gets its time anew, and a record that is gone is made anew: the clock was
+set back, or somebody has meddled."""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -66,10 +97,14 @@ class Record(msgspec.Struct, frozen=True):
 
     owner: str
     at: float
-    """Seconds since the epoch, by the server's clock, of its last word."""
+    """Seconds since the epoch, by the server's clock: what was published before that is confirmed."""
     position: Position | None
     run: str
     location: str
+    renewed: str = ""
+    """Time of the last renewal; empty where the lease was given up since."""
+    said: str = ""
+    """Name of who said `at`: another one than the owner, until that one knows that it holds the lease."""
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -95,9 +130,9 @@ class Outcome(msgspec.Struct, frozen=True):
 
 def seen(reply: Sequence[Any]) -> Seen:
     """Read the script's reply. Raises ValueError where it is none."""
-    holder, token, now, owner, at, mark, events, run, location = (bytes(part).decode() for part in reply)
+    holder, token, now, owner, at, mark, events, run, location, renewed, said = (bytes(part).decode() for part in reply)
     position = Position(mark, int(events)) if mark else None
-    record = Record(owner, int(at or 0) / 1000, position, run, location) if owner else None
+    record = Record(owner, int(at or 0) / 1000, position, run, location, renewed, said) if owner else None
     return Seen(holder, int(token), int(now) / 1000, record)
 
 
@@ -114,6 +149,12 @@ class Lease:
         self._from = float("-inf")
         """Time from which we may forward."""
         self._free_since: float | None = None
+        self.last: Seen | None = None
+        """Last answer on this connection."""
+        self._renewed = ("", "")
+        """The last renewal that was seen: by whom, and when by the server's clock."""
+        self._renewed_since = float("-inf")
+        """Time when it was seen first: from then on that lease lasts for LEASE seconds at most."""
         self.holder = ""
         """Name of who holds it, as last seen."""
         self.location = ""
@@ -127,9 +168,12 @@ class Lease:
         Nothing is forwarded until the server has said who holds the lease: who has missed something gives it up first.
         """
         self._valid_until = float("-inf")
+        if run != self.run:
+            self.token = 0  # what it says of how far all is confirmed means nothing there
         self.run = run
-        self._asked_at = None
+        self._asked_at = self.last = None
         self._free_since = None
+        self._renewed = ("", "")
         self._due = float("-inf")
 
     def holds(self, now: float) -> bool:
@@ -163,22 +207,32 @@ class Lease:
     def answered(self, answer: Seen, now: float) -> Outcome:
         """Take note of the answer to what was asked."""
         asked_at, self._asked_at = self._asked_at, None
-        self.holder = answer.holder
+        self.last, self.holder = answer, answer.holder
         self.location = answer.record.location if answer.record is not None else ""
         self._free_since = None if answer.holder else (self._free_since if self._free_since is not None else now)
+        before = answer.record
+        if before is not None and (before.owner, before.renewed) != self._renewed:
+            self._renewed, self._renewed_since = (before.owner, before.renewed), now
         if answer.holder != self.owner or asked_at is None:
             lost = self.is_ours and bool(answer.holder)
             self.token, self._valid_until = 0, float("-inf")
             return Outcome(lost=lost)
-        taken = self.token != answer.token
+        made_anew = before is None and now < self._valid_until  # the record was deleted, and we have held on
+        taken = self.token != answer.token and not made_anew
         self._valid_until = asked_at + LEASE
         self.token = answer.token
         if not taken:
             return Outcome()
-        before = answer.record
-        known = before is not None and (before.owner == self.owner or "" != before.run == self.run)
-        self._from = now if known else now + LEASE
+        self._from = self._may_forward_from(before, now)
         return Outcome(taken=True, record=before, now=answer.now)
+
+    def _may_forward_from(self, before: Record | None, now: float) -> float:
+        """Return when the lease of the one before is over, by our own clock: the server's may have been set."""
+        if before is not None and before.said == self.owner:
+            return now
+        if before is None or "" == before.run or before.run != self.run:
+            return now + LEASE
+        return now if not before.renewed else max(now, self._renewed_since + LEASE)
 
     def unanswered(self, now: float) -> None:
         """Take note that the server would not say."""

@@ -37,6 +37,8 @@ ATTEND = 0.1
 """Seconds, at most, between two looks at what is due while nothing comes."""
 STEADY = 1.0
 """Seconds after which a connection that is lost was a good one, and another is made at once."""
+LAG = 1.0
+"""Seconds by which the keys of a server that took another one's place may be older than what that one was."""
 LAST_WORD = 1.0
 """Seconds that a stop waits for the lease to be given up."""
 _RUN_ID = re.compile(rb"run_id:(\w+)")
@@ -73,6 +75,9 @@ class RedisSource:
         self._heard_at: float | None = None
         """Time when anything was last heard; None before the first connection."""
         self._opened_at = 0.0
+        self._came: tuple[float, float] | None = None
+        """Time when we came to another server than before, and how long nothing had been heard then; until it says
+        what is confirmed."""
 
     @property
     def held_up(self) -> str | None:
@@ -92,6 +97,8 @@ class RedisSource:
             raise
         self._link = link
         now = self._clock.monotonic()
+        if self._heard_at is not None and run != self._agreement.lease.run:
+            self._came = now, now - self._heard_at
         self._agreement.begin(link, run)
         if self._heard_at is None:
             self._window.since = now
@@ -99,7 +106,7 @@ class RedisSource:
                 self._spooling.adopt(now)
         else:
             # Others may have heard what this one has not: they go first.
-            self._agreement.give_up(now)
+            self._agreement.give_up(now, now - self._heard_at)
             self._window.deafened(now - self._heard_at, now)
             log.info("subscribed to the events again, after %.3g s", now - self._heard_at)
         self._heard_at = self._opened_at = now
@@ -225,6 +232,7 @@ class RedisSource:
         for reply in replies:
             self._heard_at = now
             outcome = self._agreement.answered(reply, now)
+            self._see_how_much_is_missed(now)
             if outcome.taken:
                 self._tell_of_takeover(outcome, now)
 
@@ -240,10 +248,21 @@ class RedisSource:
 
     # What is lost --------------------------------------------------------------------------------------------------
 
+    def _see_how_much_is_missed(self, now: float) -> None:
+        """See how long nothing was heard at this server: in a partition, we were at another one that long."""
+        seen = self._agreement.lease.last
+        if self._came is None or seen is None:
+            return
+        (came_at, silent), self._came = self._came, None
+        if seen.record is not None:
+            seconds = (seen.now - seen.record.at) - (now - came_at)
+            if seconds > silent + LAG:
+                self._window.missed(seconds)
+
     def _tell_of_takeover(self, outcome: Outcome, now: float) -> None:
         """Tell of what nobody has heard: from the last word of the one before to the beginning of what is here."""
         record, window = outcome.record, self._window
-        if record is None or record.owner == self._agreement.lease.owner:
+        if record is None or record.said == self._agreement.lease.owner:
             return
         if window.knows(record.position) or window.knows(self._agreement.forwarder):
             return

@@ -53,7 +53,12 @@ class SpooledWindow(Window):
             super().deafened(seconds, now)
             return
         self._spool.add_hole(self._next, seconds)
-        self._forget_marks(now)
+        self._forget_marks(seconds, now)
+
+    def missed(self, seconds: float) -> None:
+        """Correct the length of the last hole, where it is in memory."""
+        if self._tail == self._next:
+            super().missed(seconds)
 
     def take(self, most: int) -> tuple[list[Heard], list[Hole]]:
         """Hand out up to so many, oldest first. Raises BrokerUnavailable."""
@@ -62,7 +67,7 @@ class SpooledWindow(Window):
 
     def tidy(self) -> None:
         """Write what was heard, and remove from the file what is confirmed. Raises BrokerUnavailable."""
-        self._spool.forget(min(self._first_unconfirmed(), self._tail))
+        self._spool.forget(min(self._first(), self._tail))
 
     def write_all(self, now: float) -> None:
         """Write what is in memory as well, for who comes after this one. Raises BrokerUnavailable."""
@@ -113,7 +118,7 @@ class SpooledWindow(Window):
         super()._drop_before(min(number, self._tail))
         if number > self._tail:
             for _ in range(self._spool.forget(number)):
-                self.since = self._deaf.popleft()
+                self.since = self._deaf.popleft()[1]
             self._head = self._lost_from = self._tail = number
 
 

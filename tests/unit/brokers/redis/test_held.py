@@ -155,6 +155,50 @@ def test_what_is_older_than_the_window_is_dropped_by_the_marks() -> None:
     assert [3, 4] == taken(window)
 
 
+def test_the_age_is_that_of_the_oldest_that_is_not_confirmed() -> None:
+    """By the mark before it; nothing where all is confirmed, and a hole counts from its beginning."""
+    window = Window(LARGE, 0.0)
+    window.mark("m", 10.0)
+    assert 0.0 == window.age(20.0)
+    window.hear(payload(1))
+    window.mark("n", 12.0)
+    window.mark("o", 13.0)
+    window.hear(payload(2))
+    assert 10.0 == window.age(20.0)
+    (first, second), _ = window.take(2)
+    window.acknowledge([Ack(first.lane, first.tag, multiple=True)])
+    assert 7.0 == window.age(20.0)
+    window.acknowledge([Ack(second.lane, second.tag, multiple=True)])
+    assert 0.0 == window.age(20.0)
+    window.deafened(4.0, 18.0)
+    assert 6.0 == window.age(20.0)
+    window.take(1)
+    assert 0.0 == window.age(20.0)
+
+
+def test_a_hole_may_turn_out_longer() -> None:
+    """The last one, as long as it is to come."""
+    window = window_of(1)
+    window.deafened(1.0, 5.0)
+    window.hear(payload(2))
+    window.missed(3.0)
+    assert [Hole(seconds=3.0)] == window.take(10)[1]
+    window.missed(4.0)
+    assert [] == window.take(10)[1]
+
+
+def test_who_has_dropped_what_is_old_does_not_claim_to_have_it() -> None:
+    """Else it takes over at once, and what is gone is told of by nobody."""
+    window = window_of(1)
+    window.mark("n", 10.0)
+    window.hear(payload(2))
+    window.drop_older(12.0)
+    assert [2] == taken(window)
+    assert not window.knows(Position("m", 0))
+    assert window.knows(Position("n", 0))
+    assert 10.0 == window.since
+
+
 STEPS = st.lists(
     st.tuples(st.sampled_from(["hear", "mark", "take", "ack", "single", "back", "put"]), st.integers(0, 9)), max_size=60
 )

@@ -15,7 +15,7 @@ def held_by(owner: str, token: int = 5, record: Record | None = None) -> Seen:
 
 
 def record(owner: str = "b", run: str = "r") -> Record:
-    return Record(owner, 990.0, Position("m", 1), run, "somewhere")
+    return Record(owner, 990.0, Position("m", 1), run, "somewhere", "", owner)
 
 
 def taken(before: Record | None, now: float = 100.0) -> Lease:
@@ -123,3 +123,58 @@ def test_it_asks_one_thing_at_a_time() -> None:
     lease.asked(RENEW)
     lease.new_connection("other")
     assert lease.is_due(RENEW)
+
+
+def renewed(at: str) -> Record:
+    return Record("b", 990.0, None, "r", "somewhere", at)
+
+
+def test_a_lease_that_is_gone_too_early_is_waited_out() -> None:
+    """It was deleted, or the server's clock was set: its holder does not know, and forwards until it is over."""
+    lease = Lease("a", "r")
+    lease.asked(99.0)
+    lease.answered(held_by("b", record=renewed("5")), 99.0)
+    for now, seen_at in ((100.0, "6"), (100.4, "6")):
+        lease.asked(now)
+        lease.answered(held_by("b", record=renewed(seen_at)), now)
+    lease.asked(100.8)
+    assert lease.answered(held_by("a", record=renewed("6")), 100.8).taken
+    assert not lease.holds(100.0 + LEASE - 0.01)
+    assert lease.holds(100.0 + LEASE), "the holder's time counts from before its last renewal was seen"
+
+
+def test_what_was_taken_unbeknown_is_taken_from_the_one_before() -> None:
+    """The answer was lost with the connection: who held it may forward still."""
+    lease = Lease("a", "r")
+    lease.asked(100.0)
+    assert lease.answered(held_by("a", record=Record("a", 990.0, None, "r", "here", "7", "b")), 100.0).taken
+    lease.asked(101.0)
+    lease.answered(held_by("a"), 101.0)
+    assert not lease.holds(100.0 + LEASE - 0.01)
+    assert lease.holds(100.0 + LEASE)
+
+
+def test_a_lease_that_ran_out_is_not_waited_for_again() -> None:
+    """Its last renewal was seen that long ago."""
+    lease = Lease("a", "r")
+    lease.asked(100.0)
+    lease.answered(held_by("b", record=renewed("5")), 100.0)
+    lease.asked(102.1)
+    assert lease.answered(held_by("a", record=renewed("5")), 102.1).taken
+    assert lease.holds(102.1)
+
+
+def test_at_another_server_nothing_of_ours_is_known() -> None:
+    """The lease is to be taken anew there."""
+    lease = taken(record())
+    lease.new_connection("r2")
+    assert not lease.is_ours
+
+
+def test_who_holds_it_holds_on_where_the_record_is_made_anew() -> None:
+    """Somebody has deleted it; its token is another one then, and nobody else has had the lease."""
+    lease = taken(record())
+    lease.asked(100.5)
+    assert not lease.answered(held_by("a", token=9), 100.6).taken
+    assert lease.holds(100.6)
+    assert 9 == lease.token

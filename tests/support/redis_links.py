@@ -1,0 +1,94 @@
+"""A connection to Redis that a test writes the answers of, and a clock that it sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from celery_event_bridge.brokers.envelope import sealed
+from celery_event_bridge.brokers.redis.address import Names
+from celery_event_bridge.brokers.redis.control import Control
+
+
+class SetClock:
+    """Clock that stands until it is set."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float, /) -> None:
+        self.now += seconds
+
+
+class WrittenLink:
+    """See `celery_event_bridge.brokers.redis.link.Link`. What is published here is heard here, as Redis has it."""
+
+    where = "a test"
+
+    def __init__(self, clock: SetClock, names: Names, run: str) -> None:
+        self._clock = clock
+        self._names = names
+        self.run = run
+        self.looks: list[Sequence[Any]] = []
+        """Arguments of each call of the script."""
+        self.holder = ""
+        self.record: Sequence[object] = [""] * 8
+        """Owner, at, mark, events, run, location, the last renewal, and who said `at`."""
+        self.stands_still = 0.0
+        """Seconds for which the process is stopped while it reads."""
+        self._arrived: list[Any] = []
+
+    def send(self, *command: Any) -> None:
+        if command[0] == "PUBLISH":
+            self._arrived += [[b"message", self._names.control, command[2]], (1,)]
+            return
+        self.looks.append(command[5:])
+        owner, _, action = command[5:8]
+        if action == "release" and self.holder == owner:
+            self.holder = ""
+        elif action == "take" and not self.holder:
+            self.holder = owner
+        reply = (self.holder, 1, round(self._clock.now * 1000), *self.record)
+        self._arrived.append(([str(part).encode() for part in reply],))
+
+    def say(self, word: Control) -> None:
+        """Let another replica's word arrive."""
+        self._arrived.append([b"message", self._names.control, msgspec.json.encode(word)])
+
+    def publish(self, *bodies: bytes) -> None:
+        """Let events arrive."""
+        self._arrived += [sealed(body, "application/json", {}, "celeryev", "task.sent") for body in bodies]
+
+    def subscribe(self, *_: object) -> None:
+        """Do nothing."""
+
+    def read(
+        self, timeout: float, on_event: Callable[[bytes], None], on_other: Callable[[list[Any]], None]
+    ) -> list[Any]:
+        self._clock.now += self.stands_still
+        arrived, self._arrived = self._arrived, []
+        replies = []
+        for each in arrived:
+            if isinstance(each, bytes):
+                on_event(each)
+            elif isinstance(each, list):
+                on_other(each)
+            else:
+                replies.append(each[0])
+        if not arrived:
+            self._clock.now += timeout
+        return replies
+
+    def ask(self, *_: object) -> bytes:
+        return b"run_id:" + self.run.encode()
+
+    def close(self) -> None:
+        """Do nothing."""

@@ -1,0 +1,167 @@
+"""The source beside the others: what it says of how far all is confirmed, and of what nobody has heard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+import pytest
+
+from celery_event_bridge.brokers.redis.control import Control
+from celery_event_bridge.brokers.redis.held import Position
+from celery_event_bridge.brokers.redis.link import Link
+from celery_event_bridge.brokers.redis.settings import Settings
+from celery_event_bridge.brokers.redis.source import RedisSource
+from celery_event_bridge.contract import notices
+from tests.support.redis_links import SetClock, WrittenLink
+
+SETTINGS = Settings(broker_url="redis://h")
+
+
+@pytest.fixture(autouse=True)
+def _no_notices_before() -> Iterator[None]:
+    notices.NOTICES.clear()
+    yield
+    notices.NOTICES.clear()
+
+
+class Bench:
+    """A source, and the connection that it has last made."""
+
+    def __init__(self, run: str = "r") -> None:
+        self.clock, self.run = SetClock(), run
+        self.record: Sequence[object] | None = None
+        self.links: list[WrittenLink] = []
+        self.source = RedisSource(SETTINGS, lambda: "here", self._connect, self.clock, "a")
+        self.source.open()
+        self.source.consume()
+
+    def _connect(self) -> Link:
+        self.links.append(WrittenLink(self.clock, SETTINGS.names, self.run))
+        self.link.record = self.record or self.link.record
+        return cast("Link", self.links[-1])
+
+    @property
+    def link(self) -> WrittenLink:
+        return self.links[-1]
+
+    def take(self) -> None:
+        """Let it have the lease, and forward."""
+        for _ in range(10):  # nobody has held it: it waits a while
+            self.turn(0.5)
+        assert self.link.holder == "a"
+
+    def turn(self, seconds: float = 0.0) -> list[bytes]:
+        """Let time pass, and return what is handed out."""
+        self.clock.now += seconds
+        return [message.body for message in self.source.poll(0.0)]
+
+
+def age(arguments: Any) -> float:
+    return float(arguments[-1]) / 1000
+
+
+def test_the_record_says_since_when_something_is_not_confirmed() -> None:
+    """Else who takes over after all have died would tell of a gap from the last word, however much was waiting."""
+    bench = Bench()
+    bench.take()
+    assert 0.0 == age(bench.link.looks[-1])
+    bench.link.publish(b"1")
+    assert [b"1"] == bench.turn()
+    for _ in range(8):
+        bench.turn(0.5)
+    assert 3.0 < age(bench.link.looks[-1]) < 5.0
+
+
+def test_a_lease_given_up_on_a_new_connection_says_that_nothing_was_heard() -> None:
+    """What was published since nobody may have: it is not to be taken for confirmed."""
+    bench = Bench()
+    bench.take()
+    bench.clock.now += 3.0
+    bench.source.drop()
+    bench.source.open()
+    (release,) = bench.link.looks
+    assert release[2] == "release"
+    assert 3.0 <= age(release) < 4.0
+
+
+def test_what_nobody_has_heard_at_another_server_is_a_gap() -> None:
+    """Behind a partition this one heard the old master until just now: the new one has published meanwhile."""
+    bench = Bench()
+    bench.take()
+    bench.source.drop()
+    bench.run, bench.record = "r2", ("a", round((bench.clock.now - 5.0) * 1000), "m", 0, "r", "here", "1", "a")
+    bench.source.open()
+    bench.source.consume()
+    bench.link.publish(b"1")
+    for _ in range(10):
+        bench.turn(0.5)
+    assert 4.4 < notices.NOTICES.seconds("gap") < 5.1
+
+
+def test_what_it_says_of_one_server_it_does_not_say_to_another() -> None:
+    """There the same place is another one."""
+    bench = Bench()
+    bench.take()
+    bench.source.drop()
+    bench.run = "r2"
+    bench.source.open()
+    (release,) = bench.link.looks
+    assert ("release", "") == (release[2], release[3])
+
+
+def test_who_forwards_is_listened_to_though_tokens_have_begun_anew() -> None:
+    """The record was deleted, and the server's clock set back: else what is confirmed would wait here for ever."""
+    bench = Bench()
+    bench.link.holder = "b"
+    bench.link.say(Control("b.1", "b", 9, None))
+    bench.turn()
+    bench.link.publish(b"1")
+    bench.turn(1.0)  # and the server's token is a lower one
+    bench.link.say(Control("b.2", "b", 1, Position("b.1", 1)))
+    bench.turn()
+    bench.link.holder = ""
+    assert [] == [body for _ in range(10) for body in bench.turn(0.5)]
+    assert bench.link.holder == "a"
+
+
+def test_a_gap_is_told_of_though_the_first_answer_was_lost() -> None:
+    """The record names this one by then, and says since when nothing is confirmed still by another one's word."""
+    bench = Bench()
+    bench.link.record = ("a", round((bench.clock.now - 7.0) * 1000), "m", 0, "r", "here", "1", "b")
+    bench.take()
+    assert 6.4 < notices.NOTICES.seconds("gap") < 7.1
+
+
+def test_who_stood_still_while_it_read_hands_out_nothing() -> None:
+    """What it has read another one forwards by then."""
+    bench = Bench()
+    bench.take()
+    bench.link.stands_still = 3.0
+    bench.link.publish(b"1")
+    assert [] == bench.turn()
+
+
+def test_what_was_in_hand_is_handed_out_again_after_a_lost_connection() -> None:
+    """The relay has forgotten it, and nobody else has it if none stands by."""
+    bench = Bench()
+    bench.take()
+    bench.link.publish(b"1", b"2")
+    assert [b"1", b"2"] == bench.turn()
+    bench.source.drop()
+    bench.source.open()
+    bench.source.consume()
+    assert [b"1", b"2"] == [body for _ in range(12) for body in bench.turn(0.5)]
+
+
+def test_a_word_without_a_place_takes_none_back() -> None:
+    """Who knows the last place has missed nothing, and takes a free lease at once."""
+    bench = Bench()
+    bench.link.holder = "b"
+    bench.link.say(Control("b.1", "b", 1, None))
+    bench.link.say(Control("b.2", "b", 1, Position("b.1", 0)))
+    bench.link.say(Control("b.3", "b", 1, None))
+    bench.turn()
+    bench.link.holder = ""
+    bench.turn(0.5)
+    assert "a" == bench.link.holder

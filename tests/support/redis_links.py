@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import hiredis
 import msgspec
 
 from celery_event_bridge.brokers.envelope import sealed
@@ -44,11 +45,14 @@ class WrittenLink:
         """Owner, at, mark, events, run, location, the last renewal, and who said `at`."""
         self.stands_still = 0.0
         """Seconds for which the process is stopped while it reads."""
+        self.is_deaf = self.refuses = False
+        """True where nothing is heard, or the script is refused."""
         self._arrived: list[Any] = []
 
     def send(self, *command: Any) -> None:
         if command[0] == "PUBLISH":
-            self._arrived += [[b"message", self._names.control, command[2]], (1,)]
+            self._arrived += [] if self.is_deaf else [[b"message", self._names.control, command[2]]]
+            self._arrived.append((0 if self.is_deaf else 1,))
             return
         self.looks.append(command[5:])
         owner, _, action = command[5:8]
@@ -57,7 +61,8 @@ class WrittenLink:
         elif action == "take" and not self.holder:
             self.holder = owner
         reply = (self.holder, 1, round(self._clock.now * 1000), *self.record)
-        self._arrived.append(([str(part).encode() for part in reply],))
+        error = hiredis.ReplyError("NOPERM no script")
+        self._arrived.append((error if self.refuses else [str(part).encode() for part in reply],))
 
     def say(self, word: Control) -> None:
         """Let another replica's word arrive."""

@@ -124,15 +124,15 @@ class Agreement:
         if not self._asked:
             raise BrokerUnavailable(f"Redis at {self._linked.where} answers what nobody asked: is it Redis?")
         kind = self._asked.pop(0)
+        if kind is _LATER_LOOK and self._unheard is not None:
+            raise BrokerUnavailable(
+                f"Redis at {self._linked.where} answers, and passes on no message of ours: this subscriber is deaf"
+            )
         if isinstance(reply, hiredis.ReplyError):
             self._refused(kind, reply, now)
             return Outcome()
         if kind is _MARK:
             return Outcome()
-        if kind is _LATER_LOOK and self._unheard is not None:
-            raise BrokerUnavailable(
-                f"Redis at {self._linked.where} answers, and passes on no message of ours: this subscriber is deaf"
-            )
         try:
             found = seen(reply)
         except (ValueError, TypeError) as exc:
@@ -176,7 +176,9 @@ class Agreement:
         text = f"Redis at {self._linked.where} refuses {what}: {reply}"
         if str(reply).startswith(ELSEWHERE):
             raise BrokerUnavailable(text)
-        if kind is not _MARK:
+        if kind is _MARK:
+            self._unheard = None  # nobody hears it
+        else:
             self.lease.unanswered(now)
         self.held_up = text
         notices.tell("rights" if str(reply).startswith("NOPERM") else "waiting", text, subject="lease")

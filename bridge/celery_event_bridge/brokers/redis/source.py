@@ -73,7 +73,9 @@ class RedisSource:
         self._budget = Budget(settings.max_inflight_bytes, settings.max_message_bytes)
         self._consuming = self._pausing = self._cancelled = False
         self._heard_at: float | None = None
-        """Time when anything was last heard; None before the first connection."""
+        """Time up to which all was heard, at least; None before the first connection."""
+        self._read_at = 0.0
+        """Time when all that had come was last read: what is read next came after it, however late that is."""
         self._opened_at = 0.0
         self._came: tuple[float, float] | None = None
         """Time when we came to another server than before, and how long nothing had been heard then; until it says
@@ -109,7 +111,7 @@ class RedisSource:
             self._agreement.give_up(now, now - self._heard_at)
             self._window.deafened(now - self._heard_at, now)
             log.info("subscribed to the events again, after %.3g s", now - self._heard_at)
-        self._heard_at = self._opened_at = now
+        self._heard_at = self._opened_at = self._read_at = now
 
     def consume(self) -> None:
         """Begin to forward, as soon as the lease is ours."""
@@ -230,21 +232,21 @@ class RedisSource:
         replies = self._linked.read(timeout, self._window.hear, self._pushed)
         now = self._clock.monotonic()
         for reply in replies:
-            self._heard_at = now
             outcome = self._agreement.answered(reply, now)
             self._see_how_much_is_missed(now)
             if outcome.taken:
                 self._tell_of_takeover(outcome, now)
+        self._read_at = now
 
     def _pushed(self, item: list[Any]) -> None:
         """Take in what is no event: a mark, or what was parked and is sent again."""
         if item[0] != b"message":
             return
-        self._heard_at = now = self._clock.monotonic()
+        self._heard_at = self._read_at
         if item[1] == self._names.again:
             self._window.hear(item[2])
         elif (message := Control.read(item[2])) is not None:
-            self._agreement.heard(message, now)
+            self._agreement.heard(message, self._clock.monotonic())
 
     # What is lost --------------------------------------------------------------------------------------------------
 

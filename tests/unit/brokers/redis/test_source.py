@@ -165,3 +165,26 @@ def test_a_word_without_a_place_takes_none_back() -> None:
     bench.link.holder = ""
     bench.turn(0.5)
     assert "a" == bench.link.holder
+
+
+def test_what_is_read_after_standing_still_may_have_come_long_ago() -> None:
+    """And the connection may be gone since: nothing shows that more was heard than before."""
+    bench = Bench()
+    bench.take()
+    bench.link.say(Control("b.1", "b", 0, None))
+    bench.link.stands_still = 5.0
+    bench.turn()
+    bench.source.drop()
+    bench.source.open()
+    assert age(bench.link.looks[0]) >= 5.0
+
+
+def test_who_is_deaf_notices_though_the_script_is_refused() -> None:
+    """And what is answered meanwhile is no sign that anything was heard."""
+    bench = Bench()
+    bench.take()
+    bench.link.is_deaf = bench.link.refuses = True
+    for _ in range(6):
+        bench.turn(0.5)
+    assert 2 == len(bench.links)
+    assert age(bench.link.looks[0]) >= 1.0

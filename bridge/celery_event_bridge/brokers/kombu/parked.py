@@ -8,11 +8,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from celery_event_bridge.brokers.envelope import opened
 from celery_event_bridge.brokers.kombu.files import names_in, new_name, unavailable
 from celery_event_bridge.brokers.kombu.parking import OURS
+from celery_event_bridge.brokers.parked_message import ID_BYTES, ParkedMessage
 from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.broker_plugin import Content, Parked
 from celery_event_bridge.contract.values import as_text
@@ -20,26 +19,6 @@ from celery_event_bridge.forward.decode import decode
 
 if TYPE_CHECKING:
     from celery_event_bridge.brokers.kombu.settings import Settings
-
-ID_BYTES = 6
-
-
-class ParkedMessage(msgspec.Struct, frozen=True):
-    """Message that was parked."""
-
-    id: str
-    """12 hex digits, of its file's name: the same each time it is looked at."""
-    parked_at: str
-    """RFC 3339, UTC."""
-    reason: str
-    error: str
-    routing_key: str
-    content_type: str
-    size: int
-    """Bytes of the body."""
-    events: tuple[str, ...]
-    """Types of the events in it that can be read, at most ten."""
-    hostname: str
 
 
 class ParkedFiles:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from celery_event_bridge.brokers.envelope import sealed
+from celery_event_bridge.brokers.parked_message import ID_BYTES, ParkedMessage
 from celery_event_bridge.brokers.redis.control import Control
 from celery_event_bridge.brokers.redis.held import Window
 from celery_event_bridge.brokers.redis.link import Link, connected_link
@@ -29,29 +30,10 @@ from celery_event_bridge.forward.decode import decode
 if TYPE_CHECKING:
     from celery_event_bridge.brokers.redis.settings import Settings
 
-ID_BYTES = 6
 PAGE = 100
 """Elements that are read at a time, or are on their way again."""
 PATIENCE = 30.0
 """Seconds for the one that forwards to confirm what was sent again."""
-
-
-class ParkedMessage(msgspec.Struct, frozen=True):
-    """Message that was parked."""
-
-    id: str
-    """12 hex digits, of the element: the same each time it is looked at."""
-    parked_at: str
-    """RFC 3339, UTC."""
-    reason: str
-    error: str
-    routing_key: str
-    content_type: str
-    size: int
-    """Bytes of the body."""
-    events: tuple[str, ...]
-    """Types of the events in it that can be read, at most ten."""
-    hostname: str
 
 
 class ParkedList:

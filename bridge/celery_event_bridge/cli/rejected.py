@@ -122,10 +122,11 @@ def show(ctx: click.Context, reason: str | None, ids: tuple[str, ...], *, body: 
 @chosen
 @click.pass_context
 def requeue(ctx: click.Context, reason: str | None, ids: tuple[str, ...], *, everything: bool) -> int:
-    """Send messages to the bridge's queue again, with the body and the properties that they had.
+    """Send messages to the bridge again, with the body and the properties that they had.
 
-    Each is taken out when RabbitMQ has confirmed the new one: a crash may double some, and loses none. Nothing is sent
-    into a queue that would lose it. What still cannot be forwarded is parked again, once.
+    Each is taken out once the broker has confirmed the new one, or, on a Redis broker, once the stream has it: a crash
+    may double some, and loses none. Nothing is sent into a queue that would lose it. What still cannot be forwarded is
+    parked again, once.
     """
     wanted = _wanted(ctx, reason, ids, everything=everything, must_choose=True)
     with _queue(ctx) as queue:

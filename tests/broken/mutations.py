@@ -43,6 +43,17 @@ MUTATIONS = (
         ("kafka", *["bridge killed while the stream is away"] * 2),
     ),
     Mutation(
+        "ready with a sink that was not asked",
+        [
+            Change(
+                "bridge/celery_event_bridge/observe/sink.py",
+                "self._try(self._sink.open)\n",
+                "self._try(self._sink.open)\n        self._set_available()\n",
+            )
+        ],
+        [f"{UNIT}/observe/test_observed_sink.py::test_an_observed_sink_counts"],
+    ),
+    Mutation(
         "acknowledged singly before the confirm",
         [Change(f"{FORWARD}/ledger.py", "return not self.owes and not self.refusals", "return not self.refusals")],
         [

@@ -279,9 +279,8 @@ class Relay:
         """Return whether waiting can still settle something: no end is known to be away."""
         if not self._ledger.messages:
             return False  # what the sink may have still is the broker's again
-        if self._sink_outage.reason and not (
-            self._driver.handed and self._driver.stuck_for(self._clock.monotonic()) < AWAY_WAIT
-        ):
+        owes = self._driver.handed and self._driver.stuck_for(self._clock.monotonic()) < AWAY_WAIT
+        if self._sink_outage.reason and not owes:
             return False
         return self._driver.busy or (self._parker.waiting and self._parker.available)
 
@@ -295,6 +294,7 @@ class Relay:
         status.unparkable_messages = self._parker.stranded
         status.oldest_inflight_since = self._ledger.oldest()
         status.queue_messages = self._source.depths
-        status.held_up = self._source.held_up
+        asking = self._state is State.CONNECTED and self._sink_outage.reason is None
+        status.held_up = "not consuming yet: the sink is being asked" if asking else self._source.held_up
         self._pulse.turn(self._metrics.events_confirmed, status.inflight_messages, status.queue_messages)
         notices.tell_rest()

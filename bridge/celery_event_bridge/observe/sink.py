@@ -53,9 +53,9 @@ class ObservedSink:
         """True if the last look found that nothing would be stored, or kept."""
 
     def open(self) -> None:
-        """Connect. What it advises is asked for anew: the stream may be another one now."""
+        """Connect, which says nothing of storing yet. What it advises is asked for anew: the stream may be another."""
         self._advice_due = 0.0
-        self._ask(self._sink.open)
+        self._try(self._sink.open)
 
     def send(self, events: Sequence[Event]) -> None:
         """Hand over."""
@@ -78,7 +78,8 @@ class ObservedSink:
 
     def available(self) -> None:
         """Ask."""
-        self._ask(self._sink.available)
+        self._try(self._sink.available)
+        self._set_available()
 
     def look(self) -> None:
         """Look again at what the sink relies on; say what it advises, once a minute."""
@@ -120,13 +121,12 @@ class ObservedSink:
         self._handed.clear()
         self._sink.close()
 
-    def _ask(self, question: Callable[[], None]) -> None:
+    def _try(self, call: Callable[[], None]) -> None:
         try:
-            question()
+            call()
         except SinkUnavailable as exc:
             self._status.sink_reasons[self.name] = str(exc)
             raise
-        self._set_available()
 
     def _set_available(self) -> None:
         self._distrusted = False

@@ -202,3 +202,18 @@ def test_the_sink_looks_again_every_ten_seconds(house: House, clock: Clock, monk
         wrong.clear()
         house.turn(10, seconds=1.0)
     assert ["sink unavailable, trying again", "sink available again"] == [line["event"] for line in logged]
+
+
+def test_a_bridge_is_not_ready_while_its_sink_is_only_asked(house: House) -> None:
+    """The broker is connected, the sink has answered nothing yet: nothing is consumed, and so it is said."""
+    heard: list[str | None] = []
+    ask = house.sink.available
+
+    def slowly() -> None:
+        heard.append(house.status.held_up)
+        ask()
+
+    house.sink.available = slowly  # type: ignore[method-assign]
+    house.turn()
+    assert {"not consuming yet: the sink is being asked"} == set(heard)
+    assert house.status.held_up is None

@@ -22,6 +22,8 @@ def test_an_observed_sink_counts(metrics: Metrics, status: Status) -> None:
     sink = ObservedSink(inner, metrics, status)
     assert "not tried yet" == status.sink_reasons["memory"]
     sink.open()
+    assert "not tried yet" == status.sink_reasons["memory"], "a connection is no promise to store"
+    sink.available()
     assert status.sink_reasons["memory"] is None
     events = sample_events(6)
     sink.send(events[:4])
@@ -47,6 +49,7 @@ def observed(
     inner = MemorySink(at_once=False)
     sink = ObservedSink(inner, metrics, status, clock)
     sink.open()
+    sink.available()
     return sink, inner
 
 
@@ -114,6 +117,7 @@ def test_a_sink_that_cannot_be_opened_says_why(metrics: Metrics, status: Status)
     assert "refused" == status.sink_reasons["memory"]
     inner.away = None
     sink.open()
+    sink.available()
     assert (None, 0) == (status.sink_reasons["memory"], value(metrics, "reconnects_total", end="memory"))
 
 
@@ -174,6 +178,7 @@ def test_a_stream_of_several_in_trouble_is_said_until_it_stores_again(metrics: M
     inner = OfTopics()
     sink = ObservedSink(inner, metrics, status)
     sink.open()
+    sink.available()
     inner.troubles["worker"] = "topic 'worker' has no leader"
     for _ in range(3):
         sink.send(sample_events(1))

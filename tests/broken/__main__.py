@@ -15,12 +15,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 
 from tests.broken.mutations import MUTATIONS, Change, Mutation
 from tests.broken.simulated import seeds_until_found, worlds
 from tests.support.servers.debian import ROOT
 
+PATIENCE = 2700
+"""Seconds that a run may take: of all tests that are named, without a change, it is many minutes."""
 TESTS_FAILED = 1
 """Pytest's exit code. Any other but 0 is no answer: a test that could not be collected, say."""
 LISTED = ("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z")
@@ -33,24 +37,48 @@ def main() -> int:
     parser.add_argument("--only", default="", help="a part of the names of the guards")
     parser.add_argument("--campaigns", action="store_true", help="play the faults too, under the oracle")
     parser.add_argument("--simulate", action="store_true", help="ask the simulation, and no test")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="guards that are broken at a time")
     options = parser.parse_args()
     chosen = [mutation for mutation in MUTATIONS if options.only in mutation.name]
+    if not chosen:
+        parser.error(f"no guard has {options.only!r} in its name")
     with tempfile.TemporaryDirectory(prefix="celery-event-bridge-broken-") as name:
-        copy = Path(name)
-        copy_files(copy)
+        copies = [Path(name, str(number)) for number in range(1 if options.simulate else options.jobs)]
+        for copy in copies:
+            copy_files(copy)
         if options.simulate:
-            return simulate(copy, chosen)
+            return simulate(copies[0], chosen)
         print("without a change:", flush=True)
         tests = sorted({test for mutation in chosen for test in mutation.tests})
-        good = passes(copy, tests)
+        good = passes(copies[0], tests, "-n", str(options.jobs))
         print("  the tests pass" if good else "  a test fails: nothing can be said", flush=True)
-        for mutation in chosen if good else ():
-            print(f"{mutation.name}:", flush=True)
+        return int(not (good and all_noticed(copies, chosen, campaigns=options.campaigns)))
+
+
+def all_noticed(copies: Sequence[Path], chosen: Sequence[Mutation], *, campaigns: bool) -> bool:
+    """Break each in the next copy that is free, and print what was seen; whether all was noticed."""
+    free: SimpleQueue[Path] = SimpleQueue()
+    for copy in copies:
+        free.put(copy)
+
+    def broken(mutation: Mutation) -> tuple[bool, list[str]]:
+        copy = free.get()
+        try:
             with_changes(copy, mutation.changes)
-            good &= is_noticed(copy, mutation, campaigns=options.campaigns)
+            return is_noticed(copy, mutation, campaigns=campaigns)
+        except (RuntimeError, subprocess.TimeoutExpired) as exc:
+            return False, [f"  NO ANSWER: {exc}"]
+        finally:
             for change in mutation.changes:
                 shutil.copy(ROOT / change.file, copy / change.file)
-    return int(not good)
+            free.put(copy)
+
+    good = True
+    with ThreadPoolExecutor(len(copies)) as pool:
+        for mutation, (noticed, lines) in zip(chosen, pool.map(broken, chosen), strict=True):
+            print("\n".join([f"{mutation.name}:", *lines]), flush=True)
+            good &= noticed
+    return good
 
 
 def simulate(copy: Path, chosen: Sequence[Mutation]) -> int:
@@ -84,25 +112,25 @@ def with_changes(copy: Path, changes: Iterable[Change]) -> None:
         file.write_text(text.replace(change.old, change.new))
 
 
-def is_noticed(copy: Path, mutation: Mutation, *, campaigns: bool) -> bool:
-    """Whether each of its tests fails, and the oracle reports what it should."""
-    noticed = True
+def is_noticed(copy: Path, mutation: Mutation, *, campaigns: bool) -> tuple[bool, list[str]]:
+    """Whether each of its tests fails, and the oracle reports what it should; and the lines that say so."""
+    noticed, lines = True, []
     for test in mutation.tests:
         failed = not passes(copy, [test])
-        print(f"  {'noticed by' if failed else 'NOT NOTICED by'} {test}", flush=True)
+        lines.append(f"  {'noticed by' if failed else 'NOT NOTICED by'} {test}")
         noticed &= failed
     if campaigns and mutation.campaign:
         verdict = played(copy, *mutation.campaign)
         found = re.search(rf"\b{mutation.figure} (\d+)", verdict)
         reported = found is not None and int(found[1]) > 0
-        print(f"  {'the oracle reports' if reported else 'THE ORACLE DOES NOT REPORT IT'}: {verdict}", flush=True)
+        lines.append(f"  {'the oracle reports' if reported else 'THE ORACLE DOES NOT REPORT IT'}: {verdict}")
         noticed &= reported
-    return noticed
+    return noticed, lines
 
 
-def passes(copy: Path, tests: Sequence[str]) -> bool:
+def passes(copy: Path, tests: Sequence[str], *options: str) -> bool:
     """Whether these pass. Raises RuntimeError if they cannot be run, or all are skipped."""
-    done = run(copy, "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests)
+    done = run(copy, "pytest", "-q", "-x", "-p", "no:cacheprovider", *options, *tests)
     if done.returncode not in (0, TESTS_FAILED) or not re.search(r"\d (passed|failed)", done.stdout):
         raise RuntimeError(f"{' '.join(tests)} cannot be run: {(done.stdout + done.stderr)[-500:]}")
     return done.returncode == 0
@@ -130,7 +158,7 @@ def run(copy: Path, module: str, *arguments: str) -> subprocess.CompletedProcess
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        timeout=900,
+        timeout=PATIENCE,
     )
 
 

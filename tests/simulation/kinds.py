@@ -164,6 +164,7 @@ class Kind:
 
 KINDS: Mapping[str, str] = {
     "contract": "tests.simulation.kinds:Kind",
+    "account": "tests.simulation.account.account_kind:AccountKind",
     "wire": "tests.simulation.wire.wire:Wire",
     "operators": "tests.simulation.operators.operators_kind:Operators",
     "sqlite": "tests.simulation.sqlite.sqlite_kind:SqliteKind",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from subprocess import CompletedProcess
 
-from tests.broken.mutations import BROKER_REDIS, FORWARD, KAFKA, RABBITMQ, REDIS, SQLITE, Mutation
+from tests.broken.mutations import AUDIT, BROKER_REDIS, FORWARD, KAFKA, RABBITMQ, REDIS, SQLITE, Mutation
 from tests.simulation.kinds import KINDS
 
 ATTEMPTS = 5
@@ -16,6 +16,7 @@ ATTEMPTS = 5
 SECONDS = 20
 """Real seconds of an attempt."""
 WORLDS: Mapping[str, Sequence[str]] = {
+    AUDIT: ("account",),
     FORWARD: ("contract",),
     RABBITMQ: ("wire", "operators"),
     BROKER_REDIS: ("pubsub",),

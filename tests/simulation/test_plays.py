@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
+from celery_event_bridge.audit.tasks import Task
 from celery_event_bridge.forward import ledger
 from celery_event_bridge.forward.driver import Driver
 from celery_event_bridge.forward.relay import Relay
@@ -148,3 +149,11 @@ def test_a_failing_schedule_is_made_short(monkeypatch: pytest.MonkeyPatch) -> No
     assert 1 <= len(cards) <= 3
     assert best.sort == failed.sort
     assert Play(failed.seed, "contract", cards).cards == cards
+
+
+def test_an_audit_that_finds_too_little_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Starts that are gone of tasks that are over are compared with what the world has dropped."""
+    monkeypatch.setattr(Task, "runs", property(lambda self: self.started))
+    failures = [done.failure for seed in range(3) if (done := play("account", str(seed))[0]).failure]
+    assert failures
+    assert all(failure.startswith("account:") for failure in failures), failures

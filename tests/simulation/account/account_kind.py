@@ -25,6 +25,10 @@ OVERFLOW = 40_000
 SECOND = 1_000_000
 """Microseconds."""
 LAST_BEATS = 3
+A_LOOK = 500
+"""Records between two reports on the way."""
+SETTLE = 300 * SECOND
+"""Microseconds that are not judged yet: all that is late in a play is there by then."""
 
 
 class KeptStream(Stream):
@@ -71,8 +75,13 @@ class AccountKind(Kind):
     def judge(self) -> None:
         """Compare what the audit finds with what is not there. Raises Broken."""
         auditor = Auditor()
-        for record in self.stream.records:
+        told = 0
+        for number, record in enumerate(self.stream.records):
             auditor.add(record)
+            if number % A_LOOK == 0:
+                told = max(told, sum(auditor.report(record.stored or 0, settle=SETTLE).missing_starts.values()))
+        if told > (gone := sum(map(self._gone, self.workers))):
+            raise Broken(f"account: {gone} starts are gone, and the audit has found {told} on the way")
         now = round((EPOCH + self.play.world.now) * SECOND)
         report = auditor.report(now, settle=SECOND)
         copies = sum(self.stream.counts.values()) - len(self.stream.counts)
@@ -83,11 +92,14 @@ class AccountKind(Kind):
         self._judge_tasks(report)
 
     def _judge_starts(self, worker: AccountingWorker, report: Report) -> None:
-        gone = sum(kind == "task-started" for one, (kind, _) in worker.said.items() if not self.is_stored(one))
+        gone = self._gone(worker)
         found = report.missing_starts.get(worker.name, 0)
         # Of one whose beginning is not there it is known only what went missing since.
         if found > gone or (found < gone and self._is_anchored(worker)):
             raise Broken(f"account: {gone} starts of {worker.name} are gone, and the audit finds {found}")
+
+    def _gone(self, worker: AccountingWorker) -> int:
+        return sum(kind == "task-started" for one, (kind, _) in worker.said.items() if not self.is_stored(one))
 
     def _is_anchored(self, worker: AccountingWorker) -> bool:
         return any(kind == "worker-online" and self.is_stored(one) for one, (kind, _) in worker.said.items())

@@ -17,7 +17,7 @@ DEMO := $(if $(wildcard $(READY)),.venv,.venv-demo)
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup wheel test endurance pages simulate faults faults-all soak matrix mutations bench bench-readers bench-short containers unit lint format demo lock clean
+.PHONY: help setup wheel test endurance pages simulate faults faults-all faults-redis-broker soak matrix mutations bench bench-readers bench-short containers unit lint format demo lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -51,6 +51,9 @@ pages: $(READY)  ## type every shell block of the documents, on real servers, ab
 
 faults: $(READY)  ## faults at random: make faults SECONDS=600 SEED=1 SINK=redis
 	@$(BIN)/python -m tests.faults --seconds $(SECONDS) --sink $(SINK) $(if $(SEED),--seed $(SEED))
+
+faults-redis-broker: $(READY)  ## bridges of a Redis broker killed, frozen, cut off: make faults-redis-broker SECONDS=600 SINK=kafka
+	@$(BIN)/python -m tests.faults.redis_campaign --seconds $(SECONDS) --sink $(SINK) $(if $(SEED),--seed $(SEED))
 
 simulate: $(READY)  ## faults in simulated worlds: make simulate SECONDS=60 SEED=1 WORLD=contract PLAYS=1
 	@$(BIN)/python -m tests.simulation --seconds $(SECONDS) --world $(WORLD) $(if $(SEED),--seed $(SEED)) $(if $(PLAYS),--plays $(PLAYS))

@@ -1245,17 +1245,11 @@ MUTATIONS = (
     Mutation(
         "starts that are gone of tasks that are over not counted by the audit",
         [Change(f"{AUDIT}/verdicts.py", "starts = max(0, task.runs - task.started)", "starts = 0")],
-        [
-            f"{UNIT}/audit/test_audit_tasks.py",
-            "tests/simulation/test_plays.py::test_fixed_seeds_keep_every_promise[account]",
-        ],
+        [f"{UNIT}/audit/test_audit_tasks.py::test_what_is_missing_of_a_task"],
     ),
     Mutation(
         "what the heartbeats count believed from the second one on alone",
         [Change(f"{AUDIT}/account.py", "if beat.processed == 0:", "if False:")],
-        [
-            f"{UNIT}/audit/test_audit_account.py",
-            "tests/simulation/test_plays.py::test_fixed_seeds_keep_every_promise[account]",
-        ],
+        [f"{UNIT}/audit/test_audit_account.py::test_whatever_is_missing_is_counted"],
     ),
 )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,35 +13,9 @@ from examples.demo.workload import Worker
 from tests.support import oracle
 from tests.support.bridges import Bridge
 from tests.support.oracle import Published
-from tests.support.redis_broker import KEYS, settings
+from tests.support.redis_broker import KEYS, Witness, settings
 from tests.support.servers import Redis
 from tests.support.servers.debian import until
-
-
-class Witness(threading.Thread):
-    """A subscriber as Celery's own receivers are, that keeps each body."""
-
-    def __init__(self, server: Redis, channel: str) -> None:
-        super().__init__(daemon=True)
-        self._client = server.client()
-        self._receiver = self._client.pubsub()
-        self._receiver.psubscribe(channel)
-        assert self._receiver.get_message(timeout=10)
-        self._over = threading.Event()
-        self.heard: list[bytes] = []
-
-    def run(self) -> None:
-        while not self._over.is_set():
-            if message := self._receiver.get_message(timeout=0.1):
-                self.heard.append(base64.b64decode(json.loads(message["data"])["body"]))
-
-    def finish(self) -> list[bytes]:
-        """End; return the bodies, lists of events taken apart."""
-        self._over.set()
-        self.join(10)
-        self._receiver.close()
-        self._client.close()
-        return self.heard
 
 
 @pytest.mark.parametrize("options", [{}, {"global_keyprefix": "app:"}])

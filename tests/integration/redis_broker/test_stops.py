@@ -1,4 +1,4 @@
-"""SIGTERM ends a bridge of a Redis broker within BRIDGE_SHUTDOWN_TIMEOUT and two seconds, whatever is just happening."""
+"""SIGTERM ends a bridge of a Redis broker within BRIDGE_SHUTDOWN_TIMEOUT and two seconds, whatever happens."""
 
 from __future__ import annotations
 

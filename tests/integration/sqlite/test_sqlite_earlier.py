@@ -20,6 +20,8 @@ from tests.support.earlier_sqlite import EarlierBridge, columns, made
 from tests.support.sqlite_files import opened, store, through_sqlite, write_on
 from tests.support.streams import ids, some
 
+PATIENCE = 5.0
+"""Seconds after which a reader gives up a file that it cannot read."""
 spawn = multiprocessing.get_context("spawn")
 
 
@@ -28,7 +30,7 @@ def named(events: list[Event], broker: str = "eu") -> list[Event]:
 
 
 def reader(path: Path, group: str | None = None, broker: str | None = None) -> Events:
-    return open_reader(f"sqlite:///{path}", group, broker=broker, follow=False, lease=1.0)
+    return open_reader(f"sqlite:///{path}", group, broker=broker, follow=False, lease=1.0, give_up_after=PATIENCE)
 
 
 def read(path: Path, broker: str | None = None) -> dict[str, str | None]:
@@ -63,7 +65,7 @@ def test_a_reader_takes_a_file_of_the_last_version_as_it_is(path: Path) -> None:
     assert {} == read(path, "eu")
     with reader(path, "billing") as found:
         assert dict.fromkeys(ids(events)) == {event.id: event.broker for event in found}
-    with open_reader(f"sqlite:///{path}", follow=False, newest=5) as looking:
+    with open_reader(f"sqlite:///{path}", follow=False, newest=5, give_up_after=PATIENCE) as looking:
         found_before = [one for rows in looking.before(["task-started", "worker-heartbeat"]) for one in rows]
         assert ids(events[44::-1]) == [one.id for one in found_before]
     assert there == columns(path)
@@ -109,10 +111,10 @@ def test_a_roll_back_goes_on_in_the_file(path: Path) -> None:
 def test_a_reader_sees_names_from_the_moment_on_that_there_are_any(path: Path) -> None:
     """One that has the file open while a bridge carries it over."""
     made(path, some(5))
-    with open_reader(f"sqlite:///{path}", broker="eu") as events:
+    with open_reader(f"sqlite:///{path}", broker="eu", give_up_after=PATIENCE) as events:
         events.idle = events.stop
         assert [] == list(events)
-    with open_reader(f"sqlite:///{path}") as events:
+    with open_reader(f"sqlite:///{path}", give_up_after=PATIENCE) as events:
         assert [None] * 5 == [next(events).broker for _ in range(5)]
         subject = opened(path)
         store(subject, named(some(5, 5)))

@@ -1313,8 +1313,8 @@ MUTATIONS = (
         [
             Change(
                 "bridge/celery_event_bridge/reading/session.py",
-                "(wanted and (self._broker is None or self._broker(record.broker)))",
-                "wanted",
+                "(named and self._wanted(record.type))",
+                "self._wanted(record.type)",
             )
         ],
         [

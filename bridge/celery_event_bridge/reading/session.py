@@ -107,8 +107,8 @@ class Events:
                 record = self._records[position]
                 if record.problem is None and self.seen.register(record):
                     continue
-                wanted = self._wanted(record.type)
-                if record.problem is not None or (wanted and (self._broker is None or self._broker(record.broker))):
+                named = self._broker is None or self._broker(record.broker)
+                if record.problem is not None or (named and self._wanted(record.type)):
                     if not self._still_ours():
                         break
                     self._handed = self._first + position

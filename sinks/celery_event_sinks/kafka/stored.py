@@ -54,7 +54,8 @@ def record(partition: Hashable, message: Any) -> Record:
             data,
             kind,
             None if stored is None else _microseconds(stored),
-            broker=None if broker is None else broker.decode(),
+            None,
+            None if broker is None else broker.decode(),
         )
     except (KeyError, ValueError, AttributeError) as exc:
         what = f"it has no header {exc}" if isinstance(exc, KeyError) else str(exc)

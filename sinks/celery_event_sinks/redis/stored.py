@@ -49,7 +49,8 @@ def record(partition: Hashable, at: tuple[int, int], fields: Sequence[bytes]) ->
             data,
             JSON if content_type is None else content_type.decode(),
             at[0] * 1000,
-            broker=None if broker is None else broker.decode(),
+            None,
+            None if broker is None else broker.decode(),
         )
     except (KeyError, ValueError) as exc:
         what = f"it has no field {exc}" if isinstance(exc, KeyError) else str(exc)

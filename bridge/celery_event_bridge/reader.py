@@ -33,6 +33,7 @@ def open_reader(
     since: str | datetime.datetime | datetime.timedelta | None = None,
     types: str | Iterable[str] | None = None,
     *,
+    broker: str | Iterable[str] | None = None,
     follow: bool = True,
     newest: int = 0,
     window: int = 50_000,
@@ -52,6 +53,8 @@ def open_reader(
     `since`: where to begin if there is no position: `"earliest"` (the default), `"latest"`, `"10m"` or a timedelta ago,
     an aware datetime or its ISO form. It picks a place in the stream: later ones may hold events of an earlier time.
     `types`: `"task-*,!task-received"`, or a list of such patterns.
+    `broker`: only events of brokers of such a name: `"eu"`, `"us-*,!us-test"`, or a list of patterns. An event whose
+    broker has no name has the empty one.
     `newest`: without a group, begin so many records before the end of each partition, and not at `since`.
     `follow=False` ends where the stream ended when it was opened.
     `window`: ids remembered for each partition, at least, to drop duplicates; 0 drops none.
@@ -79,6 +82,6 @@ def open_reader(
     if lease <= 0:
         raise ValueError(f"lease={lease:g}: expected a number of seconds")
     reading = Reading(group, start(since), not follow, window, lease, newest)
-    picked = Picked(patterns_in(types))
+    picked = Picked(patterns_in(types), patterns_in(broker))
     plugin, settings = find(url, environ, options)
     return Events(plugin(settings, reading), reading, picked, give_up_after=give_up_after, idle=idle)

@@ -54,6 +54,8 @@ def line(event: Event) -> bytes:
         "time": event.time,
         "content_type": event.content_type,
     }
+    if event.broker is not None:
+        record["broker"] = event.broker
     head = json.dumps(record, ensure_ascii=False).encode()[:-1]
     if event.content_type == JSON and b"\n" not in event.data and b"\r" not in event.data:
         return b'%b, "data": %b}\n' % (head, event.data)

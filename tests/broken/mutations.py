@@ -1252,4 +1252,136 @@ MUTATIONS = (
         [Change(f"{AUDIT}/account.py", "if beat.processed == 0:", "if False:")],
         [f"{UNIT}/audit/test_audit_account.py::test_whatever_is_missing_is_counted"],
     ),
+    Mutation(
+        "the broker's name left out of events",
+        [Change(f"{FORWARD}/decode.py", "        kind,\n        broker,\n    )\n", "        kind,\n    )\n")],
+        [f"{UNIT}/forward/test_relay_intake.py::test_each_event_has_the_brokers_name"],
+    ),
+    Mutation(
+        "the broker's name in the id",
+        [Change(f"{FORWARD}/decode.py", "digest.update(data)", 'digest.update(data + (broker or "").encode())')],
+        [f"{UNIT}/forward/test_relay_intake.py::test_each_event_has_the_brokers_name"],
+    ),
+    Mutation(
+        "the broker's name left out of Kafka's headers",
+        [Change(f"{KAFKA}/records.py", "if broker is not None:", "if False:")],
+        [f"{UNIT}/sinks/kafka/test_kafka_records.py::test_the_brokers_name_is_a_header_where_there_is_one"],
+    ),
+    Mutation(
+        "one broker's headers of Kafka for all",
+        [
+            Change(
+                f"{KAFKA}/records.py",
+                "        self._kinds[kind] = headers\n",
+                '        self._kinds |= {(*kind[:3], name): headers for name in (broker, None, "eu")}\n',
+            )
+        ],
+        [f"{UNIT}/sinks/kafka/test_kafka_records.py::test_the_brokers_name_is_a_header_where_there_is_one"],
+    ),
+    Mutation(
+        "the broker's name left out of Redis's entries",
+        [Change(f"{REDIS}/commands.py", "        if broker is not None:", "        if False:")],
+        [f"{UNIT}/sinks/redis/test_redis_stored.py::test_the_brokers_name_is_a_field_where_there_is_one"],
+    ),
+    Mutation(
+        "the broker's name left out of an entry that is stored again",
+        [Change(f"{REDIS}/commands.py", "        if event.broker is not None:", "        if False:")],
+        [f"{UNIT}/sinks/redis/test_redis_stored.py::test_the_brokers_name_is_a_field_where_there_is_one"],
+    ),
+    Mutation(
+        "the broker's name left out of SQLite's rows",
+        [
+            Change(
+                f"{SQLITE}/table.py",
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, NULLIF(?9, ?9), ?10)",
+            )
+        ],
+        [f"{INTEGRATION}/sqlite/test_sqlite_earlier.py::test_a_file_of_the_last_version_is_carried_over"],
+    ),
+    Mutation(
+        "a SQLite file of the last version not carried over",
+        [Change(f"{SQLITE}/table.py", "    if not names_brokers(connection):\n        connection.execute(ADD)\n", "")],
+        [
+            f"{INTEGRATION}/sqlite/test_sqlite_earlier.py::test_a_file_of_the_last_version_is_carried_over",
+            f"{INTEGRATION}/sqlite/test_sqlite_earlier.py::test_an_earlier_copy_that_is_put_into_a_file_in_use_is_carried_over",
+        ],
+    ),
+    Mutation(
+        "the column for brokers counted on by readers",
+        [Change(f"{SQLITE}/table.py", '("broker" if names_brokers(connection) else "NULL")', '"broker"')],
+        [f"{INTEGRATION}/sqlite/test_sqlite_earlier.py::test_a_reader_takes_a_file_of_the_last_version_as_it_is"],
+    ),
+    Mutation(
+        "the column for brokers looked for once",
+        [
+            Change(
+                f"{SQLITE}/reader.py",
+                "= version, ROWS.format(columns=table.read(connection))",
+                "= version, self._select or ROWS.format(columns=table.read(connection))",
+            )
+        ],
+        [
+            f"{INTEGRATION}/sqlite/test_sqlite_earlier.py::test_a_reader_sees_names_from_the_moment_on_that_there_are_any"
+        ],
+    ),
+    Mutation(
+        "another program's table given a column",
+        [Change(f"{SQLITE}/table.py", "    connection.execute(EARLIER)\n", "")],
+        [f"{INTEGRATION}/sqlite/test_sqlite_earlier.py::test_another_programs_table_gets_no_column"],
+    ),
+    Mutation(
+        "the pick by broker ignored by a reader",
+        [
+            Change(
+                "bridge/celery_event_bridge/reading/session.py",
+                "(named and self._wanted(record.type))",
+                "self._wanted(record.type)",
+            )
+        ],
+        [
+            f"{UNIT}/reading/test_brokers.py::test_brokers_are_picked_by_name",
+            f"{UNIT}/reading/test_brokers.py::test_events_of_other_brokers_are_committed_with_those_picked",
+        ],
+    ),
+    Mutation(
+        "an event of another broker taken for a duplicate",
+        [
+            Change(
+                "bridge/celery_event_bridge/reading/duplicates.py",
+                " or (self.among is not None and not self.among(record.broker))",
+                "",
+            )
+        ],
+        [
+            f"{UNIT}/reading/test_brokers.py::test_an_event_that_another_broker_had_before_is_no_duplicate_of_it",
+            f"{UNIT}/reading/test_brokers.py::test_who_picks_by_broker_himself_gets_the_copies_of_all",
+        ],
+    ),
+    Mutation(
+        "the pick by broker ignored by tail",
+        [Change("bridge/celery_event_bridge/cli/lines.py", "not (of_type and named)", "not of_type")],
+        [f"{UNIT}/cli/test_lines.py::test_brokers_are_picked_by_name"],
+    ),
+    Mutation(
+        "the pick by broker ignored by audit",
+        [Change("bridge/celery_event_bridge/cli/audit.py", '            broker=given["brokers"],\n', "")],
+        [f"{INTEGRATION}/reading/test_shared_stream.py::test_audit_picks_by_broker"],
+    ),
+    Mutation(
+        "the pick by broker ignored by replay",
+        [Change("bridge/celery_event_bridge/replay/loop.py", "not (wanted and named)", "not wanted")],
+        [f"{UNIT}/replay/test_replay_loop.py::test_what_is_passed_over_is_committed_with_the_rest"],
+    ),
+    Mutation(
+        "the broker's name left out by replay",
+        [
+            Change(
+                "bridge/celery_event_bridge/replay/pick.py",
+                '{"hostname": record.source}, record.broker)',
+                '{"hostname": record.source})',
+            )
+        ],
+        [f"{UNIT}/replay/test_replay_order.py::test_an_event_keeps_the_name_of_its_broker"],
+    ),
 )

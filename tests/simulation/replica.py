@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tests.simulation.kinds import Kind
 
 SETTINGS = {
+    "broker_name": None,
     "event_types": ("*",),
     "retry_max_interval": 5.0,
     "let_go_after": 6.0,

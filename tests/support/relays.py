@@ -40,6 +40,7 @@ class House:
         self.source.leaves_after = leaves_after
         self.status = Status()
         values = {
+            "broker_name": None,
             "event_types": ("*",),
             "max_message_bytes": 1000,
             "max_inflight_bytes": 100_000,

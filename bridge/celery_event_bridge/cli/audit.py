@@ -42,6 +42,7 @@ WAY_OUT = "; --allow-empty exits 0"
 @click.option("--settle", metavar="AGE", default="10s", show_default=True, help="what is younger is not judged yet")
 @click.option("--late", metavar="AGE", default="1h", show_default=True, help="how late events may come after others")
 @click.option("--worker", "workers", multiple=True, metavar="PATTERN", help="only these: billing@*,!test@*")
+@click.option("--broker", "brokers", multiple=True, metavar="PATTERN", help="only of brokers of this name: eu,us-*")
 @click.option("--task", "names", multiple=True, metavar="PATTERN", help="only tasks of these names: !reports.*")
 @click.option("--app", "app", metavar="MODULE", help="the Celery app to ask about tasks without an end, as celery -A")
 @click.option("--plot", metavar="FILE", help="write a picture of the delays, as SVG")
@@ -78,6 +79,7 @@ def audit(ctx: click.Context, /, **given: Any) -> int:
         events = open_reader(
             given["url"],
             since=as_since(since),
+            broker=given["brokers"],
             follow=given["follow"],
             window=0,  # what is there twice is what is looked for
             give_up_after=None if given["follow"] else PATIENCE,

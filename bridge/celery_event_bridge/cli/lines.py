@@ -18,6 +18,7 @@ from celery_event_bridge.config.event_types import CELERYS, unmatched
 from celery_event_bridge.contract import JSON
 from celery_event_bridge.forward.intake import event_filter
 from celery_event_bridge.reading.event import StoredEvent, Undecodable, without_surrogates
+from celery_event_bridge.reading.picked import broker_filter, unmatched_brokers
 
 COLOURS = {
     "failed": "red",
@@ -44,6 +45,8 @@ class Asked(msgspec.Struct, frozen=True):
     """The beginning of a task's uuid."""
     workers: Sequence[str] = ()
     """Patterns of the sender; none means all."""
+    brokers: Sequence[str] = ()
+    """Patterns of the broker's name; none means all."""
     until: int | None = None
     """Microseconds since 1970 UTC: what was stored before. By the event's own time where nobody knows that."""
 
@@ -62,6 +65,8 @@ class Lines:
         self._came: set[str] = set()
         self._wanted = event_filter(asked.types, self._came)
         self._worker = event_filter(asked.workers)
+        self._came_from: set[str] = set()
+        self._broker = broker_filter(asked.brokers, self._came_from)
         self._form = form
         self.names = Names(names)
         self.nameless = 0
@@ -84,7 +89,8 @@ class Lines:
 
     def _is_wanted(self, event: StoredEvent) -> bool:
         asked = self._asked
-        if event.problem is None and not self._wanted(event.type):
+        of_type, named = self._wanted(event.type), not asked.brokers or self._broker(event.broker)
+        if event.problem is None and not (of_type and named):
             return False
         if asked.until is not None and not _is_before(event, asked.until):
             return False
@@ -99,8 +105,13 @@ class Lines:
         return fnmatchcase(name or "", asked.name)
 
     def unmatched(self) -> Sequence[str]:
-        """Return a sentence for each pattern that matches no type of Celery's, and none of those that came."""
-        return unmatched(self._asked.types, "--type", self._came)
+        """Return a sentence for each pattern of types that matches none of Celery's, and none that came, and for each
+        of brokers that matches none that came.
+        """
+        return [
+            *unmatched(self._asked.types, "--type", self._came),
+            *unmatched_brokers(self._asked.brokers, "--broker", self._came_from),
+        ]
 
     def _text(self, event: StoredEvent, fields: dict[str, Any], *, colour: bool) -> str:
         parts = [_local(event.time or event.stored), f"{event.type or '?':<16}"]
@@ -158,6 +169,8 @@ def _json(event: StoredEvent, name: str | None) -> str:
         "stored": event.stored,
         "content_type": event.content_type,
     }
+    if event.broker is not None:
+        record["broker"] = event.broker
     if event.problem is not None:
         record["problem"] = event.problem
     record = {key: without_surrogates(part) if isinstance(part, str) else part for key, part in record.items()}

@@ -20,6 +20,7 @@ from celery_event_bridge.forward.intake import event_filter, patterns_in
 from celery_event_bridge.observe import logs
 from celery_event_bridge.process.signals import stopping
 from celery_event_bridge.reading.gone import in_all
+from celery_event_bridge.reading.picked import broker_filter, unmatched_brokers
 from celery_event_bridge.replay.loop import Figures, Replay
 from celery_event_bridge.replay.pace import Pace
 
@@ -38,6 +39,7 @@ INTERRUPTED = 130
 @click.option("--since", metavar="AGE|TIME", help="events that happened since: 10m, yesterday, 14:00, 2030-01-31")
 @click.option("--until", metavar="AGE|TIME", help="events that happened before")
 @click.option("--type", "types", multiple=True, metavar="PATTERN", help="task-*,!task-received; may be repeated")
+@click.option("--broker", "brokers", multiple=True, metavar="PATTERN", help="only of brokers of this name: eu,us-*")
 @click.option("--speed", type=click.FloatRange(min=0, min_open=True), help="10: ten times as fast as it happened")
 @click.option("--group", metavar="NAME", help="keep the position under this name, and go on from there")
 @click.option("--again", is_flag=True, help="also where the bridge's own queue would get the events again")
@@ -50,6 +52,7 @@ def replay(
     since: str | None,
     until: str | None,
     types: tuple[str, ...],
+    brokers: tuple[str, ...],
     speed: float | None,
     group: str | None,
     again: bool,
@@ -73,11 +76,16 @@ def replay(
         closing(progress(between.until or time.time_ns() // 1000)) as shown,
     ):
         refused, patterns, came = _Refused(), patterns_in(types), set[str]()
+        named, came_from = patterns_in(brokers), set[str]()
+        of_broker = broker_filter(named, came_from)
+        if named:
+            events.seen.among = of_broker
         run = Replay(
             events,
             target,
             group=group is not None,
             wanted=event_filter(patterns, came),
+            broker=of_broker if named else None,
             between=between,
             pace=Pace(speed),
             refused=refused,
@@ -92,7 +100,7 @@ def replay(
             shown.close()
             raise _Failed(f"{exc}; {_result(run.figures, target, began, group)}") from exc
         shown.close()
-    for line in unmatched(patterns, "--type", came):
+    for line in [*unmatched(patterns, "--type", came), *unmatched_brokers(named, "--broker", came_from)]:
         click.echo(f"celery-event-bridge: {line}", err=True)
     click.echo(_result(run.figures, target, began, group))
     if run.figures.interrupted:
@@ -132,7 +140,7 @@ def _result(figures: Figures, target: Target, began: float, group: str | None) -
         parts.append(
             f"none of the {figures.matched} events that matched was confirmed"
             if figures.matched
-            else f"0 of {figures.read} events matched (--type, --since, --until)"
+            else f"0 of {figures.read} events matched (--type, --broker, --since, --until)"
         )
     if _unheard(figures, target):
         parts.append("none of them was received: no queue is bound there; start the receiver first")

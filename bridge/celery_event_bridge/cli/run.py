@@ -107,6 +107,7 @@ def forward(chosen: Loaded) -> int:
         log.info(
             "started",
             broker=[hide_in_url(url) for url in settings.broker_urls],
+            **({} if settings.broker_name is None else {"broker_name": settings.broker_name}),
             **broker.names(),
             sink=sink.name,
             **chosen.streams(),

@@ -19,6 +19,7 @@ from celery_event_bridge.observe import logs
 from celery_event_bridge.process.signals import stopping
 from celery_event_bridge.reader import Events, open_reader
 from celery_event_bridge.reading.gone import in_all
+from celery_event_bridge.reading.picked import broker_filter
 
 PATIENCE = 10.0
 """Seconds that a stream may be away before a look at it fails. With `--follow` it is waited for."""
@@ -40,6 +41,7 @@ _NAMELESS = "{} left out by --task, for want of the task's name: it stands in ta
 @click.option("--task", "name", metavar="NAME", help="only events of tasks of this name, or pattern: billing.*")
 @click.option("--uuid", help="only events of this task; its beginning is enough")
 @click.option("--worker", "workers", multiple=True, metavar="PATTERN", help="only from these: billing@*,!test@*")
+@click.option("--broker", "brokers", multiple=True, metavar="PATTERN", help="only of brokers of this name: eu,us-*")
 @click.option("--reverse", is_flag=True, help="the newest first; all that is printed is held in memory until the end")
 @click.option(
     "--format",
@@ -68,6 +70,7 @@ def tail(ctx: click.Context, /, **given: Any) -> int:
         given["name"],
         given["uuid"],
         patterns_in(given["workers"]),
+        patterns_in(given["brokers"]),
         until if isinstance(until, int) else None,
     )
     lines = Lines(asked, given["form"])
@@ -137,13 +140,16 @@ def _newest(ctx: click.Context, given: Mapping[str, Any], printer: Printer) -> i
 
 def _open(ctx: click.Context, given: Mapping[str, Any], **begin: Any) -> Events:
     follow: bool = given["follow"]
-    return open_reader(
+    events = open_reader(
         given["url"],
         follow=follow,
         give_up_after=None if follow else PATIENCE,
         options=ctx.meta.get(OPTIONS, {}),
         **begin,
     )
+    if brokers := patterns_in(given["brokers"]):
+        events.seen.among = broker_filter(brokers)
+    return events
 
 
 def _refuse(ctx: click.Context, given: Mapping[str, Any], since: str | int | None, until: str | int | None) -> None:

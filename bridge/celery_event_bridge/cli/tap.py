@@ -54,7 +54,7 @@ def tap(ctx: click.Context, /, **given: Any) -> int:
         click.echo(f"celery-event-bridge: {line}", err=True)
     printer = Printer(output, lines, reverse=False, count=None)
     ended = threading.Event()
-    intake = Intake(("*",), settings.max_message_bytes)
+    intake = Intake(("*",), settings.max_message_bytes, settings.broker_name)
     try:
         with closing(broker.tap()) as live, stopping(ended.set):
             if sys.stderr.isatty():
@@ -98,6 +98,7 @@ def _events(message: Message, intake: Intake, clock: Clock, number: int) -> Iter
             event.data,
             event.content_type,
             stored=now,
+            broker=event.broker,
         )
         yield StoredEvent(record, number, clock)
     if taken.rejection:

@@ -17,7 +17,7 @@ from celery_event_bridge.config.variables import PREFIX, sink_prefix
 from celery_event_bridge.contract.values import address, duration, retention_or_never, size
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
-    "Broker": ("broker_url",),
+    "Broker": ("broker_url", "broker_name"),
     "Intake": ("prefetch", "max_inflight_bytes", "max_message_bytes", "event_types", "redact"),
     "Sinks": ("sink",),
     "Running": ("config", "retry_max_interval", "let_go_after", "shutdown_timeout", "http", "log_format", "log_level"),

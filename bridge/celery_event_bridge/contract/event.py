@@ -29,6 +29,8 @@ class Event(msgspec.Struct, frozen=True, eq=False, weakref=True):
     """The verbatim bytes."""
     content_type: str = JSON
     """`application/json` or `application/x-msgpack`."""
+    broker: str | None = None
+    """Name of the broker that it was taken off, `BRIDGE_BROKER_NAME`; None where that has none. No part of the id."""
 
 
 class Rejection(msgspec.Struct, frozen=True):

@@ -33,6 +33,8 @@ class Record(msgspec.Struct, frozen=True, eq=False, gc=False):
     """Time when it was stored, in microseconds since 1970 UTC."""
     problem: str | None = None
     """Reason why this is no record of the bridge's, where it is none: it is handed over all the same."""
+    broker: str | None = None
+    """As in Event: the broker's name, where it has one."""
 
 
 class Batch(msgspec.Struct, frozen=True, eq=False):

@@ -101,6 +101,7 @@ def short_name(value: str) -> str:
 
 LONGEST_GROUP = 255
 """Characters. Kafka takes the connection down for a name of 40,000, and says nothing."""
+_IN_PATTERNS = re.compile(r"[,*?\[\]!]")
 _LIKE_A_URL = re.compile(r":/|//|:[^@\s]*@|^\s*[\[{]\s*[\[{\"']")
 
 
@@ -118,6 +119,18 @@ def group_name(value: str) -> str:
     if len(value) > LONGEST_GROUP:
         raise ValueError(f"{len(value)} characters, expected {LONGEST_GROUP} at most")
     return no_url(value)
+
+
+def broker_name(value: str) -> str:
+    """Return the name of a broker. Raises ValueError where people could not read it, or pick by it."""
+    if not value.strip():
+        raise ValueError("expected a name")
+    short_name(value)
+    if not value.isprintable() or value != value.strip():
+        raise ValueError("expected characters that can be printed, and no blank at an end")
+    if value.startswith("+") or _IN_PATTERNS.search(value):
+        raise ValueError("expected a name without , * ? [ ] ! and no + before it: by these, names are picked")
+    return value
 
 
 def words(value: Any) -> Any:
@@ -173,6 +186,8 @@ Name = Annotated[str, AfterValidator(no_url)]
 """Name of a stream, say."""
 ShortName = Annotated[str, AfterValidator(short_name)]
 """Name of a queue or an exchange."""
+BrokerName = Annotated[str, AfterValidator(broker_name)]
+"""Name of a broker."""
 QueueName = Annotated[ShortName, AfterValidator(not_reserved)]
 """Name of a queue that we may declare."""
 Seconds = Annotated[float, BeforeValidator(duration), AfterValidator(in_a_lifetime)]

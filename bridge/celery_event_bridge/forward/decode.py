@@ -67,15 +67,15 @@ _BLANKS = b" \t\r\n"
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def decode(body: bytes, content_type: str, headers: Mapping[str, Any]) -> Decoded:
+def decode(body: bytes, content_type: str, headers: Mapping[str, Any], broker: str | None = None) -> Decoded:
     """Take a message body apart into events; what cannot be one is in the rejection, never in an exception.
 
     `content_type` is the AMQP property: JSON is assumed where it is empty. `headers` are the message's; only
-    `hostname` is looked at.
+    `hostname` is looked at. `broker` is the name of the broker that it came from, if that has one.
     """
     if content_type == JSON and body[:1] == b"{" and body.isascii():
         try:  # what nearly every message is that is no list
-            return Decoded([_event(body, _json_plain(body), JSON, headers)])
+            return Decoded([_event(body, _json_plain(body), JSON, headers, broker)])
         except (msgspec.DecodeError, RecursionError):
             pass  # it is read again below, with care
     if (way := _ways.get(content_type) or _way(content_type)) is None:
@@ -91,14 +91,20 @@ def decode(body: bytes, content_type: str, headers: Mapping[str, Any]) -> Decode
     parts = [body] if slices is None else slices
     try:
         plains = [read_plain(body)] if slices is None else read_plains(body)
-        return Decoded(list(map(_event, parts, plains, repeat(kind), repeat(headers))))
+        return Decoded(list(map(_event, parts, plains, repeat(kind), repeat(headers), repeat(broker))))
     except (msgspec.DecodeError, RecursionError, ValueError):
         # Something is wrong with one of them, or it is what msgspec does not know.
-        return _decode_each(parts, kind, read, headers, element=slices is not None)
+        return _decode_each(parts, kind, read, headers, broker, element=slices is not None)
 
 
 def _decode_each(
-    slices: Iterable[bytes], kind: str, read: Callable[[bytes], Any], headers: Mapping[str, Any], *, element: bool
+    slices: Iterable[bytes],
+    kind: str,
+    read: Callable[[bytes], Any],
+    headers: Mapping[str, Any],
+    broker: str | None,
+    *,
+    element: bool,
 ) -> Decoded:
     events: list[Event] = []
     bad: list[str] = []
@@ -116,14 +122,14 @@ def _decode_each(
         elif not (type(envelope.type) is str and envelope.type):
             bad.append(f"{where}no field `type` with a string in it")
         else:
-            events.append(_event(data, _plain(envelope), kind, headers))
+            events.append(_event(data, _plain(envelope), kind, headers, broker))
     if not bad:
         return Decoded(events)
     more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
     return Decoded(events, Rejection(reason, bad[0] + more))
 
 
-def _event(data: bytes, envelope: _Plain, kind: str, headers: Mapping[str, Any]) -> Event:
+def _event(data: bytes, envelope: _Plain, kind: str, headers: Mapping[str, Any], broker: str | None) -> Event:
     source = envelope.hostname or _text(headers.get("hostname")) or UNKNOWN_SOURCE
     subject = envelope.uuid or None
     at = envelope.timestamp
@@ -138,6 +144,7 @@ def _event(data: bytes, envelope: _Plain, kind: str, headers: Mapping[str, Any])
         round(at * 1_000_000) if at is not None and EARLIEST <= at <= LATEST else None,
         data,
         kind,
+        broker,
     )
 
 

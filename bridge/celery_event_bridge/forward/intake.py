@@ -32,17 +32,18 @@ class Taken(msgspec.Struct, frozen=True, gc=False):
 
 
 class Intake:
-    """Decodes and filters by `BRIDGE_EVENT_TYPES` and `BRIDGE_MAX_MESSAGE_BYTES`."""
+    """Decodes and filters by `BRIDGE_EVENT_TYPES` and `BRIDGE_MAX_MESSAGE_BYTES`, and names `BRIDGE_BROKER_NAME`."""
 
-    def __init__(self, event_types: Sequence[str], max_message_bytes: int) -> None:
+    def __init__(self, event_types: Sequence[str], max_message_bytes: int, broker: str | None = None) -> None:
         self._wanted = None if tuple(event_types) == ("*",) else event_filter(event_types)
         self._limit = max_message_bytes
+        self._broker = broker
 
     def take(self, message: Message) -> Taken:
         """Take in a message. Never raises: what cannot be decoded has a rejection."""
         body, headers = message.body, message.headers
         if len(body) <= self._limit and "compression" not in headers:
-            decoded = decode(body, message.content_type, headers)
+            decoded = decode(body, message.content_type, headers, self._broker)
         else:
             decoded = self._decode_with_care(message)
         events = decoded.events
@@ -61,7 +62,7 @@ class Intake:
                 body = decompress(body, method, limit)
             except NotDecompressed as exc:
                 return Decoded([], Rejection(exc.reason, str(exc)))
-        return decode(body, message.content_type, headers)
+        return decode(body, message.content_type, headers, self._broker)
 
 
 def patterns_in(given: str | Iterable[str] | None) -> list[str]:

@@ -31,7 +31,7 @@ class Reception:
         metrics: Metrics,
         pulse: Pulse,
     ) -> None:
-        self._intake = Intake(settings.event_types, settings.max_message_bytes)
+        self._intake = Intake(settings.event_types, settings.max_message_bytes, settings.broker_name)
         self._left_out = LeftOut(settings.event_types)
         self._max_bytes = settings.max_inflight_bytes
         self._ledger = ledger

@@ -10,6 +10,10 @@ class RelaySettings(Protocol):
     """See docs/reference/settings.md for each."""
 
     @property
+    def broker_name(self) -> str | None:
+        """Name of the broker that is in each event."""
+
+    @property
     def event_types(self) -> Sequence[str]:
         """Patterns of the events that are forwarded."""
 

@@ -91,6 +91,11 @@ class StoredEvent:
         return self.record.content_type
 
     @property
+    def broker(self) -> str | None:
+        """Name of the broker that it was published on, where its bridge had one to give: `BRIDGE_BROKER_NAME`."""
+        return self.record.broker
+
+    @property
     def problem(self) -> str | None:
         """Reason why this is no record of the bridge's, where it is none; it was handed over whatever `types` says."""
         return self.record.problem

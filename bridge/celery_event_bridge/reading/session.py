@@ -60,12 +60,13 @@ class Events:
         self._reader = reader
         self._reading = reading
         self._picked = Picked() if picked is None else picked
-        self._wanted = self._picked.wanted
+        self._wanted, self._broker = self._picked.wanted, self._picked.broker
         self.idle = idle
         """Called whenever there is nothing to read."""
         self.skipped = 0
         """Records that were gone before this reader, or its group, came to them, as far as the stream can tell."""
-        self._seen = SeenIds(reading.read_back) if reading.read_back > 0 else None
+        self.seen = SeenIds(reading.read_back, self._broker)
+        """Ids that came before. Who picks by broker himself assigns `seen.among`."""
         self._clock = Clock()
         self._owed = Owed()
         self._records: Sequence[Record] = ()
@@ -104,9 +105,10 @@ class Events:
                 position = self._at
                 self._at += 1
                 record = self._records[position]
-                if self._seen is not None and record.problem is None and self._seen.register(record):
+                if record.problem is None and self.seen.register(record):
                     continue
-                if record.problem is not None or self._wanted(record.type):
+                named = self._broker is None or self._broker(record.broker)
+                if record.problem is not None or (named and self._wanted(record.type)):
                     if not self._still_ours():
                         break
                     self._handed = self._first + position
@@ -146,8 +148,7 @@ class Events:
         if self._reading.group is None:
             raise ValueError(NO_GROUP)
         self._process.refuse_a_copy()
-        number = event if isinstance(event, int) else event.number
-        return self._commit_until(min(number, self._handed))
+        return self._commit_until(min(event if isinstance(event, int) else event.number, self._handed))
 
     def commit_soon(self, event: StoredEvent | int, *, every: int = 500, seconds: float = 1.0) -> bool:
         """Commit this event and those before it with others: each `every` events, or after so many seconds, while
@@ -232,11 +233,10 @@ class Events:
         self._first += len(self._records)
         self._records, self._at = batch.records, 0
         self._attempt.has_read = self._attempt.has_read or bool(batch.records)
-        if self._seen is not None:
-            for partition in batch.revoked:
-                self._seen.forget(partition)
-            for record in batch.seen:
-                self._seen.register(record)
+        for partition in batch.revoked:
+            self.seen.forget(partition)
+        for record in batch.seen:
+            self.seen.register(record)
         if batch.skipped:
             self.skipped += batch.skipped
             gone.tell(batch.skipped, self._reading.group, id(self))

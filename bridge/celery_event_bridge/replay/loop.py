@@ -12,6 +12,7 @@ from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.deadline import Deadline
 from celery_event_bridge.contract.target import Target
 from celery_event_bridge.reading.event import StoredEvent
+from celery_event_bridge.reading.picked import FromBroker
 from celery_event_bridge.reading.session import Events
 from celery_event_bridge.replay.order import ByTime, Picked, Settled
 from celery_event_bridge.replay.pace import Pace
@@ -58,16 +59,18 @@ class Replay:
         refused: Callable[[str], None],
         progress: Callable[[int, int], None],
         patience_to_stop: float,
+        broker: FromBroker | None = None,
     ) -> None:
-        """`wanted` picks types: were it the reader, it would not come back before it has found one, and the broker
-        would take us for dead. `refused` is called with a line for each event that is not sent on, `progress` with the
-        time that it has come to, in microseconds since 1970, and how many are confirmed. `patience_to_stop`: seconds
-        to wait for the confirms of what is on its way when stopped.
+        """`wanted` picks types, and `broker` brokers: were it the reader, it would not come back before it has found
+        one, and the broker would take us for dead. `refused` is called with a line for each event that is not sent on,
+        `progress` with the time that it has come to, in microseconds since 1970, and how many are confirmed.
+        `patience_to_stop`: seconds to wait for the confirms of what is on its way when stopped.
         """
         self._events = events
         self._target = target
         self._group = group
         self._wanted = wanted
+        self._broker = broker
         self._between = between
         self._pace = pace
         self._refused = refused
@@ -112,7 +115,8 @@ class Replay:
         number = stored.number
         self.figures.read += 1
         self._settled.enter(number)
-        if stored.problem is None and not self._wanted(stored.type):
+        wanted, named = self._wanted(stored.type), self._broker is None or self._broker(stored.broker)
+        if stored.problem is None and not (wanted and named):
             self._settled.settle(number)
             return
         try:

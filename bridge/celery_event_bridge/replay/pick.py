@@ -30,12 +30,12 @@ def event_of(stored: StoredEvent) -> Event:
     """The event that the bridge has taken in once, with its id and its time to the microsecond. Raises NotAnEvent.
 
     Decoded again, because no stream keeps all of it: Kafka has milliseconds, and the time of writing for an event
-    without one. The id is the record's own.
+    without one. The id and the broker's name are the record's own.
     """
     record = stored.record
     if record.problem is not None:
         raise NotAnEvent(record.problem)
-    decoded = decode(record.data, record.content_type, {"hostname": record.source})
+    decoded = decode(record.data, record.content_type, {"hostname": record.source}, record.broker)
     if decoded.rejection is not None:
         raise NotAnEvent(decoded.rejection.error)
     event = decoded.events[0]

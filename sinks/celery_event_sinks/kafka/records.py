@@ -9,9 +9,11 @@ from celery_event_bridge.contract import Event
 from celery_event_sinks.kafka.times import Times
 
 KINDS = 4096
-"""Kept at most: one for each worker, type of event and content type."""
+"""Kept at most: one for each worker, type of event, content type and broker."""
 
 Header = tuple[str, str | bytes | None]
+Kind = tuple[str, str, str, str | None]
+"""Type, source, content type and the broker's name."""
 
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
@@ -20,7 +22,7 @@ class Records:
     """Headers and timestamps of records. Call `recorded_now` for each batch: one time is in all of its records."""
 
     def __init__(self) -> None:
-        self._kinds: dict[tuple[str, str, str], list[Header]] = {}
+        self._kinds: dict[Kind, list[Header]] = {}
         self._recorded: Header = ("ce_recordedtime", b"")
         self._earliest = self._latest = 0
         self.now = 0
@@ -42,7 +44,7 @@ class Records:
 
     def headers(self, event: Event, timestamp: int) -> list[Header]:
         """All that CloudEvents asks for, the content type, and the event's time where the record's is another."""
-        kind = (event.type, event.source, event.content_type)
+        kind = (event.type, event.source, event.content_type, event.broker)
         headers = [*(self._kinds.get(kind) or self._kind(kind)), ("ce_id", event.id), self._recorded]
         if event.subject is not None:
             headers.append(("ce_subject", event.subject.encode()))  # as text it would end at a NUL
@@ -50,8 +52,8 @@ class Records:
             headers.append(("ce_time", _time(event.time)))
         return headers
 
-    def _kind(self, kind: tuple[str, str, str]) -> list[Header]:
-        event_type, source, content_type = kind
+    def _kind(self, kind: Kind) -> list[Header]:
+        event_type, source, content_type, broker = kind
         if len(self._kinds) >= KINDS:
             self._kinds.clear()
         headers: list[Header] = [
@@ -60,6 +62,8 @@ class Records:
             ("ce_source", _uri(source).encode()),
             ("content-type", content_type.encode()),
         ]
+        if broker is not None:
+            headers.append(("ce_broker", broker.encode()))
         self._kinds[kind] = headers
         return headers
 

@@ -37,7 +37,7 @@ def record(partition: Hashable, message: Any) -> Record:
     of, at = message.timestamp()
     try:
         headers: dict[str, bytes] = dict(message.headers() or ())
-        subject, stored = headers.get("ce_subject"), headers.get("ce_recordedtime")
+        subject, stored, broker = (headers.get(name) for name in ("ce_subject", "ce_recordedtime", "ce_broker"))
         kind = JSON if (content_type := headers.get("content-type")) is None else content_type.decode()
         if (own := headers.get("ce_time")) is not None:
             moment: int | None = _own_time(own)
@@ -54,6 +54,8 @@ def record(partition: Hashable, message: Any) -> Record:
             data,
             kind,
             None if stored is None else _microseconds(stored),
+            None,
+            None if broker is None else broker.decode(),
         )
     except (KeyError, ValueError, AttributeError) as exc:
         what = f"it has no header {exc}" if isinstance(exc, KeyError) else str(exc)

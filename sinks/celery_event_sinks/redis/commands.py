@@ -11,13 +11,13 @@ from celery_event_bridge.contract import JSON, Event
 from celery_event_sinks.redis.trim import Trim
 
 TEMPLATES = 4096
-"""Kept at most: one for each worker, type of event and stream."""
+"""Kept at most: one for each worker, type of event, stream and broker."""
 
 SIXTEEN_DIGITS = 10**15
 """From it on, and up to ten times as much, a number has so many: microseconds of the years 2001 to 2286."""
 
-Kind = tuple[bytes, str, str, str, int | None, int | None]
-"""Stream, type, source, content type; bytes of the subject and of the time, None if there is none."""
+Kind = tuple[bytes, str, str, str, str | None, int | None, int | None]
+"""Stream, type, source, content type, the broker's name; bytes of the subject and of the time. None: there is none."""
 
 
 class EntryPacker:
@@ -41,7 +41,7 @@ class EntryPacker:
             subject = None if event.subject is None else event.subject.encode()
             length = None if subject is None else len(subject)
             digits = None if at is None else 16 if SIXTEEN_DIGITS <= at < 10 * SIXTEEN_DIGITS else len(b"%d" % at)
-            kind = (stream, event.type, event.source, event.content_type, length, digits)
+            kind = (stream, event.type, event.source, event.content_type, event.broker, length, digits)
             template = templates.get(kind) or self._template(kind)
             if subject is None or at is None or once:
                 values = (len(data), data, event_id, *(value for value in (subject, at) if value is not None))
@@ -66,6 +66,8 @@ class EntryPacker:
             words += (b"subject", event.subject.encode())
         if event.time is not None:
             words += (b"time", b"%d" % event.time)
+        if event.broker is not None:
+            words += (b"broker", event.broker.encode())
         return words
 
     def _trimming(self) -> Sequence[bytes]:
@@ -76,7 +78,7 @@ class EntryPacker:
 
     def _template(self, kind: Kind) -> bytes:
         """The command with `%d` and `%b` where an event has something of its own."""
-        stream, event_type, source, content_type, subject, at = kind
+        stream, event_type, source, content_type, broker, subject, at = kind
         trimming, once = self._options
         words: list[bytes | _Hole] = [b"XADD", stream, *trimming]
         if once:
@@ -88,6 +90,8 @@ class EntryPacker:
             words += (b"subject", _Hole(b"$%d\r\n%%b\r\n" % subject))
         if at is not None:
             words += (b"time", _Hole(b"$%d\r\n%%d\r\n" % at))
+        if broker is not None:
+            words += (b"broker", broker.encode())
         template = self._templates[kind] = b"*%d\r\n" % len(words) + b"".join(
             word.text if isinstance(word, _Hole) else b"$%d\r\n%b\r\n" % (len(word), word.replace(b"%", b"%%"))
             for word in words

@@ -15,6 +15,8 @@ Found = list[tuple[bytes, list[tuple[Place, list[bytes]]]]]
 
 USUAL = [b"data", b"id", b"type", b"source", b"subject", b"time"]
 """The fields of a task's event in JSON, in the order in which the sink writes them."""
+NAMED = [*USUAL, b"broker"]
+"""The same of a bridge whose broker has a name."""
 
 
 def record(partition: Hashable, at: tuple[int, int], fields: Sequence[bytes]) -> Record:
@@ -22,14 +24,20 @@ def record(partition: Hashable, at: tuple[int, int], fields: Sequence[bytes]) ->
     subject: bytes | None
     time: bytes | None
     content_type: bytes | None
+    broker: bytes | None
     try:
-        if fields[::2] == USUAL:  # most are, and a dict would cost as much as all the rest
+        names = fields[::2]
+        if names == USUAL:  # most are, and a dict would cost as much as all the rest
             _, data, _, event_id, _, event_type, _, source, _, subject, _, time = fields
+            content_type = broker = None
+        elif names == NAMED:
+            _, data, _, event_id, _, event_type, _, source, _, subject, _, time, _, broker = fields
             content_type = None
         else:
-            found = dict(zip(fields[::2], fields[1::2], strict=True))
+            found = dict(zip(names, fields[1::2], strict=True))
             data, event_id, event_type, source = found[b"data"], found[b"id"], found[b"type"], found[b"source"]
-            time, subject, content_type = found.get(b"time"), found.get(b"subject"), found.get(b"content_type")
+            time, subject = found.get(b"time"), found.get(b"subject")
+            content_type, broker = found.get(b"content_type"), found.get(b"broker")
         return Record(
             partition,
             at,
@@ -41,6 +49,8 @@ def record(partition: Hashable, at: tuple[int, int], fields: Sequence[bytes]) ->
             data,
             JSON if content_type is None else content_type.decode(),
             at[0] * 1000,
+            None,
+            None if broker is None else broker.decode(),
         )
     except (KeyError, ValueError) as exc:
         what = f"it has no field {exc}" if isinstance(exc, KeyError) else str(exc)

@@ -9,24 +9,26 @@ import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
+from celery_event_sinks.sqlite import table
 from celery_event_sinks.sqlite.stored import lenient
 
 STEP = 5000
 """Numbers of rows that a step looks at: 8 ms of two cores."""
 ROWS = """
-SELECT seq, id, type, source, subject, time, data, content_type, stored_at
-FROM events WHERE seq > ? AND seq <= ? AND type IN ({types}) ORDER BY seq DESC
+SELECT {columns} FROM events WHERE seq > ? AND seq <= ? AND type IN ({types}) ORDER BY seq DESC
 """
 
 
 def earlier(connection: sqlite3.Connection, before: int, types: Collection[str]) -> Iterator[Sequence[Any]]:
     """Yield the rows of these types with a number of `before` at most, the newest first. Raises sqlite3.Error."""
-    marks = ", ".join("?" * len(types))
+    marks, columns = ", ".join("?" * len(types)), table.read(connection)
     (first,) = connection.execute("SELECT min(seq) FROM events").fetchone()
     while first is not None and before >= first:
         connection.text_factory = lenient
         try:
-            found = connection.execute(ROWS.format(types=marks), (before - STEP, before, *types)).fetchall()
+            found = connection.execute(
+                ROWS.format(columns=columns, types=marks), (before - STEP, before, *types)
+            ).fetchall()
         finally:
             connection.text_factory = str
         yield found

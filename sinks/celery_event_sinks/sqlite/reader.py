@@ -11,7 +11,7 @@ from typing import Any
 
 from celery_event_bridge.contract import Batch, Reading, Record, SinkUnavailable, StreamMissing, StreamRefused, notices
 from celery_event_bridge.contract.deadline import Deadline
-from celery_event_sinks.sqlite import anew, trial
+from celery_event_sinks.sqlite import anew, table, trial
 from celery_event_sinks.sqlite.address import ByPath
 from celery_event_sinks.sqlite.anew import Read
 from celery_event_sinks.sqlite.earlier import earlier
@@ -31,10 +31,7 @@ POLL = 0.05
 LAST = 2**63 - 1
 ELSEWHERE = (-1, -1)
 """Device and inode of no file: of one whose content was another's afterwards."""
-ROWS = """
-SELECT seq, id, type, source, subject, time, data, content_type, stored_at
-FROM events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?
-"""
+ROWS = "SELECT {columns} FROM events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
 
 
 class SqliteReader(ByPath):
@@ -61,6 +58,8 @@ class SqliteReader(ByPath):
         """Events that were gone before they were read, and that no batch has told of."""
         self._schema = -1
         """Version of the schema in which the table was known to number its events."""
+        self._select = ""
+        """Statement that reads the columns of that version."""
 
     def open(self) -> None:
         """Open the file, and find out where to begin."""
@@ -229,7 +228,7 @@ class SqliteReader(ByPath):
             return
         if not trial.is_numbered(connection):
             raise SinkUnavailable(f"SQLite file {self._path}: {trial.NO_KEY}")
-        self._schema = version
+        self._schema, self._select = version, ROWS.format(columns=table.read(connection))
 
     def _begin_anew(self, connection: sqlite3.Connection, last: int) -> None:
         """Begin in a table of the same file that is another one than was read."""
@@ -255,13 +254,13 @@ class SqliteReader(ByPath):
     def _selected(self, connection: sqlite3.Connection, limit: int) -> list[Any]:
         asked = (self._read.seq, self._end, limit)
         try:
-            rows = connection.execute(ROWS, asked).fetchall()
+            rows = connection.execute(self._select, asked).fetchall()
         except sqlite3.OperationalError as exc:
             if "decode" not in str(exc):
                 raise
             # Text that is no UTF-8, in a row that no bridge has written: bytes, which are told from text below.
             connection.text_factory = lenient
-            rows = connection.execute(ROWS, asked).fetchall()
+            rows = connection.execute(self._select, asked).fetchall()
             connection.text_factory = str
         return rows
 

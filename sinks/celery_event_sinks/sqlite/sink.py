@@ -17,7 +17,7 @@ from msgspec.structs import astuple
 
 from celery_event_bridge.contract import BlockingSink, Event, EventRefused, Finding, SinkUnavailable, notices
 from celery_event_bridge.contract.values import too_short
-from celery_event_sinks.sqlite import content, trial, volume
+from celery_event_sinks.sqlite import content, table, trial, volume
 from celery_event_sinks.sqlite.beside import GRACE
 from celery_event_sinks.sqlite.errors import ADVICE, what_to_do
 from celery_event_sinks.sqlite.file import EventFile, Left
@@ -34,26 +34,6 @@ less CPU an event in batches of 200, measured at 50,000 to 300,000 events in the
 """
 LOG_TOO_LARGE = 32 * 2**20
 """Bytes of the log that cannot be folded, from which on it is told of."""
-
-SCHEMA_VERSION = 1
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS events (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    type TEXT NOT NULL,
-    source TEXT NOT NULL,
-    subject TEXT,
-    key TEXT NOT NULL,
-    time INTEGER,
-    data BLOB NOT NULL,
-    content_type TEXT NOT NULL,
-    stored_at INTEGER NOT NULL
-)
-"""
-INSERT = """
-INSERT INTO events (id, type, source, subject, key, time, data, content_type, stored_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
-"""
 
 
 class SqliteSink(BlockingSink):
@@ -107,7 +87,7 @@ class SqliteSink(BlockingSink):
             if trial.version(connection) != self._tried:
                 self._try(connection)
             before = connection.total_changes
-            connection.executemany(INSERT, rows)
+            connection.executemany(table.INSERT, rows)
             changed = connection.total_changes - before
             # All are new nearly always: to ask costs nothing then.
             if changed != len(rows) and not trial.kept(connection, events):
@@ -139,7 +119,7 @@ class SqliteSink(BlockingSink):
         """Write: the schema's version, which is always the same. A full disk is found out by a commit only."""
         connection = self._current()
         try:
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            connection.execute(f"PRAGMA user_version = {table.SCHEMA_VERSION}")
             self._file.mark()
             self._try(connection)
         except (sqlite3.Error, OSError) as exc:
@@ -221,11 +201,9 @@ class SqliteSink(BlockingSink):
         if mode != "wal":
             raise SinkUnavailable(f"{self._path}: no write-ahead log is possible there (a network file system?)")
         connection.execute("BEGIN IMMEDIATE")
-        connection.execute(SCHEMA)
+        table.prepare(connection)
         content.prepare(connection)
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        # Another program's table of that name is found out here, not at the first event.
-        connection.execute(INSERT.replace("VALUES", "SELECT").replace("(?, ?, ?, ?, ?, ?, ?, ?, ?)", _NOTHING))
+        connection.execute(f"PRAGMA user_version = {table.SCHEMA_VERSION}")
         if self._retention is not None:
             self._retention.begin(connection)
         connection.execute("COMMIT")
@@ -295,6 +273,3 @@ class SqliteSink(BlockingSink):
         if code not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or is_open:
             self._file.close()  # whatever it was, begin again with a fresh look at the file
         return SinkUnavailable(f"BRIDGE_SQLITE_PATH={self._path}: {text}")
-
-
-_NOTHING = "NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL WHERE 0"

@@ -14,11 +14,13 @@ TEXT_OR_NONE, NUMBER_OR_NONE = (str, type(None)), (int, type(None))
 
 def record(partition: Hashable, row: Any) -> Record:
     """Take the row apart. Never raises: SQLite keeps whatever was written, of any type, in any column."""
-    seq, event_id, event_type, source, subject, at, data, content_type, stored = row
+    seq, event_id, event_type, source, subject, at, data, content_type, stored, broker = row
     if (type(event_id), type(event_type), type(source), type(content_type), type(data)) == OF_A_BRIDGE and (
         type(subject) in TEXT_OR_NONE and type(at) in NUMBER_OR_NONE and type(stored) in NUMBER_OR_NONE
     ):
-        return Record(partition, seq, event_id, event_type, source, subject, at, data, content_type, stored)
+        name = broker if type(broker) is str else None  # somebody may have had a column of that name before
+        rest = (data, content_type, stored, None, name)
+        return Record(partition, seq, event_id, event_type, source, subject, at, *rest)
     body = data if type(data) is bytes else str(data).encode(errors="surrogatepass")
     return Record(
         *(partition, seq, hashlib.blake2b(body, digest_size=16).hexdigest(), "", "unknown", None),

@@ -18,6 +18,7 @@ from tests.support.stores import at_full_length
 from tests.support.terminal.page import Page
 from tests.support.terminal.pages import blocks
 from tests.support.terminal.steps import (
+    audited,
     backed_up,
     clone,
     filled,
@@ -25,6 +26,7 @@ from tests.support.terminal.steps import (
     package,
     parked,
     quiet,
+    silent,
     spoiled,
     stored,
     waiting,
@@ -41,6 +43,7 @@ PAGES = [
     Page("docs/how-to/parked-messages.md", parked, at={"rejected purge": waiting}),
     Page("docs/how-to/personal-data.md"),
     Page("docs/how-to/queues.md", quiet, at={"rabbitmqctl": spoiled, "BRIDGE_DECLARE=false": kept_off}),
+    Page("docs/how-to/several-brokers.md", at={"rabbitmq-us": silent, "tail": audited}),
     Page("docs/how-to/write-a-sink.md", package),
 ]
 

@@ -71,7 +71,7 @@ def test_the_file_is_fully_synced_and_in_wal_mode(tmp_path: Path) -> None:
     assert (2,) == subject._file.connection.execute("PRAGMA synchronous").fetchone()
     assert ("wal",) == subject._file.connection.execute("PRAGMA journal_mode").fetchone()
     names = [row[1] for row in subject._file.connection.execute("PRAGMA table_info(events)")]
-    assert ["seq", *COLUMNS, "stored_at"] == names
+    assert ["seq", *COLUMNS, "stored_at", "broker"] == names
     subject.close()
 
 

@@ -46,6 +46,11 @@ def audited(world: World, terminal: Terminal) -> None:
     )
 
 
+def silent(world: World, terminal: Terminal) -> None:
+    """Have no worker on the broker of the next bridge."""
+    terminal.run("export TYPED_TRAFFIC=")
+
+
 def stored(world: World, terminal: Terminal) -> None:
     """Have some events in the file of the settings' defaults, from some time ago."""
     terminal.run("celery-event-bridge run")

@@ -157,6 +157,24 @@ def test_a_time_that_the_local_calendar_does_not_have(zone: pytest.MonkeyPatch, 
     assert "-  worker-online     w1" == Lines(Asked()).line(StoredEvent(record, 0, Clock()))
 
 
+def test_a_brokers_name_is_in_json_where_there_is_one() -> None:
+    """Its line has it, and one of a broker without a name is as before."""
+    lines = Lines(Asked(), "json")
+    assert "broker" not in json.loads(lines.line(event("x")) or "")
+    assert "eu" == json.loads(lines.line(stored(b"{}", broker="eu")) or "")["broker"]
+
+
+def test_brokers_are_picked_by_name() -> None:
+    """Tasks' names are learnt of all of them; a pattern that matches no name that came is said."""
+    lines = Lines(Asked(brokers=["eu", "asia"]), "json")
+    assert lines.line(stored(b'{"name": "app.add"}', "task-received", UUID, broker="us")) is None
+    assert lines.line(stored(b"{}")) is None
+    assert lines.line(stored(b"{}", problem="no record")) is not None
+    assert "app.add" == json.loads(lines.line(stored(b"{}", "task-started", UUID, broker="eu")) or "")["task"]
+    (line,) = lines.unmatched()
+    assert line.startswith("--broker: 'asia' matches the broker's name of none")
+
+
 @given(
     st.sampled_from(["task-received", "task-failed", "task-succeeded", "x\ud800", ""]),
     st.dictionaries(st.sampled_from(FIELDS), json_values(), max_size=4) | json_values(),

@@ -67,7 +67,7 @@ def printed(stream: Partitions, folder: Path, count: int, **asked: Any) -> list[
     context: Any = SimpleNamespace(meta={})
     with (folder / "out").open("w+") as output:
         printer = Printer(output, Lines(Asked(**asked), "json"), reverse=False, count=count)
-        tail._newest(context, {"count": count, "url": None, "follow": False}, printer)
+        tail._newest(context, {"count": count, "url": None, "follow": False, "brokers": ()}, printer)
         printer.end()
         output.seek(0)
         return [line.partition('"id":"')[2].partition('"')[0] for line in output]

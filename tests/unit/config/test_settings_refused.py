@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from celery_event_bridge.config.loading import SettingsError, load
 from celery_event_bridge.config.settings import NO_EVENTS
 from tests.support.settings import error, rabbitmq
 
@@ -41,6 +42,12 @@ from tests.support.settings import error, rabbitmq
         ("BRIDGE_SINK", ",", "at least one name"),
         ("BRIDGE_SQLITE_RETENTION", "for ever", "seconds or a duration"),
         ("BRIDGE_BROKER_TLS_CA", "/nowhere.pem", "there is no such file"),
+        ("BRIDGE_BROKER_NAME", "n" * 201, "expected at most 200 bytes"),
+        ("BRIDGE_BROKER_NAME", "é" * 101, "expected at most 200 bytes"),
+        ("BRIDGE_BROKER_NAME", "eu,us", "expected a name without , * ? [ ] !"),
+        ("BRIDGE_BROKER_NAME", "!eu", "expected a name without , * ? [ ] !"),
+        ("BRIDGE_BROKER_NAME", "+eu", "expected a name without , * ? [ ] !"),
+        ("BRIDGE_BROKER_NAME", " eu", "no blank at an end"),
     ],
 )
 def test_what_is_not_allowed(name: str, text: str, allowed: str) -> None:
@@ -48,6 +55,22 @@ def test_what_is_not_allowed(name: str, text: str, allowed: str) -> None:
     (line,) = error(**{name: text}).splitlines()
     assert line.startswith(f"{name}={text}: ")
     assert allowed in line
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\x1b[31m", "a\udcff", "amqp://u:sesame@h//", "u:sesame@h"])
+def test_a_brokers_name_can_be_read(name: str) -> None:
+    """What cannot be printed, or may hold a password, is refused in one line, without it."""
+    (line,) = error(BRIDGE_BROKER_NAME=name).splitlines()
+    assert line.startswith("BRIDGE_BROKER_NAME=")
+    assert "sesame" not in line
+    assert "expected " in line
+
+
+def test_an_empty_name_of_a_broker_is_refused_as_an_option() -> None:
+    """An empty variable counts as unset; an option that is empty is a slip."""
+    with pytest.raises(SettingsError, match=r"^BRIDGE_BROKER_NAME=: expected a name$"):
+        load({}, {"BRIDGE_BROKER_NAME": ""})
+    assert load({"BRIDGE_BROKER_NAME": ""}).settings.broker_name is None
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from hashlib import blake2b
 from typing import Any
 
 import pytest
@@ -33,6 +34,22 @@ def test_size_and_compression_are_checked(house: House, body: bytes, headers: di
     house.turn(2)
     (parcel,) = house.parking.parked
     assert (body, reason) == (parcel.message.body, parcel.why.reason)
+
+
+@pytest.mark.parametrize("name", [None, "eu"])
+def test_each_event_has_the_brokers_name(clock: Clock, name: str | None) -> None:
+    """Single, in a list, in one with something else in it, and compressed; its id is the same as without."""
+    house = House(clock, broker_name=name)
+    odd = b'[{"type":"a","timestamp":NaN},{"type":"b"}, 3]'
+    for body in (EVENTS[0], LIST, odd):
+        house.source.publish(body)
+    house.source.publish(zlib.compress(b'{"type":"c"}'), headers={"compression": "application/x-gzip"})
+    for _ in range(4):
+        house.turn()
+        house.sink.decide(Outcome.STORED)
+    assert {"a", "b", "c"} < {event.type for event in house.sink.stored}
+    assert {name} == {event.broker for event in house.sink.stored}
+    assert all(event.id == blake2b(event.data, digest_size=16).hexdigest() for event in house.sink.stored)
 
 
 def test_no_more_is_decompressed_than_may_be_in_hand(clock: Clock) -> None:

@@ -150,11 +150,12 @@ def test_what_is_confirmed_before_a_failure_is_committed() -> None:
 
 
 def test_what_is_passed_over_is_committed_with_the_rest() -> None:
-    """What is no event, of another type or outside of the times does not hold the position."""
+    """What is no event, of another type or broker, or outside of the times does not hold the position."""
     events = happened(4)
     records = [record(event, position) for position, event in enumerate(events)]
     records[1] = msgspec.structs.replace(records[1], data=b"nonsense")
     records.insert(1, msgspec.structs.replace(records[1], id="another", type="task-unwanted"))
+    records.insert(2, msgspec.structs.replace(records[0], id="elsewhere", broker="unwanted"))
     records = [msgspec.structs.replace(one, position=position) for position, one in enumerate(records)]
     reader, sink = OneBatch(records), MemorySink()
     told: list[str] = []
@@ -163,7 +164,7 @@ def test_what_is_passed_over_is_committed_with_the_rest() -> None:
     )
     run.run()
     assert ids([events[0], events[2]]) == ids(sink.stored)
-    assert [0, 1, 2, 3, 4] == reader.committed
+    assert [0, 1, 2, 3, 4, 5] == reader.committed
     assert (2, 1, 1) == (run.figures.sent, run.figures.refused, len(told))
 
 
@@ -178,6 +179,7 @@ def replay_of(events: Events, made: SinkTarget, between: Between = ALWAYS, told:
         refused=[].append if told is None else told.append,
         progress=lambda at, count: None,
         patience_to_stop=0.0,
+        broker=lambda name: name != "unwanted",
     )
 
 

@@ -33,6 +33,14 @@ def test_an_event_is_as_it_was_taken_in() -> None:
     assert "another" == event_of(stored(event, id="another")).id
 
 
+@pytest.mark.parametrize("name", [None, "eu"])
+def test_an_event_keeps_the_name_of_its_broker(name: str | None) -> None:
+    """Verbatim: its record's own, or none where that has none; the id is not changed by it."""
+    event = happened(1)[0]
+    found = event_of(stored(event, broker=name))
+    assert (name, event.id) == (found.broker, found.id)
+
+
 def test_a_time_that_the_stream_has_made_up_is_none() -> None:
     """Kafka gives an event without a time that of its writing; the order goes by when it was stored."""
     event = decode(b'{"type":"worker-x"}', JSON, {}).events[0]

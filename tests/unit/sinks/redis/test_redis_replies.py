@@ -74,6 +74,7 @@ events = st.builds(
     st.one_of(st.none(), st.integers(-(2**40), 2**60)),
     st.binary(max_size=50),
     st.sampled_from([JSON, MSGPACK]),
+    st.one_of(st.none(), text),
 )
 
 
@@ -92,6 +93,7 @@ def packed(event: Event, stream: bytes, *, once: bool) -> bytes:
     words += ["content_type", event.content_type] if event.content_type != JSON else []
     words += ["subject", event.subject] if event.subject is not None else []
     words += ["time", event.time] if event.time is not None else []
+    words += ["broker", event.broker] if event.broker is not None else []
     return b"".join(Connection().pack_command(*words))
 
 

@@ -9,6 +9,7 @@ UNIT, INTEGRATION = "tests/unit", "tests/integration"
 FORWARD = "bridge/celery_event_bridge/forward"
 RABBITMQ = "bridge/celery_event_bridge/brokers/rabbitmq"
 KOMBU = "bridge/celery_event_bridge/brokers/kombu"
+REDIS_BROKER = f"{INTEGRATION}/redis_broker"
 FOLDERS = f"{INTEGRATION}/kombu_transports/test_filesystem.py"
 BROKER_REDIS = "bridge/celery_event_bridge/brokers/redis"
 KAFKA, REDIS, SQLITE = (f"sinks/celery_event_sinks/{sink}" for sink in ("kafka", "redis", "sqlite"))
@@ -1229,5 +1230,25 @@ MUTATIONS = (
         "what is dropped counted as confirmed",
         [Change(f"{BROKER_REDIS}/held.py", "return min([self._lost_from, *firsts", "return min([self._head, *firsts")],
         [f"{UNIT}/brokers/redis/test_held.py::test_past_the_bound_the_oldest_are_dropped_and_counted_once"],
+    ),
+    Mutation(
+        "a node of a Redis Cluster taken for a broker",
+        [Change(f"{BROKER_REDIS}/server.py", "if mode == kind:", "if not mode:")],
+        [f"{REDIS_BROKER}/test_redis_broker_check.py::test_a_node_of_a_cluster_is_refused"],
+    ),
+    Mutation(
+        "a write tried before the one that memory is refused to",
+        [Change(f"{BROKER_REDIS}/rights.py", "try('TIME')\n", "try('TIME')\ntry('PEXPIRE', key, 1)\n")],
+        [f"{REDIS_BROKER}/test_redis_broker_check.py::test_memory_that_is_used_up"],
+    ),
+    Mutation(
+        "a right of the lease not tried",
+        [Change(f"{BROKER_REDIS}/rights.py", "  try('HSET', key, 'f', 'v')\n", "")],
+        [f"{REDIS_BROKER}/test_redis_broker_check.py::test_a_right_that_is_lacking_is_named"],
+    ),
+    Mutation(
+        "the certificate of a Redis broker not verified, as Celery does",
+        [Change(f"{BROKER_REDIS}/link.py", '{"ssl_cert_reqs": "required", ', '{"ssl_cert_reqs": "none", ')],
+        [f"{UNIT}/brokers/redis/test_address.py::test_tls_of_a_server_is_verified_unless_it_is_said"],
     ),
 )

@@ -86,7 +86,7 @@ def test_events_on_another_database_are_found(broker: NativeRedis) -> None:
 def test_memory_that_is_used_up(broker: NativeRedis, configured: Callable[..., None]) -> None:
     """FAIL, as nobody can take the lease; a warning before that, and of a policy that removes keys."""
     with broker.client() as client:
-        client.set("ballast", bytes(20_000_000))
+        client.setrange("ballast", 20_000_000, b"x")
         used = int(client.info("memory")["used_memory"])
         configured(maxmemory=str(used // 2))
         (failed,) = only(said(broker.url), "FAIL")

@@ -130,7 +130,7 @@ def _memory(link: Link, found: Server) -> Iterator[Finding]:
             f"Redis at {link.where} may remove {what} once its memory is used up ({limit}): a broker needs "
             "maxmemory-policy noeviction",
         )
-    elif (percent := 100 * found.used // found.limit) >= NEARLY_FULL:
+    elif NEARLY_FULL <= (percent := 100 * found.used // found.limit) < 100:  # past that the rights have failed
         yield Finding(
             "warn",
             f"Redis at {link.where} has used {percent} % of its memory ({limit}): once it is full no bridge can take "

@@ -1007,7 +1007,7 @@ MUTATIONS = (
     ),
     Mutation(
         "events stored in a container's own file system",
-        [Change(f"{SQLITE}/volume.py", "or not _is_the_containers_own(path)", "or path")],
+        [Change(f"{SQLITE}/volume.py", "if not is_the_containers_own(path):", "if path:")],
         [f"{UNIT}/project/test_container_files.py::test_sqlite_in_the_image_needs_a_volume"],
     ),
     Mutation(

@@ -18,11 +18,11 @@ import pytest
 from celery_event_bridge.config import loading
 from celery_event_bridge.config.loading import COMPOSE, load
 from celery_event_bridge.config.variables import all_variables
+from celery_event_bridge.contract.container import IMAGE
 from celery_event_bridge.process.limits import memory_limit, too_little
 from celery_event_bridge.version import __version__
 from celery_event_sinks.sqlite.settings import SqliteSettings
 from celery_event_sinks.sqlite.sink import SqliteSink
-from celery_event_sinks.sqlite.volume import IMAGE
 
 ROOT = Path(__file__).parents[3]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()

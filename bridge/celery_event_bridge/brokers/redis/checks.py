@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from celery_event_bridge.brokers.redis import rights
+from celery_event_bridge.brokers.redis import rights, spool_place
 from celery_event_bridge.brokers.redis.link import Link, connected
 from celery_event_bridge.brokers.redis.overheard import Overheard
 from celery_event_bridge.brokers.redis.server import Server, server
@@ -104,6 +104,8 @@ def _on_server(
         yield Finding("ok", f"lease {names.lease.decode()}: a bridge forwards, this one would stand by")
     else:
         yield Finding("ok", f"lease {names.lease.decode()}: free, no bridge forwards now")
+    if settings.spool is not None:
+        yield spool_place.judged(settings.spool, settings.spool_max_bytes)
     yield from _memory(link, found)
     yield from _buffer(link)
     parked = link.ask("LLEN", names.rejected)

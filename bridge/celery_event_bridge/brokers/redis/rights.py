@@ -92,7 +92,7 @@ def _lack(command: str, error: str, names: Names) -> str:
         return f"+{command.lower()}"
     if any(part in error for part in _NO_KEY):
         return f"~{own}"
-    if "channels" in error:
+    if "access" in error and "channel" in error:
         return f"&{own}"
     return f"what {command} needs: {error}"
 

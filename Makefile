@@ -1,6 +1,7 @@
 # Everything goes on in .venv, which the first target that needs it makes; the demo alone in .venv-demo, which is smaller.
 # `make` alone lists the targets.
 PYTHON ?= python3
+BROKER ?= rabbitmq
 SINK ?= sqlite
 TESTS ?= tests/unit tests/simulation tests/integration
 WORLD ?= all
@@ -37,8 +38,8 @@ wheel:  ## make the wheel, in dist/
 	@build/wheel/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/build.txt
 	@build/wheel/bin/python -m hatchling build -t wheel -d dist
 
-demo: $(DEMO)/.ready  ## watch it lose nothing: make demo SINK=redis
-	@$(DEMO)/bin/python -m examples.demo --sink $(SINK)
+demo: $(DEMO)/.ready  ## watch it lose nothing: make demo BROKER=redis SINK=kafka
+	@$(DEMO)/bin/python -m examples.demo --broker $(BROKER) --sink $(SINK)
 
 test: $(READY)  ## all tests, against real servers: make test TESTS=tests/unit JOBS=1
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) --durations=10 $(TESTS)

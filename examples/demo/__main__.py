@@ -1,4 +1,4 @@
-"""The scenario, top to bottom: `python -m examples.demo --sink kafka`; exits 0 if nothing is missing."""
+"""The scenario, top to bottom: `python -m examples.demo --broker redis --sink kafka`; exits 0 if nothing is missing."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ from redis import RedisError
 from rich.console import Console
 from rich.markup import escape
 
+from examples.demo.brokers import FORWARDS, NAMES, Broker, broker
 from examples.demo.report import Report
 from examples.demo.sender import Sender
 from examples.demo.streams import CannotPause, Stream, stream
-from examples.demo.witness import Witness
+from examples.demo.witness import Watching
 from examples.demo.workload import Worker
 from tests.support.bridges import Bridge
-from tests.support.servers import ServerMissing, rabbitmq
+from tests.support.servers import ServerMissing
 from tests.support.servers.debian import until
 
 SENDING = 20.0
@@ -43,11 +44,7 @@ QUIET = 6.0
 says of its queues is up to five seconds old."""
 DRAINING = 60.0
 """Seconds after which it counts as missing whatever waits."""
-SETTINGS = {
-    # Small, so that three bridges cannot hold all of the pause in their hands, and events outlive the TTL.
-    "BRIDGE_PREFETCH": "20",
-    "BRIDGE_RETRY_MAX_INTERVAL": "2",
-}
+SETTINGS = {"BRIDGE_RETRY_MAX_INTERVAL": "2"}
 
 FAILURES = (
     *(ServerMissing, RuntimeError, AssertionError, OSError, subprocess.SubprocessError),
@@ -59,10 +56,10 @@ FAILURES = (
 class Demo:
     """One run."""
 
-    def __init__(self, console: Console, folder: Path, broker_url: str, into: Stream, report: Report) -> None:
+    def __init__(self, console: Console, folder: Path, on: Broker, into: Stream, report: Report) -> None:
         self._console = console
         self._folder = folder
-        self._broker_url = broker_url
+        self._broker = on
         self._stream = into
         self._report = report
         self._bridges: list[Bridge] = []
@@ -72,14 +69,15 @@ class Demo:
 
     def run(self, stack: ExitStack) -> None:
         """The whole scenario."""
-        witness = Witness(self._broker_url)
+        witness = self._broker.watch(self._broker.url)
         with self._step("bridges and worker up"):
             for _ in range(3):
                 self._start_bridge(stack)
             for bridge in self._bridges:
                 bridge.await_log("started")  # at once if it has ended, where its readiness would be waited for
                 bridge.await_ready()
-            worker = Worker(self._broker_url, self._folder / "worker.log")
+            until(lambda: self._broker.ready(self._bridges), 30, "a bridge forwards")
+            worker = Worker(self._broker.url, self._folder / "worker.log")
             stack.callback(worker.end)
             until(lambda: worker.ended or witness.messages(), 30, "the worker publishes events")
             worker.check()
@@ -90,6 +88,8 @@ class Demo:
         self._report.published = witness.events()
         with self._step("bridges drained", tells=True):
             self._drain(witness)
+        # Before the stop, in which each that forwards hands over to the next.
+        self._report.in_turn = sum(bool(bridge.logged(FORWARDS)) for bridge in self._bridges)
         with self._step("bridges stopped"):
             self._stop_bridges()
         self._report.stored = self._stream.events()
@@ -99,25 +99,22 @@ class Demo:
 
     def _start_bridge(self, stack: ExitStack) -> None:
         log = self._folder / f"bridge-{len(self._bridges) + 1}.log"
-        settings = {"BRIDGE_BROKER_URL": self._broker_url} | SETTINGS | self._stream.settings
+        settings = {"BRIDGE_BROKER_URL": self._broker.url} | SETTINGS | self._broker.settings | self._stream.settings
         bridge = Bridge(log, settings, os.environ.get("DEMO_BRIDGE"))
         stack.callback(bridge.end)
         self._bridges.append(bridge)
 
-    def _send(self, stack: ExitStack, worker: Worker, witness: Witness) -> None:
-        sender = Sender(self._broker_url, SENDING)
+    def _send(self, stack: ExitStack, worker: Worker, witness: Watching) -> None:
+        sender = Sender(self._broker.url, SENDING)
         sender.start()
-        start, paused_at, victim = time.monotonic(), 0.0, self._bridges[0]
+        start, paused_at = time.monotonic(), 0.0
         while sender.is_alive():
             elapsed = time.monotonic() - start
             paused_for = time.monotonic() - paused_at if paused_at else 0.0
             if not paused_at and not self._report.not_paused and elapsed >= PAUSE_AT:
                 paused_at = self._pause()
             if not self._report.killed and paused_for >= KILL_AFTER:
-                self._count()
-                self._say(f"SIGKILL to bridge 1, process {victim.process.pid}; bridge 4 takes its place")
-                victim.kill()
-                self._report.killed = victim.process.returncode == -signal.SIGKILL
+                self._kill()
                 self._start_bridge(stack)
             if not self._report.paused_seconds and paused_for >= RESUME_AFTER:
                 self._resume(paused_for)
@@ -129,6 +126,15 @@ class Demo:
             self._resume(time.monotonic() - paused_at)
         if sender.error is not None:
             raise RuntimeError(f"sending tasks failed: {sender.error}")
+
+    def _kill(self) -> None:
+        self._count()
+        place = self._broker.victim(self._bridges)
+        victim = self._bridges[place]
+        which = "" if self._broker.keeps else ", which forwards"
+        self._say(f"SIGKILL to bridge {place + 1}, process {victim.process.pid}{which}; bridge 4 takes its place")
+        victim.kill()
+        self._report.killed = victim.process.returncode == -signal.SIGKILL
 
     def _pause(self) -> float:
         """Make the sink stand still; return when, or 0 where it cannot be done."""
@@ -146,7 +152,7 @@ class Demo:
         self._stream.resume()
         self._say(f"the sink goes on after {paused_for:.1f} s")
 
-    def _drain(self, witness: Witness) -> None:
+    def _drain(self, witness: Watching) -> None:
         """Until all that was published is stored, or nothing more comes: then it will be reported as missing."""
         begin = moved_at = time.monotonic()
         while time.monotonic() - moved_at < QUIET and time.monotonic() - begin < DRAINING:
@@ -223,21 +229,23 @@ def main() -> int:
     """Run the demo; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m examples.demo", description="Lose nothing, and see it counted.")
     parser.add_argument("--sink", choices=["sqlite", "redis", "kafka"], default="sqlite")
-    sink = parser.parse_args().sink
+    parser.add_argument("--broker", choices=[*NAMES], default="rabbitmq")
+    asked = parser.parse_args()
+    sink, name = asked.sink, NAMES[asked.broker]
     console = Console()
     start = time.monotonic()
-    report = Report(sink, once=sink == "sqlite")
+    report = Report(sink, once=sink == "sqlite", queued=asked.broker == "rabbitmq")
     folder = Path(tempfile.mkdtemp(prefix="celery-event-bridge-demo-"))
     tempfile.tempdir = str(folder)  # where servers keep theirs, and the log of one that fails
     console.print(f"logs and data: {folder}", highlight=False, soft_wrap=True)
     try:
         with ExitStack() as stack:
-            with waiting(console, "starting RabbitMQ"):
-                broker = stack.enter_context(rabbitmq(own=True))
+            with waiting(console, f"starting the broker: {name}"):
+                on = stack.enter_context(broker(asked.broker))
             with waiting(console, f"starting the stream: {sink}"):
                 into = stack.enter_context(stream(sink, folder))
             report.steps["servers up"] = time.monotonic() - start
-            Demo(console, folder, broker.url(), into, report).run(stack)
+            Demo(console, folder, on, into, report).run(stack)
     except KeyboardInterrupt:
         console.print("interrupted")
         return 130

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +26,8 @@ class Report:
     sink: str
     once: bool
     """Whether the stream drops an event that is stored again."""
+    queued: bool = True
+    """Whether the broker keeps what no bridge has taken; else one bridge forwards, and the others stand by."""
     published: Counter[bytes] = field(default_factory=Counter)
     stored: list[Stored] = field(default_factory=list)
     expired: int = 0
@@ -32,6 +35,8 @@ class Report:
     back, and they have counted it."""
     overflow_depth: int = 0
     """The most that RabbitMQ showed waiting in the overflow queue; its figure is up to five seconds old."""
+    in_turn: int = 0
+    """Bridges that have forwarded, one after the other, where the broker has no queue."""
     forwarded: int = 0
     """Events confirmed, by the bridges' own count; a killed one's last seconds are not in it."""
     killed: bool = False
@@ -81,7 +86,8 @@ class Report:
                 (self.not_paused, f"the sink could not be paused: {self.not_paused}"),
                 (not self.not_paused and self.paused_seconds < LEAST_PAUSE, paused),
                 (not self.killed, "no bridge was killed"),
-                (not self.expired, "nothing came through overflow"),
+                (self.queued and not self.expired, "nothing came through overflow"),
+                (not self.queued and self.in_turn < 2, "no bridge took over from another"),
                 (self.published.total() < LEAST_EVENTS, f"fewer than {LEAST_EVENTS} events were published"),
             )
             if left_out
@@ -99,8 +105,7 @@ class Report:
             ("missing", str(missing)),
             ("duplicates on the wire", duplicates),
             ("distinct ids", str(len({event.id for event in self.stored}))),
-            ("messages through overflow", str(self.expired)),
-            ("waiting in overflow at most", str(self.overflow_depth)),
+            *self._of_the_broker(),
         ):
             table.add_row(name, value)
         table.add_section()
@@ -118,3 +123,11 @@ class Report:
             console.print(f"logs and data: {logs}", highlight=False, soft_wrap=True)
         console.print(f"missing {missing}")
         return 1 if faults else 0
+
+    def _of_the_broker(self) -> Iterator[tuple[str, str]]:
+        """Yield what the broker, or the bridges in its place, have held back."""
+        if self.queued:
+            yield "messages through overflow", str(self.expired)
+            yield "waiting in overflow at most", str(self.overflow_depth)
+        else:
+            yield "bridges that forwarded in turn", str(self.in_turn)

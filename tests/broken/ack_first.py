@@ -6,18 +6,24 @@ from collections.abc import Sequence
 from typing import Any
 
 from celery_event_bridge.brokers.rabbitmq.source import AmqpSource
+from celery_event_bridge.brokers.redis.source import RedisSource
 from celery_event_bridge.cli import main
-from celery_event_bridge.contract.broker import Ack, Message
+from celery_event_bridge.contract.broker import Ack
 from celery_event_bridge.forward.ledger import Ledger
 
-poll = AmqpSource.poll
 take_acks = Ledger.take_acks
 
 
-def poll_and_acknowledge(self: AmqpSource, timeout: float) -> Sequence[Message]:
-    messages = poll(self, timeout)
-    self.acknowledge([Ack(message.lane, message.tag, multiple=False) for message in messages])
-    return messages
+def break_it(source: type[Any]) -> None:
+    """Let that kind of source acknowledge at once what it hands out."""
+    poll = source.poll
+
+    def poll_and_acknowledge(self: Any, timeout: float) -> Sequence[Any]:
+        messages: Sequence[Any] = poll(self, timeout)
+        self.acknowledge([Ack(message.lane, message.tag, multiple=False) for message in messages])
+        return messages
+
+    source.poll = poll_and_acknowledge
 
 
 def nothing_to_acknowledge(self: Ledger[Any], *arguments: Any, **options: Any) -> list[Ack]:
@@ -25,7 +31,8 @@ def nothing_to_acknowledge(self: Ledger[Any], *arguments: Any, **options: Any) -
     return []
 
 
-AmqpSource.poll = poll_and_acknowledge  # type: ignore[assignment, method-assign]
+break_it(AmqpSource)
+break_it(RedisSource)
 Ledger.take_acks = nothing_to_acknowledge  # type: ignore[method-assign]
 
 if __name__ == "__main__":

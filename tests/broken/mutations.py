@@ -9,6 +9,7 @@ UNIT, INTEGRATION = "tests/unit", "tests/integration"
 FORWARD = "bridge/celery_event_bridge/forward"
 RABBITMQ = "bridge/celery_event_bridge/brokers/rabbitmq"
 KOMBU = "bridge/celery_event_bridge/brokers/kombu"
+REDIS_BROKER = f"{INTEGRATION}/redis_broker"
 FOLDERS = f"{INTEGRATION}/kombu_transports/test_filesystem.py"
 AUDIT = "bridge/celery_event_bridge/audit"
 BROKER_REDIS = "bridge/celery_event_bridge/brokers/redis"
@@ -1018,7 +1019,7 @@ MUTATIONS = (
     ),
     Mutation(
         "events stored in a container's own file system",
-        [Change(f"{SQLITE}/volume.py", "or not _is_the_containers_own(path)", "or path")],
+        [Change(f"{SQLITE}/volume.py", "if not is_the_containers_own(path):", "if path:")],
         [f"{UNIT}/project/test_container_files.py::test_sqlite_in_the_image_needs_a_volume"],
     ),
     Mutation(
@@ -1383,5 +1384,25 @@ MUTATIONS = (
             )
         ],
         [f"{UNIT}/replay/test_replay_order.py::test_an_event_keeps_the_name_of_its_broker"],
+    ),
+    Mutation(
+        "a node of a Redis Cluster taken for a broker",
+        [Change(f"{BROKER_REDIS}/server.py", "if mode == kind:", "if not mode:")],
+        [f"{REDIS_BROKER}/test_redis_broker_check.py::test_a_node_of_a_cluster_is_refused"],
+    ),
+    Mutation(
+        "a write tried before the one that memory is refused to",
+        [Change(f"{BROKER_REDIS}/rights.py", "try('TIME')\n", "try('TIME')\ntry('PEXPIRE', key, 1)\n")],
+        [f"{REDIS_BROKER}/test_redis_broker_check.py::test_memory_that_is_used_up"],
+    ),
+    Mutation(
+        "a right of the lease not tried",
+        [Change(f"{BROKER_REDIS}/rights.py", "  try('HSET', key, 'f', 'v')\n", "")],
+        [f"{REDIS_BROKER}/test_redis_broker_check.py::test_a_right_that_is_lacking_is_named"],
+    ),
+    Mutation(
+        "the certificate of a Redis broker not verified, as Celery does",
+        [Change(f"{BROKER_REDIS}/link.py", '{"ssl_cert_reqs": "required", ', '{"ssl_cert_reqs": "none", ')],
+        [f"{UNIT}/brokers/redis/test_address.py::test_tls_of_a_server_is_verified_unless_it_is_said"],
     ),
 )

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from examples.demo.witness import Witness
+from examples.demo.witness import Subscriber, Witness
 from tests.support import oracle
 from tests.support.servers import ServerMissing, containers
 from tests.support.servers.debian import ROOT, free_port, until
@@ -30,20 +30,22 @@ LARGEST = 150e6
 pytestmark = pytest.mark.timeout(500)
 
 
-def docker(*arguments: str, environment: Mapping[str, str] = os.environ) -> str:
+def docker(*arguments: str, environment: Mapping[str, str] = os.environ, both: bool = False) -> str:
     done = subprocess.run(
         ["docker", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, f"docker {' '.join(arguments)}: {done.stderr[-1000:]}"
-    return done.stdout
+    return done.stdout + (done.stderr if both else "")
 
 
 class Project:
     """The services of the compose file under a name and on ports of their own."""
 
-    def __init__(self, sink: str) -> None:
+    def __init__(self, sink: str, *profiles: str, bridge: str = "bridge", **variables: str) -> None:
         self._name = f"bridge-test-{uuid.uuid4().hex[:6]}"
-        self.rabbitmq, self.kafka, self.redis = (free_port() for _ in range(3))
+        self.rabbitmq, self.kafka, self.redis, self.redis_broker = (free_port() for _ in range(4))
+        self._profiles = [part for name in profiles or ("demo",) for part in ("--profile", name)]
+        self.bridge = bridge
         self._environment = os.environ | {
             "BRIDGE_SINK": sink,
             "BRIDGE_REPLICAS": "3",
@@ -51,11 +53,13 @@ class Project:
             "RABBITMQ_PORT": str(self.rabbitmq),
             "KAFKA_PORT": str(self.kafka),
             "REDIS_PORT": str(self.redis),
+            "REDIS_BROKER_PORT": str(self.redis_broker),
+            **variables,
         }
         self._sink = sink
 
     def compose(self, *arguments: str, **variables: str) -> str:
-        command = ["compose", "-p", self._name, "--profile", "demo", *arguments]
+        command = ["compose", "-p", self._name, *self._profiles, *arguments]
         return docker(*command, environment={**self._environment, **variables})
 
     def up(self, *services: str) -> None:
@@ -63,7 +67,7 @@ class Project:
 
     def bridges(self) -> list[dict[str, Any]]:
         """What the engine knows of each bridge's container."""
-        names = self.compose("ps", "-a", "-q", "bridge").split()
+        names = self.compose("ps", "-a", "-q", self.bridge).split()
         found: list[dict[str, Any]] = json.loads(docker("inspect", *names))
         return found
 
@@ -117,6 +121,38 @@ def test_three_replicas_of_which_one_is_killed(project: Project) -> None:
     assert 3 == project.compose("logs", "--no-log-prefix", "bridge").count("all that was in hand is confirmed")
     twice = stored.total() - len(stored)
     print(f"{published.total()} events, 0 missing, {twice} twice on the wire, all stopped in {took:.1f} s")
+
+
+@pytest.fixture
+def on_redis(image: None) -> Iterator[Project]:
+    """Redis as the broker, three bridges of it, and no RabbitMQ."""
+    made = Project("redis", "redis-broker", "redis-demo", bridge="redis-bridge", RABBITMQ_REPLICAS="0")
+    yield made
+    print(made.compose("logs", "--no-color", "--tail", "40", "redis-bridge"))
+    made.compose("down", "--volumes", "--timeout", "1")
+
+
+def test_three_replicas_on_redis_of_which_the_one_that_forwards_is_killed(on_redis: Project) -> None:
+    """Another one takes over: each event that a subscriber beside them hears is in the stream; a spool could be."""
+    project = on_redis
+    project.up("redis-bridge", "redis")
+    assert 3 == len(project.bridges())
+    witness = Subscriber(f"redis://127.0.0.1:{project.redis_broker}/0")
+    project.up()
+    until(lambda: witness.messages() > 1500, 60, "the worker publishes events")
+    forwards = [
+        each["Id"] for each in project.bridges() if "this bridge forwards" in docker("logs", each["Id"], both=True)
+    ]
+    docker("kill", forwards[0])
+    seen = witness.messages()
+    until(lambda: witness.messages() > seen + 1500, 60, "the worker goes on")
+    project.compose("stop", "redis-producer")
+    project.compose("stop", "redis-worker")
+    published = witness.events()
+    until(lambda: not published - project.stored(), 60, "every event is in the stream")
+    assert set(published) == set(project.stored())
+    project.compose("exec", "redis-bridge", "touch", "/data/x")
+    assert "" == project.compose("ps", "-a", "-q", "rabbitmq", "bridge")
 
 
 def test_the_container_may_do_little(project: Project) -> None:

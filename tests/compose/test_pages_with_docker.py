@@ -39,7 +39,7 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
     for name in (*BUILT_OF, *BUILT_BY):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
         copy(ROOT / name, tmp_path / name)
-    ports = {f"{name}_PORT": str(free_port()) for name in ("RABBITMQ", "KAFKA", "REDIS")}
+    ports = {f"{name}_PORT": str(free_port()) for name in ("RABBITMQ", "KAFKA", "REDIS", "REDIS_BROKER")}
     name = f"pages-{free_port()}"
     home = os.environ.get("HOME", "/root")  # where Docker's plug-ins are
     opened = Terminal(tmp_path, [(r"localhost:9094", f"localhost:{ports['KAFKA_PORT']}")], HOME=home, **ports)
@@ -47,7 +47,7 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
     opened.program("docker", ENDLESS.format(docker=shutil.which("docker")))
     opened.program("kcat", f'exec {program("kcat", "kcat")} "$@" -c 5')
     yield opened
-    opened.run("docker compose --profile demo down --volumes --timeout 1", timeout=60)
+    opened.run("docker compose --profile demo --profile redis-demo down --volumes --timeout 1", timeout=60)
     opened.end()
 
 

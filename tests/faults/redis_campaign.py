@@ -23,12 +23,11 @@ from urllib.parse import urlsplit
 
 from celery import Celery
 
+from examples.demo.witness import Subscriber
 from examples.demo.workload import Worker
 from tests.faults.proxy import Mode, Proxy
-from tests.support import oracle
 from tests.support.bridges import Bridge
-from tests.support.oracle import Published
-from tests.support.redis_broker import KEYS, Witness
+from tests.support.redis_broker import KEYS
 from tests.support.servers import Redis, kafka, redis
 from tests.support.servers.debian import until
 from tests.support.stores import KafkaStore, RedisStore, SqliteStore, Store
@@ -170,9 +169,7 @@ def main() -> int:
         for replica in replicas:
             replica.bridge.await_ready()
         until(lambda: any(one.bridge.logged("this bridge forwards") for one in replicas), 30, "one forwards")
-        witnesses = [Witness(broker, "/0.celeryev/*") for _ in range(2)]
-        for witness in witnesses:
-            witness.start()
+        witnesses = [Subscriber(broker.url) for _ in range(2)]
         worker = Worker(broker.url, folder / "worker.log")
         stack.callback(worker.end)
         until(lambda: witnesses[0].heard, 60, "the worker sends events")
@@ -181,7 +178,7 @@ def main() -> int:
         played = play(replicas, broker, Random(options.seed), options.seconds, options.every)
         feeder.finish()
         worker.stop()
-        heard, other = (events_in(witness.finish()) for witness in witnesses)
+        heard, other = (witness.events() for witness in witnesses)
         good = judged(heard, other, store, f"{played.total()} faults {dict(played)}, {feeder.sent} tasks")
         for replica in replicas:
             replica.end()
@@ -191,11 +188,6 @@ def main() -> int:
     if good:
         shutil.rmtree(folder, ignore_errors=True)
     return int(not good)
-
-
-def events_in(bodies: Sequence[bytes]) -> Counter[bytes]:
-    """Return each event of what was heard."""
-    return Counter(event for body in bodies for event in oracle.events_of(Published(body, {}, "")))
 
 
 def judged(heard: Counter[bytes], other: Counter[bytes], store: Store, what: str) -> bool:

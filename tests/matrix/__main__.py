@@ -15,9 +15,10 @@ from typing import NamedTuple
 from tests.faults.campaign import Campaign, cards_for, named
 from tests.faults.stage import Servers, Stage, stage
 from tests.matrix.libraries import with_library
-from tests.matrix.releases_of_celery import with_workers
+from tests.matrix.releases_of_celery import on_redis, with_workers
 from tests.support.servers.debian import program
 from tests.support.servers.newer import redis_command, valkey_command
+from tests.support.servers.redis import version_of as redis_version
 
 SEED = 1
 BROKER_FAULTS = (
@@ -76,6 +77,11 @@ ROWS = (
     Row("redis-py", partial(with_library, "redis", "8.1.0", OF_REDIS)),
     Row("Celery", partial(with_workers, "5.2.7")),
     Row("Celery", partial(with_workers, "5.7.0")),
+    *(
+        Row("Celery", partial(with_workers, version, broker=partial(on_redis, command)))
+        for command in (debian_redis, redis_command, valkey_command)
+        for version in ("5.2.7", "5.7.0")
+    ),
     Row("RabbitMQ", lambda folder: under_faults("sqlite", Servers(), BROKER_FAULTS, folder)),
     Row("RabbitMQ", lambda folder: under_faults("sqlite", Servers(rabbitmq="trixie"), BROKER_FAULTS, folder)),
     Row("RabbitMQ", lambda folder: under_faults("sqlite", Servers(rabbitmq="forky"), BROKER_FAULTS, folder)),
@@ -106,9 +112,7 @@ def version_of(on: Stage) -> str:
         return on.servers.kafka
     if on.sink == "sqlite":
         return on.rabbitmq.ctl("version").strip()
-    with on.store.server.client() as client:
-        known = client.info("server")
-    return str(known.get("valkey_version") or known["redis_version"])
+    return redis_version(on.store.server).partition(" ")[2]
 
 
 def tried(rows: Sequence[Row]) -> Iterator[tuple[str, bool]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import threading
 import time
@@ -52,32 +51,6 @@ class Publisher(threading.Thread):
         self.join(30)
         assert not self.is_alive()
         return set(self.sent)
-
-
-class Witness(threading.Thread):
-    """A subscriber as Celery's own receivers are, that keeps each body."""
-
-    def __init__(self, server: Redis, channel: str) -> None:
-        super().__init__(daemon=True)
-        self._client = server.client()
-        self._receiver = self._client.pubsub()
-        self._receiver.psubscribe(channel)
-        assert self._receiver.get_message(timeout=10)
-        self._over = threading.Event()
-        self.heard: list[bytes] = []
-
-    def run(self) -> None:
-        while not self._over.is_set():
-            if message := self._receiver.get_message(timeout=0.1):
-                self.heard.append(base64.b64decode(json.loads(message["data"])["body"]))
-
-    def finish(self) -> list[bytes]:
-        """End; return the bodies, lists of events taken apart."""
-        self._over.set()
-        self.join(10)
-        self._receiver.close()
-        self._client.close()
-        return self.heard
 
 
 def settings(broker: Redis, file: Path, **more: str) -> dict[str, str]:

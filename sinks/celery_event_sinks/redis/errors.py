@@ -18,6 +18,8 @@ from redis.exceptions import (
     TryAgainError,
 )
 
+from celery_event_bridge.contract.tls import tls_remedy
+
 _OF_CLASS: dict[type[Exception], str] = {
     AskError: "ASK",
     BusyLoadingError: "LOADING",
@@ -39,17 +41,7 @@ OF_THE_COMMAND = frozenset(
 )
 """Another connection would get the same answer. Every other code is about the state of the server."""
 NO_TLS = "it speaks no TLS on that port: redis:// instead of rediss://"
-_REMEDIES = {
-    "certificate is not valid for": "the URL has to have a name that is in the server's certificate",
-    "CERTIFICATE_VERIFY_FAILED": "BRIDGE_REDIS_TLS_CA has to be the file of the CA that has signed its certificate",
-    "X509": "look at the files of BRIDGE_REDIS_TLS_CA, BRIDGE_REDIS_TLS_CERT and BRIDGE_REDIS_TLS_KEY",
-    "WRONG_VERSION_NUMBER": NO_TLS,
-    "EOF occurred in violation of protocol": "does it want a client's certificate, BRIDGE_REDIS_TLS_CERT and _KEY?",
-    "CERTIFICATE_REQUIRED": "it wants a client's certificate: set BRIDGE_REDIS_TLS_CERT and BRIDGE_REDIS_TLS_KEY",
-    "alert": "does it accept the client's certificate, BRIDGE_REDIS_TLS_CERT?",
-    "unknown command": "it is a sentinel, or no Redis of version 5 or newer; give the address of the master itself",
-}
-"""By a part of the error's text, the first one that is there."""
+NO_STREAMS = "it is a sentinel, or no Redis of version 5 or newer; give the address of the master itself"
 _OF_A_CLUSTER = frozenset(("MOVED", "ASK", "CLUSTERDOWN", "CROSSSLOT", "TRYAGAIN"))
 OF_THE_LOGIN = frozenset(("NOAUTH", "WRONGPASS", "NOPERM"))
 
@@ -91,7 +83,7 @@ def remedy_of(error: BaseException) -> str:
     if code_of(error) in _OF_A_CLUSTER:
         return "it is a node of a Redis Cluster, which is not available yet; choose a server that is in none"
     text = str(error)
-    return next((remedy for part, remedy in _REMEDIES.items() if part in text), "")
+    return tls_remedy(text, "BRIDGE_REDIS_TLS", NO_TLS) or (NO_STREAMS if "unknown command" in text else "")
 
 
 def is_protocol_error(reply: object) -> bool:

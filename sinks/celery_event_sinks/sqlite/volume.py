@@ -8,10 +8,9 @@ import stat
 from pathlib import Path
 
 from celery_event_bridge.contract import notices
+from celery_event_bridge.contract.container import is_the_containers_own
 from celery_event_sinks.sqlite.log import index_of, log_of
 
-IMAGE = "CELERY_EVENT_BRIDGE_IMAGE"
-"""Variable that our image sets, and nobody else."""
 MOUNTS = Path("/proc/self/mountinfo")
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 
@@ -20,7 +19,7 @@ def refusal(path: Path) -> str:
     """Return why nothing should be stored in a file of that name, and what to do; else an empty text."""
     if text := unfit(path):
         return f"BRIDGE_SQLITE_PATH={path}: {text}"
-    if not os.environ.get(IMAGE) or not _is_the_containers_own(path):
+    if not is_the_containers_own(path):
         return ""
     return (
         f"BRIDGE_SQLITE_PATH={path}: this is no volume, and all that is stored there would be gone with the container: "
@@ -107,10 +106,3 @@ def is_mounted(real: str) -> bool:
 
 def _unescaped(found: re.Match[str]) -> str:
     return chr(int(found[1], 8))
-
-
-def _is_the_containers_own(path: Path) -> bool:
-    """Return whether it lies on the file system that the container was started with; a mount is another one."""
-    real = Path(os.path.realpath(path))
-    there = next((each for each in (real, *real.parents) if os.path.exists(each)), Path("/"))  # noqa: PTH110 - a closed one is none
-    return there.stat().st_dev == Path("/").stat().st_dev

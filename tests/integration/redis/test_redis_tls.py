@@ -15,7 +15,7 @@ from celery_event_sinks.redis.settings import RedisSettings
 from celery_event_sinks.redis.sink import RedisStreamsSink
 from tests.support import oracle
 from tests.support.bridges import Bridge
-from tests.support.servers.certificates import certificates as make
+from tests.support.servers.certificates import certificates as make, redis_options
 from tests.support.servers.debian import Child, free_port, program, until
 from tests.support.servers.redis import NativeRedis
 
@@ -36,9 +36,7 @@ def tls_port() -> int:
 @pytest.fixture(scope="module")
 def server(certificates: Path, tls_port: int) -> Iterator[NativeRedis]:
     """A Redis that wants a client's certificate on its TLS port, and has a plain one beside it."""
-    files = {"cert": "server.pem", "key": "server.key", "ca-cert": "ca.pem"}
-    options = [part for name, file in files.items() for part in (f"--tls-{name}-file", str(certificates / file))]
-    found = NativeRedis("--tls-port", str(tls_port), *options, "--tls-auth-clients", "yes")
+    found = NativeRedis(*redis_options(certificates, tls_port))
     try:
         found.start()
         yield found

@@ -161,7 +161,7 @@ def test_a_user_of_the_pages_rights_can_do_it(
         client.execute_command("ACL", "SETUSER", "bridge", "-eval")
         found = run_to_end(MODULE, "check", **given)
     assert 1 == found.returncode
-    assert "the lease (EVAL)" in found.stdout
+    assert "its user lacks +eval" in found.stdout
 
 
 def _base64(data: bytes) -> str:

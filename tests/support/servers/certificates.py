@@ -22,3 +22,10 @@ def certificates(folder: Path) -> None:
         run("req", *key, "-out", f"{name}.csr", "-subj", f"/CN={host}")
         signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", f"{name}.ext", "-days", "2")
         run("x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.pem", *signed)
+
+
+def redis_options(folder: Path, port: int) -> list[str]:
+    """Options of a Redis, or a sentinel, that listens with TLS there, and wants a client's certificate of that CA."""
+    files = {"cert": "server.pem", "key": "server.key", "ca-cert": "ca.pem"}
+    options = [part for name, file in files.items() for part in (f"--tls-{name}-file", str(folder / file))]
+    return ["--tls-port", str(port), *options, "--tls-auth-clients", "yes"]

@@ -38,6 +38,14 @@ class Redis(Protocol):
         """End it and remove its data."""
 
 
+def version_of(server: Redis) -> str:
+    """Its name and version as it says itself."""
+    with server.client() as client:
+        known = client.info("server")
+    valkey = known.get("valkey_version")
+    return f"Valkey {valkey}" if valkey else f"Redis {known['redis_version']}"
+
+
 class NativeRedis:
     """A server of Debian's package, or of a command's, with an append-only file in a temporary folder."""
 

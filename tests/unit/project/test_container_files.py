@@ -18,11 +18,11 @@ import pytest
 from celery_event_bridge.config import loading
 from celery_event_bridge.config.loading import COMPOSE, load
 from celery_event_bridge.config.variables import all_variables
+from celery_event_bridge.contract.container import IMAGE
 from celery_event_bridge.process.limits import memory_limit, too_little
 from celery_event_bridge.version import __version__
 from celery_event_sinks.sqlite.settings import SqliteSettings
 from celery_event_sinks.sqlite.sink import SqliteSink
-from celery_event_sinks.sqlite.volume import IMAGE
 
 ROOT = Path(__file__).parents[3]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -40,7 +40,7 @@ def compose(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str,
     if not asked or asked.returncode:
         pytest.skip("no Docker Compose here")
 
-    def config(dotenv: str = "", override: str = "", **shell: str) -> dict[str, Any]:
+    def config(dotenv: str = "", override: str = "", profile: str = "none", **shell: str) -> dict[str, Any]:
         folder = tmp_path_factory.mktemp("project")
         (folder / "docker-compose.yml").write_text(COMPOSE_FILE)
         (folder / "containers").symlink_to(ROOT / "containers")
@@ -49,7 +49,7 @@ def compose(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str,
         environment = {name: text for name, text in os.environ.items() if not name.startswith(("BRIDGE_", "COMPOSE_"))}
         command = ["docker", "compose", "-f", "docker-compose.yml", "-f", "override.yml"]
         done = subprocess.run(
-            [*command, "config", "--format", "json"],
+            [*command, "--profile", profile, "config", "--format", "json"],
             cwd=folder,
             env=environment | shell,
             capture_output=True,
@@ -113,6 +113,42 @@ def test_compose_starts_the_servers_that_the_sink_needs(compose: Callable[..., d
     sample = compose((ROOT / ".env.sample").read_text())["services"]
     assert (always | {"kafka"}, 3) == (sample.keys(), sample["bridge"]["deploy"]["replicas"])
     assert 3 == compose("BRIDGE_REPLICAS=3\n")["services"]["bridge"]["deploy"]["replicas"]
+
+
+def test_compose_has_redis_as_the_broker(compose: Callable[..., dict[str, Any]]) -> None:
+    """Its profiles depend on themselves alone, so that RabbitMQ and its bridges can be left out; the spool is kept."""
+    found = compose(profile="redis-broker", RABBITMQ_REPLICAS="0", BRIDGE_REPLICAS="3", BRIDGE_SINK="redis")["services"]
+    scales = {name: service["deploy"]["replicas"] for name, service in found.items() if service.get("deploy")}
+    assert {"rabbitmq": 0, "bridge": 0, "redis-bridge": 3} == scales
+    assert {"redis", "redis-broker"} == found.keys() - scales.keys()
+    bridge = found["redis-bridge"]
+    assert {"redis-broker": {"condition": "service_healthy", "required": True}} == bridge["depends_on"]
+    environment = bridge["environment"]
+    assert "redis://redis-broker:6379/0" == environment["BRIDGE_BROKER_URL"]
+    ((volume, target),) = [(each["source"], each["target"]) for each in bridge["volumes"]]
+    assert ("bridge", True) == (volume, environment["BRIDGE_SPOOL"].startswith(f"{target}/"))
+    assert "redis-broker" in {each["source"] for each in found["redis-broker"]["volumes"]}
+    assert found["redis-broker"]["healthcheck"]["test"] == found["redis"]["healthcheck"]["test"]
+    # The rest is the other bridge's, to the letter.
+    same = found["bridge"].keys() - {"profiles", "deploy", "environment", "depends_on"}
+    assert {name: found["bridge"][name] for name in same} == {name: bridge[name] for name in same}
+    assert found["bridge"]["environment"].keys() == environment.keys()
+    for profile in ("redis-broker", "redis-demo"):
+        services = compose(profile=profile)["services"]
+        own = {name for name, service in services.items() if profile in service.get("profiles", ())}
+        needed = {need for name in own for need in services[name].get("depends_on", ())}
+        assert needed <= own, profile
+        assert {"rabbitmq": 1, "bridge": 1, "redis-bridge": 2}.items() <= {
+            name: service["deploy"]["replicas"] for name, service in services.items() if service.get("deploy")
+        }.items()
+
+
+def test_what_the_compose_file_asks_for_is_on_its_page() -> None:
+    """Each variable that it reads and that is no setting of the bridge."""
+    page = (ROOT / "docs/how-to/containers.md").read_text()
+    files = [COMPOSE_FILE, *(file.read_text() for file in (ROOT / "containers/servers").glob("*.yml"))]
+    read = {name for text in files for name in re.findall(r"\$\{(\w+)", text)} - set(all_variables())
+    assert set() == {name for name in read if f"`{name}`" not in page}
 
 
 def test_each_sink_has_a_file_of_its_servers() -> None:

@@ -129,6 +129,14 @@ def test_a_machine_too_slow_is_told_and_not_failed(tmp_path: Path) -> None:
     )
 
 
+def test_a_broker_without_queues_has_figures_of_its_own(tmp_path: Path) -> None:
+    """On Redis it is said how many bridges have forwarded, and that none took over, where none has."""
+    code, text = shown(whole(queued=False, in_turn=2), tmp_path)
+    assert (0, False, False) == (code, "overflow" in text, "took over" in text)
+    assert re.search(r"bridges that forwarded in turn +│ 2", text)
+    assert "no bridge took over from another" in shown(whole(queued=False, in_turn=1), tmp_path)[1]
+
+
 def test_a_sink_that_is_never_free_cannot_be_paused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where the bridges hold SQLite's lock all the time: another error than one that ends the demo."""
     stream = SqliteStream(tmp_path)

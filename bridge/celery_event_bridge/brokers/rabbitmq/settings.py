@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
-from pydantic import Field, FilePath, Json, field_validator, model_validator
+from pydantic import Field, Json, field_validator, model_validator
 
-from celery_event_bridge.contract.broker_plugin import BrokerSettings, scheme_of, urls_in
+from celery_event_bridge.brokers.tls_settings import TLS_FIELDS, TlsSettings
+from celery_event_bridge.contract.broker_plugin import scheme_of, urls_in
 from celery_event_bridge.contract.values import QueueName, Seconds, ShortName, Size, is_http_url, is_one_line
 
 SCHEMES = frozenset({"amqp", "amqps", "pyamqp"})
@@ -20,17 +21,16 @@ LEAST_HEARTBEAT = 10
 """Seconds."""
 
 
-class Settings(BrokerSettings):
+class Settings(TlsSettings):
     """Field `queue_ttl` is `BRIDGE_QUEUE_TTL` and `--queue-ttl`."""
+
+    tls_schemes: ClassVar = ("amqps",)
 
     groups: ClassVar = {
         "Broker": (
             "management_url",
             "broker_transport_options",
-            "broker_tls_ca",
-            "broker_tls_cert",
-            "broker_tls_key",
-            "broker_tls_verify",
+            *TLS_FIELDS,
             "event_exchange",
         ),
         "Queues": (
@@ -51,10 +51,6 @@ class Settings(BrokerSettings):
     broker_transport_options: Json[dict[str, Any]] = Field(
         default_factory=dict, description="JSON, as Celery's broker_transport_options"
     )
-    broker_tls_ca: FilePath | None = Field(None, description="file with the CA certificates to trust (amqps://)")
-    broker_tls_cert: FilePath | None = Field(None, description="file with the client's certificate")
-    broker_tls_key: FilePath | None = Field(None, description="file with the client's private key")
-    broker_tls_verify: bool = Field(default=True, description="verify the broker's certificate and host name")
     event_exchange: ShortName = Field("celeryev", min_length=1, description="Celery's event_exchange")
     queue: QueueName = Field("celeryev.bridge", min_length=1, description="queue that all replicas share")
     declare: bool = Field(default=True, description="false: the queues are there already, declare nothing")
@@ -135,15 +131,6 @@ class Settings(BrokerSettings):
     @classmethod
     def _in_lower_case(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _tls_where_it_can_be(self) -> Settings:
-        given = [self.broker_tls_ca, self.broker_tls_cert, self.broker_tls_key]
-        if (any(given) or not self.broker_tls_verify) and not any(url.startswith("amqps:") for url in self.broker_urls):
-            raise ValueError("BRIDGE_BROKER_TLS_*: only used with amqps://, but BRIDGE_BROKER_URL says amqp://")
-        if bool(self.broker_tls_cert) != bool(self.broker_tls_key):
-            raise ValueError("BRIDGE_BROKER_TLS_CERT and BRIDGE_BROKER_TLS_KEY: give both or neither")
-        return self
 
 
 def _is_heartbeat(text: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -11,7 +12,18 @@ import msgspec
 SCHEMES = frozenset({"redis", "rediss", "redis+socket", "socket", "sentinel", "valkey", "valkeys"})
 TLS = frozenset({"rediss", "valkeys"})
 PORT, SENTINEL_PORT = 6379, 26379
-_CERT_REQS = {"cert_none": "none", "cert_optional": "optional", "cert_required": "required"}
+_CERT_REQS = {
+    "CERT_NONE": "none",
+    "CERT_OPTIONAL": "optional",
+    "CERT_REQUIRED": "required",
+    "none": "none",
+    "optional": "optional",
+    "required": "required",
+}
+"""Values of `ssl_cert_reqs` as kombu takes them."""
+FILES = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})
+OPTIONS = FILES | {"ssl_ca_path", "ssl_ca_data", "ssl_password", "ssl_ciphers", "ssl_cert_reqs", "ssl_check_hostname"}
+"""Options of TLS that a URL may have."""
 _GLOB = re.compile(rb"([\\*?\[\]])")
 
 
@@ -26,7 +38,7 @@ class Address(msgspec.Struct, frozen=True):
     username: str | None = None
     password: str | None = None
     tls: bool = False
-    options: tuple[tuple[str, str], ...] = ()
+    options: tuple[tuple[str, str | bool], ...] = ()
     """TLS options of the URL by redis-py's names, `ssl_...`."""
     sentinels: tuple[tuple[str, int], ...] = ()
 
@@ -63,9 +75,7 @@ def _address(url: str) -> Address:
     if "@" in parts.path + parts.query + parts.fragment or parts.netloc.count("@") > 1:
         raise ValueError("a / @ # or ? in the password is not %-encoded")
     query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-    options = tuple(
-        (name, _CERT_REQS.get(value.lower(), value)) for name, value in query.items() if name.startswith("ssl_")
-    )
+    options = _tls_options(query)
     username = unquote(parts.username) if parts.username else None
     password = unquote(parts.password) if parts.password is not None else None
     if scheme in ("redis+socket", "socket"):
@@ -80,11 +90,28 @@ def _address(url: str) -> Address:
         host=parts.hostname or "127.0.0.1",
         port=default if port is None else port,
         database=database(unquote(parts.path)),
-        tls=scheme in TLS,
+        tls=scheme in TLS or bool(options),  # as kombu has it
         options=options,
         username=username,
         password=password,
     )
+
+
+def _tls_options(query: dict[str, str]) -> tuple[tuple[str, str | bool], ...]:
+    """Return the options of TLS as kombu reads them. Raises ValueError."""
+    options: dict[str, str | bool] = {name: value for name, value in query.items() if name.startswith("ssl_")}
+    for name, value in options.items():
+        if name not in OPTIONS:
+            raise ValueError(f"there is no option {name}; those of TLS are {', '.join(sorted(OPTIONS))}")
+        if name in FILES and not Path(str(value)).is_file():
+            raise ValueError(f"{name}: there is no such file")
+        if name == "ssl_cert_reqs":
+            if value not in _CERT_REQS:
+                raise ValueError("ssl_cert_reqs is required, optional or none")
+            options[name] = _CERT_REQS[str(value)]
+        elif name == "ssl_check_hostname":
+            options[name] = str(value).lower() != "false"
+    return tuple(options.items())
 
 
 def database(text: str) -> int:

@@ -8,30 +8,35 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from celery_event_bridge.brokers.redis import rights, spool_place
 from celery_event_bridge.brokers.redis.link import Link, connected
+from celery_event_bridge.brokers.redis.overheard import Overheard
+from celery_event_bridge.brokers.redis.server import Server, server
 from celery_event_bridge.contract import Finding, SinkUnavailable
 from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.values import counted
 
 if TYPE_CHECKING:
+    from celery_event_bridge.brokers.redis.address import Address
     from celery_event_bridge.brokers.redis.settings import Settings
 
 LISTEN = 3.0
 """Seconds to listen for events: a worker sends a heartbeat every two."""
-TRIAL = "return redis.call('TIME')[1]"
-_VERSION = re.compile(rb"(valkey_version|redis_version):([\d.]+)")
 LIMIT = re.compile(rb"pubsub (\d+) (\d+) (\d+)")
-SMALL = 8 * 2**20
-"""Bytes of the hard limit of a subscriber's output buffer, under which a busy second may end the subscription."""
+SMALL, SOFT = 8 * 2**20, 2 * 2**20
+"""Bytes of the hard and of the soft limit of a subscriber's output buffer, under which a busy second may end the
+subscription."""
+NEARLY_FULL = 90
+"""Percent of `maxmemory`."""
 ENDS = (
     "events are PUB/SUB here: what is published while no bridge is subscribed is lost, and a sink's outage is bounded "
-    "by the replicas' memory; run two replicas at least"
+    "by the replicas' memory"
 )
 
 
 def findings(settings: Settings, location: Callable[[], str]) -> Iterator[Finding]:
-    """Yield a verdict on each server, and on what the bridge needs there."""
-    looked = False
+    """Yield a verdict on each server, and on what the bridge needs at the first that it would use."""
+    used, replicas = False, list[str]()
     for address in settings.addresses:
         try:
             link = Link(connected(settings, address, role="check"), address.where)
@@ -39,12 +44,25 @@ def findings(settings: Settings, location: Callable[[], str]) -> Iterator[Findin
             yield Finding("FAIL", f"broker {exc}")
             continue
         try:
-            yield from _on_server(settings, link, first=not looked, location=location)
+            found = server(link)
+            if found.is_replica:
+                replicas.append(link.where)
+                continue
+            name = found.name.partition(" ")[2] or "of a version that it does not say"
+            yield Finding("ok", f"broker {found.name.partition(' ')[0] or 'Redis'} at {link.where}: connected, {name}")
+            if not used:
+                yield from _on_server(settings, address, link, found, location)
+            used = True
         except BrokerUnavailable as exc:
             yield Finding("FAIL", f"broker {exc}")
         finally:
             link.close()
-        looked = True
+    for where in replicas:
+        text = f"broker Redis at {where} is a replica, on which no bridge can take the lease"
+        if used:
+            yield Finding("ok", f"{text}: bridges go on to the next URL, until it is the master")
+        else:
+            yield Finding("FAIL", f"{text}: name its master in BRIDGE_BROKER_URL, or the sentinels")
 
 
 def who_shares(settings: Settings, location: str) -> str | None:
@@ -66,15 +84,11 @@ def who_shares(settings: Settings, location: str) -> str | None:
     return None
 
 
-def _on_server(settings: Settings, link: Link, *, first: bool, location: Callable[[], str]) -> Iterator[Finding]:
-    found = link.ask("INFO", "server")
-    version = _VERSION.search(found) if isinstance(found, bytes) else None
-    name = version[2].decode() if version else "of a version that it does not say"
-    yield Finding("ok", f"broker Redis at {link.where}: connected, {name}")
-    if not first:
-        return
+def _on_server(
+    settings: Settings, address: Address, link: Link, found: Server, location: Callable[[], str]
+) -> Iterator[Finding]:
     names = settings.names
-    yield _rights(link, settings)
+    yield from rights.judged(link, names, found)
     holder, record = _text(link.ask("GET", names.lease)), link.ask("HGETALL", names.record)
     stored = _text(record.get(b"location")) if isinstance(record, dict) else ""
     mine = ""
@@ -90,6 +104,9 @@ def _on_server(settings: Settings, link: Link, *, first: bool, location: Callabl
         yield Finding("ok", f"lease {names.lease.decode()}: a bridge forwards, this one would stand by")
     else:
         yield Finding("ok", f"lease {names.lease.decode()}: free, no bridge forwards now")
+    if settings.spool is not None:
+        yield spool_place.judged(settings.spool, settings.spool_max_bytes)
+    yield from _memory(link, found)
     yield from _buffer(link)
     parked = link.ask("LLEN", names.rejected)
     if isinstance(parked, int) and parked:
@@ -98,49 +115,75 @@ def _on_server(settings: Settings, link: Link, *, first: bool, location: Callabl
             f"{counted(parked, 'message')} parked in {names.rejected.decode()}: look at them with "
             "`celery-event-bridge rejected`",
         )
-    yield Finding("warn", ENDS)
-    yield _events(link, settings)
+    yield _subscribed(link, names.control)
+    yield _events(link, settings, address)
 
 
-def _rights(link: Link, settings: Settings) -> Finding:
-    names = settings.names
-    trials: dict[str, tuple[str | bytes | int, ...]] = {
-        "the lease (EVAL)": ("EVAL", TRIAL, 2, names.lease, names.record),
-        "to speak to the other replicas (PUBLISH)": ("PUBLISH", names.control, b""),
-        "to park (RPUSH)": ("RPUSHX", names.rejected + b".trial", b""),
-    }
-    refused = [
-        f"{what}: {reply}"
-        for what, command in trials.items()
-        if isinstance(reply := link.ask(*command), Exception) and not str(reply).startswith("READONLY")
-    ]
-    if refused:
-        return Finding("FAIL", f"broker Redis at {link.where} refuses {'; '.join(refused)}")
-    return Finding(
-        "ok", f"rights: the lease {names.lease.decode()}, its record, and the list {names.rejected.decode()}"
-    )
+def _memory(link: Link, found: Server) -> Iterator[Finding]:
+    if not found.limit:
+        return
+    limit = f"maxmemory {found.limit / 2**20:.3g} MB, {found.policy}"
+    if found.policy and found.policy != "noeviction":
+        what = "the lease and its record" if found.policy.startswith("volatile") else (
+            "Celery's tasks, the lease and what is parked"
+        )  # fmt: skip
+        yield Finding(
+            "warn",
+            f"Redis at {link.where} may remove {what} once its memory is used up ({limit}): a broker needs "
+            "maxmemory-policy noeviction",
+        )
+    elif NEARLY_FULL <= (percent := 100 * found.used // found.limit) < 100:  # past that the rights have failed
+        yield Finding(
+            "warn",
+            f"Redis at {link.where} has used {percent} % of its memory ({limit}): once it is full no bridge can take "
+            "the lease over, nothing can be parked, and Celery can send no task",
+        )
 
 
 def _buffer(link: Link) -> Iterator[Finding]:
     reply = link.ask("CONFIG", "GET", "client-output-buffer-limit")
     value = next(iter(reply.values()), b"") if isinstance(reply, dict) else b""
-    if (limit := LIMIT.search(bytes(value))) and 0 < int(limit[1]) < SMALL:
-        yield Finding(
-            "warn",
-            f"client-output-buffer-limit pubsub is {int(limit[1]) // 2**20} MB: a subscriber that stands still for a "
-            "moment is cut off, and events pass by; 32mb is the default",
-        )
+    if (limit := LIMIT.search(bytes(value))) is None:
+        return
+    hard, soft, seconds = (int(part) for part in limit.groups())
+    bounds = [f"{hard / 2**20:.3g} MB wait for it"] if hard else []
+    bounds += [f"{soft / 2**20:.3g} MB do for {seconds} s"] if soft and seconds else []
+    if not bounds:
+        return
+    text = f"client-output-buffer-limit pubsub: Redis cuts off a bridge that stands still once {', or '.join(bounds)}"
+    if 0 < hard < SMALL or (seconds and 0 < soft < SOFT):
+        yield Finding("warn", f"{text}, and the events of a busy moment pass by; 32mb 8mb 60 is the default")
+    else:
+        yield Finding("ok", text)
 
 
-def _events(link: Link, settings: Settings) -> Finding:
+def _subscribed(link: Link, control: bytes) -> Finding:
+    reply = link.ask("PUBSUB", "NUMSUB", control)
+    counts = [part for part in reply if isinstance(part, int)] if isinstance(reply, list) else []
+    bridges = counts[0] if counts else 0
+    if bridges > 1:
+        return Finding("warn", f"{ENDS}; {bridges} bridges are subscribed")
+    return Finding("warn", f"{ENDS}; run two replicas at least")
+
+
+def _events(link: Link, settings: Settings, address: Address) -> Finding:
     arrived: list[bytes] = []
-    link.subscribe(settings.names.patterns, (), arrived.append)
-    deadline = time.monotonic() + LISTEN
-    while not arrived and time.monotonic() < deadline:
-        link.read(0.1, arrived.append, lambda _: None)
-    channel = settings.names.base.decode()
-    if arrived:
-        return Finding("ok", f"events come on channel {channel}/*")
+    with Overheard(settings, address) as others:
+        link.subscribe(settings.names.patterns, (settings.names.again,), arrived.append)
+        deadline = time.monotonic() + LISTEN
+        while not arrived and time.monotonic() < deadline:
+            link.read(0.1, arrived.append, lambda _: None)
+        channel = settings.names.base.decode()
+        if arrived:
+            return Finding("ok", f"events come on channel {channel}/*")
+        elsewhere = others.channels()
+    if elsewhere:
+        return Finding(
+            "warn",
+            f"no event on channel {channel}/* for {LISTEN:g} s, but on {', '.join(elsewhere)}: the number in it is the "
+            "database in Celery's broker_url, and what is before it the global_keyprefix; are they those of "
+            "BRIDGE_BROKER_URL and BRIDGE_BROKER_TRANSPORT_OPTIONS?",
+        )
     return Finding(
         "warn",
         f"no event on channel {channel}/* for {LISTEN:g} s: does a worker run with -E, and are the database, "

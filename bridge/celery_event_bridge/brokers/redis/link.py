@@ -12,8 +12,8 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import hiredis
@@ -21,8 +21,9 @@ from redis.backoff import NoBackoff
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import RedisError
 from redis.retry import Retry
-from redis.sentinel import MasterNotFoundError, Sentinel
+from redis.sentinel import Sentinel
 
+from celery_event_bridge.brokers.redis.errors import translated
 from celery_event_bridge.contract.broker import BrokerUnavailable
 
 if TYPE_CHECKING:
@@ -38,28 +39,6 @@ REPLY_TIMEOUT = 5.0
 """Seconds without an answer after which the connection counts as lost."""
 NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _NOTHING = object()
-
-
-@contextmanager
-def translated(where: str) -> Iterator[None]:
-    """Turn what redis-py and the socket raise into BrokerUnavailable."""
-    try:
-        yield
-    except MasterNotFoundError as exc:
-        raise BrokerUnavailable(f"{where}: {exc}: is master_name right, and do the sentinels see it?") from exc
-    except (RedisError, OSError) as exc:
-        raise BrokerUnavailable(f"Redis at {where}: {_reason(exc)}") from exc
-
-
-def _reason(exc: Exception) -> str:
-    text = (str(exc) or type(exc).__name__).rstrip(".")
-    if any(word in text for word in ("WRONGPASS", "NOAUTH", "invalid username-password", "Authentication required")):
-        return f"{text}: check user and password in BRIDGE_BROKER_URL"
-    if isinstance(exc, TimeoutError) or "Timeout" in text:
-        return f"{text}: is it busy, or is a network between?"
-    if "onnect" in text:
-        return f"{text}: is Redis there, and BRIDGE_BROKER_URL right?"
-    return text
 
 
 def connected(settings: Settings, address: Address, *, role: str, protocol: int = 3) -> Any:
@@ -78,15 +57,16 @@ def connected(settings: Settings, address: Address, *, role: str, protocol: int 
         "protocol": protocol,
         "client_name": f"celery-event-bridge.{role}.{os.getpid()}",
     }
-    with translated(address.where):
+    tls = tls_options(settings, address)
+    with translated(address.where, tls=bool(tls)):
         host, port = address.host, address.port
         if address.sentinels:
-            host, port = _master(settings, address)
-        kind: Any = SSLConnection if address.tls else Connection
+            host, port = _master(settings, address, tls)
+        kind: Any = SSLConnection if tls else Connection
         if address.path:
             kind = UnixDomainSocketConnection
         where: dict[str, Any] = {"path": address.path} if address.path else {"host": host, "port": port}
-        connection = kind(**where, **options, **(_tls(settings, address) if address.tls else {}))
+        connection = kind(**where, **options, **tls)
         connection.connect()
     return connection
 
@@ -118,15 +98,18 @@ class Servers:
         return Link(connected(self._settings, address, role="consumer"), address.where)
 
 
-def _master(settings: Settings, address: Address) -> tuple[str, int]:
+def _master(settings: Settings, address: Address, tls: dict[str, Any]) -> tuple[str, int]:
     own = settings.broker_transport_options
+    given = dict(own.get("sentinel_kwargs") or {})
+    if given.get("ssl") and not any(name.startswith("ssl_") for name in given):
+        given |= tls  # theirs are of the same CA, where nothing else is said
     kind: Any = Sentinel
     sentinels = kind(
         list(address.sentinels),
         sentinel_kwargs={
             "socket_timeout": CONNECT_TIMEOUT,
             "socket_connect_timeout": CONNECT_TIMEOUT,
-            **(own.get("sentinel_kwargs") or {}),
+            **given,
         },
     )
     try:
@@ -137,17 +120,20 @@ def _master(settings: Settings, address: Address) -> tuple[str, int]:
             each.close()
 
 
-def _tls(settings: Settings, address: Address) -> dict[str, Any]:
-    options: dict[str, Any] = dict(address.options)
+def tls_options(settings: Settings, address: Address) -> dict[str, Any]:
+    """Return redis-py's options of TLS to that server, or to the master of these sentinels; empty without."""
     files = {
         "ssl_ca_certs": settings.broker_tls_ca,
         "ssl_certfile": settings.broker_tls_cert,
         "ssl_keyfile": settings.broker_tls_key,
     }
-    options |= {name: str(file) for name, file in files.items() if file}
+    given = {name: str(file) for name, file in files.items() if file}
+    if not address.tls and not (address.sentinels and (given or not settings.broker_tls_verify)):
+        return {}
+    options: dict[str, Any] = {"ssl_cert_reqs": "required", **dict(address.options), **given}
     if not settings.broker_tls_verify:
-        options |= {"ssl_cert_reqs": "none", "ssl_check_hostname": False}
-    elif options.get("ssl_cert_reqs") == "none":
+        options["ssl_cert_reqs"] = "none"
+    if options["ssl_cert_reqs"] == "none":
         options["ssl_check_hostname"] = False
     return options
 
@@ -189,7 +175,11 @@ class Link:
             if time.monotonic() > deadline:
                 raise BrokerUnavailable(f"Redis at {self.where}: a subscription was not answered")
             for reply in self.read(0.1, on_event, confirmed.append):
-                raise BrokerUnavailable(f"Redis at {self.where} refuses to subscribe to the events: {reply}")
+                needed = " ".join(f"&{name.decode(errors='replace')}" for name in (*patterns, *channels))
+                raise BrokerUnavailable(
+                    f"Redis at {self.where} refuses to subscribe to the events: {reply}: +psubscribe +subscribe "
+                    f"{needed} are needed"
+                )
 
     def _write(self, *command: str | bytes | int | float) -> None:
         with translated(self.where):

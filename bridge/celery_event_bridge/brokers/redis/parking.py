@@ -11,7 +11,8 @@ import msgspec
 from redis.exceptions import ResponseError
 
 from celery_event_bridge.brokers.envelope import Heard
-from celery_event_bridge.brokers.redis.link import connected, translated
+from celery_event_bridge.brokers.redis.errors import translated
+from celery_event_bridge.brokers.redis.link import connected
 from celery_event_bridge.contract import notices
 from celery_event_bridge.contract.broker import BrokerUnavailable, Parcel
 from celery_event_bridge.contract.values import counted

@@ -5,25 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import Field, FilePath, Json, field_validator, model_validator
+from pydantic import Field, Json, field_validator, model_validator
 
-from celery_event_bridge.brokers.redis.address import SCHEMES, TLS, Address, Names, addresses, names
-from celery_event_bridge.contract.broker_plugin import BrokerSettings, scheme_of, urls_in
+from celery_event_bridge.brokers.redis.address import SCHEMES, Address, Names, addresses, names
+from celery_event_bridge.brokers.tls_settings import TLS_FIELDS, TlsSettings
+from celery_event_bridge.contract.broker_plugin import scheme_of, urls_in
 from celery_event_bridge.contract.values import QueueName, Seconds, ShortName, Size, is_one_line
 
 __all__ = ["SCHEMES", "Settings"]
 
 
-class Settings(BrokerSettings):
+class Settings(TlsSettings):
     """Field `standby_window` is `BRIDGE_STANDBY_WINDOW` and `--standby-window`."""
+
+    tls_schemes: ClassVar = ("rediss", "valkeys", "sentinel")
 
     groups: ClassVar = {
         "Broker": (
             "broker_transport_options",
-            "broker_tls_ca",
-            "broker_tls_cert",
-            "broker_tls_key",
-            "broker_tls_verify",
+            *TLS_FIELDS,
             "event_exchange",
         ),
         "Queues": ("queue", "rejected_max_bytes"),
@@ -33,10 +33,6 @@ class Settings(BrokerSettings):
     broker_transport_options: Json[dict[str, Any]] = Field(
         default_factory=dict, description="JSON, as Celery's broker_transport_options"
     )
-    broker_tls_ca: FilePath | None = Field(None, description="file with the CA certificates to trust (amqps://)")
-    broker_tls_cert: FilePath | None = Field(None, description="file with the client's certificate")
-    broker_tls_key: FilePath | None = Field(None, description="file with the client's private key")
-    broker_tls_verify: bool = Field(default=True, description="verify the broker's certificate and host name")
     event_exchange: ShortName = Field("celeryev", min_length=1, description="Celery's event_exchange")
     queue: QueueName = Field("celeryev.bridge", min_length=1, description="queue that all replicas share")
     rejected_max_bytes: Size = Field(256 * 2**20, ge=1, description="bound of the parking queue")
@@ -64,11 +60,6 @@ class Settings(BrokerSettings):
                 'BRIDGE_BROKER_TRANSPORT_OPTIONS: sentinels need the name of the master, such as {"master_name": '
                 '"mymaster"}, as Celery does'
             )
-        files = (self.broker_tls_ca, self.broker_tls_cert, self.broker_tls_key)
-        if (any(files) or not self.broker_tls_verify) and not any(scheme_of(url) in TLS for url in self.broker_urls):
-            raise ValueError("BRIDGE_BROKER_TLS_*: only used with rediss://, but BRIDGE_BROKER_URL says redis://")
-        if bool(self.broker_tls_cert) != bool(self.broker_tls_key):
-            raise ValueError("BRIDGE_BROKER_TLS_CERT and BRIDGE_BROKER_TLS_KEY: give both or neither")
         return self
 
     @property

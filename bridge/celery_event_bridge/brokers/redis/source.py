@@ -8,7 +8,6 @@ of each replica.
 from __future__ import annotations
 
 import logging
-import re
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ from celery_event_bridge.brokers.redis.control import Control
 from celery_event_bridge.brokers.redis.held import Hole, Window
 from celery_event_bridge.brokers.redis.lease import Outcome
 from celery_event_bridge.brokers.redis.link import Link, Servers
+from celery_event_bridge.brokers.redis.server import server
 from celery_event_bridge.brokers.redis.spooled import Spooling
 from celery_event_bridge.contract import notices
 from celery_event_bridge.contract.broker import Ack, BrokerUnavailable
@@ -41,7 +41,6 @@ LAG = 1.0
 """Seconds by which the keys of a server that took another one's place may be older than what that one was."""
 LAST_WORD = 1.0
 """Seconds that a stop waits for the lease to be given up."""
-_RUN_ID = re.compile(rb"run_id:(\w+)")
 
 
 class RedisSource:
@@ -92,7 +91,7 @@ class RedisSource:
         """Connect and subscribe. What was heard before is kept, with a hole behind it."""
         link = self._connect()
         try:
-            run = _run_id(link)
+            run = server(link, "server").run
             link.subscribe(self._names.patterns, (self._names.control, self._names.again), self._window.hear)
         except BaseException:
             link.close()
@@ -290,10 +289,3 @@ class RedisSource:
                 subject="memory",
                 count=hole.dropped,
             )
-
-
-def _run_id(link: Link) -> str:
-    """Return the id of the server's process; empty where it may not be asked for. Raises BrokerUnavailable."""
-    reply = link.ask("INFO", "server")
-    found = _RUN_ID.search(reply) if isinstance(reply, bytes) else None
-    return found[1].decode() if found else ""

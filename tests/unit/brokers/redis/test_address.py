@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import fnmatch
+from pathlib import Path
 
 import pytest
 from kombu import Connection
 from kombu.transport.redis import Channel
 
 from celery_event_bridge.brokers.redis.address import addresses, names
+from celery_event_bridge.brokers.redis.link import tls_options
 from celery_event_bridge.brokers.redis.settings import Settings
 
 
@@ -33,6 +35,39 @@ def test_a_url_means_what_kombu_makes_of_it(url: str) -> None:
     assert (client.hostname or "127.0.0.1", client.port or 6379, database) == (found.host, found.port, found.database)
     assert (client.userid or None, client.password or None) == (found.username, found.password or None)
     assert url.startswith("rediss") is found.tls
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "ssl_cert_reqs=CERT_NONE",
+        "ssl_cert_reqs=optional&ssl_check_hostname=False",
+        "ssl_cert_reqs=required&ssl_check_hostname=true&ssl_ciphers=HIGH",
+        "ssl_ca_certs={file}&ssl_certfile={file}&ssl_keyfile={file}",
+    ],
+)
+@pytest.mark.parametrize("scheme", ["rediss", "redis", "sentinel"])
+def test_options_of_tls_are_those_that_kombu_makes_of_the_url(scheme: str, query: str, tmp_path: Path) -> None:
+    """Also where the scheme says nothing of TLS: to sentinels it is that of their master."""
+    (file := tmp_path / "file.pem").touch()
+    url = f"{scheme}://h/0?{query.format(file=file)}"
+    (found,) = addresses((url,))
+    theirs = dict(Connection(url).ssl)
+    if "ssl_cert_reqs" in theirs:
+        theirs["ssl_cert_reqs"] = theirs["ssl_cert_reqs"].name.removeprefix("CERT_").lower()
+    assert (True, theirs) == (found.tls, dict(found.options))
+
+
+def test_tls_of_a_server_is_verified_unless_it_is_said() -> None:
+    """Celery warns of a `rediss://` without options and verifies nothing; the bridge verifies."""
+    for url, given, expected in (
+        ("redis://h", {}, {}),
+        ("rediss://h", {}, {"ssl_cert_reqs": "required"}),
+        ("rediss://h?ssl_cert_reqs=CERT_NONE", {}, {"ssl_cert_reqs": "none", "ssl_check_hostname": False}),
+        ("rediss://h", {"broker_tls_verify": False}, {"ssl_cert_reqs": "none", "ssl_check_hostname": False}),
+    ):
+        settings = Settings.model_validate({"broker_url": url, **given})
+        assert expected == tls_options(settings, settings.addresses[0])
 
 
 def test_sentinels_are_one_server() -> None:

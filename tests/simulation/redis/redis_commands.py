@@ -14,6 +14,10 @@ OK = b"+OK\r\n"
 NULL = b"$-1\r\n"
 WRONG_TYPE = b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"
 NO_KEY = b"-ERR no such key\r\n"
+NO_KEY_OF_A_GROUP = (
+    b"-ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use the MKSTREAM "
+    b"option to create an empty stream automatically.\r\n"
+)
 NOT_AN_ID = b"-ERR Invalid stream ID specified as stream command argument\r\n"
 SYNTAX = b"-ERR syntax error\r\n"
 
@@ -78,12 +82,12 @@ def _options(words: Sequence[bytes], *, idempotent: bool) -> Options:
 
 def _refused_id(given: bytes, *, once: bool) -> bytes:
     """Return why Redis gives no entry that id. No bridge asks for one that it would."""
-    if once:
-        return b"-ERR IDMP/IDMPAUTO can be used only with auto-generated IDs\r\n"
     try:
         place = _place(given)
     except ValueError:
         return NOT_AN_ID
+    if once:
+        return b"-ERR syntax error, IDMP/IDMPAUTO can be used only with auto-generated IDs\r\n"
     return SYNTAX if place != NOWHERE else b"-ERR The ID specified in XADD must be greater than 0-0\r\n"
 
 
@@ -161,7 +165,7 @@ def xgroup(session: Session, words: Sequence[bytes]) -> bytes:
         stream.groups[words[3]] = stream.last
         return OK
     if stream is None:
-        return b"-ERR The XGROUP subcommand requires the key to exist.\r\n"
+        return NO_KEY_OF_A_GROUP
     return number(stream.groups.pop(words[3], None) is not None)
 
 

@@ -198,15 +198,19 @@ def test_a_copy_in_a_forked_child_is_refused(stream: Stream, tmp_path: Path) -> 
         first = [next(events) for _ in range(5)]
         child = os.fork()
         if child == 0:
-            said = []
-            for use in (lambda: next(events), lambda: events.commit(first[-1]), events.alive):
-                try:
-                    said.append(f"not refused: {use()}")
-                except Forked as exc:
-                    said.append(str(exc))
-            events.close()
-            (tmp_path / "said").write_text("\n".join(said))
-            os._exit(0)
+            signal.alarm(20)  # a client that is used on both sides may wait for ever
+            try:
+                said = []
+                for use in (lambda: next(events), lambda: events.commit(first[-1]), events.alive):
+                    try:
+                        said.append(f"not refused: {use()}")
+                    except Forked as exc:
+                        said.append(str(exc))
+                events.close()
+                (tmp_path / "said").write_text("\n".join(said))
+                os._exit(0)
+            finally:
+                os._exit(1)
         assert os.waitpid(child, 0)[1] == 0
         said = (tmp_path / "said").read_text().splitlines()
         assert [f"this reader was opened in process {os.getpid()}, before a fork"] * 3 == [

@@ -198,7 +198,8 @@ def test_a_copy_in_a_forked_child_is_refused(stream: Stream, tmp_path: Path) -> 
         first = [next(events) for _ in range(5)]
         child = os.fork()
         if child == 0:
-            signal.alarm(20)  # a client that is used on both sides may wait for ever
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(20)  # a client that is used on both sides may wait for ever, in C
             try:
                 said = []
                 for use in (lambda: next(events), lambda: events.commit(first[-1]), events.alive):

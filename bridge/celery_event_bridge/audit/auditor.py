@@ -41,6 +41,8 @@ class Wanted(msgspec.Struct, frozen=True):
     worker: Callable[[str], bool] = lambda _: True
     task: Callable[[str], bool] = lambda _: True
     """By a task's name; a nameless one has the empty name."""
+    apart: bool = True
+    """Whether workers of one name on two brokers are two, `celery@web (eu)` and `celery@web (us)`."""
 
 
 class Auditor:
@@ -88,6 +90,8 @@ class Auditor:
                 self._problems.append(f"{record.id}: {one.problem}")
             return
         if self._wanted.worker(one.worker) or one.type == "task-sent":
+            if record.broker is not None and self._wanted.apart:
+                one.worker = f"{one.worker} ({record.broker})"
             self._add(one, record.partition)
         self._since_tidied += 1
         if self._since_tidied >= TIDY_EVERY:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -72,6 +73,7 @@ def audit(ctx: click.Context, /, **given: Any) -> int:
         type=event_filter(chosen.settings.event_types),
         worker=event_filter(patterns_in(given["workers"])),
         task=event_filter(patterns_in(given["names"])),
+        apart=not _is_one(patterns_in(given["brokers"])),
     )
     if given["plot"]:
         _writable(ctx, Path(given["plot"]))
@@ -177,3 +179,8 @@ def _age(ctx: click.Context, option: str, text: str) -> int:
         return round(float(duration(text)) * 1e6)
     except ValueError as exc:
         raise click.UsageError(f"--{option} {text}: {exc}", ctx) from exc
+
+
+def _is_one(brokers: Sequence[str]) -> bool:
+    """Return whether these patterns let one broker's name through."""
+    return len(brokers) == 1 and not set("!*?[") & set(brokers[0])

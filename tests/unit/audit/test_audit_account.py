@@ -253,3 +253,18 @@ def test_when_a_period_is_given() -> None:
     report = audited(events, Wanted(since=middle[8], until=middle[20]))
     assert (1, 0, 0) == (missing(report), report.missing_ends, len(report.open))
     assert T0 < middle[8] <= report.stretches[0].start
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_workers_of_one_name_on_two_brokers_are_two(*, apart: bool) -> None:
+    """In containers each has the same process id too; taken for one, they would miss what nobody has lost."""
+    one, other = worker(beats=10, tasks=5), worker(beats=8, tasks=3)
+    auditor = Auditor(Wanted(apart=apart))
+    pairs = [(event, "eu") for event in one.events] + [
+        (event, "us") for event in without(other.events, "task-started", [4])
+    ]
+    for position, (event, broker) in enumerate(sorted(pairs, key=lambda pair: pair[0]["timestamp"]), 1):
+        auditor.add(record(event, position, id=f"{broker}{position}", broker=broker))
+    report = auditor.report(auditor.newest + SECOND, 0)
+    assert ({"w1@test (us)": 1} == report.missing_starts) is apart
+    assert all(("(eu)" in name or "(us)" in name) is apart for name, _ in report.counts)

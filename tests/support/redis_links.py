@@ -51,7 +51,7 @@ class WrittenLink:
 
     def send(self, *command: Any) -> None:
         if command[0] == "PUBLISH":
-            self._arrived += [] if self.is_deaf else [[b"message", self._names.control, command[2]]]
+            self._arrived += [] if self.is_deaf else [[b"message", command[1], command[2]]]
             self._arrived.append((0 if self.is_deaf else 1,))
             return
         self.looks.append(command[5:])

@@ -76,6 +76,7 @@ class PubSubKind(Kind):
         self.ways: dict[str, Way] = {}
         self.parked: Counter[int] = Counter()
         self.truth = Watched.truth = Truth(world, lambda message: not play.oracle.owed(message))
+        self.servers.on_again = self.truth.published_again
         self.count = 2 + int(world.random.random() * 3)
         """Replicas."""
         self._sources: dict[int, WatchedSource] = {}

@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from celery_event_bridge.brokers.redis.held import Position
+from celery_event_bridge.brokers.redis.silences import Position
 
 LEASE = 2.0
 """Seconds. A holder that stands still for longer is replaced; the overlap is recognised by the events' ids."""

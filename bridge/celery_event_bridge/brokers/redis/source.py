@@ -111,6 +111,7 @@ class RedisSource:
             self._agreement.give_up(now, now - self._heard_at)
             self._window.deafened(now - self._heard_at, now)
             log.info("subscribed to the events again, after %.3g s", now - self._heard_at)
+        self._window.silences.subscribed(run, now)
         self._heard_at = self._opened_at = self._read_at = now
 
     def consume(self) -> None:
@@ -244,7 +245,7 @@ class RedisSource:
             return
         self._heard_at = self._read_at
         if item[1] == self._names.again:
-            self._window.hear(item[2])
+            self._window.hear_again(item[2])
         elif (message := Control.read(item[2])) is not None:
             self._agreement.heard(message, self._clock.monotonic())
 

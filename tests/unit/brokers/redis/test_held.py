@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from celery_event_bridge.brokers.envelope import sealed
-from celery_event_bridge.brokers.redis.held import Hole, Position, Window
+from celery_event_bridge.brokers.redis.held import Hole, Window
+from celery_event_bridge.brokers.redis.silences import Position
 from celery_event_bridge.contract.broker import Ack
 
 LARGE = 2**40

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from celery_event_bridge.brokers.redis.held import Position
+from celery_event_bridge.brokers.redis.silences import Position
 from celery_event_bridge.brokers.redis.lease import GRACE, LEASE, RENEW, Lease, Record, Seen
 
 

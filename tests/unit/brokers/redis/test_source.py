@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from celery_event_bridge.brokers.redis.control import Control
-from celery_event_bridge.brokers.redis.held import Position
+from celery_event_bridge.brokers.redis.silences import Position
 from celery_event_bridge.brokers.redis.link import Link
 from celery_event_bridge.brokers.redis.settings import Settings
 from celery_event_bridge.brokers.redis.source import RedisSource

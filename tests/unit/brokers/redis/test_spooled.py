@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings as limits, strategies as st
 
 from celery_event_bridge.brokers.envelope import sealed
-from celery_event_bridge.brokers.redis.held import Hole, Position
+from celery_event_bridge.brokers.redis.held import Hole
+from celery_event_bridge.brokers.redis.silences import Position
 from celery_event_bridge.brokers.redis.spool import Spool
 from celery_event_bridge.brokers.redis.spooled import Inheritance, SpooledWindow
 from celery_event_bridge.contract.broker import Ack, BrokerUnavailable

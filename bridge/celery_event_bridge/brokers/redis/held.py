@@ -99,6 +99,15 @@ class Window:
             self._times.pop()
         self._times.append((self._next, now))
 
+    def subscribed(self, run: str, now: float) -> None:
+        """Take note that all is heard from now on, of that server."""
+        self.silences.subscribed(run, self._next, now)
+
+    def cut(self) -> None:
+        """Take note that the connection is lost: what is heard before `deafened` may not be all."""
+        last = self._marks[-1] if self._marks else None
+        self.silences.begin(Position(last[0], self._next - last[1]) if last is not None else None, self._next)
+
     def deafened(self, seconds: float, now: float) -> None:
         """Take note that nothing was heard for so long, until now."""
         self._waiting.append(Hole(seconds=seconds))
@@ -106,8 +115,8 @@ class Window:
 
     def _forget_marks(self, seconds: float, now: float) -> None:
         # A position is counted from a mark: none can be counted across the hole.
-        last = Position(self._marks[-1][0], self._next - self._marks[-1][1]) if self._marks else None
-        self.silences.add(last, self._next, seconds, now)
+        self.cut()
+        self.silences.end(self._next, seconds, now)
         self._deaf.append((now - seconds, now))
         self._marks.clear()
         self._numbers.clear()

@@ -52,7 +52,7 @@ class _Own(msgspec.Struct):
     begins: int
     """Number of the first event that is not before it."""
     number: int
-    """Number of the first event after it; more than where it begins if it was two, and no place between has a name."""
+    """Number of the first event after it; more than where it begins if some were heard at a place without a name."""
     begin: Position | None
     after: float
     run_before: str
@@ -73,12 +73,15 @@ class Silences:
         self._own: deque[_Own] = deque([_Own(1, 1, None, self._after, "", EVER, now)])
         self._forgotten = 0
         """The oldest ones, that have become part of a later one."""
+        self._begun: tuple[Position | None, int] | None = None
+        """Place where one has begun that has not ended."""
         self._places: dict[str, tuple[int, int]] = {}
         """By mark: the number of the next event, and how many silences there were before it."""
 
-    def subscribed(self, run: str, now: float) -> None:
-        """Take note that all is heard from now on, of that server."""
-        self._own[-1].run, self._own[-1].until = run[:8], now
+    def subscribed(self, run: str, number: int, now: float) -> None:
+        """Take note that all is heard from now on, of that server, from the event of that number on."""
+        last, self._begun = self._own[-1], None
+        last.run, last.number, last.until = run[:8], number, now
 
     def mark(self, name: str, number: int, after: float, now: float) -> None:
         """Take note of a mark before the event of that number, published between those times."""
@@ -89,9 +92,16 @@ class Silences:
         if (last := self._own[-1]).end is None:
             last.end, last.before = Position(name, last.number - number), now
 
-    def add(self, begin: Position | None, number: int, seconds: float, now: float) -> None:
-        """Take note of another one, before the event of that number, until now."""
-        self._own.append(_Own(number, number, begin, self._after, self._own[-1].run, seconds, now))
+    def begin(self, place: Position | None, number: int) -> None:
+        """Take note that nothing is heard for certain from there on, before the event of that number."""
+        if self._begun is None:
+            self._begun = place, number
+
+    def end(self, number: int, seconds: float, now: float) -> None:
+        """Take note that it ends before the event of that number, now."""
+        assert self._begun is not None, "begun"
+        (begin, begins), self._begun = self._begun, None
+        self._own.append(_Own(begins, number, begin, self._after, self._own[-1].run, seconds, now))
         if self._own[-2].end is None:
             self._merge(len(self._own) - 2)
         elif len(self._own) > MOST:

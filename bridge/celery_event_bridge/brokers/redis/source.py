@@ -16,15 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from celery_event_bridge.brokers.redis.agreement import Agreement
 from celery_event_bridge.brokers.redis.control import Control
+from celery_event_bridge.brokers.redis.gaps import tell_of
 from celery_event_bridge.brokers.redis.held import Hole, Window
 from celery_event_bridge.brokers.redis.lease import Outcome
 from celery_event_bridge.brokers.redis.link import Link, Servers
 from celery_event_bridge.brokers.redis.spooled import Spooling
-from celery_event_bridge.contract import notices
 from celery_event_bridge.contract.broker import Ack, BrokerUnavailable
 from celery_event_bridge.contract.budget import Budget, Room
 from celery_event_bridge.contract.clock import Clock
-from celery_event_bridge.contract.values import counted
 
 if TYPE_CHECKING:
     from celery_event_bridge.brokers.envelope import Heard
@@ -93,6 +92,7 @@ class RedisSource:
         link = self._connect()
         try:
             run = _run_id(link)
+            self._window.cut()
             link.subscribe(self._names.patterns, (self._names.control, self._names.again), self._window.hear)
         except BaseException:
             link.close()
@@ -111,7 +111,7 @@ class RedisSource:
             self._agreement.give_up(now, now - self._heard_at)
             self._window.deafened(now - self._heard_at, now)
             log.info("subscribed to the events again, after %.3g s", now - self._heard_at)
-        self._window.silences.subscribed(run, now)
+        self._window.subscribed(run, now)
         self._heard_at = self._opened_at = self._read_at = now
 
     def consume(self) -> None:
@@ -215,7 +215,7 @@ class RedisSource:
     def _take(self) -> Sequence[Heard]:
         taken, holes = self._window.take(min(MOST_MESSAGES, self._settings.prefetch))
         for hole in holes:
-            self._tell_of(hole)
+            tell_of(hole, self._linked.where)
         return taken
 
     def _hear(self, timeout: float) -> None:
@@ -271,26 +271,7 @@ class RedisSource:
             return
         seconds = (outcome.now - record.at) - (now - window.since)
         if seconds > 0:
-            self._tell_of(Hole(seconds=seconds))
-
-    def _tell_of(self, hole: Hole) -> None:
-        where = f"Redis at {self._linked.where}"
-        if hole.seconds:
-            notices.tell(
-                "gap",
-                f"no bridge was subscribed to the events of {where} for {hole.seconds:.3g} s: what was published in "
-                "that time is lost. More replicas make that less likely",
-                subject="subscription",
-                seconds=hole.seconds,
-            )
-        if hole.dropped:
-            notices.tell(
-                "dropped",
-                f"{counted(hole.dropped, 'event')} of {where} dropped: the sink took none for so long that "
-                "BRIDGE_MAX_INFLIGHT_BYTES was used up, and Redis keeps no events",
-                subject="memory",
-                count=hole.dropped,
-            )
+            tell_of(Hole(seconds=seconds), self._linked.where)
 
 
 def _run_id(link: Link) -> str:

@@ -61,6 +61,16 @@ def test_what_was_its_own_it_takes_at_once() -> None:
     assert taken(record(owner="a", run="another")).holds(100.1)
 
 
+def test_another_one_that_has_taken_it_and_said_nothing_yet_is_waited_for() -> None:
+    """The last word is ours, and its lease was free too early, as the server's clock was set."""
+    between = Record("b", 990.0, Position("m", 1), "r", "somewhere", "999500", said="a")
+    lease = taken(between)
+    assert not lease.holds(100.2)
+    lease.asked(101.0)
+    lease.answered(held_by("a"), 101.1)
+    assert lease.holds(100.1 + LEASE)
+
+
 def test_a_run_that_may_not_be_asked_for_is_nobodys() -> None:
     """Two empty ids are not the same server."""
     lease = Lease("a", "")

@@ -141,6 +141,8 @@ class Truth:
             here = {window.heard[tag] for tag in window.held} | window.set_aside()
             if held := [number for number in missing if number in here]:
                 raise Broken(f"held up: message {held[0]} waits in {window.name}")
+            if window.aside.dropped:
+                raise Broken(f"count: {window.name} has not told of {window.aside.dropped} that it has dropped")
         unheard = []
         for number in missing:
             if number in self.dropped or number in self.excused:

@@ -9,7 +9,7 @@ from celery_event_bridge.brokers.envelope import Heard, opened
 from celery_event_bridge.brokers.redis.control import Control
 from celery_event_bridge.brokers.redis.held import Hole, Window
 from celery_event_bridge.brokers.redis.lease import Outcome
-from celery_event_bridge.brokers.redis.silences import Position, Silence
+from celery_event_bridge.brokers.redis.silences import ANY_TIME, Position, Silence
 from celery_event_bridge.brokers.redis.source import RedisSource
 from celery_event_bridge.contract.broker import Ack
 from tests.simulation.promises import Broken
@@ -73,6 +73,7 @@ class Watched(Window):
     def hear(self, payload: bytes) -> None:
         """Note it, and what has to make room for it."""
         tag, head = self._next, self._head
+        aside = self.set_aside()
         number = self.heard[tag] = self.truth.numbers[opened(payload, None, 0).body]
         self.numbers[number] = tag
         self.held[tag] = self.now
@@ -81,6 +82,9 @@ class Watched(Window):
         for gone in range(head, self._head):
             self._leaves(gone, "no room")
             self.dropped[gone] = None
+        for number in aside - self.set_aside():
+            self.fate[number] = f"set aside, no room at {self.now:.3f}"
+            self.truth.dropped[number] = None
 
     def mark(self, name: str, now: float, after: float = 0.0) -> None:
         """Note its place, for good."""
@@ -117,7 +121,7 @@ class Watched(Window):
         super().acknowledge(acks)
 
     def confirmed_elsewhere(
-        self, position: Position | None, silences: Iterable[Silence] = (), said: tuple[float, float] = (0.0, 0.0)
+        self, position: Position | None, silences: Iterable[Silence] = (), said: tuple[float, float] = ANY_TIME
     ) -> bool:
         """Judge what is dropped. Raises Broken where it is not stored, and nobody has told of it."""
         before = self._here()
@@ -158,7 +162,7 @@ class Watched(Window):
 
     def set_aside(self) -> set[int]:
         """Return the messages that are set aside."""
-        return {self.truth.numbers[body] for body in self.aside.events}
+        return {self.truth.numbers[body] for body in self.aside.events} if self.aside.events else set()
 
     def _leaves(self, tag: int, why: str) -> float:
         self.fate[self.heard[tag]] = f"{why} at {self.now:.3f}"

@@ -49,6 +49,11 @@ class Aside:
         self._pop(next(iter(self.events)))
         self.dropped += 1
 
+    def tell(self) -> int:
+        """Return how many were dropped since the last call."""
+        dropped, self.dropped = self.dropped, 0
+        return dropped
+
     def _pop(self, body: bytes) -> None:
         payload = self.events.pop(body, None)
         if payload is not None:

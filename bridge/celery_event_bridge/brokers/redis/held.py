@@ -20,7 +20,7 @@ import msgspec
 from celery_event_bridge.brokers.envelope import Heard, opened
 from celery_event_bridge.brokers.redis.aside import ENTRY_MEMORY, Aside
 from celery_event_bridge.brokers.redis.lane import Lane
-from celery_event_bridge.brokers.redis.silences import EVER, MOST_MARKS, Position, Silence, Silences
+from celery_event_bridge.brokers.redis.silences import ANY_TIME, EVER, MOST_MARKS, Position, Silence, Silences
 from celery_event_bridge.contract.broker import Ack
 
 class Hole(msgspec.Struct, frozen=True):
@@ -253,7 +253,7 @@ class Window:
         return self._numbers.get(mark, self._next + 1) <= self._head and not self._again
 
     def confirmed_elsewhere(
-        self, position: Position | None, silences: Iterable[Silence] = (), said: tuple[float, float] = (0.0, 0.0)
+        self, position: Position | None, silences: Iterable[Silence] = (), said: tuple[float, float] = ANY_TIME
     ) -> bool:
         """Drop what lies before that place, if it is known. Returns whether it is.
 

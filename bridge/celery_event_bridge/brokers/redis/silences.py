@@ -19,6 +19,7 @@ MOST_MARKS = 10_000
 """Marks that are remembered; an older one is no longer known."""
 EVER = 1e6
 """Seconds of the silence before a subscriber was there."""
+ANY_TIME = float("-inf"), float("inf")
 
 
 class Position(msgspec.Struct, frozen=True, array_like=True):

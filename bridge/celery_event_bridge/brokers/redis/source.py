@@ -130,12 +130,15 @@ class RedisSource:
         self._agreement.lease.hurry()
 
     def close(self) -> None:
-        """Say how far all is confirmed, and leave the lease to the next."""
-        link, now = self._linked, self._clock.monotonic()
-        if self._agreement.lease.is_ours:
-            self._agreement.give_up(now)
-            while not self._agreement.quiet and self._clock.monotonic() < now + LAST_WORD:
-                self._read(0.05)
+        """Say how far all is confirmed, leave the lease to the next, and to the others what only this one has."""
+        link, now, agreement, aside = self._linked, self._clock.monotonic(), self._agreement, self._window.aside
+        deadline = now + LAST_WORD
+        if was_ours := agreement.lease.is_ours:
+            agreement.give_up(now)
+        while (aside.events or (was_ours and not agreement.quiet)) and (now := self._clock.monotonic()) < deadline:
+            if aside.events:
+                agreement.attend(now, wants=False)
+            self._read(0.05)
         link.close()
         self._link = None
         if self._spooling is not None:
@@ -161,6 +164,8 @@ class RedisSource:
         while True:
             now = self._clock.monotonic()
             self._agreement.attend(now, wants=self._consuming)
+            if dropped := self._window.aside.tell():
+                tell_of(Hole(dropped=dropped), self._linked.where)
             if self._spooling is not None:
                 self._spooling.attend(now)
                 if self._is_asked_for() and (inherited := self._spooling.inheritance.take(MOST_MESSAGES)):

@@ -200,5 +200,7 @@ class Spooling:
         """Leave what is not confirmed to who comes next. Never raises."""
         self.put_back(now)
         with suppress(BrokerUnavailable):
+            if aside := self.window.aside.events:
+                self._spool.leave(aside.values())
             self.window.tidy()
         self._spool.close()

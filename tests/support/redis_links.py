@@ -45,12 +45,23 @@ class WrittenLink:
         """Owner, at, mark, events, run, location, the last renewal, and who said `at`."""
         self.stands_still = 0.0
         """Seconds for which the process is stopped while it reads."""
-        self.is_deaf = self.refuses = False
-        """True where nothing is heard, or the script is refused."""
+        self.is_deaf = self.refuses = self.keeps_again = False
+        """True where nothing is heard, the script is refused, or what is published again is not heard."""
+        self.words: list[Control] = []
+        """Marks that were published."""
+        self.again: list[bytes] = []
+        """Events that were published again."""
         self._arrived: list[Any] = []
 
     def send(self, *command: Any) -> None:
         if command[0] == "PUBLISH":
+            if command[1] == self._names.control:
+                self.words.append(msgspec.json.decode(command[2], type=Control))
+            else:
+                self.again.append(command[2])
+                if self.keeps_again:
+                    self._arrived.append((1,))
+                    return
             self._arrived += [] if self.is_deaf else [[b"message", command[1], command[2]]]
             self._arrived.append((0 if self.is_deaf else 1,))
             return
@@ -67,6 +78,10 @@ class WrittenLink:
     def say(self, word: Control) -> None:
         """Let another replica's word arrive."""
         self._arrived.append([b"message", self._names.control, msgspec.json.encode(word)])
+
+    def pass_on(self, payload: bytes) -> None:
+        """Let an event arrive that another replica has published again."""
+        self._arrived.append([b"message", self._names.again, payload])
 
     def publish(self, *bodies: bytes) -> None:
         """Let events arrive."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from celery_event_bridge.brokers.redis.silences import Position
 from celery_event_bridge.brokers.envelope import opened
+from celery_event_bridge.brokers.redis.silences import Position
 from tests.simulation.messages import Published
 from tests.simulation.promises import Broken
 from tests.simulation.scheduler import World

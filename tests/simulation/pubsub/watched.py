@@ -156,8 +156,8 @@ class Watched(Window):
         self._leaves(tag, f"confirmed by {self.said_by}")
         if not self.truth.is_settled(number) and number not in self.truth.dropped:
             raise Broken(
-                f"lost: {self.name} has dropped message {number}, the {tag}th here, as confirmed elsewhere, and it is not "
-                f"stored; {self.truth.fates(number)}"
+                f"lost: {self.name} has dropped message {number}, the {tag}th here, as confirmed elsewhere, and it is "
+                f"not stored; {self.truth.fates(number)}"
             )
 
     def set_aside(self) -> set[int]:

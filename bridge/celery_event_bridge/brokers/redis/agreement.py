@@ -55,7 +55,7 @@ class Agreement:
         self._unheard: str | None = None
         """Mark of ours that was sent last, until it is heard."""
         self._sent = self._last_sent = -EVER
-        """Times when the last mark of ours was sent, and the last that was heard: what comes after it was said later."""
+        """Times when the last mark of ours was sent, and the last that was heard: what comes after it was said then."""
         self.due = 0.0
         """Time when the next mark is to be sent."""
         self.forwarder: Position | None = None
@@ -156,16 +156,16 @@ class Agreement:
 
     def heard(self, message: Control, now: float) -> None:
         """Take in a mark, ours or another one's."""
-        if message.mark == self._unheard:
-            self._last_sent = self._sent
+        is_awaited = message.mark == self._unheard
+        if is_awaited:
+            self._unheard, self._last_sent = None, self._sent
         self._window.mark(message.mark, now, self._last_sent)
-        our_turn = self._turn.heard(message.owner, message.aside, now)
-        if message.owner == self._owner:
-            if message.mark == self._unheard:
-                self._unheard = None
-                if our_turn:
-                    self._publish_again(now)
-            return
+        if self._turn.heard(message.owner, message.aside, now) and is_awaited:
+            self._publish_again(now)
+        if message.owner != self._owner:
+            self._heard_of_another(message, now)
+
+    def _heard_of_another(self, message: Control, now: float) -> None:
         if not message.token or message.token < self._token:
             return  # who stands by, or one that was replaced and does not know
         self._token = message.token

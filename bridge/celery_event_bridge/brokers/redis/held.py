@@ -23,6 +23,7 @@ from celery_event_bridge.brokers.redis.lane import Lane
 from celery_event_bridge.brokers.redis.silences import ANY_TIME, EVER, MOST_MARKS, Position, Silence, Silences
 from celery_event_bridge.contract.broker import Ack
 
+
 class Hole(msgspec.Struct, frozen=True):
     """A place in the order of which nobody here has what was published."""
 

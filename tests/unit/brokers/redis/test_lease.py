@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from celery_event_bridge.brokers.redis.silences import Position
 from celery_event_bridge.brokers.redis.lease import GRACE, LEASE, RENEW, Lease, Record, Seen
+from celery_event_bridge.brokers.redis.silences import Position
 
 
 def free(record: Record | None = None, token: int = 0) -> Seen:

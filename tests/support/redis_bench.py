@@ -20,6 +20,8 @@ class Bench:
         self.settings = settings
         self.clock, self.run = SetClock(), run
         self.record: Sequence[object] | None = None
+        self.early: list[bytes] = []
+        """Events that arrive while the next one subscribes."""
         self.links: list[WrittenLink] = []
         self.source = RedisSource(settings, lambda: "here", self._connect, self.clock, "a")
         self.source.open()
@@ -28,6 +30,7 @@ class Bench:
     def _connect(self) -> Link:
         self.links.append(WrittenLink(self.clock, SETTINGS.names, self.run))
         self.link.record = self.record or self.link.record
+        self.link.early = self.early
         return cast("Link", self.links[-1])
 
     @property

@@ -51,6 +51,10 @@ class WrittenLink:
         """Marks that were published."""
         self.again: list[bytes] = []
         """Events that were published again."""
+        self.early: list[bytes] = []
+        """Events that arrive while it subscribes."""
+        self.answer: Callable[[Control], None] = lambda _: None
+        """Called with each mark, once it is on its way back."""
         self._arrived: list[Any] = []
 
     def send(self, *command: Any) -> None:
@@ -64,6 +68,8 @@ class WrittenLink:
                     return
             self._arrived += [] if self.is_deaf else [[b"message", command[1], command[2]]]
             self._arrived.append((0 if self.is_deaf else 1,))
+            if command[1] == self._names.control:
+                self.answer(self.words[-1])
             return
         self.looks.append(command[5:])
         owner, _, action = command[5:8]
@@ -87,8 +93,10 @@ class WrittenLink:
         """Let events arrive."""
         self._arrived += [sealed(body, "application/json", {}, "celeryev", "task.sent") for body in bodies]
 
-    def subscribe(self, *_: object) -> None:
-        """Do nothing."""
+    def subscribe(self, _: object, __: object, on_event: Callable[[bytes], None]) -> None:
+        """Let what is early arrive before it is answered."""
+        for each in self.early:
+            on_event(each)
 
     def read(
         self, timeout: float, on_event: Callable[[bytes], None], on_other: Callable[[list[Any]], None]
@@ -112,3 +120,20 @@ class WrittenLink:
 
     def close(self) -> None:
         """Do nothing."""
+
+
+class ListLink(WrittenLink):
+    """One that has the list of what was parked, and passes on what is sent again."""
+
+    def __init__(self, clock: SetClock, names: Names, elements: list[bytes]) -> None:
+        super().__init__(clock, names, "r")
+        self.elements = elements
+
+    def ask(self, *command: Any) -> Any:
+        if command[0] == "LLEN":
+            return len(self.elements)
+        if command[0] == "LRANGE":
+            return self.elements[command[2] : command[3] + 1]
+        assert command[0] == "LREM"
+        self.elements.remove(command[3])
+        return 1

@@ -120,6 +120,22 @@ def test_who_was_cut_off_says_from_where_to_where() -> None:
     assert 2.0 <= silence.seconds < 3.0
 
 
+def test_what_arrives_while_it_subscribes_is_no_end_of_its_silence() -> None:
+    """And not the beginning either: what lies before it was heard is not here."""
+    bench = Bench()
+    bench.take()
+    bench.link.say(Control("c.1", "c", 0, None))
+    bench.link.publish(b"1")
+    bench.turn()
+    bench.source.drop()
+    bench.early = [payload(b"4")]
+    bench.source.open()
+    for _ in range(3):
+        bench.turn(0.5)
+    silence = bench.link.words[-1].silences[-1]
+    assert (Position("c.1", 1), Position(bench.link.words[0].mark, 0)) == (silence.begin, silence.end)
+
+
 def test_what_is_dropped_for_want_of_room_is_told_of() -> None:
     """Nobody else may have it."""
     bench = beside_one_that_was_cut()

@@ -76,6 +76,8 @@ class PubSubKind(Kind):
         self.ways: dict[str, Way] = {}
         self.parked: Counter[int] = Counter()
         self.truth = Watched.truth = Truth(world, lambda message: not play.oracle.owed(message))
+        # A server's limit is many times what is read of a message; else one by itself would cut off everybody.
+        self.servers.limit = max(self.servers.limit, 8 * play.knobs.max_message_bytes)
         self.servers.on_again = self.truth.published_again
         self.count = 2 + int(world.random.random() * 3)
         """Replicas."""

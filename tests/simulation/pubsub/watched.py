@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from celery_event_bridge.brokers.envelope import Heard, opened
 from celery_event_bridge.brokers.redis.control import Control
-from celery_event_bridge.brokers.redis.held import Hole, Window
+from celery_event_bridge.brokers.redis.held import Window
+from celery_event_bridge.brokers.redis.hole import Hole
 from celery_event_bridge.brokers.redis.lease import Outcome
 from celery_event_bridge.brokers.redis.silences import ANY_TIME, Position, Silence
 from celery_event_bridge.brokers.redis.source import RedisSource
@@ -82,9 +83,7 @@ class Watched(Window):
         for gone in range(head, self._head):
             self._leaves(gone, "no room")
             self.dropped[gone] = None
-        for number in aside - self.set_aside():
-            self.fate[number] = f"set aside, no room at {self.now:.3f}"
-            self.truth.dropped[number] = None
+        self.no_more(aside)
 
     def mark(self, name: str, now: float, after: float = 0.0) -> None:
         """Note its place, for good."""
@@ -160,6 +159,12 @@ class Watched(Window):
                 f"not stored; {self.truth.fates(number)}"
             )
 
+    def no_more(self, before: Collection[int]) -> None:
+        """Note those that were set aside and are published no more."""
+        for number in sorted({*before} - self.set_aside()):
+            self.fate[number] = f"set aside, dropped at {self.now:.3f}"
+            self.truth.dropped[number] = None
+
     def set_aside(self) -> set[int]:
         """Return the messages that are set aside."""
         return {self.truth.numbers[body] for body in self.aside.events} if self.aside.events else set()
@@ -208,10 +213,13 @@ class WatchedSource(RedisSource):
         return self.link is not None and self.link.client.subscribed and not self.link.client.half_open
 
     def _pushed(self, item: list[Any]) -> None:
+        before: Collection[int] = ()
         if item[0] == b"message" and item[1] == self._names.control:
             word = Control.read(item[2])
             self.window.said_by = word.owner if word is not None else ""
+            before = self.window.set_aside()
         super()._pushed(item)
+        self.window.no_more(before)
 
     def _tell_of_takeover(self, outcome: Outcome, now: float) -> None:
         lease: Any = self._agreement.lease

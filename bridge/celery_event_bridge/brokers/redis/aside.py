@@ -7,6 +7,9 @@ publishes at a time, by turns that all hear in one order, and what is heard agai
 
 from __future__ import annotations
 
+import hashlib
+from itertools import islice
+
 from celery_event_bridge.brokers.envelope import Heard, opened, sealed
 
 ENTRY_MEMORY = 120
@@ -15,6 +18,10 @@ AT_ONCE = 100
 """Events that are published before they are heard again."""
 AT_ONCE_BYTES = 16 * 1024
 """Bytes, likewise: few beside what the server lets a subscriber leave unread."""
+TRIES = 3
+"""Times that an event is published again: one too large for the server's buffers would cut off everybody each time."""
+REMEMBERED = 10_000
+"""Events whose tries are remembered."""
 TURN = 2.0
 """Seconds without a word after which the turn is another one's."""
 
@@ -26,7 +33,8 @@ class Aside:
         self.events: dict[bytes, bytes] = {}
         self.bytes = 0
         self.dropped = 0
-        """Events for which there was no room, and which nobody has been told of."""
+        """Events for which there was no room, or that came to nobody, and that nobody has been told of."""
+        self._tries: dict[bytes, int] = {}
 
     def add(self, event: bytes | Heard) -> None:
         """Set an event aside."""
@@ -46,13 +54,16 @@ class Aside:
 
     def drop_oldest(self) -> None:
         """Drop one, for want of room."""
-        self._pop(next(iter(self.events)))
-        self.dropped += 1
+        self._drop(next(iter(self.events)))
 
     def tell(self) -> int:
         """Return how many were dropped since the last call."""
         dropped, self.dropped = self.dropped, 0
         return dropped
+
+    def _drop(self, body: bytes) -> None:
+        self._pop(body)
+        self.dropped += 1
 
     def _pop(self, body: bytes) -> None:
         payload = self.events.pop(body, None)
@@ -60,15 +71,25 @@ class Aside:
             self.bytes -= len(payload) + ENTRY_MEMORY
 
     def first(self) -> list[bytes]:
-        """Return the first ones, as many as are published at once."""
+        """Return the first ones, as many as are published at once; drop those that were published often enough."""
         chosen: list[bytes] = []
         size = 0
-        for payload in self.events.values():
+        for body, payload in [*islice(self.events.items(), AT_ONCE)]:
             size += len(payload)
-            if chosen and (len(chosen) >= AT_ONCE or size > AT_ONCE_BYTES):
+            if chosen and size > AT_ONCE_BYTES:
                 break
-            chosen.append(payload)
+            if self._is_tried_out(body):
+                self._drop(body)
+            else:
+                chosen.append(payload)
         return chosen
+
+    def _is_tried_out(self, body: bytes) -> bool:
+        name = hashlib.blake2b(body, digest_size=16).digest()
+        tries = self._tries[name] = self._tries.pop(name, 0) + 1
+        if len(self._tries) > REMEMBERED:
+            del self._tries[next(iter(self._tries))]
+        return tries > TRIES
 
 
 class Turn:

@@ -5,8 +5,7 @@ it: a *mark* is a message of ours that all of them hear between the events, and 
 mark. The one that forwards says up to which position all is confirmed, and the others drop what lies before it.
 
 Events are numbered as they are heard, from 1. A *hole* is where events were not heard, as the connection was lost, or
-were dropped, as there was no room for them: it is told of once somebody forwards what comes after it, and not where
-another one has.
+were dropped, as there was no room: it is come to when somebody forwards what comes after it.
 """
 
 from __future__ import annotations
@@ -19,18 +18,10 @@ import msgspec
 
 from celery_event_bridge.brokers.envelope import Heard, opened
 from celery_event_bridge.brokers.redis.aside import ENTRY_MEMORY, Aside
+from celery_event_bridge.brokers.redis.hole import Hole
 from celery_event_bridge.brokers.redis.lane import Lane
 from celery_event_bridge.brokers.redis.silences import ANY_TIME, EVER, MOST_MARKS, Position, Silence, Silences
 from celery_event_bridge.contract.broker import Ack
-
-
-class Hole(msgspec.Struct, frozen=True):
-    """A place in the order of which nobody here has what was published."""
-
-    seconds: float = 0.0
-    """Length of a time in which nothing was heard."""
-    dropped: int = 0
-    """Events that were heard, and dropped for want of room."""
 
 
 class Window:
@@ -106,8 +97,8 @@ class Window:
 
     def cut(self) -> None:
         """Take note that the connection is lost: what is heard before `deafened` may not be all."""
-        last = self._marks[-1] if self._marks else None
-        self.silences.begin(Position(last[0], self._next - last[1]) if last is not None else None, self._next)
+        last = Position(self._marks[-1][0], self._next - self._marks[-1][1]) if self._marks else None
+        self.silences.begin(last, self._next)
 
     def deafened(self, seconds: float, now: float) -> None:
         """Take note that nothing was heard for so long, until now."""
@@ -173,10 +164,10 @@ class Window:
         while room > 0 and waiting:
             entry = waiting.popleft()
             if isinstance(entry, Hole):
-                holes.append(entry)
                 number += entry.dropped
                 if not entry.dropped:
                     self.since = self._deaf.popleft()[1]
+                holes.append(entry if entry.dropped else Hole(entry.seconds, until=self.since))
                 continue
             self.waiting_bytes -= len(entry) + ENTRY_MEMORY
             taken.append(opened(entry, lane, number))
@@ -256,9 +247,9 @@ class Window:
     def confirmed_elsewhere(
         self, position: Position | None, silences: Iterable[Silence] = (), said: tuple[float, float] = ANY_TIME
     ) -> bool:
-        """Drop what lies before that place, if it is known. Returns whether it is.
+        """Drop what lies before that place, if it is known; set aside what lies in the silences of who has said so.
 
-        What lies in the `silences` of who says so, some time between those two, is set aside.
+        That was said between those two times. Returns whether the place is known.
         """
         start = self._numbers.get(position.mark) if position is not None else None
         if position is None or start is None:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from celery_event_bridge.brokers.redis.agreement import Agreement
 from celery_event_bridge.brokers.redis.control import Control
-from celery_event_bridge.brokers.redis.gaps import tell_of
-from celery_event_bridge.brokers.redis.held import Hole, Window
+from celery_event_bridge.brokers.redis.gaps import Gaps, tell_of, tell_of_aside
+from celery_event_bridge.brokers.redis.held import Window
+from celery_event_bridge.brokers.redis.hole import Hole
 from celery_event_bridge.brokers.redis.lease import Outcome
 from celery_event_bridge.brokers.redis.link import Link, Servers
 from celery_event_bridge.brokers.redis.spooled import Spooling
@@ -69,6 +70,7 @@ class RedisSource:
             self._spooling.window if self._spooling else Window(settings.max_inflight_bytes, clock.monotonic())
         )
         self._agreement = Agreement(settings, location, self._window, owner or uuid.uuid4().hex)
+        self._gaps = Gaps()
         self._budget = Budget(settings.max_inflight_bytes, settings.max_message_bytes)
         self._consuming = self._pausing = self._cancelled = False
         self._heard_at: float | None = None
@@ -139,6 +141,7 @@ class RedisSource:
             if aside.events:
                 agreement.attend(now, wants=False)
             self._read(0.05)
+        self._gaps.tell_all(link.where, now)
         link.close()
         self._link = None
         if self._spooling is not None:
@@ -165,7 +168,8 @@ class RedisSource:
             now = self._clock.monotonic()
             self._agreement.attend(now, wants=self._consuming)
             if dropped := self._window.aside.tell():
-                tell_of(Hole(dropped=dropped), self._linked.where)
+                tell_of_aside(dropped, self._linked.where)
+            self._tell_of_gaps(now)
             if self._spooling is not None:
                 self._spooling.attend(now)
                 if self._is_asked_for() and (inherited := self._spooling.inheritance.take(MOST_MESSAGES)):
@@ -220,7 +224,10 @@ class RedisSource:
     def _take(self) -> Sequence[Heard]:
         taken, holes = self._window.take(min(MOST_MESSAGES, self._settings.prefetch))
         for hole in holes:
-            tell_of(hole, self._linked.where)
+            if hole.dropped:
+                tell_of(hole, self._linked.where)
+            else:
+                self._gaps.add(hole)
         return taken
 
     def _hear(self, timeout: float) -> None:
@@ -252,7 +259,10 @@ class RedisSource:
         if item[1] == self._names.again:
             self._window.hear_again(item[2])
         elif (message := Control.read(item[2])) is not None:
-            self._agreement.heard(message, self._clock.monotonic())
+            now = self._clock.monotonic()
+            self._agreement.heard(message, now)
+            if message.owner != self._agreement.lease.owner:
+                self._gaps.heard(message, now)
 
     # What is lost --------------------------------------------------------------------------------------------------
 
@@ -267,6 +277,10 @@ class RedisSource:
             if seconds > silent + LAG:
                 self._window.missed(seconds)
 
+    def _tell_of_gaps(self, now: float) -> None:
+        confirmed, forwards = now - self._window.age(now), self._agreement.lease.is_ours
+        self._gaps.tell(self._linked.where, now, confirmed, forwards=forwards)
+
     def _tell_of_takeover(self, outcome: Outcome, now: float) -> None:
         """Tell of what nobody has heard: from the last word of the one before to the beginning of what is here."""
         record, window = outcome.record, self._window
@@ -276,7 +290,7 @@ class RedisSource:
             return
         seconds = (outcome.now - record.at) - (now - window.since)
         if seconds > 0:
-            tell_of(Hole(seconds=seconds), self._linked.where)
+            self._gaps.add(Hole(seconds, until=window.since))
 
 
 def _run_id(link: Link) -> str:

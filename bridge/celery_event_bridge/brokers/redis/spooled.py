@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from celery_event_bridge.brokers.envelope import Heard, opened, sealed
 from celery_event_bridge.brokers.redis.aside import ENTRY_MEMORY
-from celery_event_bridge.brokers.redis.held import Hole, Window
+from celery_event_bridge.brokers.redis.held import Window
+from celery_event_bridge.brokers.redis.hole import Hole
 from celery_event_bridge.brokers.redis.lane import Lane
 from celery_event_bridge.brokers.redis.spool import Spool
 from celery_event_bridge.contract import LOOK_INTERVAL

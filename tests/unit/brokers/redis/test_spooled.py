@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings as limits, strategies as st
 
 from celery_event_bridge.brokers.envelope import opened, sealed
-from celery_event_bridge.brokers.redis.held import Hole
+from celery_event_bridge.brokers.redis.hole import Hole
 from celery_event_bridge.brokers.redis.silences import Position, Silences
 from celery_event_bridge.brokers.redis.spool import Spool
 from celery_event_bridge.brokers.redis.spooled import Inheritance, SpooledWindow
@@ -102,7 +102,7 @@ def test_a_hole_keeps_its_place_in_the_file(tmp_path: Path) -> None:
     found: list[object] = []
     while (taken := window.take(1))[0]:
         found += [*taken[1], *(int(each.body) for each in taken[0])]
-    assert [*range(50), Hole(seconds=2.5), 50] == found
+    assert [*range(50), Hole(seconds=2.5, until=9.0), 50] == found
     assert window.is_whole
 
 

@@ -19,6 +19,8 @@ FRESH = 1.0
 WAIT = 1.5
 """Seconds from when all is confirmed behind a silence until the others have heard of that, and said what they have."""
 
+MOST = 50
+"""Times that were told of and are remembered, so that none is told of twice."""
 Times = list[tuple[float, float]]
 """Beginnings and ends, apart from each other."""
 
@@ -29,6 +31,7 @@ class Gaps:
     def __init__(self) -> None:
         self._others: dict[str, tuple[float, Sequence[Silence], int]] = {}
         """By the name of a replica: when its last mark was heard, what it had not heard, and events set aside there."""
+        self._told: Times = []
         self._pending: list[tuple[Hole, float | None]] = []
         """Silences, and when they are due to be told of; None while something behind them is not confirmed."""
 
@@ -67,13 +70,21 @@ class Gaps:
         left: Times = [(hole.until - hole.seconds, hole.until)]
         for at, silences, _ in alive:
             left = _both(left, [(at - one.ended - one.seconds, at - one.ended) for one in silences])
+        for begin, end in self._told:  # what was missed before a takeover may have been come to as a hole, too
+            left = [part for one in left for part in ((one[0], min(one[1], begin)), (max(one[0], end), one[1]))]
+            left = [part for part in left if part[0] < part[1]]
+        self._told = [*self._told, *left][-MOST:]
         if seconds := sum(end - begin for begin, end in left):
             tell_of(Hole(seconds=seconds), where)
 
 
 def _both(some: Times, others: Times) -> Times:
-    found = [(max(one[0], other[0]), min(one[1], other[1])) for one in some for other in others]
-    return [(begin, end) for begin, end in found if begin < end]
+    found: Times = []
+    for begin, end in sorted((max(one[0], other[0]), min(one[1], other[1])) for one in some for other in others):
+        begins = max(begin, found[-1][1]) if found else begin  # silences may overlap: each is rather too long
+        if begins < end:
+            found.append((begins, end))
+    return found
 
 
 def tell_of_aside(count: int, where: str) -> None:

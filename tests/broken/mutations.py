@@ -1384,4 +1384,22 @@ MUTATIONS = (
         ],
         [f"{UNIT}/brokers/redis/test_spooled.py::test_what_is_set_aside_comes_out_of_the_file_by_parts"],
     ),
+    Mutation(
+        "a gap told of that another one has heard",
+        [Change(f"{BROKER_REDIS}/gaps.py", "left = _both(left,", "left = (lambda same, _: same)(left,")],
+        [
+            f"{UNIT}/brokers/redis/test_gaps.py::test_what_another_one_has_heard_is_no_gap",
+            f"{UNIT}/brokers/redis/test_gaps.py::test_parts_that_several_have_heard_add_up",
+        ],
+    ),
+    Mutation(
+        "what was heard by one that says nothing any more no gap",
+        [Change(f"{BROKER_REDIS}/gaps.py", "if now - one[0] <= FRESH]\n        pending", "]\n        pending")],
+        [f"{UNIT}/brokers/redis/test_gaps.py::test_who_says_nothing_any_more_counts_as_nobody"],
+    ),
+    Mutation(
+        "a gap told of while some of it is still to come",
+        [Change(f"{BROKER_REDIS}/gaps.py", "or any(aside for _, _, aside in alive)", "")],
+        [f"{UNIT}/brokers/redis/test_gaps.py::test_while_another_one_has_not_published_all_again_nothing_is_told"],
+    ),
 )

@@ -84,7 +84,9 @@ def test_what_is_set_aside_counts_to_the_bound_and_goes_first() -> None:
     assert other.confirmed_elsewhere(Position("m", 0), silences.told(2.0), (2.0, 2.0))
     heard(other, 12, 13, 14)
     assert [14 - number for number in range(3)][::-1] == [int(each.body) for each in other.take(9)[0]]
-    assert 2 == other.aside.tell() + len(other.aside.events)
+    left = len(other.aside.events)
+    assert left < 2
+    assert 2 - left == other.aside.tell()
     assert 0 == other.aside.tell()
 
 
@@ -149,6 +151,8 @@ class Heard:
 @given(st.lists(st.sampled_from(STEPS), max_size=60))
 @example(["mark of one", "event", "the other is cut", "one is cut", "event", "one is back", "event", "mark of one",
           "the other is back", "mark of the other", "event"])  # fmt: skip
+@example(["mark of one", "one is cut", "event", "one is back", "the other is cut", "event", "event",
+          "the other is back", "mark of one"])  # fmt: skip
 def test_nothing_that_one_has_not_heard_is_dropped_by_another(steps: Sequence[str]) -> None:
     """Whatever marks either has heard, and however often it was cut off."""
     one, other = Heard(), Heard()
@@ -178,7 +182,8 @@ def test_a_mark_that_is_not_known_is_placed_by_the_server_that_it_was_published_
     silences = Silences(0.0)
     silences.subscribed("a", 1, 1.0)
     silences.mark("m", 1, 1.0, 1.0)
-    silences.begin(Position("m", 9), 10)
+    silences.mark("m2", 9, 9.0, 9.0)
+    silences.begin(Position("m2", 1), 10)
     silences.end(10, 1.0, 10.0)
     silences.subscribed("b", 10, 10.0)
     silences.mark("n", 30, 10.0, 10.0)
@@ -186,3 +191,5 @@ def test_a_mark_that_is_not_known_is_placed_by_the_server_that_it_was_published_
     assert (0, 1) == silences.span(old, 100.0, 100.0)
     later = Silence(None, 1e6, "", Position("x", 0), 90.0, "a", 1e6, 90.0)  # ended at 10.0, when we had left
     assert (0, 10) == silences.span(later, 100.0, 100.0)
+    elsewhere = Silence(None, 1e6, "", Position("x", 0), 95.0, "b", 1e6, 95.0)  # ended at 5.0, when we were at `a`
+    assert (0, 10) == silences.span(elsewhere, 100.0, 100.0)

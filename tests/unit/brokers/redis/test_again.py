@@ -97,9 +97,9 @@ def test_what_is_published_and_not_heard_is_published_again_slowly_and_not_for_e
     """As where it is too large for the server's buffers, and cuts off everybody each time."""
     bench = beside_one_that_was_cut()
     bench.link.keeps_again = True
-    for _ in range(20):
+    for _ in range(8):
         bench.turn(0.05)
-    assert 3 < len(published(bench)) <= 3 * TRIES
+    assert 0 < len(published(bench)) < 3 * TRIES, "within 0.4 s"
     for _ in range(40):
         bench.turn(0.2)
     assert 3 * TRIES == len(published(bench))

@@ -70,7 +70,7 @@ def test_silences_that_overlap_count_once() -> None:
 
 def test_while_another_one_has_not_published_all_again_nothing_is_told() -> None:
     """It may be killed before it has."""
-    assert 0.0 == told(word("b", aside=3), after=2 * WAIT)
+    assert 0.0 == told(word("b", (4.0, 0.0), aside=3), after=2 * WAIT)
 
 
 def test_who_was_cut_just_now_counts_as_nobody() -> None:

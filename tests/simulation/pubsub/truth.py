@@ -147,6 +147,8 @@ class Truth:
         for number in missing:
             if number in self.dropped or number in self.excused:
                 continue
+            if any(number in window.fate for window in self.windows):
+                continue  # and gone with who had heard it: no gap was known of while that one lived
             unheard.append(number)
         needed = 0.0
         for one, first, last in reversed([*self._silences(unheard)] if gaps else []):

@@ -124,12 +124,15 @@ class Watched(Window):
     ) -> bool:
         """Judge what is dropped. Raises Broken where it is not stored, and nobody has told of it."""
         before = self._here()
+        dropped = self.aside.dropped
         known = super().confirmed_elsewhere(position, silences, said)
         if known and position is not None:
             self.truth.word(self, position)
             end = self._numbers[position.mark] + position.events
             for tag in [tag for tag in self.dropped if tag < end]:
                 del self.dropped[tag]
+                if self.aside.dropped > dropped:
+                    self.truth.dropped[self.heard[tag]] = None
             aside = self.set_aside()
             for tag in self._left(before):
                 self._gone(tag, aside)

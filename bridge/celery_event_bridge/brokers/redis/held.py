@@ -255,7 +255,10 @@ class Window:
         if position is None or start is None:
             return False
         spans = [span for one in silences if (span := self.silences.span(one, *said))[1] > self._first()]
-        self._drop_before(min(start + position.events, self._next), spans)
+        end = min(start + position.events, self._next)
+        for first, last in spans:  # what was dropped here who forwards cannot tell of: it has not heard it
+            self.aside.dropped += max(0, min(last, self._head, end) - max(first, self._lost_from))
+        self._drop_before(end, spans)
         return True
 
     def drop_older(self, than: float) -> None:

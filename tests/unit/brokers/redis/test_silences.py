@@ -90,6 +90,18 @@ def test_what_is_set_aside_counts_to_the_bound_and_goes_first() -> None:
     assert 0 == other.aside.tell()
 
 
+def test_what_was_dropped_and_who_forwards_has_not_heard_is_told_of_here() -> None:
+    """That one counts it as heard by another, and nobody has it."""
+    one = len(payload(10)) + 200
+    other, silences = Window(3 * one, 0.0), Silences(0.0)
+    heard(other, *range(10, 20))
+    other.mark("m", 1.0, 1.0)
+    silences.mark("m", 1, 1.0, 1.0)
+    kept = other.waiting
+    assert other.confirmed_elsewhere(Position("m", 0), silences.told(2.0), (2.0, 2.0))
+    assert (kept, 10 - kept) == (len(other.aside.events), other.aside.tell())
+
+
 def test_many_silences_become_fewer_that_are_longer() -> None:
     """Else each word would be as long as a connection is bad."""
     silences = Silences(0.0)

@@ -115,6 +115,12 @@ class PubSubKind(Kind):
     def is_parked(self, number: int) -> bool:
         return number in self.parked
 
+    def killed(self, replica: Replica) -> None:
+        """Excuse the gaps that go untold with it, and close its connection as the kernel does."""
+        for hole, _ in replica.source._gaps._pending:  # type: ignore[attr-defined]
+            self.truth.tells("gap", 1, hole.seconds)
+        super().killed(replica)
+
     def consumes(self, replica: Replica) -> bool:
         """Return whether a replica hears what is published."""
         source: WatchedSource = replica.source  # type: ignore[assignment]

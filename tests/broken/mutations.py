@@ -1405,4 +1405,176 @@ MUTATIONS = (
         [Change(f"{BROKER_REDIS}/link.py", '{"ssl_cert_reqs": "required", ', '{"ssl_cert_reqs": "none", ')],
         [f"{UNIT}/brokers/redis/test_address.py::test_tls_of_a_server_is_verified_unless_it_is_said"],
     ),
+    Mutation(
+        "another one's lease taken for the own, as the last word is",
+        [
+            Change(
+                f"{BROKER_REDIS}/lease.py",
+                "if before is not None and before.owner == before.said == self.owner:",
+                "if before is not None and before.said == self.owner:",
+            )
+        ],
+        [f"{UNIT}/brokers/redis/test_lease.py::test_another_one_that_has_taken_it_and_said_nothing_yet_is_waited_for"],
+    ),
+    Mutation(
+        "what who forwards has not heard not said",
+        [Change(f"{BROKER_REDIS}/agreement.py", "window.silences.told(now)", "()")],
+        [f"{UNIT}/brokers/redis/test_again.py::test_who_was_cut_off_says_from_where_to_where"],
+    ),
+    Mutation(
+        "a silence that begins with the next subscription",
+        [Change(f"{BROKER_REDIS}/source.py", "            self._window.cut()\n", "")],
+        [f"{UNIT}/brokers/redis/test_again.py::test_what_arrives_while_it_subscribes_is_no_end_of_its_silence"],
+    ),
+    Mutation(
+        "what who forwards has not heard dropped as confirmed",
+        [
+            Change(
+                f"{BROKER_REDIS}/held.py",
+                "            if _is_in(self._head, spans):\n                self.aside.add(entry)\n",
+                "",
+            )
+        ],
+        [
+            f"{UNIT}/brokers/redis/test_silences.py::test_what_who_forwards_has_not_heard_is_set_aside",
+            f"{UNIT}/brokers/redis/test_silences.py::test_nothing_that_one_has_not_heard_is_dropped_by_another",
+            f"{UNIT}/brokers/redis/test_again.py::test_it_is_published_again_once",
+        ],
+    ),
+    Mutation(
+        "what came back dropped as confirmed, heard there or not",
+        [
+            Change(
+                f"{BROKER_REDIS}/held.py",
+                "            if _is_in(one.tag, spans):\n                self.aside.add(one)\n",
+                "",
+            )
+        ],
+        [f"{UNIT}/brokers/redis/test_silences.py::test_what_was_handed_out_and_came_back_is_set_aside"],
+    ),
+    Mutation(
+        "a place counted across an own silence",
+        [
+            Change(
+                f"{BROKER_REDIS}/silences.py",
+                "last = max(known[0] + other.end.events, own[max(0, known[1] - self._forgotten - 1)].number)",
+                "last = known[0] + other.end.events",
+            )
+        ],
+        [f"{UNIT}/brokers/redis/test_silences.py::test_nothing_that_one_has_not_heard_is_dropped_by_another"],
+    ),
+    Mutation(
+        "an unknown place bounded by time at any server",
+        [Change(f"{BROKER_REDIS}/silences.py", 'if one.run == run != "":', "if True:")],
+        [
+            f"{UNIT}/brokers/redis/test_silences.py::test_a_mark_that_is_not_known_is_placed_by_the_server_that_it_was_published_at"
+        ],
+    ),
+    Mutation(
+        "what is set aside not counted to the bound",
+        [
+            Change(
+                f"{BROKER_REDIS}/held.py",
+                "if self.waiting_bytes + self.aside.bytes > self._max_bytes:\n            self._drop_oldest()",
+                "if self.waiting_bytes > self._max_bytes:\n            self._drop_oldest()",
+            )
+        ],
+        [
+            f"{UNIT}/brokers/redis/test_silences.py::test_what_is_set_aside_counts_to_the_bound_and_goes_first",
+            f"{UNIT}/brokers/redis/test_again.py::test_what_is_dropped_for_want_of_room_is_told_of",
+        ],
+    ),
+    Mutation(
+        "published again by all at once",
+        [
+            Change(
+                f"{BROKER_REDIS}/aside.py", "return owner == self._owner == self._holder", "return owner == self._owner"
+            )
+        ],
+        [
+            f"{UNIT}/brokers/redis/test_again.py::test_what_another_one_publishes_again_is_left_to_it",
+            f"{UNIT}/brokers/redis/test_again.py::test_a_turn_that_is_not_used_ends",
+        ],
+    ),
+    Mutation(
+        "a turn that is not used kept for ever",
+        [
+            Change(
+                f"{BROKER_REDIS}/aside.py", "return not self._holder or now >= self._until", "return not self._holder"
+            )
+        ],
+        [f"{UNIT}/brokers/redis/test_again.py::test_a_turn_that_is_not_used_ends"],
+    ),
+    Mutation(
+        "what another one has published again published once more",
+        [
+            Change(
+                f"{BROKER_REDIS}/aside.py",
+                "        if self.events:\n            self._pop(",
+                "        if not self.events:\n            self._pop(",
+            )
+        ],
+        [
+            f"{UNIT}/brokers/redis/test_again.py::test_what_another_one_publishes_again_is_left_to_it",
+            f"{UNIT}/brokers/redis/test_silences.py::test_what_was_handed_out_and_came_back_is_set_aside",
+        ],
+    ),
+    Mutation(
+        "published again without a pause, heard or not",
+        [Change(f"{BROKER_REDIS}/agreement.py", "if len(aside.events) != self._aside_before:", "if True:")],
+        [
+            f"{UNIT}/brokers/redis/test_again.py::test_what_is_published_and_not_heard_is_published_again_slowly_and_not_for_ever"
+        ],
+    ),
+    Mutation(
+        "what is set aside gone with a stop",
+        [
+            Change(
+                f"{BROKER_REDIS}/source.py",
+                "            if aside.events:\n                agreement.attend(now, wants=False)\n",
+                "",
+            )
+        ],
+        [f"{UNIT}/brokers/redis/test_again.py::test_a_stop_leaves_it_to_the_others"],
+    ),
+    Mutation(
+        "a parked message taken out that who forwards has not heard",
+        [
+            Change(
+                f"{BROKER_REDIS}/parked.py",
+                "            if self._window.aside.events:",
+                "            if not self._window.aside:",
+            )
+        ],
+        [f"{UNIT}/brokers/redis/test_requeue.py::test_what_who_forwards_has_not_heard_stays_in_the_list"],
+    ),
+    Mutation(
+        "what is to be set aside dropped in the file",
+        [
+            Change(
+                f"{BROKER_REDIS}/spooled.py",
+                "if any(first < number and last > self._tail for first, last in spans):",
+                "if False:",
+            )
+        ],
+        [f"{UNIT}/brokers/redis/test_spooled.py::test_what_is_set_aside_comes_out_of_the_file_by_parts"],
+    ),
+    Mutation(
+        "a gap told of that another one has heard",
+        [Change(f"{BROKER_REDIS}/gaps.py", "left = _both(left,", "left = (lambda same, _: same)(left,")],
+        [
+            f"{UNIT}/brokers/redis/test_gaps.py::test_what_another_one_has_heard_is_no_gap",
+            f"{UNIT}/brokers/redis/test_gaps.py::test_parts_that_several_have_heard_add_up",
+        ],
+    ),
+    Mutation(
+        "what was heard by one that says nothing any more no gap",
+        [Change(f"{BROKER_REDIS}/gaps.py", "if now - one[0] <= FRESH]\n        pending", "]\n        pending")],
+        [f"{UNIT}/brokers/redis/test_gaps.py::test_who_says_nothing_any_more_counts_as_nobody"],
+    ),
+    Mutation(
+        "a gap told of while some of it is still to come",
+        [Change(f"{BROKER_REDIS}/gaps.py", "or any(aside for _, _, aside in alive)", "")],
+        [f"{UNIT}/brokers/redis/test_gaps.py::test_while_another_one_has_not_published_all_again_nothing_is_told"],
+    ),
 )

@@ -45,14 +45,31 @@ class WrittenLink:
         """Owner, at, mark, events, run, location, the last renewal, and who said `at`."""
         self.stands_still = 0.0
         """Seconds for which the process is stopped while it reads."""
-        self.is_deaf = self.refuses = False
-        """True where nothing is heard, or the script is refused."""
+        self.is_deaf = self.refuses = self.keeps_again = False
+        """True where nothing is heard, the script is refused, or what is published again is not heard."""
+        self.words: list[Control] = []
+        """Marks that were published."""
+        self.again: list[bytes] = []
+        """Events that were published again."""
+        self.early: list[bytes] = []
+        """Events that arrive while it subscribes."""
+        self.answer: Callable[[Control], None] = lambda _: None
+        """Called with each mark, once it is on its way back."""
         self._arrived: list[Any] = []
 
     def send(self, *command: Any) -> None:
         if command[0] == "PUBLISH":
-            self._arrived += [] if self.is_deaf else [[b"message", self._names.control, command[2]]]
+            if command[1] == self._names.control:
+                self.words.append(msgspec.json.decode(command[2], type=Control))
+            else:
+                self.again.append(command[2])
+                if self.keeps_again:
+                    self._arrived.append((1,))
+                    return
+            self._arrived += [] if self.is_deaf else [[b"message", command[1], command[2]]]
             self._arrived.append((0 if self.is_deaf else 1,))
+            if command[1] == self._names.control:
+                self.answer(self.words[-1])
             return
         self.looks.append(command[5:])
         owner, _, action = command[5:8]
@@ -68,12 +85,18 @@ class WrittenLink:
         """Let another replica's word arrive."""
         self._arrived.append([b"message", self._names.control, msgspec.json.encode(word)])
 
+    def pass_on(self, payload: bytes) -> None:
+        """Let an event arrive that another replica has published again."""
+        self._arrived.append([b"message", self._names.again, payload])
+
     def publish(self, *bodies: bytes) -> None:
         """Let events arrive."""
         self._arrived += [sealed(body, "application/json", {}, "celeryev", "task.sent") for body in bodies]
 
-    def subscribe(self, *_: object) -> None:
-        """Do nothing."""
+    def subscribe(self, _: object, __: object, on_event: Callable[[bytes], None]) -> None:
+        """Let what is early arrive before it is answered."""
+        for each in self.early:
+            on_event(each)
 
     def read(
         self, timeout: float, on_event: Callable[[bytes], None], on_other: Callable[[list[Any]], None]
@@ -97,3 +120,20 @@ class WrittenLink:
 
     def close(self) -> None:
         """Do nothing."""
+
+
+class ListLink(WrittenLink):
+    """One that has the list of what was parked, and passes on what is sent again."""
+
+    def __init__(self, clock: SetClock, names: Names, elements: list[bytes]) -> None:
+        super().__init__(clock, names, "r")
+        self.elements = elements
+
+    def ask(self, *command: Any) -> Any:
+        if command[0] == "LLEN":
+            return len(self.elements)
+        if command[0] == "LRANGE":
+            return self.elements[command[2] : command[3] + 1]
+        assert command[0] == "LREM"
+        self.elements.remove(command[3])
+        return 1

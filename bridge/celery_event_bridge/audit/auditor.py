@@ -42,7 +42,7 @@ class Wanted(msgspec.Struct, frozen=True):
     task: Callable[[str], bool] = lambda _: True
     """By a task's name; a nameless one has the empty name."""
     apart: bool = True
-    """Whether workers of one name on two brokers are two, `celery@web (eu)` and `celery@web (us)`."""
+    """True if workers of one name on two brokers are two, `celery@web (eu)` and `celery@web (us)`."""
 
 
 class Auditor:

@@ -55,6 +55,25 @@ def _late(attribute: str) -> Callable[[Play, Card], None]:
     return play_it
 
 
+def _late_both_ways(play: Play, card: Card) -> None:
+    """Let who holds the lease be answered late for a moment, and then be late itself: it renews in vain, and hears."""
+    servers, world = _servers(play), play.world
+    owner = servers.master.keys.get(servers.names.lease, servers.master.milliseconds)
+    seconds = card.seconds(0.3, 3.0)
+    for client in servers.master.clients:
+        if owner is not None and client.process is _process_of(play, owner.encode()):
+            servers.latest = max(servers.latest, 4.0)
+            _set(play, client, "down", seconds, 0.0, 0.45)
+            world.after(0.45, _set, play, client, "up", 4.0, 0.0, 5.0)
+
+
+def _process_of(play: Play, owner: bytes) -> object:
+    for replica in play.replicas:
+        if replica.source.owner.encode() == owner:  # type: ignore[attr-defined]
+            return replica.process
+    return None
+
+
 def _fill(play: Play, card: Card) -> None:
     if client := _client(play, card):
         client.push([b"invalidate", None], _servers(play).limit)
@@ -129,6 +148,14 @@ def _delete(name: str) -> Callable[[Play, Card], None]:
     return play_it
 
 
+def _flush(play: Play, _: Card) -> None:
+    servers = _servers(play)
+    if servers.loses_keys:
+        servers.master.keys.delete(servers.names.lease)
+        servers.master.keys.delete(servers.names.record)
+        servers.master.changed()
+
+
 def _persist(play: Play, _: Card) -> None:
     servers = _servers(play)
     keys, name, now = servers.master.keys, servers.names.lease, servers.master.milliseconds
@@ -164,6 +191,7 @@ OF_PUBSUB: Cards = {
     "connection half open": _half_open,
     "answers late": _late("down"),
     "commands late": _late("up"),
+    "answers late, then commands": _late_both_ways,
     "output buffer full": _fill,
     "subscription gone": _deafen,
     "replica cut off": _cut_off,
@@ -178,6 +206,7 @@ OF_PUBSUB: Cards = {
     "Redis read only": _for_a_while("readonly", 3.0),
     "lease deleted": _delete("lease"),
     "record deleted": _delete("record"),
+    "Redis flushed": _flush,
     "lease kept for good": _persist,
     "replica stands still": _stand_still,
     "stream away for one": _own_sink_away,

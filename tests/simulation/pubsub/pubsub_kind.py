@@ -76,6 +76,9 @@ class PubSubKind(Kind):
         self.ways: dict[str, Way] = {}
         self.parked: Counter[int] = Counter()
         self.truth = Watched.truth = Truth(world, lambda message: not play.oracle.owed(message))
+        # A server's limit is many times what is read of a message; else one by itself would cut off everybody.
+        self.servers.limit = max(self.servers.limit, 8 * play.knobs.max_message_bytes)
+        self.servers.on_again = self.truth.published_again
         self.count = 2 + int(world.random.random() * 3)
         """Replicas."""
         self._sources: dict[int, WatchedSource] = {}
@@ -111,6 +114,12 @@ class PubSubKind(Kind):
 
     def is_parked(self, number: int) -> bool:
         return number in self.parked
+
+    def killed(self, replica: Replica) -> None:
+        """Excuse the gaps that go untold with it, and close its connection as the kernel does."""
+        for hole, _ in replica.source._gaps._pending:  # type: ignore[attr-defined]
+            self.truth.tells("gap", 1, hole.seconds)
+        super().killed(replica)
 
     def consumes(self, replica: Replica) -> bool:
         """Return whether a replica hears what is published."""

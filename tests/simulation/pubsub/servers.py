@@ -98,11 +98,13 @@ class Server:
             )
         elif name == b"PUBLISH":
             later = self.servers.answers_first
-            item = [b"message", command[1], command[2]]
-            listening = self.publish(command[1], item, 150, client if later else None)
+            item, size = [b"message", command[1], command[2]], len(command[2]) + 100
+            if command[1] == self.servers.names.again:
+                self.servers.on_again(command[2])
+            listening = self.publish(command[1], item, size, client if later else None)
             client.push_reply(len(listening))
             if later and client in listening:
-                client.push(item, 150)
+                client.push(item, size)
         elif name == b"EVAL":
             client.push_reply(self._script(command))
         else:
@@ -149,6 +151,8 @@ class Servers:
     def __init__(self, world: World, names: Names) -> None:
         self.world = world
         self.names = names
+        self.on_again: Callable[[bytes], None] = lambda _: None
+        """Called with each event that a bridge publishes again."""
         self.published = 0
         """Messages so far, on any server."""
         self.ahead = 0.0

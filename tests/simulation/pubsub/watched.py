@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from celery_event_bridge.brokers.envelope import Heard
+from celery_event_bridge.brokers.envelope import Heard, opened
 from celery_event_bridge.brokers.redis.control import Control
-from celery_event_bridge.brokers.redis.held import Hole, Position, Window
+from celery_event_bridge.brokers.redis.held import Window
+from celery_event_bridge.brokers.redis.hole import Hole
 from celery_event_bridge.brokers.redis.lease import Outcome
+from celery_event_bridge.brokers.redis.silences import ANY_TIME, Position, Silence
 from celery_event_bridge.brokers.redis.source import RedisSource
 from celery_event_bridge.contract.broker import Ack
 from tests.simulation.promises import Broken
@@ -35,7 +37,7 @@ class Watched(Window):
         self.numbers: dict[int, int] = {}
         """Tags by message."""
         self.held: dict[int, float] = {}
-        """Messages that are here and not confirmed, and when they were heard."""
+        """Tags that are here and not confirmed, and when they were heard."""
         self.dropped: dict[int, None] = {}
         """Tags that were dropped, and not told of yet."""
         self.fate: dict[int, str] = {}
@@ -72,19 +74,21 @@ class Watched(Window):
     def hear(self, payload: bytes) -> None:
         """Note it, and what has to make room for it."""
         tag, head = self._next, self._head
-        number = self.heard[tag] = self.truth.numbers[payload]
+        aside = self.set_aside()
+        number = self.heard[tag] = self.truth.numbers[opened(payload, None, 0).body]
         self.numbers[number] = tag
-        self.held[number] = self.now
+        self.held[tag] = self.now
         self.fate[number] = "held"
         super().hear(payload)
         for gone in range(head, self._head):
-            self._leaves(self.heard[gone], "no room")
+            self._leaves(gone, "no room")
             self.dropped[gone] = None
+        self.no_more(aside)
 
-    def mark(self, name: str, now: float) -> None:
+    def mark(self, name: str, now: float, after: float = 0.0) -> None:
         """Note its place, for good."""
         self.places[name] = self._next
-        super().mark(name, now)
+        super().mark(name, now, after)
 
     def deafened(self, seconds: float, now: float) -> None:
         """Note where."""
@@ -112,20 +116,26 @@ class Watched(Window):
                 if not self.truth.is_settled(number):
                     raise Broken(f"lost: message {number} was acknowledged by {self.name}, and is not stored")
                 self.acknowledged[tag] = None
-                self._leaves(number, "confirmed")
+                self._leaves(tag, "confirmed")
         super().acknowledge(acks)
 
-    def confirmed_elsewhere(self, position: Position | None) -> bool:
+    def confirmed_elsewhere(
+        self, position: Position | None, silences: Iterable[Silence] = (), said: tuple[float, float] = ANY_TIME
+    ) -> bool:
         """Judge what is dropped. Raises Broken where it is not stored, and nobody has told of it."""
         before = self._here()
-        known = super().confirmed_elsewhere(position)
+        dropped = self.aside.dropped
+        known = super().confirmed_elsewhere(position, silences, said)
         if known and position is not None:
             self.truth.word(self, position)
             end = self._numbers[position.mark] + position.events
             for tag in [tag for tag in self.dropped if tag < end]:
                 del self.dropped[tag]
+                if self.aside.dropped > dropped:
+                    self.truth.dropped[self.heard[tag]] = None
+            aside = self.set_aside()
             for tag in self._left(before):
-                self._gone(tag)
+                self._gone(tag, aside)
         return known
 
     def drop_older(self, than: float) -> None:
@@ -137,23 +147,34 @@ class Watched(Window):
             del self.dropped[tag]
         for tag in self._left(before):
             number = self.heard[tag]
-            if (heard := self._leaves(number, "too old")) > than + SLACK and not self.truth.is_settled(number):
+            if (heard := self._leaves(tag, "too old")) > than + SLACK and not self.truth.is_settled(number):
                 raise Broken(f"lost: {self.name} has dropped message {number}, heard at {heard:.3f}, as too old")
 
-    def _gone(self, tag: int) -> None:
+    def _gone(self, tag: int, aside: Collection[int]) -> None:
         number = self.heard[tag]
-        self._leaves(number, f"confirmed by {self.said_by}")
-        if self.truth.is_settled(number):
+        if number in aside:
+            self._leaves(tag, "set aside")
             return
-        if not self.truth.has_heard(self.said_by, number):
-            self.truth.unheard[number] = None
-            return
-        if not self.truth.is_settled(number) and number not in self.truth.dropped and tag > self.before_hole:
-            raise Broken(f"lost: {self.name} has dropped message {number} as confirmed elsewhere, and it is not stored")
+        self._leaves(tag, f"confirmed by {self.said_by}")
+        if not self.truth.is_settled(number) and number not in self.truth.dropped:
+            raise Broken(
+                f"lost: {self.name} has dropped message {number}, the {tag}th here, as confirmed elsewhere, and it is "
+                f"not stored; {self.truth.fates(number)}"
+            )
 
-    def _leaves(self, number: int, why: str) -> float:
-        self.fate[number] = f"{why} at {self.now:.3f}"
-        return self.held.pop(number, self.now)
+    def no_more(self, before: Collection[int]) -> None:
+        """Note those that were set aside and are published no more."""
+        for number in sorted({*before} - self.set_aside()):
+            self.fate[number] = f"set aside, dropped at {self.now:.3f}"
+            self.truth.dropped[number] = None
+
+    def set_aside(self) -> set[int]:
+        """Return the messages that are set aside."""
+        return {self.truth.numbers[body] for body in self.aside.events} if self.aside.events else set()
+
+    def _leaves(self, tag: int, why: str) -> float:
+        self.fate[self.heard[tag]] = f"{why} at {self.now:.3f}"
+        return self.held.pop(tag, self.now)
 
     def _here(self) -> tuple[int, list[int]]:
         return self._head, [each.tag for each in self._again]
@@ -195,10 +216,13 @@ class WatchedSource(RedisSource):
         return self.link is not None and self.link.client.subscribed and not self.link.client.half_open
 
     def _pushed(self, item: list[Any]) -> None:
+        before: Collection[int] = ()
         if item[0] == b"message" and item[1] == self._names.control:
             word = Control.read(item[2])
             self.window.said_by = word.owner if word is not None else ""
+            before = self.window.set_aside()
         super()._pushed(item)
+        self.window.no_more(before)
 
     def _tell_of_takeover(self, outcome: Outcome, now: float) -> None:
         lease: Any = self._agreement.lease

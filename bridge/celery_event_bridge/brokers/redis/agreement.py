@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 import hiredis
 import msgspec
 
+from celery_event_bridge.brokers.redis.aside import Turn
 from celery_event_bridge.brokers.redis.control import Control
-from celery_event_bridge.brokers.redis.held import Position, Window
+from celery_event_bridge.brokers.redis.held import Window
 from celery_event_bridge.brokers.redis.lease import KEPT, LEASE, SCRIPT, Lease, Outcome, seen
+from celery_event_bridge.brokers.redis.silences import EVER, Position
 from celery_event_bridge.contract import SinkUnavailable, notices
 from celery_event_bridge.contract.broker import BrokerUnavailable
 
@@ -31,7 +33,7 @@ PROBE = 0.5
 """Seconds between two marks of ours otherwise."""
 ELSEWHERE = ("READONLY", "LOADING", "MASTERDOWN")
 """Beginnings of errors that mean another server, or this one later."""
-_LOOK, _LATER_LOOK, _MARK = "look", "later look", "mark"
+_LOOK, _LATER_LOOK, _MARK, _AGAIN = "look", "later look", "mark", "again"
 """Kinds of what is asked; a later look is one that was sent when the last mark had been answered and not been heard."""
 
 
@@ -52,12 +54,17 @@ class Agreement:
         self._marks = 0
         self._unheard: str | None = None
         """Mark of ours that was sent last, until it is heard."""
+        self._sent = self._last_sent = -EVER
+        """Times when the last mark of ours was sent, and the last that was heard: what comes after it was said then."""
         self.due = 0.0
         """Time when the next mark is to be sent."""
         self.forwarder: Position | None = None
         """Place up to which all is confirmed, by the last word of who forwards."""
         self._token = 0
         """The highest token that was heard on this server."""
+        self._turn = Turn(owner)
+        self._aside_before = 0
+        """Events that were set aside when some were published again last."""
         self._standing_by_for = ""
         self.held_up: str | None = None
         """Reason that keeps this one from forwarding, and from being replaced by another; None where nothing does."""
@@ -106,8 +113,12 @@ class Agreement:
         """Publish a mark, with how far all is confirmed. Raises BrokerUnavailable."""
         position = self._window.confirmed() if self.lease.is_ours else None
         self._marks += 1
-        self._unheard = f"{self._owner[:12]}.{self._marks}"
-        message = Control(self._unheard, self._owner, self.lease.token, position, released)
+        self._unheard, self._sent = f"{self._owner[:12]}.{self._marks}", now
+        window = self._window
+        message = Control(
+            self._unheard, self._owner, self.lease.token, position, released, window.silences.told(now),
+            len(window.aside.events),
+        )  # fmt: skip
         self._linked.send("PUBLISH", self._names.control, msgspec.json.encode(message))
         self._asked.append(_MARK)
         if position is not None:
@@ -131,7 +142,7 @@ class Agreement:
         if isinstance(reply, hiredis.ReplyError):
             self._refused(kind, reply, now)
             return Outcome()
-        if kind is _MARK:
+        if kind in (_MARK, _AGAIN):
             return Outcome()
         try:
             found = seen(reply)
@@ -145,11 +156,16 @@ class Agreement:
 
     def heard(self, message: Control, now: float) -> None:
         """Take in a mark, ours or another one's."""
-        self._window.mark(message.mark, now)
-        if message.owner == self._owner:
-            if message.mark == self._unheard:
-                self._unheard = None
-            return
+        is_awaited = message.mark == self._unheard
+        if is_awaited:
+            self._unheard, self._last_sent = None, self._sent
+        self._window.mark(message.mark, now, self._last_sent)
+        if self._turn.heard(message.owner, message.aside, now) and is_awaited:
+            self._publish_again(now)
+        if message.owner != self._owner:
+            self._heard_of_another(message, now)
+
+    def _heard_of_another(self, message: Control, now: float) -> None:
         if not message.token or message.token < self._token:
             return  # who stands by, or one that was replaced and does not know
         self._token = message.token
@@ -157,8 +173,22 @@ class Agreement:
             self.forwarder = message.position
         if message.released:
             self.lease.hurry()
-        if not self.lease.is_ours and not self._window.confirmed_elsewhere(message.position):
-            self._window.drop_older(now - self._standby_window)
+        if not self.lease.is_ours:
+            said = self._last_sent, now
+            if not self._window.confirmed_elsewhere(message.position, message.silences, said):
+                self._window.drop_older(now - self._standby_window)
+        if self._window.aside.events and self._turn.is_free(now):
+            self.due = now
+
+    def _publish_again(self, now: float) -> None:
+        """Publish some of what is set aside; the next mark asks for more."""
+        aside = self._window.aside
+        for payload in aside.first():
+            self._linked.send("PUBLISH", self._names.again, payload)
+            self._asked.append(_AGAIN)
+        if len(aside.events) != self._aside_before:  # else what was published is not heard
+            self.due = now
+        self._aside_before = len(aside.events)
 
     @property
     def _linked(self) -> Link:
@@ -172,13 +202,13 @@ class Agreement:
             return ""
 
     def _refused(self, kind: str, reply: Exception, now: float) -> None:
-        what = "a message of ours" if kind is _MARK else "the lease"
+        what = "the lease" if kind in (_LOOK, _LATER_LOOK) else "a message of ours"
         text = f"Redis at {self._linked.where} refuses {what}: {reply}"
         if str(reply).startswith(ELSEWHERE):
             raise BrokerUnavailable(text)
         if kind is _MARK:
             self._unheard = None  # nobody hears it
-        else:
+        elif kind is not _AGAIN:
             self.lease.unanswered(now)
         self.held_up = text
         notices.tell("rights" if str(reply).startswith("NOPERM") else "waiting", text, subject="lease")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from celery_event_bridge.brokers.redis.held import Position
+from celery_event_bridge.brokers.redis.silences import Position, Silence
 
 
 class Control(msgspec.Struct, array_like=True, frozen=True):
@@ -19,6 +19,10 @@ class Control(msgspec.Struct, array_like=True, frozen=True):
     """Place up to which all is confirmed, of who forwards."""
     released: bool = False
     """True if the lease is free from now on."""
+    silences: tuple[Silence, ...] = ()
+    """Times in which it has heard nothing, of the last minute."""
+    aside: int = 0
+    """Events that it has and who forwards had not heard: it asks for its turn to publish them again."""
 
     @classmethod
     def read(cls, data: bytes) -> Control | None:

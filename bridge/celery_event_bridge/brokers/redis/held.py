@@ -5,63 +5,23 @@ it: a *mark* is a message of ours that all of them hear between the events, and 
 mark. The one that forwards says up to which position all is confirmed, and the others drop what lies before it.
 
 Events are numbered as they are heard, from 1. A *hole* is where events were not heard, as the connection was lost, or
-were dropped, as there was no room for them: it is told of once somebody forwards what comes after it, and not where
-another one has.
+were dropped, as there was no room: it is come to when somebody forwards what comes after it.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
 import msgspec
 
 from celery_event_bridge.brokers.envelope import Heard, opened
+from celery_event_bridge.brokers.redis.aside import ENTRY_MEMORY, Aside
+from celery_event_bridge.brokers.redis.hole import Hole
+from celery_event_bridge.brokers.redis.lane import Lane
+from celery_event_bridge.brokers.redis.silences import ANY_TIME, EVER, MOST_MARKS, Position, Silence, Silences
 from celery_event_bridge.contract.broker import Ack
-
-ENTRY_MEMORY = 120
-"""Bytes that an event which waits takes beside its data: a bytes object in a deque."""
-MOST_MARKS = 10_000
-"""Marks that are remembered; an older one is no longer known."""
-
-
-class Position(msgspec.Struct, frozen=True, array_like=True):
-    """A place in the order of what is published."""
-
-    mark: str
-    events: int
-    """Events after it that lie before this place."""
-
-
-class Hole(msgspec.Struct, frozen=True):
-    """A place in the order of which nobody here has what was published."""
-
-    seconds: float = 0.0
-    """Length of a time in which nothing was heard."""
-    dropped: int = 0
-    """Events that were heard, and dropped for want of room."""
-
-
-class Lane(msgspec.Struct, eq=False):
-    """Events that were handed out, in the order of their numbers, and are not confirmed."""
-
-    queue: deque[Heard] = msgspec.field(default_factory=deque)
-    singly: set[int] = msgspec.field(default_factory=set)
-    """Numbers of those that are confirmed, while one before them is not."""
-
-    def acknowledge(self, tag: int, *, multiple: bool) -> None:
-        """Let go of one, or of all up to it."""
-        queue, singly = self.queue, self.singly
-        if multiple:
-            while queue and queue[0].tag <= tag:
-                singly.discard(queue.popleft().tag)
-        else:
-            singly.add(tag)
-        while queue and queue[0].tag in singly:
-            singly.discard(queue.popleft().tag)
-        if not queue:
-            singly.clear()
 
 
 class Window:
@@ -91,6 +51,9 @@ class Window:
         """Beginnings and ends of the holes of silence that are still to come."""
         self._times: deque[tuple[int, float]] = deque([(1, now)], MOST_MARKS)
         """Number of the next event, and a time before which it was not heard; also across holes."""
+        self.silences = Silences(now)
+        self.aside = Aside()
+        """Events that are confirmed nowhere, though what lies after them is."""
 
     @property
     def is_whole(self) -> bool:
@@ -109,18 +72,33 @@ class Window:
         self._waiting.append(payload)
         self._next += 1
         self.waiting_bytes += len(payload) + ENTRY_MEMORY
-        if self.waiting_bytes > self._max_bytes:
+        if self.waiting_bytes + self.aside.bytes > self._max_bytes:
             self._drop_oldest()
 
-    def mark(self, name: str, now: float) -> None:
-        """Take note of a mark, in its place between the events."""
+    def hear_again(self, payload: bytes) -> None:
+        """Add an event that a replica has published again, or that was parked."""
+        self.aside.heard_again(payload)
+        self.hear(payload)
+
+    def mark(self, name: str, now: float, after: float = -EVER) -> None:
+        """Take note of a mark, in its place between the events; it was published after that time."""
         if len(self._marks) >= MOST_MARKS:
             self._numbers.pop(self._marks.popleft()[0], None)
         self._marks.append((name, self._next, now))
         self._numbers[name] = self._next
+        self.silences.mark(name, self._next, after, now)
         if self._times[-1][0] == self._next:
             self._times.pop()
         self._times.append((self._next, now))
+
+    def subscribed(self, run: str, now: float) -> None:
+        """Take note that all is heard from now on, of that server."""
+        self.silences.subscribed(run, self._next, now)
+
+    def cut(self) -> None:
+        """Take note that the connection is lost: what is heard before `deafened` may not be all."""
+        last = Position(self._marks[-1][0], self._next - self._marks[-1][1]) if self._marks else None
+        self.silences.begin(last, self._next)
 
     def deafened(self, seconds: float, now: float) -> None:
         """Take note that nothing was heard for so long, until now."""
@@ -129,6 +107,8 @@ class Window:
 
     def _forget_marks(self, seconds: float, now: float) -> None:
         # A position is counted from a mark: none can be counted across the hole.
+        self.cut()
+        self.silences.end(self._next, seconds, now)
         self._deaf.append((now - seconds, now))
         self._marks.clear()
         self._numbers.clear()
@@ -140,11 +120,14 @@ class Window:
                 self._waiting[at] = Hole(seconds=seconds)
                 end = self._deaf.pop()[1]
                 self._deaf.append((end - seconds, end))
+                self.silences.correct(seconds)
                 return
 
     def _drop_oldest(self) -> None:
         # Most of them are in the hand of nobody else: see `take`, which tells of it, unless another one has them.
-        waiting = self._waiting
+        waiting, aside = self._waiting, self.aside
+        while aside.events and self.waiting_bytes + aside.bytes > self._max_bytes:
+            aside.drop_oldest()
         while self.waiting_bytes > self._max_bytes and self._next - self._head > 1:
             entry = waiting.popleft()
             if isinstance(entry, Hole):
@@ -181,10 +164,10 @@ class Window:
         while room > 0 and waiting:
             entry = waiting.popleft()
             if isinstance(entry, Hole):
-                holes.append(entry)
                 number += entry.dropped
                 if not entry.dropped:
                     self.since = self._deaf.popleft()[1]
+                holes.append(entry if entry.dropped else Hole(entry.seconds, until=self.since))
                 continue
             self.waiting_bytes -= len(entry) + ENTRY_MEMORY
             taken.append(opened(entry, lane, number))
@@ -261,12 +244,21 @@ class Window:
         """Return whether a mark was heard, and all before it is confirmed."""
         return self._numbers.get(mark, self._next + 1) <= self._head and not self._again
 
-    def confirmed_elsewhere(self, position: Position | None) -> bool:
-        """Drop what lies before that place, if it is known. Returns whether it is."""
+    def confirmed_elsewhere(
+        self, position: Position | None, silences: Iterable[Silence] = (), said: tuple[float, float] = ANY_TIME
+    ) -> bool:
+        """Drop what lies before that place, if it is known; set aside what lies in the silences of who has said so.
+
+        That was said between those two times. Returns whether the place is known.
+        """
         start = self._numbers.get(position.mark) if position is not None else None
         if position is None or start is None:
             return False
-        self._drop_before(min(start + position.events, self._next))
+        spans = [span for one in silences if (span := self.silences.span(one, *said))[1] > self._first()]
+        end = min(start + position.events, self._next)
+        for first, last in spans:  # what was dropped here who forwards cannot tell of: it has not heard it
+            self.aside.dropped += max(0, min(last, self._head, end) - max(first, self._lost_from))
+        self._drop_before(end, spans)
         return True
 
     def drop_older(self, than: float) -> None:
@@ -278,10 +270,12 @@ class Window:
             self._drop_before(marks[0][1])
             self.since = max(self.since, marks[0][2])
 
-    def _drop_before(self, number: int) -> None:
+    def _drop_before(self, number: int, spans: Sequence[tuple[int, int]] = ()) -> None:
         again, waiting = self._again, self._waiting
         while again and again[0].tag < number:
-            again.popleft()
+            one = again.popleft()
+            if _is_in(one.tag, spans):
+                self.aside.add(one)
         while waiting and (self._head < number or (isinstance(waiting[0], Hole) and self._head <= number)):
             entry = waiting.popleft()
             if isinstance(entry, Hole):
@@ -289,6 +283,12 @@ class Window:
                 if not entry.dropped:
                     self.since = self._deaf.popleft()[1]
                 continue
+            if _is_in(self._head, spans):
+                self.aside.add(entry)
             self._head += 1
             self.waiting_bytes -= len(entry) + ENTRY_MEMORY
         self._lost_from = max(self._lost_from, min(number, self._head))
+
+
+def _is_in(number: int, spans: Sequence[tuple[int, int]]) -> bool:
+    return any(first <= number < last for first, last in spans)

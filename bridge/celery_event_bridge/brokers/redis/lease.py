@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from celery_event_bridge.brokers.redis.held import Position
+from celery_event_bridge.brokers.redis.silences import Position
 
 LEASE = 2.0
 """Seconds. A holder that stands still for longer is replaced; the overlap is recognised by the events' ids."""
@@ -228,7 +228,7 @@ class Lease:
 
     def _may_forward_from(self, before: Record | None, now: float) -> float:
         """Return when the lease of the one before is over, by our own clock: the server's may have been set."""
-        if before is not None and before.said == self.owner:
+        if before is not None and before.owner == before.said == self.owner:
             return now
         if before is None or "" == before.run or before.run != self.run:
             return now + LEASE

@@ -151,7 +151,12 @@ class _Sending:
         elif (message := Control.read(item[2])) is not None:
             self._window.mark(message.mark, time.monotonic())
             if message.token:
-                self._window.confirmed_elsewhere(message.position)
+                self._window.confirmed_elsewhere(message.position, message.silences)
+            if self._window.aside.events:
+                raise BrokerUnavailable(
+                    "the bridge that forwards has not heard what was sent: it was cut off. The messages are still in "
+                    "the list"
+                )
 
 
 @contextmanager

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from celery_event_bridge.brokers.redis.agreement import Agreement
 from celery_event_bridge.brokers.redis.control import Control
-from celery_event_bridge.brokers.redis.held import Hole, Window
+from celery_event_bridge.brokers.redis.gaps import Gaps, tell_of, tell_of_aside
+from celery_event_bridge.brokers.redis.held import Window
+from celery_event_bridge.brokers.redis.hole import Hole
 from celery_event_bridge.brokers.redis.lease import Outcome
 from celery_event_bridge.brokers.redis.link import Link, Servers
 from celery_event_bridge.brokers.redis.server import server
 from celery_event_bridge.brokers.redis.spooled import Spooling
-from celery_event_bridge.contract import notices
 from celery_event_bridge.contract.broker import Ack, BrokerUnavailable
 from celery_event_bridge.contract.budget import Budget, Room
 from celery_event_bridge.contract.clock import Clock
-from celery_event_bridge.contract.values import counted
 
 if TYPE_CHECKING:
     from celery_event_bridge.brokers.envelope import Heard
@@ -69,6 +69,7 @@ class RedisSource:
             self._spooling.window if self._spooling else Window(settings.max_inflight_bytes, clock.monotonic())
         )
         self._agreement = Agreement(settings, location, self._window, owner or uuid.uuid4().hex)
+        self._gaps = Gaps()
         self._budget = Budget(settings.max_inflight_bytes, settings.max_message_bytes)
         self._consuming = self._pausing = self._cancelled = False
         self._heard_at: float | None = None
@@ -92,6 +93,7 @@ class RedisSource:
         link = self._connect()
         try:
             run = server(link, "server").run
+            self._window.cut()
             link.subscribe(self._names.patterns, (self._names.control, self._names.again), self._window.hear)
         except BaseException:
             link.close()
@@ -110,6 +112,7 @@ class RedisSource:
             self._agreement.give_up(now, now - self._heard_at)
             self._window.deafened(now - self._heard_at, now)
             log.info("subscribed to the events again, after %.3g s", now - self._heard_at)
+        self._window.subscribed(run, now)
         self._heard_at = self._opened_at = self._read_at = now
 
     def consume(self) -> None:
@@ -128,12 +131,16 @@ class RedisSource:
         self._agreement.lease.hurry()
 
     def close(self) -> None:
-        """Say how far all is confirmed, and leave the lease to the next."""
-        link, now = self._linked, self._clock.monotonic()
-        if self._agreement.lease.is_ours:
-            self._agreement.give_up(now)
-            while not self._agreement.quiet and self._clock.monotonic() < now + LAST_WORD:
-                self._read(0.05)
+        """Say how far all is confirmed, leave the lease to the next, and to the others what only this one has."""
+        link, now, agreement, aside = self._linked, self._clock.monotonic(), self._agreement, self._window.aside
+        deadline = now + LAST_WORD
+        if was_ours := agreement.lease.is_ours:
+            agreement.give_up(now)
+        while (aside.events or (was_ours and not agreement.quiet)) and (now := self._clock.monotonic()) < deadline:
+            if aside.events:
+                agreement.attend(now, wants=False)
+            self._read(0.05)
+        self._gaps.tell_all(link.where, now)
         link.close()
         self._link = None
         if self._spooling is not None:
@@ -159,6 +166,9 @@ class RedisSource:
         while True:
             now = self._clock.monotonic()
             self._agreement.attend(now, wants=self._consuming)
+            if dropped := self._window.aside.tell():
+                tell_of_aside(dropped, self._linked.where)
+            self._tell_of_gaps(now)
             if self._spooling is not None:
                 self._spooling.attend(now)
                 if self._is_asked_for() and (inherited := self._spooling.inheritance.take(MOST_MESSAGES)):
@@ -213,7 +223,10 @@ class RedisSource:
     def _take(self) -> Sequence[Heard]:
         taken, holes = self._window.take(min(MOST_MESSAGES, self._settings.prefetch))
         for hole in holes:
-            self._tell_of(hole)
+            if hole.dropped:
+                tell_of(hole, self._linked.where)
+            else:
+                self._gaps.add(hole)
         return taken
 
     def _hear(self, timeout: float) -> None:
@@ -243,9 +256,12 @@ class RedisSource:
             return
         self._heard_at = self._read_at
         if item[1] == self._names.again:
-            self._window.hear(item[2])
+            self._window.hear_again(item[2])
         elif (message := Control.read(item[2])) is not None:
-            self._agreement.heard(message, self._clock.monotonic())
+            now = self._clock.monotonic()
+            self._agreement.heard(message, now)
+            if message.owner != self._agreement.lease.owner:
+                self._gaps.heard(message, now)
 
     # What is lost --------------------------------------------------------------------------------------------------
 
@@ -260,6 +276,10 @@ class RedisSource:
             if seconds > silent + LAG:
                 self._window.missed(seconds)
 
+    def _tell_of_gaps(self, now: float) -> None:
+        confirmed, forwards = now - self._window.age(now), self._agreement.lease.is_ours
+        self._gaps.tell(self._linked.where, now, confirmed, forwards=forwards)
+
     def _tell_of_takeover(self, outcome: Outcome, now: float) -> None:
         """Tell of what nobody has heard: from the last word of the one before to the beginning of what is here."""
         record, window = outcome.record, self._window
@@ -269,23 +289,4 @@ class RedisSource:
             return
         seconds = (outcome.now - record.at) - (now - window.since)
         if seconds > 0:
-            self._tell_of(Hole(seconds=seconds))
-
-    def _tell_of(self, hole: Hole) -> None:
-        where = f"Redis at {self._linked.where}"
-        if hole.seconds:
-            notices.tell(
-                "gap",
-                f"no bridge was subscribed to the events of {where} for {hole.seconds:.3g} s: what was published in "
-                "that time is lost. More replicas make that less likely",
-                subject="subscription",
-                seconds=hole.seconds,
-            )
-        if hole.dropped:
-            notices.tell(
-                "dropped",
-                f"{counted(hole.dropped, 'event')} of {where} dropped: the sink took none for so long that "
-                "BRIDGE_MAX_INFLIGHT_BYTES was used up, and Redis keeps no events",
-                subject="memory",
-                count=hole.dropped,
-            )
+            self._gaps.add(Hole(seconds, until=window.since))

@@ -15,7 +15,7 @@ import os
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -148,6 +148,12 @@ class Spool:
         for each in (file, Path(f"{file}-wal"), Path(f"{file}-shm")):
             each.unlink(missing_ok=True)
         log.info("%s of another bridge's spool file are forwarded by this one", counted(taken, "event"))
+
+    def leave(self, payloads: Iterable[bytes]) -> None:
+        """Add events that nobody else may have, for who comes after this one."""
+        with self._writing() as database:
+            rows = [(_digest(payload), payload) for payload in payloads]
+            database.executemany("INSERT OR IGNORE INTO inherited (digest, payload) VALUES (?, ?)", rows)
 
     def inherited(self, most: int) -> list[tuple[int, bytes]]:
         """Return events that others have left, oldest first, each once until `put_back`, with their numbers."""

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from celery_event_bridge.brokers.envelope import Heard, opened, sealed
-from celery_event_bridge.brokers.redis.held import ENTRY_MEMORY, Hole, Lane, Window
+from celery_event_bridge.brokers.redis.aside import ENTRY_MEMORY
+from celery_event_bridge.brokers.redis.held import Window
+from celery_event_bridge.brokers.redis.hole import Hole
+from celery_event_bridge.brokers.redis.lane import Lane
 from celery_event_bridge.brokers.redis.spool import Spool
 from celery_event_bridge.contract import LOOK_INTERVAL
 from celery_event_bridge.contract.broker import Ack, BrokerUnavailable
@@ -40,7 +43,7 @@ class SpooledWindow(Window):
 
     def hear(self, payload: bytes) -> None:
         """Add an event, to memory or to the file. Raises BrokerUnavailable."""
-        if self._tail == self._next and self.waiting_bytes <= self._max_bytes:
+        if self._tail == self._next and self.waiting_bytes + self.aside.bytes <= self._max_bytes:
             super().hear(payload)
             self._tail = self._next
             return
@@ -92,7 +95,7 @@ class SpooledWindow(Window):
         self._spool.flush()
 
     def _refill(self) -> None:
-        if self._tail == self._next or self.waiting_bytes > self._max_bytes // 2:
+        if self._tail == self._next or self.waiting_bytes + self.aside.bytes > self._max_bytes // 2:
             return
         found = self._spool.load(self._tail, self._max_bytes // 2)
         for number, entry in found:
@@ -114,9 +117,11 @@ class SpooledWindow(Window):
     def _drop_oldest(self) -> None:
         """Drop nothing: what comes next goes into the file."""
 
-    def _drop_before(self, number: int) -> None:
-        super()._drop_before(min(number, self._tail))
-        if number > self._tail:
+    def _drop_before(self, number: int, spans: Sequence[tuple[int, int]] = ()) -> None:
+        super()._drop_before(min(number, self._tail), spans)
+        if any(first < number and last > self._tail for first, last in spans):
+            self._refill()  # what is to be set aside comes into memory first, and the next word goes on there
+        elif number > self._tail:
             for _ in range(self._spool.forget(number)):
                 self.since = self._deaf.popleft()[1]
             self._head = self._lost_from = self._tail = number
@@ -196,5 +201,7 @@ class Spooling:
         """Leave what is not confirmed to who comes next. Never raises."""
         self.put_back(now)
         with suppress(BrokerUnavailable):
+            if aside := self.window.aside.events:
+                self._spool.leave(aside.values())
             self.window.tidy()
         self._spool.close()

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from celery_event_bridge.brokers.envelope import sealed
-from celery_event_bridge.brokers.redis.held import Hole, Position, Window
+from celery_event_bridge.brokers.redis.held import Window
+from celery_event_bridge.brokers.redis.hole import Hole
+from celery_event_bridge.brokers.redis.silences import Position
 from celery_event_bridge.contract.broker import Ack
 
 LARGE = 2**40
@@ -88,7 +90,7 @@ def test_a_mark_from_before_a_hole_is_no_place_behind_it() -> None:
     assert not window.knows(Position("m", 0))
     events, holes = window.take(10)
     assert [b"1", b"4"] == [each.body for each in events]
-    assert [Hole(seconds=2.0)] == holes
+    assert [Hole(seconds=2.0, until=5.0)] == holes
     assert 5.0 == window.since
 
 
@@ -182,7 +184,7 @@ def test_a_hole_may_turn_out_longer() -> None:
     window.deafened(1.0, 5.0)
     window.hear(payload(2))
     window.missed(3.0)
-    assert [Hole(seconds=3.0)] == window.take(10)[1]
+    assert [Hole(seconds=3.0, until=5.0)] == window.take(10)[1]
     window.missed(4.0)
     assert [] == window.take(10)[1]
 

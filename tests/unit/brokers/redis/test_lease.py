@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from celery_event_bridge.brokers.redis.held import Position
 from celery_event_bridge.brokers.redis.lease import GRACE, LEASE, RENEW, Lease, Record, Seen
+from celery_event_bridge.brokers.redis.silences import Position
 
 
 def free(record: Record | None = None, token: int = 0) -> Seen:
@@ -59,6 +59,16 @@ def test_after_another_server_it_waits_for_one_that_it_cannot_see() -> None:
 def test_what_was_its_own_it_takes_at_once() -> None:
     """Nobody else has held it since."""
     assert taken(record(owner="a", run="another")).holds(100.1)
+
+
+def test_another_one_that_has_taken_it_and_said_nothing_yet_is_waited_for() -> None:
+    """The last word is ours, and its lease was free too early, as the server's clock was set."""
+    between = Record("b", 990.0, Position("m", 1), "r", "somewhere", "999500", said="a")
+    lease = taken(between)
+    assert not lease.holds(100.2)
+    lease.asked(101.0)
+    lease.answered(held_by("a"), 101.1)
+    assert lease.holds(100.1 + LEASE)
 
 
 def test_a_run_that_may_not_be_asked_for_is_nobodys() -> None:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from celery_event_bridge.brokers.redis.control import Control
-from celery_event_bridge.brokers.redis.held import Position
-from celery_event_bridge.brokers.redis.link import Link
-from celery_event_bridge.brokers.redis.settings import Settings
-from celery_event_bridge.brokers.redis.source import RedisSource
+from celery_event_bridge.brokers.redis.silences import Position
 from celery_event_bridge.contract import notices
-from tests.support.redis_links import SetClock, WrittenLink
-
-SETTINGS = Settings(broker_url="redis://h")
+from tests.support.redis_bench import Bench
 
 
 @pytest.fixture(autouse=True)
@@ -23,38 +18,6 @@ def _no_notices_before() -> Iterator[None]:
     notices.NOTICES.clear()
     yield
     notices.NOTICES.clear()
-
-
-class Bench:
-    """A source, and the connection that it has last made."""
-
-    def __init__(self, run: str = "r") -> None:
-        self.clock, self.run = SetClock(), run
-        self.record: Sequence[object] | None = None
-        self.links: list[WrittenLink] = []
-        self.source = RedisSource(SETTINGS, lambda: "here", self._connect, self.clock, "a")
-        self.source.open()
-        self.source.consume()
-
-    def _connect(self) -> Link:
-        self.links.append(WrittenLink(self.clock, SETTINGS.names, self.run))
-        self.link.record = self.record or self.link.record
-        return cast("Link", self.links[-1])
-
-    @property
-    def link(self) -> WrittenLink:
-        return self.links[-1]
-
-    def take(self) -> None:
-        """Let it have the lease, and forward."""
-        for _ in range(10):  # nobody has held it: it waits a while
-            self.turn(0.5)
-        assert self.link.holder == "a"
-
-    def turn(self, seconds: float = 0.0) -> list[bytes]:
-        """Let time pass, and return what is handed out."""
-        self.clock.now += seconds
-        return [message.body for message in self.source.poll(0.0)]
 
 
 def age(arguments: Any) -> float:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings as limits, strategies as st
 
-from celery_event_bridge.brokers.envelope import sealed
-from celery_event_bridge.brokers.redis.held import Hole, Position
+from celery_event_bridge.brokers.envelope import opened, sealed
+from celery_event_bridge.brokers.redis.hole import Hole
+from celery_event_bridge.brokers.redis.silences import Position, Silences
 from celery_event_bridge.brokers.redis.spool import Spool
 from celery_event_bridge.brokers.redis.spooled import Inheritance, SpooledWindow
 from celery_event_bridge.contract.broker import Ack, BrokerUnavailable
@@ -101,7 +102,7 @@ def test_a_hole_keeps_its_place_in_the_file(tmp_path: Path) -> None:
     found: list[object] = []
     while (taken := window.take(1))[0]:
         found += [*taken[1], *(int(each.body) for each in taken[0])]
-    assert [*range(50), Hole(seconds=2.5), 50] == found
+    assert [*range(50), Hole(seconds=2.5, until=9.0), 50] == found
     assert window.is_whole
 
 
@@ -204,6 +205,35 @@ def test_a_directory_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     spool.add(1, payload(1))
     with pytest.raises(BrokerUnavailable, match="BRIDGE_SPOOL"):
         spool.flush()
+
+
+def test_what_is_set_aside_comes_out_of_the_file_by_parts(tmp_path: Path) -> None:
+    """No more than memory has room for at a time, and all of it in the end."""
+    window, _ = window_in(tmp_path)
+    for number in range(100):
+        window.hear(payload(number))
+    window.mark("n", 1.0, 1.0)
+    silences = Silences(0.0)  # of one that has heard nothing of it
+    silences.mark("n", 1, 1.0, 1.0)
+    found: list[int] = []
+    for _ in range(100):
+        assert window.confirmed_elsewhere(Position("n", 0), silences.told(2.0), (2.0, 2.0))
+        assert window.aside.bytes <= 2 * MEMORY
+        for each in window.aside.first():
+            found.append(int(opened(each, None, 0).body))
+            window.aside.heard_again(each)
+    assert [*range(100)] == found
+    assert 0 == window.waiting
+
+
+def test_what_is_set_aside_at_a_stop_is_found_by_who_comes_next(tmp_path: Path) -> None:
+    """Nobody may be there to hear it published again."""
+    spool, following = spool_in(tmp_path), spool_in(tmp_path)
+    event = payload(1)
+    spool.leave([event])
+    spool.close()
+    following.adopt(0.0)
+    assert [event] == [each for _, each in following.inherited(10)]
 
 
 def test_its_files_are_the_users_alone(tmp_path: Path) -> None:

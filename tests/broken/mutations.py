@@ -475,6 +475,8 @@ MUTATIONS = (
         [
             Change(f"{KAFKA}/reader.py", "self._refused = self._refused or error.code() in REFUSED", "pass"),
             Change(f"{KAFKA}/sink.py", "self._login.failed(reason_of(error))", "pass"),
+            # Either a refusal or the files alone suffice, so that both are taken away.
+            Change(f"{KAFKA}/login.py", "return self.settings.credentials() != self._used", "return False"),
         ],
         [
             f"{INTEGRATION}/kafka/test_kafka_login.py::test_a_reader_goes_on_with_what_was_renewed",

@@ -110,6 +110,7 @@ def test_a_replay_goes_to_whoever_listens_and_into_no_bridge(
     refused = run_to_end(MODULE, "replay", "--to", own_redis.url, **given)
     assert 2 == refused.returncode
     assert "would get its own events again" in refused.stderr
+    assert "with BRIDGE_BROKER_URL set to the same" in refused.stderr
     with own_redis.client() as client, client.pubsub() as receiver:
         receiver.psubscribe("/3.celeryev/*")
         assert receiver.get_message(timeout=5)
@@ -120,6 +121,11 @@ def test_a_replay_goes_to_whoever_listens_and_into_no_bridge(
     assert [f"u{number}" for number in range(5)] == [
         json.loads(_unsealed(message["data"]))["uuid"] for message in heard if message
     ]
+    into_stream = run_to_end(MODULE, "replay", "--to", there, **given)
+    assert (0, 1) == (into_stream.returncode, len(into_stream.stderr.splitlines()))
+    assert "stored into a stream there, since BRIDGE_BROKER_URL is another" in into_stream.stderr
+    said = run_to_end(MODULE, "replay", "--to", f"{there}?stream=copy", **given)
+    assert (0, "") == (said.returncode, said.stderr)
 
 
 def test_tap_shows_live_events(own_redis: Redis, tmp_path: Path) -> None:

@@ -104,6 +104,7 @@ class RedisSource:
         if self._heard_at is None:
             self._window.since = now
             if self._spooling is not None:
+                self._spooling.look()
                 self._spooling.adopt(now)
         else:
             # Others may have heard what this one has not: they go first.

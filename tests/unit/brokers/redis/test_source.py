@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -28,11 +29,11 @@ def _no_notices_before() -> Iterator[None]:
 class Bench:
     """A source, and the connection that it has last made."""
 
-    def __init__(self, run: str = "r") -> None:
+    def __init__(self, run: str = "r", settings: Settings = SETTINGS) -> None:
         self.clock, self.run = SetClock(), run
         self.record: Sequence[object] | None = None
         self.links: list[WrittenLink] = []
-        self.source = RedisSource(SETTINGS, lambda: "here", self._connect, self.clock, "a")
+        self.source = RedisSource(settings, lambda: "here", self._connect, self.clock, "a")
         self.source.open()
         self.source.consume()
 
@@ -188,3 +189,17 @@ def test_who_is_deaf_notices_though_the_script_is_refused() -> None:
         bench.turn(0.5)
     assert 2 == len(bench.links)
     assert age(bench.link.looks[0]) >= 1.0
+
+
+def test_a_spool_that_cannot_be_is_told_of_at_the_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is written first in an outage of the sink, when it is too late; and once, not with each connection."""
+    (tmp_path / "file").touch()
+    bench = Bench(settings=Settings(broker_url="redis://h", spool=tmp_path / "file"))
+    (told,) = caplog.messages
+    assert f"BRIDGE_SPOOL={tmp_path}/file: {tmp_path}/file is no directory: name one" in told
+    bench.source.drop()
+    caplog.clear()
+    bench.source.open()
+    assert not any("BRIDGE_SPOOL" in each for each in caplog.messages)
+    Bench(settings=Settings(broker_url="redis://h", spool=tmp_path / "spool", spool_max_bytes="1MiB"))
+    assert not any("BRIDGE_SPOOL" in each for each in caplog.messages)

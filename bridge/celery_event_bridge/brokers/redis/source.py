@@ -19,6 +19,7 @@ from celery_event_bridge.brokers.redis.held import Hole, Window
 from celery_event_bridge.brokers.redis.lease import Outcome
 from celery_event_bridge.brokers.redis.link import Link, Servers
 from celery_event_bridge.brokers.redis.server import server
+from celery_event_bridge.brokers.redis.silence import Silence
 from celery_event_bridge.brokers.redis.spooled import Spooling
 from celery_event_bridge.contract import notices
 from celery_event_bridge.contract.broker import Ack, BrokerUnavailable
@@ -69,6 +70,7 @@ class RedisSource:
             self._spooling.window if self._spooling else Window(settings.max_inflight_bytes, clock.monotonic())
         )
         self._agreement = Agreement(settings, location, self._window, owner or uuid.uuid4().hex)
+        self._silence = Silence(self._names.base.decode())
         self._budget = Budget(settings.max_inflight_bytes, settings.max_message_bytes)
         self._consuming = self._pausing = self._cancelled = False
         self._heard_at: float | None = None
@@ -101,6 +103,7 @@ class RedisSource:
         if self._heard_at is not None and run != self._agreement.lease.run:
             self._came = now, now - self._heard_at
         self._agreement.begin(link, run)
+        self._silence.begin(now)
         if self._heard_at is None:
             self._window.since = now
             if self._spooling is not None:
@@ -159,6 +162,7 @@ class RedisSource:
         deadline = self._clock.monotonic() + timeout
         while True:
             now = self._clock.monotonic()
+            self._silence.look(self._window.heard, now)
             self._agreement.attend(now, wants=self._consuming)
             if self._spooling is not None:
                 self._spooling.attend(now)
@@ -278,7 +282,7 @@ class RedisSource:
             notices.tell(
                 "gap",
                 f"no bridge was subscribed to the events of {where} for {hole.seconds:.3g} s: what was published in "
-                "that time is lost. More replicas make that less likely",
+                "that time is lost. More replicas make that less likely, unless it was Redis that was away",
                 subject="subscription",
                 seconds=hole.seconds,
             )

@@ -203,3 +203,24 @@ def test_a_spool_that_cannot_be_is_told_of_at_the_start(tmp_path: Path, caplog: 
     assert not any("BRIDGE_SPOOL" in each for each in caplog.messages)
     Bench(settings=Settings(broker_url="redis://h", spool=tmp_path / "spool", spool_max_bytes="1MiB"))
     assert not any("BRIDGE_SPOOL" in each for each in caplog.messages)
+
+
+def test_a_minute_without_events_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    """Once, by whoever listens, until they come: another database or exchange than Celery's is silent for ever."""
+    caplog.set_level("INFO")
+    bench = Bench()
+    for _ in range(59):
+        bench.turn(1.0)
+    assert 0 == notices.NOTICES.counts()["no-events"]
+    for _ in range(60):
+        bench.turn(1.0)
+    (told,) = [each for each in caplog.messages if "no event has come" in each]
+    assert "on channel /0.celeryev/* for 60 s" in told
+    assert "are the database, global_keyprefix and event_exchange those of Celery?" in told
+    assert 6 == notices.NOTICES.counts()["no-events"], "each ten seconds"
+    bench.link.publish(b"1")
+    bench.turn()
+    bench.turn(0.1)
+    assert "events come on channel /0.celeryev/*" in caplog.messages
+    bench.turn(1.0)
+    assert 6 == notices.NOTICES.counts()["no-events"]

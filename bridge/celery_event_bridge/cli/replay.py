@@ -34,7 +34,13 @@ INTERRUPTED = 130
     epilog="Example: celery-event-bridge replay --to amqp://guest:guest@localhost:5673// "
     "--since 2030-01-30T22:00:00+00:00 --until 2030-01-31T06:00:00+00:00 --group night",
 )
-@click.option("--to", "to", required=True, metavar="URL", help="a broker: amqp://..., or redis://... where BRIDGE_BROKER_URL is the same; else a stream: kafka://..., redis://...")
+@click.option(
+    "--to",
+    "to",
+    required=True,
+    metavar="URL",
+    help="a broker: amqp://..., or redis://... if BRIDGE_BROKER_URL is the same; or a stream: kafka://..., redis://...",
+)
 @click.option("--from", "url", metavar="URL", help="kafka://host:9092/topic, redis://host:6379/0, sqlite:///events.db")
 @click.option("--since", metavar="AGE|TIME", help="events that happened since: 10m, yesterday, 14:00, 2030-01-31")
 @click.option("--until", metavar="AGE|TIME", help="events that happened before")

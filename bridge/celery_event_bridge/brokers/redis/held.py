@@ -103,7 +103,7 @@ class Window:
         return self._next - self._head + len(self._again)
 
     @property
-    def heard(self) -> int:
+    def next_number(self) -> int:
         """Number of the next event that is heard."""
         return self._next
 

@@ -24,7 +24,7 @@ class Silence:
         self._since = now
 
     def look(self, heard: int, now: float) -> None:
-        """Tell of it once it has lasted, and when it is over; `heard` are the events so far."""
+        """Tell of it once it has lasted, and when it is over; `heard`: number of the next event."""
         seconds = now - self._since
         if heard != self._heard:
             self._heard, self._since = heard, now

@@ -162,7 +162,7 @@ class RedisSource:
         deadline = self._clock.monotonic() + timeout
         while True:
             now = self._clock.monotonic()
-            self._silence.look(self._window.heard, now)
+            self._silence.look(self._window.next_number, now)
             self._agreement.attend(now, wants=self._consuming)
             if self._spooling is not None:
                 self._spooling.attend(now)

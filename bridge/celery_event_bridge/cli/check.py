@@ -38,8 +38,8 @@ COLOURS = {"ok": "green", "warn": "yellow", "FAIL": "red"}
 def check(ctx: click.Context, form: str, *, with_settings: bool) -> int:
     """Validate the settings, connect to both ends, and print a verdict per line. Exits 0, or 1 if a line says FAIL.
 
-    The lines follow an event's way: settings, broker, exchange, queues, sink. Takes the same settings as `run`. It
-    stores no event, takes no message, and makes neither a topic nor a file.
+    The lines follow an event's way: settings, broker, exchange and queues, or on Redis rights and lease, sink. Takes
+    the same settings as `run`. It stores no event, takes no message, and makes neither a topic nor a file.
     """
     standard_output()
     chosen = loaded(ctx)

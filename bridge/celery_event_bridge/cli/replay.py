@@ -34,7 +34,13 @@ INTERRUPTED = 130
     epilog="Example: celery-event-bridge replay --to amqp://guest:guest@localhost:5673// "
     "--since 2030-01-30T22:00:00+00:00 --until 2030-01-31T06:00:00+00:00 --group night",
 )
-@click.option("--to", "to", required=True, metavar="URL", help="a broker: amqp://...; or a stream: kafka://...")
+@click.option(
+    "--to",
+    "to",
+    required=True,
+    metavar="URL",
+    help="a broker: amqp://..., or redis://... if BRIDGE_BROKER_URL is the same; or a stream: kafka://..., redis://...",
+)
 @click.option("--from", "url", metavar="URL", help="kafka://host:9092/topic, redis://host:6379/0, sqlite:///events.db")
 @click.option("--since", metavar="AGE|TIME", help="events that happened since: 10m, yesterday, 14:00, 2030-01-31")
 @click.option("--until", metavar="AGE|TIME", help="events that happened before")
@@ -42,7 +48,7 @@ INTERRUPTED = 130
 @click.option("--broker", "brokers", multiple=True, metavar="PATTERN", help="only of brokers of this name: eu,us-*")
 @click.option("--speed", type=click.FloatRange(min=0, min_open=True), help="10: ten times as fast as it happened")
 @click.option("--group", metavar="NAME", help="keep the position under this name, and go on from there")
-@click.option("--again", is_flag=True, help="also where the bridge's own queue would get the events again")
+@click.option("--again", is_flag=True, help="also where a bridge would get the events again")
 @click.pass_context
 def replay(
     ctx: click.Context,
@@ -143,9 +149,9 @@ def _result(figures: Figures, target: Target, began: float, group: str | None) -
             else f"0 of {figures.read} events matched (--type, --broker, --since, --until)"
         )
     if _unheard(figures, target):
-        parts.append("none of them was received: no queue is bound there; start the receiver first")
+        parts.append("none of them was received: no queue is bound there, nobody subscribed; start the receiver first")
     elif target.returned:
-        parts.append(f"{target.returned} of them had no receiver: no queue is bound for their types")
+        parts.append(f"{target.returned} of them had no receiver: no queue is bound for their types, nobody subscribed")
     if figures.refused:
         parts.append(f"{figures.refused} could not be sent")
     if figures.gone:

@@ -96,6 +96,12 @@ def target_of(to: str, url: str | None, options: Mapping[str, str], chosen: Load
         here = identity(source, source_settings)
     if there & here:
         raise SettingsError(f"--to {hide_in_url(to)}: it is the stream that is read")
+    if scheme in chosen.broker[0].schemes and "stream=" not in to:
+        click.echo(
+            f"celery-event-bridge: --to {hide_in_url(to)}: stored into a stream there, since BRIDGE_BROKER_URL is "
+            "another; for who listens to Celery's events there set BRIDGE_BROKER_URL to the same",
+            err=True,
+        )
     sink = plugin(sink_settings)
     with naming("--to", to):
         return SinkTarget(sink, hide_in_url(to), chosen.settings.retry_max_interval, SINKS_PATIENCE, PATIENCE)

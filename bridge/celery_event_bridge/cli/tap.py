@@ -38,8 +38,8 @@ WAIT = 0.5
 def tap(ctx: click.Context, /, **given: Any) -> int:
     """Print the events that Celery publishes now, until stopped, and take none of them away.
 
-    They come by a temporary queue of its own, which is gone with it; the bridge need not run. Of what was published
-    before it shows nothing: `tail` reads that from the stream.
+    They come by a temporary queue of its own, on Redis by a subscription, which is gone with it; the bridge need not
+    run. Of what was published before it shows nothing: `tail` reads that from the stream.
     """
     output = standard_output()
     chosen = loaded(ctx)

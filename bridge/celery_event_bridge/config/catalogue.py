@@ -48,16 +48,19 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 def core() -> Iterator[Setting]:
-    """Yield the settings that every command takes, in groups: the core's, then those of all brokers there are."""
+    """Yield the settings that every command takes, in groups: the core's, then those of all brokers, each once."""
     models = plugins.broker_settings()
     own = [group for model in models for group in model.groups if group not in GROUPS]
     first, *others = GROUPS
     for group in (first, *dict.fromkeys(own), *others):
         for field in GROUPS.get(group, ()):
             yield _setting(group, PREFIX, field, Settings.model_fields[field])
+        of_brokers: dict[str, FieldInfo] = {}  # by the first that has it, where several do
         for model in models:
             for field in model.groups.get(group, ()):
-                yield _setting(group, PREFIX, field, model.model_fields[field])
+                of_brokers.setdefault(field, model.model_fields[field])
+        for field, info in of_brokers.items():
+            yield _setting(group, PREFIX, field, info)
 
 
 def of_sink(name: str) -> Iterator[Setting]:

@@ -6,6 +6,7 @@ plug-in, under the same prefix; those of a sink in its own, under a prefix of th
 
 from __future__ import annotations
 
+import difflib
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,7 +27,7 @@ NO_EVENTS = {
     "gcpubsub": "each process has a subscription of its own there, so that bridges could not share them",
 }
 """Transports of kombu that Celery's events cannot be taken off, and why. `kafka` is the broker here, not the sink."""
-A_URL = "expected a URL such as amqp://user:password@host:5672/vhost"
+A_URL = "expected a URL such as amqp://user:password@host:5672/vhost or redis://:password@host:6379/0"
 
 
 class Settings(BrokerSettings):
@@ -94,4 +95,5 @@ def _refuse_without_events(url: str) -> None:
         return
     if transport in NO_EVENTS:
         raise ValueError(f"Celery's events cannot be taken off {transport}://: {NO_EVENTS[transport]}")
-    raise ValueError(A_URL)
+    near = difflib.get_close_matches(scheme, served, n=1) if "://" in url else []
+    raise ValueError(f"{A_URL}; did you mean the scheme {near[0]}?" if near else A_URL)

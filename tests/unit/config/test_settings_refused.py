@@ -37,6 +37,8 @@ from tests.support.settings import error, rabbitmq
         ("BRIDGE_LET_GO_AFTER", "0", "expected more than 0"),
         ("BRIDGE_BROKER_URL", "http://h/", "amqp://"),
         ("BRIDGE_BROKER_URL", ";", "a URL such as"),
+        ("BRIDGE_BROKER_URL", "reddis://h/0", "did you mean the scheme redis?"),
+        ("BRIDGE_BROKER_URL", "http://h:6379/0", "or redis://:"),
         ("BRIDGE_BROKER_URL", "amqp://h:99999/", "the port is no number"),
         ("BRIDGE_SINK", "cassandra", "no such sink; there are kafka, redis, sqlite, stdout"),
         ("BRIDGE_SINK", ",", "at least one name"),

@@ -52,13 +52,15 @@ class Settings(TlsSettings):
         default_factory=dict, description="JSON, as Celery's broker_transport_options"
     )
     event_exchange: ShortName = Field("celeryev", min_length=1, description="Celery's event_exchange")
-    queue: QueueName = Field("celeryev.bridge", min_length=1, description="queue that all replicas share")
-    declare: bool = Field(default=True, description="false: the queues are there already, declare nothing")
-    queue_type: Literal["quorum", "classic"] = Field("quorum", description="kind of the queues")
-    queue_ttl: Seconds = Field(
-        5.0, ge=0, le=LONGEST_TTL, description="seconds before an event moves to overflow; 0: no limit, no overflow"
+    queue: QueueName = Field(
+        "celeryev.bridge", min_length=1, description="queue that all replicas share, or their name on Redis"
     )
-    overflow_max_bytes: Size = Field(4 * 2**30, ge=1, description="bound of the overflow queue and of the live queue")
+    declare: bool = Field(default=True, description="RabbitMQ: false: the queues are there, declare nothing")
+    queue_type: Literal["quorum", "classic"] = Field("quorum", description="RabbitMQ: kind of the queues")
+    queue_ttl: Seconds = Field(
+        5.0, ge=0, le=LONGEST_TTL, description="RabbitMQ: seconds before an event moves to overflow; 0: no limit"
+    )
+    overflow_max_bytes: Size = Field(4 * 2**30, ge=1, description="RabbitMQ: bound of overflow and of the live queue")
     rejected_max_bytes: Size = Field(256 * 2**20, ge=1, description="bound of the parking queue")
     shards: int = Field(1, ge=1, description="live queues; not available yet")
     ordered: bool = Field(default=False, description="strict order; not available yet")

@@ -29,6 +29,7 @@ _INSTEAD = {
 _REMEDIES = {
     "has no permissions": "give this user that right",
     "unknown command": "Redis 6 or newer is needed",
+    "Protocol error": "it is no Redis that answers there: look at host and port in BRIDGE_BROKER_URL",
 }
 """By a part of the text, what is said behind it."""
 

@@ -105,7 +105,7 @@ def tell_of(hole: Hole, where: str) -> None:
         notices.tell(
             "gap",
             f"no bridge was subscribed to the events of {where} for {hole.seconds:.3g} s: what was published in "
-            "that time is lost. More replicas make that less likely",
+            "that time is lost. More replicas make that less likely, unless it was Redis that was away",
             subject="subscription",
             seconds=hole.seconds,
         )

@@ -65,6 +65,11 @@ class Window:
         """Events that were not handed out."""
         return self._next - self._head + len(self._again)
 
+    @property
+    def next_number(self) -> int:
+        """Number of the next event that is heard."""
+        return self._next
+
     # What is heard -------------------------------------------------------------------------------------------------
 
     def hear(self, payload: bytes) -> None:

@@ -58,6 +58,7 @@ class ParkedList:
         sent = 0
         if not chosen:
             return 0
+        self._refuse_without_a_bridge(len(chosen))
         sending = _Sending(self._settings)
         try:
             for start in range(0, len(chosen), PAGE):
@@ -75,6 +76,15 @@ class ParkedList:
     def in_hand(self) -> str:
         """Return an empty line: a list has nobody who holds a message."""
         return ""
+
+    def _refuse_without_a_bridge(self, count: int) -> None:
+        """Raise BrokerUnavailable where no bridge is there to hear what is sent, as far as this user may ask."""
+        reply = self._link.ask("PUBSUB", "NUMSUB", self._names.control)
+        if isinstance(reply, list) and 0 in reply:
+            raise BrokerUnavailable(
+                f"no bridge is subscribed to Redis at {self._link.where}, and {counted(count, 'message')} would reach "
+                "nobody: start one with these settings, then say the same again. They are still in the list"
+            )
 
     def _remove(self, elements: list[bytes]) -> int:
         return sum(int(self._ask("LREM", self._names.rejected, 1, element)) for element in elements)

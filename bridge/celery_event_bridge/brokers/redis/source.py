@@ -20,6 +20,7 @@ from celery_event_bridge.brokers.redis.held import Window
 from celery_event_bridge.brokers.redis.hole import Hole
 from celery_event_bridge.brokers.redis.lease import Outcome
 from celery_event_bridge.brokers.redis.link import Link, Servers
+from celery_event_bridge.brokers.redis.no_events import NoEvents
 from celery_event_bridge.brokers.redis.server import server
 from celery_event_bridge.brokers.redis.spooled import Spooling
 from celery_event_bridge.contract.broker import Ack, BrokerUnavailable
@@ -70,6 +71,7 @@ class RedisSource:
         )
         self._agreement = Agreement(settings, location, self._window, owner or uuid.uuid4().hex)
         self._gaps = Gaps()
+        self._no_events = NoEvents(self._names.base.decode())
         self._budget = Budget(settings.max_inflight_bytes, settings.max_message_bytes)
         self._consuming = self._pausing = self._cancelled = False
         self._heard_at: float | None = None
@@ -103,9 +105,11 @@ class RedisSource:
         if self._heard_at is not None and run != self._agreement.lease.run:
             self._came = now, now - self._heard_at
         self._agreement.begin(link, run)
+        self._no_events.begin(now)
         if self._heard_at is None:
             self._window.since = now
             if self._spooling is not None:
+                self._spooling.look()
                 self._spooling.adopt(now)
         else:
             # Others may have heard what this one has not: they go first.
@@ -165,6 +169,7 @@ class RedisSource:
         deadline = self._clock.monotonic() + timeout
         while True:
             now = self._clock.monotonic()
+            self._no_events.look(self._window.next_number, now)
             self._agreement.attend(now, wants=self._consuming)
             if dropped := self._window.aside.tell():
                 tell_of_aside(dropped, self._linked.where)

@@ -1,4 +1,7 @@
-"""Verdict on the directory of BRIDGE_SPOOL: writable, with room in it, and there for the next bridge."""
+"""Verdict on the directory of BRIDGE_SPOOL, for `check` and the start of `run`.
+
+It is to be writable, with room in it, and there for the next bridge.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ def judged(spool: Path, max_bytes: int) -> Finding:
     """Return it. Nothing is made there: a bridge makes the directory."""
     there, name = nearest(spool), f"BRIDGE_SPOOL={spool}"
     if not there.is_dir():
-        return Finding("FAIL", f"{name}: {there} is no directory")
+        return Finding("FAIL", f"{name}: {there} is no directory: name one that this user may write in")
     if not os.access(there, os.W_OK | os.X_OK):
         return Finding("FAIL", f"{name}: this user cannot write in {there}, or its file system is read-only")
     if is_the_containers_own(spool):

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from celery_event_bridge.brokers.envelope import Heard, opened, sealed
+from celery_event_bridge.brokers.redis import spool_place
 from celery_event_bridge.brokers.redis.aside import ENTRY_MEMORY
 from celery_event_bridge.brokers.redis.held import Window
 from celery_event_bridge.brokers.redis.hole import Hole
@@ -168,12 +169,19 @@ class Spooling:
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         assert settings.spool is not None, "asked for"
-        self._spool = Spool(settings.spool, settings.queue, settings.spool_max_bytes)
+        self._folder, self._max_bytes = settings.spool, settings.spool_max_bytes
+        self._spool = Spool(self._folder, settings.queue, self._max_bytes)
         self.window = SpooledWindow(
             settings.max_inflight_bytes, clock.monotonic(), self._spool, settings.event_exchange
         )
         self.inheritance = Inheritance(self._spool)
         self._tidy_due = self._adopt_due = 0.0
+
+    def look(self) -> None:
+        """Log what is wrong with the directory, while there is time to mend it: it is used in an outage at first."""
+        found = spool_place.judged(self._folder, self._max_bytes)
+        if found.verdict != "ok":
+            log.warning("%s", found.text)
 
     def attend(self, now: float) -> None:
         """Write and remove what is to be, and look for what others have left. Raises BrokerUnavailable."""

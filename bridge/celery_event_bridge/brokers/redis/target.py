@@ -95,7 +95,7 @@ class RedisTarget:
             names = ", ".join(sorted(bytes(name).decode(errors="replace").rsplit(".", 2)[0] for name in found))
             raise WouldLoop(
                 f"a bridge, {names}, is subscribed to {self.where}: it would get its own events again; replay to "
-                "another Redis or database, or say --again"
+                "another Redis or database, with BRIDGE_BROKER_URL set to the same, or say --again"
             )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from celery_event_bridge.brokers.redis.control import Control
+from celery_event_bridge.brokers.redis.settings import Settings
 from celery_event_bridge.brokers.redis.silences import Position
 from celery_event_bridge.contract import notices
 from tests.support.redis_bench import Bench
@@ -151,3 +153,38 @@ def test_who_is_deaf_notices_though_the_script_is_refused() -> None:
         bench.turn(0.5)
     assert 2 == len(bench.links)
     assert age(bench.link.looks[0]) >= 1.0
+
+
+def test_a_spool_that_cannot_be_is_told_of_at_the_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is written first in an outage of the sink, when it is too late; and once, not with each connection."""
+    (tmp_path / "file").touch()
+    bench = Bench(settings=Settings(broker_url="redis://h", spool=tmp_path / "file"))
+    (told,) = caplog.messages
+    assert f"BRIDGE_SPOOL={tmp_path}/file: {tmp_path}/file is no directory: name one" in told
+    bench.source.drop()
+    caplog.clear()
+    bench.source.open()
+    assert not any("BRIDGE_SPOOL" in each for each in caplog.messages)
+    Bench(settings=Settings(broker_url="redis://h", spool=tmp_path / "spool", spool_max_bytes="1MiB"))
+    assert not any("BRIDGE_SPOOL" in each for each in caplog.messages)
+
+
+def test_a_minute_without_events_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    """Once, by whoever listens, until they come: another database or exchange than Celery's is silent for ever."""
+    caplog.set_level("INFO")
+    bench = Bench()
+    for _ in range(59):
+        bench.turn(1.0)
+    assert 0 == notices.NOTICES.counts()["no-events"]
+    for _ in range(60):
+        bench.turn(1.0)
+    (told,) = [each for each in caplog.messages if "no event has come" in each]
+    assert "on channel /0.celeryev/* for 60 s" in told
+    assert "are the database, global_keyprefix and event_exchange those of Celery?" in told
+    assert 6 == notices.NOTICES.counts()["no-events"], "each ten seconds"
+    bench.link.publish(b"1")
+    bench.turn()
+    bench.turn(0.1)
+    assert "events come on channel /0.celeryev/*" in caplog.messages
+    bench.turn(1.0)
+    assert 6 == notices.NOTICES.counts()["no-events"]

@@ -134,6 +134,8 @@ class ListLink(WrittenLink):
             return len(self.elements)
         if command[0] == "LRANGE":
             return self.elements[command[2] : command[3] + 1]
+        if command[0] == "PUBSUB":
+            return [command[2], 1]
         assert command[0] == "LREM"
         self.elements.remove(command[3])
         return 1

@@ -7,7 +7,6 @@ route and drops it.
 
 from __future__ import annotations
 
-import datetime
 import struct
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from amqp.basic_message import Message as AmqpMessage
 
+from celery_event_bridge.brokers.parked_message import MAX_ERROR, OURS, now
 from celery_event_bridge.brokers.rabbitmq.confirms import Confirms
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, translated
 from celery_event_bridge.brokers.rabbitmq.delivered import Delivered
@@ -35,8 +35,6 @@ CONFIRM_TIMEOUT = 10.0
 """Seconds without any confirm after which the connection counts as lost; under an alarm it is waited on for ever."""
 REST_TIMEOUT = 0.05
 """Seconds to wait for the rest of a frame that has begun to arrive."""
-MAX_HEADER = 1000
-"""Characters kept of an error; the headers of a message must fit into one frame."""
 FRAME_ROOM = 64
 """Bytes of a frame that are not the content header's: the frame's own 8, and what a broker may count otherwise."""
 EMPTY_TABLE = 4
@@ -202,18 +200,18 @@ def parked_properties(parcel: Parcel) -> dict[str, Any]:
     properties = dict(message.properties)
     exchange, routing_key = origin(message)
     # One that was parked before and sent again came from there first.
-    exchange = message.headers.get("x-bridge-exchange", exchange)
-    routing_key = message.headers.get("x-bridge-routing-key", routing_key)
+    exchange = message.headers.get(f"{OURS}exchange", exchange)
+    routing_key = message.headers.get(f"{OURS}routing-key", routing_key)
     headers = {RENAMED.get(name, name): value for name, value in without_brokers_own(message.headers).items()}
     for name in ("expiration", "user_id"):
         if (value := properties.pop(name, None)) is not None:
-            headers[f"x-bridge-{name.replace('_', '-')}"] = value
+            headers[OURS + name.replace("_", "-")] = value
     properties["application_headers"] = headers | {
-        "x-bridge-reason": parcel.why.reason,
-        "x-bridge-error": parcel.why.error[:MAX_HEADER],
-        "x-bridge-exchange": exchange,
-        "x-bridge-routing-key": routing_key,
-        "x-bridge-parked-at": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
+        f"{OURS}reason": parcel.why.reason,
+        f"{OURS}error": parcel.why.error[:MAX_ERROR],
+        f"{OURS}exchange": exchange,
+        f"{OURS}routing-key": routing_key,
+        f"{OURS}parked-at": now(),
     }
     return properties
 
@@ -230,7 +228,7 @@ def fitting(properties: dict[str, Any], frame_max: int) -> dict[str, Any]:
     theirs: list[Any] | None = None
     while (excess := _size(properties | {"application_headers": headers}) - frame_max + FRAME_ROOM) > 0:
         if theirs is None:
-            theirs = [name for name in headers if not str(name).startswith("x-bridge-")]
+            theirs = [name for name in headers if not str(name).startswith(OURS)]
             # Each is measured once: there may be as many as a frame has room for.
             sizes = {name: _size({"application_headers": {name: headers[name]}}) - EMPTY_TABLE for name in theirs}
             theirs.sort(key=sizes.__getitem__)

@@ -10,9 +10,10 @@ import pytest
 from amqp.basic_message import Message as AmqpMessage
 from hypothesis import given, strategies as st
 
+from celery_event_bridge.brokers.parked_message import MAX_ERROR
 from celery_event_bridge.brokers.rabbitmq import parking
 from celery_event_bridge.brokers.rabbitmq.delivered import Delivered
-from celery_event_bridge.brokers.rabbitmq.parking import LEFT_OFF, MAX_HEADER, fitting, origin, parked_properties
+from celery_event_bridge.brokers.rabbitmq.parking import LEFT_OFF, fitting, origin, parked_properties
 from celery_event_bridge.contract import JSON, Rejection
 from celery_event_bridge.contract.broker import Message, Parcel
 
@@ -175,8 +176,8 @@ def test_without_a_history_the_origin_is_where_it_was_delivered_from(headers: di
 
 def test_an_error_is_cut_to_fit_a_frame() -> None:
     """The headers of a message have to fit into one frame, however much a library has to say."""
-    longest = parked_headers(message(), Rejection("undecodable", "é" * (MAX_HEADER + 1)))
-    assert "é" * MAX_HEADER == longest["x-bridge-error"]
+    longest = parked_headers(message(), Rejection("undecodable", "é" * (MAX_ERROR + 1)))
+    assert "é" * MAX_ERROR == longest["x-bridge-error"]
 
 
 def test_reasons_of_an_earlier_parking_are_replaced() -> None:

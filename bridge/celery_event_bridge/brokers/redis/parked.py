@@ -24,6 +24,7 @@ from celery_event_bridge.brokers.redis.link import Link, connected_link
 from celery_event_bridge.brokers.redis.parking import ParkedEntry
 from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.broker_plugin import Content, Parked
+from celery_event_bridge.contract.deadline import Deadline
 from celery_event_bridge.contract.values import counted
 
 if TYPE_CHECKING:
@@ -121,9 +122,9 @@ class _Sending:
         for element in elements:
             self._link.send("PUBLISH", self._names.again, _as_it_was(element, self._settings.event_exchange))
         last = self._say_mark()
-        deadline = time.monotonic() + PATIENCE
+        deadline = Deadline(PATIENCE)
         while not self._window.is_past(last):
-            if time.monotonic() > deadline:
+            if deadline.passed:
                 raise BrokerUnavailable(
                     f"no bridge has confirmed {counted(len(elements), 'message')} within {PATIENCE:g} s: does one run "
                     "with these settings, and is its sink there? They are still in the list"

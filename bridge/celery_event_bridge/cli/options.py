@@ -17,7 +17,7 @@ from celery_event_bridge.cli import listing
 from celery_event_bridge.config import plugins
 from celery_event_bridge.config.loading import Loaded, SettingsError, load
 from celery_event_bridge.config.settings import Settings
-from celery_event_bridge.config.variables import PREFIX
+from celery_event_bridge.config.validation import PREFIX
 from celery_event_bridge.contract import SinkUnavailable
 from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.broker_plugin import BrokerSettings

@@ -13,7 +13,8 @@ from pydantic.fields import FieldInfo
 from celery_event_bridge.config import plugins
 from celery_event_bridge.config.settings import Settings
 from celery_event_bridge.config.shown import as_shown
-from celery_event_bridge.config.variables import PREFIX, sink_prefix
+from celery_event_bridge.config.validation import PREFIX
+from celery_event_bridge.config.variables import sink_prefix
 from celery_event_bridge.contract.values import address, duration, retention_or_never, size
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
@@ -61,7 +62,7 @@ def core() -> Iterator[Setting]:
 
 
 def of_sink(name: str) -> Iterator[Setting]:
-    """The settings of one sink. Imports its client; raises plugins.SinkNotInstalled where that is missing."""
+    """The settings of one sink. Imports its client; raises plugins.NotInstalled where that is missing."""
     model = plugins.load(name).Settings
     prefix = sink_prefix(name)
     for field, info in model.model_fields.items():

@@ -61,7 +61,7 @@ class Settings(BrokerSettings):
             raise ValueError(A_URL)
         for url in urls:
             _refuse_without_events(url)
-        with suppress(plugins.SinkNotInstalled):  # told where the broker's own settings are read
+        with suppress(plugins.NotInstalled):  # told where the broker's own settings are read
             kinds = {frozenset(plugins.broker(url).schemes) for url in urls}
             if len(kinds) == 1:
                 return value

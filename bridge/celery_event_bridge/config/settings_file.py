@@ -19,9 +19,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from celery_event_bridge.config.validation import FILE, SettingsError, why_unreadable
+from celery_event_bridge.config.validation import FILE, PREFIX, SettingsError, why_unreadable
 
-PREFIX = "BRIDGE_"
 CONFIG = "BRIDGE_CONFIG"
 _OBJECTS = frozenset({"broker_transport_options"})
 """Keys whose value is an object; every other table has settings in it, as a sink's has."""

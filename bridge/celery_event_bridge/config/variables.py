@@ -8,8 +8,7 @@ from pydantic import BaseModel
 
 from celery_event_bridge.config import plugins
 from celery_event_bridge.config.settings import Settings
-
-PREFIX = "BRIDGE_"
+from celery_event_bridge.config.validation import PREFIX
 
 
 def models() -> tuple[type[BaseModel], ...]:

@@ -27,7 +27,7 @@ def find(
     url = None if url is None else _as_url(url)
     try:
         plugin = plugins.load_reader(_selected(environ, options or {}) if url is None else _scheme(url))
-    except plugins.SinkNotInstalled as exc:
+    except plugins.NotInstalled as exc:
         raise SettingsError(str(exc)) from exc
     if url is not None:
         options = _with_url(plugin, url, environ, options)
@@ -43,7 +43,7 @@ def find_sink(
     try:
         reader = plugins.load_reader(_scheme(url))
         sink = plugins.load(reader.sink)
-    except plugins.SinkNotInstalled as exc:
+    except plugins.NotInstalled as exc:
         raise SettingsError(str(exc)) from exc
     given = _with_url(reader, url, environ, options)
     return reader, sink, load_stream(reader.sink, sink.Settings, environ, given)

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 
 from celery_event_bridge.config import plugins
 from celery_event_bridge.config.settings import Settings
-from celery_event_bridge.config.shown import as_shown
+from celery_event_bridge.config.shown import as_shown, said_of
 from celery_event_bridge.config.validation import PREFIX
 from celery_event_bridge.config.variables import sink_prefix
 from celery_event_bridge.contract.values import address, duration, retention_or_never, size
@@ -99,8 +99,6 @@ def _setting(group: str, prefix: str, field: str, info: FieldInfo) -> Setting:
     default: Any = info.get_default(call_default_factory=True)
     if variable == "BRIDGE_BROKER_URL":
         text = f"CELERY_BROKER_URL, else {as_shown(variable, default, info)}"
-    elif default is None and variable.endswith(("PARTITIONS", "REPLICATION_FACTOR", "KAFKA_RETENTION")):
-        text = "the broker's"
     else:
-        text = as_shown(variable, default, info)
+        text = said_of(info, "default") or as_shown(variable, default, info)
     return Setting(group, variable, kind_of(field, info), text, info.description or "")

@@ -52,7 +52,7 @@ def load_reader(scheme: str) -> ReaderPlugin:
     try:
         return cast("ReaderPlugin", entry.load())
     except ModuleNotFoundError as exc:
-        raise NotInstalled(_missing(exc, {"rediss": "redis"}.get(scheme, scheme))) from exc
+        raise NotInstalled(_missing(exc, scheme)) from exc
 
 
 def reader_schemes() -> frozenset[str]:

@@ -37,7 +37,7 @@ class LazyGroup(click.Group):
     """Imports a command's module when the command is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """All names."""
+        """Return the names of all commands."""
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
@@ -47,7 +47,7 @@ class LazyGroup(click.Group):
         return cast("click.Command", getattr(importlib.import_module(f"celery_event_bridge.cli.{cmd_name}"), cmd_name))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """The list for `--help`, without importing them."""
+        """Write the list for `--help`, without importing any command."""
         with formatter.section("Commands"):
             formatter.write_dl(sorted(COMMANDS.items()))
 
@@ -67,7 +67,7 @@ def cli(ctx: click.Context) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The console script: runs a command and exits with its code; an error is one line."""
+    """Run a command, as the console script, and exit with its code; an error is one line."""
     try:
         from celery_event_bridge.cli.output import make_safe
 
@@ -146,7 +146,7 @@ def _unexpected(exc: Exception) -> str:
 
 
 def _harmless(text: str, arguments: list[str]) -> str:
-    """The message without what may be a secret in what was given, as an argument or by a variable."""
+    """Return the message without what may be a secret in what was given, as an argument or by a variable."""
     from celery_event_bridge.contract.secrets import hide_of, hide_secrets
 
     for argument in arguments:
@@ -159,7 +159,7 @@ def _harmless(text: str, arguments: list[str]) -> str:
 
 
 def _environment(arguments: list[str]) -> Mapping[str, str]:
-    """The variables, with what a file of settings says; without it where that cannot be read."""
+    """Return the variables, with what a file of settings says; without it where that cannot be read."""
     from celery_event_bridge.config.settings_file import CONFIG, with_file
     from celery_event_bridge.config.validation import SettingsError
 
@@ -176,7 +176,7 @@ def _debugging(arguments: list[str]) -> bool:
 
 
 def _option(arguments: list[str], name: str) -> str:
-    """The last value of an option, whatever command it is of; empty where it is not given."""
+    """Return the last value of an option, whatever command it is of; empty where it is not given."""
     given = ""
     for position, argument in enumerate(arguments):
         if argument == name and position + 1 < len(arguments):

@@ -62,7 +62,7 @@ def core() -> Iterator[Setting]:
 
 
 def of_sink(name: str) -> Iterator[Setting]:
-    """The settings of one sink. Imports its client; raises plugins.NotInstalled where that is missing."""
+    """Yield the settings of one sink. Imports its client; raises plugins.NotInstalled where that is missing."""
     model = plugins.load(name).Settings
     prefix = sink_prefix(name)
     for field, info in model.model_fields.items():

@@ -189,9 +189,9 @@ def selected_sinks(environ: Mapping[str, str], options: Mapping[str, str]) -> tu
 def load_stream(
     name: str, model: type[Model], environ: Mapping[str, str], options: Mapping[str, str] | None = None
 ) -> Model:
-    """The settings of one sink alone, for who reads its stream; `options`, by variable name, win over the environment.
+    """Return the settings of one sink alone, for who reads its stream. Raises SettingsError.
 
-    Raises SettingsError.
+    `options`, by variable name, win over the environment.
     """
     environ, named = with_file(environ, options)
     prefix = sink_prefix(name)
@@ -222,8 +222,9 @@ def _is_sinks(variable: str, prefix: str | tuple[str, ...]) -> bool:
 def _resolved(
     given: Mapping[str, str], options: Mapping[str, str], literal: Collection[str] = ()
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """The variables by name: options over them, each `_FILE` read unless it is one of the `literal` names; and the
-    paths of those that were read, by the names of their values.
+    """Return the variables by name, with the options over them; and the paths of files that were read for values.
+
+    Each `_FILE` is read unless it is one of the `literal` names; its path stands under the name of its value.
     """
     variables, paths = dict(given), {}
     for name, path in given.items():

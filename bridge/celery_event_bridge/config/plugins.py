@@ -26,12 +26,12 @@ class NotInstalled(Exception):
 
 
 def installed() -> dict[str, EntryPoint]:
-    """The entry points of all sinks, by name; none of them is loaded."""
+    """Return the entry points of all sinks, by name; none of them is loaded."""
     return {entry.name: entry for entry in entry_points(group=SINKS)}
 
 
 def load(name: str) -> SinkPlugin:
-    """The plugin called `name`. Raises NotInstalled."""
+    """Return the plugin called `name`. Raises NotInstalled."""
     entries = installed()
     entry = entries.get(name)
     if entry is None:
@@ -44,7 +44,7 @@ def load(name: str) -> SinkPlugin:
 
 
 def load_reader(scheme: str) -> ReaderPlugin:
-    """The reader for URLs of this scheme. Raises NotInstalled."""
+    """Return the reader for URLs of this scheme. Raises NotInstalled."""
     entries = {entry.name: entry for entry in entry_points(group=READERS)}
     entry = entries.get(scheme)
     if entry is None:

@@ -168,4 +168,4 @@ class SinkPlugin(Protocol):
     `{"unset": "never", "default": "the server's"}`."""
 
     def __call__(self, settings: Any) -> Sink:
-        """The sink with these settings, an instance of `Settings`; it connects when opened."""
+        """Return the sink with these settings, an instance of `Settings`; it connects when opened."""

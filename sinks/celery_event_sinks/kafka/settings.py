@@ -155,7 +155,7 @@ class KafkaSettings(BaseModel):
         return -1 if seconds is None else round(seconds * 1000)
 
     def fresh(self) -> KafkaSettings:
-        """The same, with what came from a file read again."""
+        """Return the same settings, with what came from a file read again."""
         given = {"bootstrap_servers": self.bootstrap_servers, **(self.model_extra or {})}
         fresh = {name: secret_files.fresh(str(value), f"BRIDGE_KAFKA_{name.upper()}") for name, value in given.items()}
         found = {name: text for name, text in fresh.items() if text != given[name]}

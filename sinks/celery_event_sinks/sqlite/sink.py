@@ -76,7 +76,7 @@ class SqliteSink(BlockingSink):
         self._sync_directory()
 
     def store(self, events: Sequence[Event]) -> None:
-        """All of them in one transaction."""
+        """Store all of them in one transaction."""
         now = time.time_ns() // 1000
         rows = [(*astuple(event), now) for event in events]
         connection = self._file.connection or self._current()
@@ -209,7 +209,7 @@ class SqliteSink(BlockingSink):
         connection.execute("COMMIT")
 
     def _sync_directory(self) -> None:
-        """The file's name has to survive a power cut too; SQLite syncs the file alone."""
+        """Sync the directory: the file's name has to survive a power cut too, and SQLite syncs the file alone."""
         try:
             directory = os.open(os.path.realpath(self._path.parent), os.O_RDONLY)
             try:
@@ -229,7 +229,7 @@ class SqliteSink(BlockingSink):
         return f"sqlite {self._path} (device {found.st_dev}, inode {found.st_ino})"
 
     def _current(self) -> sqlite3.Connection:
-        """The connection, if it still leads to the file of that name."""
+        """Return the connection, if it still leads to the file of that name."""
         try:
             if self._file.connection is None:
                 self.open()

@@ -44,7 +44,7 @@ ALARM_WAIT = 3.0
 
 
 def findings(settings: Settings, location: Callable[[], str]) -> Iterator[Finding]:
-    """A verdict on each URL, and on what is on the broker. `location` as for `SinkMark`."""
+    """Yield a verdict on each URL, and on what is on the broker. `location` as for `SinkMark`."""
     topology = Topology.from_settings(settings)
     if settings.queue_type == "classic":
         yield Finding("warn", CLASSIC)

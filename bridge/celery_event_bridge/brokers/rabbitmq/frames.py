@@ -57,7 +57,7 @@ def tolerant_frame_handler(connection: Any, callback: Callable[..., Any]) -> Cal
 
 
 def legible_names(method: tuple[int, int], payload: Any) -> Any:
-    """The arguments of a delivery, of either kind, with `?` for what is no UTF-8 in its exchange and routing key.
+    """Return the arguments of a delivery, of either kind, with `?` for what is no UTF-8 in exchange and routing key.
 
     Others, and those that are text, are returned as they are.
     """
@@ -88,7 +88,7 @@ def _readable(payload: Any) -> Any:
 
 
 def _without_properties(payload: Any) -> bytes:
-    """The same content header with the content type and encoding, and the bytes of all properties as one header."""
+    """Return the content header with content type and encoding alone, and the bytes of all properties as one header."""
     raw = bytes(payload)
     flags = int.from_bytes(raw[PREFIX : PREFIX + 2], "big")
     position, kept_flags, kept = PREFIX + 2, HEADERS, b""

@@ -191,7 +191,7 @@ class ParkingQueue:
 
 @contextmanager
 def parking_queue(settings: Settings) -> Iterator[ParkingQueue]:
-    """The parking queue of the first broker that answers. Raises BrokerUnavailable."""
+    """Yield the parking queue of the first broker that answers. Raises BrokerUnavailable."""
     connection, _ = connect_to_any(settings, role="rejected")
     try:
         management = Management(settings) if settings.management_url else None
@@ -222,8 +222,9 @@ def _summary(body: bytes, properties: Mapping[str, Any], headers: Mapping[str, A
 
 
 def _as_it_was(content: Content) -> dict[str, Any]:
-    """Its properties, without what parking has added. `user_id` and `CC` stay headers: the first would have it refused,
-    the second copied elsewhere.
+    """Return a message's properties, without what parking has added.
+
+    `user_id` and `CC` stay headers: the first would have it refused, the second copied elsewhere.
     """
     properties = dict(content.properties)
     headers = {name: value for name, value in without_brokers_own(content.headers).items() if name not in OF_PARKING}

@@ -191,7 +191,7 @@ def _failure(confirms: Confirms[Parcel | None]) -> str:
 
 
 def parked_properties(parcel: Parcel) -> dict[str, Any]:
-    """The properties to park a message with: its own, and why, whence and when it was parked.
+    """Return the properties to park a message with: its own, and why, whence and when it was parked.
 
     Three would do harm and are kept in headers: `expiration` would remove it, `user_id` would have it refused,
     `CC` would copy it elsewhere.
@@ -244,7 +244,7 @@ def fitting(properties: dict[str, Any], frame_max: int) -> dict[str, Any]:
 
 
 def _size(properties: dict[str, Any]) -> int:
-    """Bytes of a content header, without those of its frame."""
+    """Return the bytes of a content header, without those of its frame."""
     message = AmqpMessage("", **properties)
     return len(message._serialize_properties())  # noqa: SLF001 - nobody else knows how many it writes
 

@@ -161,7 +161,7 @@ class _Sending:
 
 @contextmanager
 def parked_messages(settings: Settings) -> Iterator[ParkedList]:
-    """The list at the first server that answers. Raises BrokerUnavailable."""
+    """Yield the list at the first server that answers. Raises BrokerUnavailable."""
     link = connected_link(settings, role="rejected")
     try:
         yield ParkedList(settings, link)

@@ -49,8 +49,18 @@ TAP = "tap-"
 class FolderQueue:
     """See the protocol `celery_event_bridge.brokers.kombu.queue.Queue`; a message is known by its file's name."""
 
-    def __init__(self, settings: Settings, location: Callable[[], str] = str, tap: str = "") -> None:
-        """Begin. `location` names the stream, for others to see; `tap` is the name of a queue that ends with us."""
+    def __init__(
+        self,
+        settings: Settings,
+        location: Callable[[], str] = str,
+        tap: str = "",
+        half_written: float = HALF_WRITTEN,
+    ) -> None:
+        """Begin. `location` names the stream, for others to see; `tap` is the name of a queue that ends with us.
+
+        A file that is not written to its end counts as it is after `half_written` seconds.
+        """
+        self._half_written = half_written
         self._settings = settings
         self._location = location
         self._name = tap_queue(settings, tap) if tap else settings.queue
@@ -174,7 +184,7 @@ class FolderQueue:
 
     def _read(self, name: str) -> bytes | None:
         """Return what is in the file; None while it is written: kombu makes it, and only then locks and fills it."""
-        until = self._unfinished.setdefault(name, time.monotonic() + HALF_WRITTEN)
+        until = self._unfinished.setdefault(name, time.monotonic() + self._half_written)
         with (self._own / name).open("rb") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -155,7 +155,9 @@ def directory_lock(folder: Path, patience: float) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if deadline.passed:
-                    raise SinkUnavailable(f"{folder}: another process opens a file in it, and does not end") from None
+                    raise SinkUnavailable(
+                        f"{folder}: another process opens a file in it, and does not end: end that one"
+                    ) from None
                 time.sleep(PAUSE)
             except OSError:
                 break  # a file system without such locks

@@ -199,7 +199,10 @@ class SqliteSink(BlockingSink):
         connection.execute(f"PRAGMA wal_autocheckpoint = {self._wal_pages}")
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
-            raise SinkUnavailable(f"{self._path}: no write-ahead log is possible there (a network file system?)")
+            raise SinkUnavailable(
+                f"{self._path}: no write-ahead log is possible there, as on a network file system: choose a path on a "
+                "local one"
+            )
         connection.execute("BEGIN IMMEDIATE")
         table.prepare(connection)
         content.prepare(connection)

@@ -225,4 +225,4 @@ def test_a_right_that_is_withdrawn_is_said_again_and_the_binding_made_all_the_sa
 
 
 def withdrawn(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [text for record in caplog.records if "cannot see to the queues" in (text := record.getMessage())]
+    return [text for record in caplog.records if "cannot declare the queues" in (text := record.getMessage())]

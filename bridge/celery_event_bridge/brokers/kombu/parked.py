@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celery_event_bridge.brokers.envelope import opened
-from celery_event_bridge.brokers.kombu.files import names_in, new_name, unavailable
+from celery_event_bridge.brokers.kombu.files import names_in, new_name, require, unavailable
 from celery_event_bridge.brokers.parked_message import OURS, ParkedMessage, id_of, readable_in
-from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.broker_plugin import Content, Parked
 from celery_event_bridge.contract.values import as_text
 
@@ -66,8 +65,7 @@ class ParkedFiles:
 @contextmanager
 def parked_files(settings: Settings) -> Iterator[ParkedFiles]:
     """Return what is parked in the folder. Raises BrokerUnavailable."""
-    if not settings.folder_in.is_dir():
-        raise BrokerUnavailable(f"data_folder_in {settings.folder_in} is no folder")
+    require(settings.folder_in)
     yield ParkedFiles(settings)
 
 

@@ -58,7 +58,11 @@ class FolderParking:
             total -= sizes[name]
             dropped += 1
         if dropped:
-            tell_of_dropped(self._settings, dropped, "BRIDGE_REJECTED_MAX_BYTES was used up")
+            tell_of_dropped(
+                self._settings,
+                dropped,
+                "BRIDGE_REJECTED_MAX_BYTES was used up; look at them with `celery-event-bridge rejected`",
+            )
 
 
 class ChannelParking:

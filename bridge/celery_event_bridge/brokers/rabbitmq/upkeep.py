@@ -222,11 +222,11 @@ class Upkeep:
                 raise
             # Who never might has been told; where it was permitted before, a binding that is gone stays gone.
             every = notices.INTERVAL if self._declared else A_DAY
-            notices.tell("rights", f"cannot see to the queues and the binding: {explain(exc)}", every=every)
+            notices.tell("rights", f"cannot declare the queues and the binding again: {explain(exc)}", every=every)
             with suppress(AccessRefused):  # to bind takes other rights than to declare
                 self._bind()
             return
-        notices.over("rights", "the queues and the binding can be seen to again")
+        notices.over("rights", "the queues and the binding can be declared again")
         self._declared = True
         if witness:
             self._witness()

@@ -26,7 +26,7 @@ import amqp.transport
 import structlog
 
 from celery_event_bridge.brokers import parked_message
-from celery_event_bridge.brokers.rabbitmq.bounds import BoundWatch
+from celery_event_bridge.brokers.rabbitmq.nearly_full import BoundWatch
 from celery_event_bridge.contract import notices
 from celery_event_bridge.contract.deadline import Deadline
 from tests.simulation.network import FakePoll, FakeSocket, addresses

@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from typing import NamedTuple
 
-from celery_event_sinks.sqlite.beside import Place
+from celery_event_sinks.sqlite.leftovers import Place
 from celery_event_sinks.sqlite.log import Header
 
 HEADER = struct.Struct("=I8x?xHI4xII8s8x")

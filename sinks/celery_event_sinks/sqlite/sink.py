@@ -18,9 +18,9 @@ from msgspec.structs import astuple
 from celery_event_bridge.contract import BlockingSink, Event, EventRefused, Finding, SinkUnavailable, notices
 from celery_event_bridge.contract.values import too_short
 from celery_event_sinks.sqlite import content, table, trial, volume
-from celery_event_sinks.sqlite.beside import GRACE
 from celery_event_sinks.sqlite.errors import ADVICE, what_to_do
 from celery_event_sinks.sqlite.file import EventFile, Left
+from celery_event_sinks.sqlite.leftovers import GRACE
 from celery_event_sinks.sqlite.log import index_of, log_of
 from celery_event_sinks.sqlite.retention import Retention
 from celery_event_sinks.sqlite.settings import SqliteSettings

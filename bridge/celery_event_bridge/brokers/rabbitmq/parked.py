@@ -15,8 +15,8 @@ from amqp.basic_message import Message as AmqpMessage
 from celery_event_bridge.brokers.parked_message import OURS, id_of, readable_in
 from celery_event_bridge.brokers.rabbitmq.arguments import queue_type
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, ask, connect_to_any, translated
+from celery_event_bridge.brokers.rabbitmq.destination import Destination, why_lost
 from celery_event_bridge.brokers.rabbitmq.headers import without_brokers_own
-from celery_event_bridge.brokers.rabbitmq.kept import Destination, why_lost
 from celery_event_bridge.brokers.rabbitmq.management import Management
 from celery_event_bridge.brokers.rabbitmq.resending import Resending
 from celery_event_bridge.brokers.rabbitmq.topology import Topology

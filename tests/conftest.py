@@ -64,8 +64,7 @@ def _nothing_was_told_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Notices and files of secrets are one for the process: each test begins without, and with the log as it comes."""
     notices.NOTICES.clear()
     # A password that one test has in a file is another one's plain value.
-    monkeypatch.setattr(secret_files.SECRET_FILES, "_reads", {})
-    monkeypatch.setattr(secret_files.SECRET_FILES, "_set_by", {})
+    secret_files.SECRET_FILES.clear()
     configure = structlog.configure
     # Each module's logger would keep the first configuration it meets, for all tests that come after.
     uncached = {"cache_logger_on_first_use": False}

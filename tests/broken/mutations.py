@@ -588,7 +588,9 @@ MUTATIONS = (
         "a log without its file left to SQLite",
         [
             Change(
-                f"{SQLITE}/beside.py", "verdict = Verdict.FOREIGN if empty else", "verdict = Verdict.OWN if empty else"
+                f"{SQLITE}/leftovers.py",
+                "verdict = Verdict.FOREIGN if empty else",
+                "verdict = Verdict.OWN if empty else",
             )
         ],
         [f"{INTEGRATION}/sqlite/test_sqlite_left.py::test_a_log_without_its_file_is_put_aside"],
@@ -816,7 +818,7 @@ MUTATIONS = (
     ),
     Mutation(
         "more moved than fits",
-        [Change(f"{RABBITMQ}/moving.py", "if waiting * mean + _size(batch) > self._bound:", "if False:")],
+        [Change(f"{RABBITMQ}/mover.py", "if waiting * mean + _size(batch) > self._bound:", "if False:")],
         [f"{INTEGRATION}/rabbitmq/test_queues_moved.py::test_no_more_is_moved_than_fits"],
     ),
     Mutation(
@@ -915,7 +917,7 @@ MUTATIONS = (
         "what was moved not counted where it went",
         [
             Change(
-                f"{RABBITMQ}/moving.py", "                self._make_sure_that_it_is_there(before_it, len(batch))\n", ""
+                f"{RABBITMQ}/mover.py", "                self._make_sure_that_it_is_there(before_it, len(batch))\n", ""
             )
         ],
         [
@@ -940,7 +942,7 @@ MUTATIONS = (
         "a queue that was deleted taken for one that was moved",
         [
             Change(
-                f"{RABBITMQ}/moved.py",
+                f"{RABBITMQ}/migration_marks.py",
                 'Moving.BEGUN if asking.exists(topology.witness, "fanout") else Moving.DONE',
                 "Moving.DONE",
             )
@@ -971,7 +973,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a parking queue near its bound not told of",
-        [Change(f"{RABBITMQ}/bounds.py", "    yield Bound(topology.rejected, drops, parked)\n", "")],
+        [Change(f"{RABBITMQ}/nearly_full.py", "    yield Bound(topology.rejected, drops, parked)\n", "")],
         [
             f"{INTEGRATION}/rabbitmq/test_poison.py::test_a_parking_queue_near_its_bound_is_told_of",
         ],
@@ -1035,7 +1037,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the witness of an earlier bridge not asked for at a start",
-        [Change(f"{RABBITMQ}/before.py", "    if was_here:\n", "    if False:\n")],
+        [Change(f"{RABBITMQ}/witnesses.py", "    if was_here:\n", "    if False:\n")],
         [
             f"{INTEGRATION}/rabbitmq/test_deleted_before.py::test_queues_that_were_deleted_while_no_bridge_ran_are_told_of",
         ],
@@ -1044,7 +1046,7 @@ MUTATIONS = (
         "a queue that is left no evidence of those that were deleted",
         [
             Change(
-                f"{RABBITMQ}/before.py",
+                f"{RABBITMQ}/witnesses.py",
                 "return missing, missing if len(missing) < len(topology.queues) else set()",
                 "return missing, set()",
             )
@@ -1066,14 +1068,14 @@ MUTATIONS = (
     ),
     Mutation(
         "an alarm not asked for",
-        [Change(f"{RABBITMQ}/looks.py", "        self._alarms.look()\n", "")],
+        [Change(f"{RABBITMQ}/watches.py", "        self._alarms.look()\n", "")],
         [f"{INTEGRATION}/rabbitmq/test_broker_conditions.py::test_an_alarm_is_told_of_and_its_end"],
     ),
     Mutation(
         "one broker's queues remembered for another's",
         [
             Change(
-                f"{RABBITMQ}/looks.py", "self.upkeep = self._upkeep_at(at)", 'self.upkeep = self._upkeep_at(("", ""))'
+                f"{RABBITMQ}/watches.py", "self.upkeep = self._upkeep_at(at)", 'self.upkeep = self._upkeep_at(("", ""))'
             )
         ],
         [
@@ -1135,22 +1137,32 @@ MUTATIONS = (
     ),
     Mutation(
         "parked messages sent into a queue that loses what it confirms",
-        [Change(f"{RABBITMQ}/kept.py", "if found := _differences(connection, management, queue):", "if found := {}:")],
+        [
+            Change(
+                f"{RABBITMQ}/destination.py",
+                "if found := _differences(connection, management, queue):",
+                "if found := {}:",
+            )
+        ],
         [f"{INTEGRATION}/rabbitmq/test_requeue_kept.py::test_nothing_is_sent_into_a_queue_of_somebodys"],
     ),
     Mutation(
         "parked messages sent under a policy that drops them",
-        [Change(f"{RABBITMQ}/kept.py", "if text := next(iter(harm(queue, found)), ", "if text := next(iter(()), ")],
+        [
+            Change(
+                f"{RABBITMQ}/destination.py", "if text := next(iter(harm(queue, found)), ", "if text := next(iter(()), "
+            )
+        ],
         [f"{INTEGRATION}/rabbitmq/test_requeue_kept.py::test_nothing_is_sent_under_a_policy_that_the_api_shows"],
     ),
     Mutation(
         "parked messages taken out once they are confirmed, kept or not",
-        [Change(f"{RABBITMQ}/kept.py", "while before is not None and (after", "while False and (after")],
+        [Change(f"{RABBITMQ}/destination.py", "while before is not None and (after", "while False and (after")],
         [f"{INTEGRATION}/rabbitmq/test_requeue_kept.py::test_what_is_not_kept_stays_parked"],
     ),
     Mutation(
         "what somebody undoes of a migration left undone",
-        [Change(f"{RABBITMQ}/undone.py", "        self._broker.declare(self._new)\n", "")],
+        [Change(f"{RABBITMQ}/new_queues.py", "        self._broker.declare(self._new)\n", "")],
         [
             f"{INTEGRATION}/rabbitmq/test_migration_undone.py::test_what_is_undone_meanwhile_is_done_again",
             f"{INTEGRATION}/rabbitmq/test_migration_undone.py::test_a_binding_is_made_again_also_where_nobody_sees_it",

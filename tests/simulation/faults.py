@@ -95,11 +95,11 @@ def _lose_leader(play: Play, card: Card) -> None:
 
 
 def _alarm(play: Play, card: Card) -> None:
-    _set(play, play.kind.rabbit, "alarm", True, False, card.seconds(0.1, 20.0))
+    set_for(play, play.kind.rabbit, "alarm", True, False, card.seconds(0.1, 20.0))
 
 
 def _break_route(play: Play, card: Card) -> None:
-    _set(play, play.kind.rabbit, "route_broken", True, False, card.seconds(0.1, 5.0))
+    set_for(play, play.kind.rabbit, "route_broken", True, False, card.seconds(0.1, 5.0))
 
 
 def _double(play: Play, card: Card) -> None:
@@ -107,7 +107,7 @@ def _double(play: Play, card: Card) -> None:
 
 
 def _slow_broker(play: Play, card: Card) -> None:
-    _set(play, play.kind.rabbit, "slow", card.seconds(0.001, 1.0), 0.0, card.who * 5)
+    set_for(play, play.kind.rabbit, "slow", card.seconds(0.001, 1.0), 0.0, card.who * 5)
 
 
 def _sink_away(play: Play, card: Card) -> None:
@@ -116,7 +116,7 @@ def _sink_away(play: Play, card: Card) -> None:
 
 
 def _slow_sink(play: Play, card: Card) -> None:
-    _set(play, play.kind.stream, "slow", card.seconds(0.001, 3.0), 0.0, card.who * 5)
+    set_for(play, play.kind.stream, "slow", card.seconds(0.001, 3.0), 0.0, card.who * 5)
 
 
 def _lose_answers(play: Play, card: Card) -> None:
@@ -158,11 +158,11 @@ def _junk(play: Play, card: Card) -> None:
 
 
 def _refuse_queue(play: Play, card: Card) -> None:
-    _set(play, play.kind.rabbit, "refuses_queue", True, False, card.seconds(0.1, 5.0))
+    set_for(play, play.kind.rabbit, "refuses_queue", True, False, card.seconds(0.1, 5.0))
 
 
 def _refuse_large(play: Play, card: Card) -> None:
-    _set(play, play.kind.rabbit, "refuses_large", True, False, card.seconds(1.0, 20.0))
+    set_for(play, play.kind.rabbit, "refuses_large", True, False, card.seconds(1.0, 20.0))
 
 
 OF_REPLICAS: Cards = {
@@ -200,7 +200,7 @@ OF_STREAMS: Cards = {
 }
 
 
-def _set(play: Play, what: object, name: str, value: object, before: object, seconds: float) -> None:
+def set_for(play: Play, what: object, name: str, value: object, before: object, seconds: float) -> None:
     """Set an attribute for so long."""
     setattr(what, name, value)
     play.world.after(seconds, setattr, what, name, before)

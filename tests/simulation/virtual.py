@@ -25,8 +25,8 @@ import amqp.connection
 import amqp.transport
 import structlog
 
-from celery_event_bridge.brokers.rabbitmq import parking
-from celery_event_bridge.brokers.rabbitmq.bounds import BoundWatch
+from celery_event_bridge.brokers import parked_message
+from celery_event_bridge.brokers.rabbitmq.nearly_full import BoundWatch
 from celery_event_bridge.contract import notices
 from celery_event_bridge.contract.deadline import Deadline
 from tests.simulation.network import FakePoll, FakeSocket, addresses
@@ -103,7 +103,7 @@ def virtual(world: World, in_place_too: InPlace) -> Iterator[None]:
         (amqp.connection, "monotonic", monotonic),
         (Deadline.__init__, "__defaults__", (monotonic,)),
         (BoundWatch.__init__, "__defaults__", (monotonic,)),
-        (parking, "datetime", Calendar(wall)),
+        (parked_message, "datetime", Calendar(wall)),
         (random, "uniform", draw.uniform),
         (random, "random", draw.random),
         (random, "randint", draw.randint),

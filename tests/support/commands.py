@@ -11,5 +11,5 @@ def invoke(*arguments: str) -> tuple[int, str]:
     """Exit code and both outputs of a command in this process."""
     runner = CliRunner()
     with runner.isolation() as (out, err, _):
-        code = cli._main(list(arguments))
+        code = cli.exit_code_of(list(arguments))
         return code, out.getvalue().decode() + err.getvalue().decode()

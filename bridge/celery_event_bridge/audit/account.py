@@ -94,7 +94,7 @@ class Life:
             self._beats.append(beat)
 
     def start(self, order: int, time: int) -> None:
-        """A task-started."""
+        """Take in a task-started."""
         self.starts += 1
         if order <= self._folded_at:
             self._late += 1
@@ -103,7 +103,7 @@ class Life:
         self._times.append(time)
 
     def take_from(self, other: Life, began: int) -> None:
-        """The starts of this life that came before its first heartbeat and were taken for the other's."""
+        """Take over the starts of this life that came before its first heartbeat and were taken for the other's."""
         kept = [(order, at) for order, at in zip(other._orders, other._times, strict=True) if at < began]
         for order, at in zip(other._orders, other._times, strict=True):
             if at >= began:

@@ -36,7 +36,7 @@ class Delays:
         self._steps[step] = self._steps.get(step, 0) + 1
 
     def percentile(self, percent: float) -> float:
-        """Seconds that so many per cent of the events did not exceed; 0 if there is none."""
+        """Return the seconds that so many per cent of the events did not exceed; 0 if there is none."""
         wanted, below = self.count * percent / 100, 0
         for seconds, count in self.steps():
             below += count
@@ -45,6 +45,6 @@ class Delays:
         return 0.0
 
     def steps(self) -> Iterator[tuple[float, int]]:
-        """Seconds and events, in order."""
+        """Yield seconds and events, in order."""
         for step in sorted(self._steps):
             yield math.exp(step / FINENESS) / 1e6, self._steps[step]

@@ -42,7 +42,7 @@ class AuditMetrics(Collector):
         return []
 
     def collect(self) -> Iterable[Metric]:
-        """The figures of the last report."""
+        """Yield the figures of the last report."""
         report = self.report
         if report is None:
             return

@@ -16,7 +16,7 @@ MARKED = (50.0, 95.0, 99.0, 99.9)
 
 
 def picture(delays: Delays) -> str:
-    """The SVG."""
+    """Return the SVG."""
     title = f"Delay from event to storage, {delays.count:,} events"
     bars: dict[int, int] = {}
     for seconds, count in delays.steps():

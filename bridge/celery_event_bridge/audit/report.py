@@ -101,11 +101,11 @@ class Report(msgspec.Struct):
         )
 
     def types(self) -> dict[str, int]:
-        """Events by type."""
+        """Return the numbers of events by type."""
         return _summed((kind, count) for (_, kind), count in self.counts.items())
 
     def workers(self) -> dict[str, int]:
-        """Events by worker."""
+        """Return the numbers of events by worker."""
         return _summed((worker, count) for (worker, _), count in self.counts.items())
 
     def json(self) -> dict[str, Any]:

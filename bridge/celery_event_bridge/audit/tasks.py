@@ -109,7 +109,7 @@ class Tasks:
         return uuid in self._tasks
 
     def add(self, fact: Fact) -> None:
-        """An event of a task."""
+        """Take in an event of a task."""
         if fact.uuid is None:
             return
         task = self._tasks.pop(fact.uuid, None) or self._again(fact.uuid) or Task(fact.uuid)

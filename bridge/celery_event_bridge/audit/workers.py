@@ -31,7 +31,7 @@ class Workers:
             yield from lives
 
     def beat(self, fact: Fact) -> None:
-        """A heartbeat with a count; one without, as `control heartbeat` sends it, tells nothing."""
+        """Take in a heartbeat with a count; one without, as `control heartbeat` sends it, tells nothing."""
         if fact.pid is None or fact.processed is None or fact.time is None:
             return
         lives = self._lives.setdefault((fact.worker, fact.pid), [])
@@ -52,7 +52,7 @@ class Workers:
         self._newest[fact.worker] = max(self._newest.get(fact.worker, 0), life.began or 0)
 
     def start(self, fact: Fact) -> Life | None:
-        """A task-started; returns the life that it belongs to."""
+        """Take in a task-started, and return the life that it belongs to."""
         if fact.pid is None or fact.time is None:
             return None
         life = self.life(fact.worker, fact.pid, fact.time)
@@ -63,7 +63,7 @@ class Workers:
         return life
 
     def life(self, worker: str, pid: int, time: int) -> Life | None:
-        """The life of a process that an event of that time belongs to, if it was heard of."""
+        """Return the life of a process that an event of that time belongs to, if it was heard of."""
         return _life_at(self._lives.get((worker, pid), ()), time)
 
     def was_silent(self, stretch: Stretch) -> bool:
@@ -102,7 +102,7 @@ class Workers:
 
 
 def _life_at(lives: Sequence[Life], time: int) -> Life | None:
-    """The last life that had begun by then, else the first."""
+    """Return the last life that had begun by then, else the first."""
     for life in reversed(lives):
         if life.began is None or life.began <= time:
             return life

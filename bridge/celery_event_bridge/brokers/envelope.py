@@ -17,7 +17,7 @@ BASE64 = "base64"
 
 
 class Heard(Message, frozen=True, eq=False, gc=False):
-    """An event's message as it came by PUB/SUB."""
+    """A message as it came in its envelope: by PUB/SUB, out of a folder, or through a transport of kombu."""
 
     routing_key: str = ""
     raw: bool = False
@@ -45,7 +45,7 @@ _NONE: Mapping[str, Any] = {}
 
 
 def opened(payload: bytes, lane: Hashable, tag: int) -> Heard:
-    """Return the message in an envelope; what is none becomes a body that nothing can decode, and is parked so."""
+    """Return the message in an envelope; anything else is all body, which nothing can decode, and is parked so."""
     try:
         envelope = _DECODE(payload)
         properties = envelope.properties

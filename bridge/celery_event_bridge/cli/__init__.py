@@ -37,7 +37,7 @@ class LazyGroup(click.Group):
     """Imports a command's module when the command is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """All names."""
+        """Return the names of all commands."""
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
@@ -47,7 +47,7 @@ class LazyGroup(click.Group):
         return cast("click.Command", getattr(importlib.import_module(f"celery_event_bridge.cli.{cmd_name}"), cmd_name))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """The list for `--help`, without importing them."""
+        """Write the list for `--help`, without importing any command."""
         with formatter.section("Commands"):
             formatter.write_dl(sorted(COMMANDS.items()))
 
@@ -67,12 +67,12 @@ def cli(ctx: click.Context) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The console script: runs a command and exits with its code; an error is one line."""
+    """Run a command, as the console script, and exit with its code; an error is one line."""
     try:
         from celery_event_bridge.cli.output import make_safe
 
         make_safe()
-        code = _main(arguments)
+        code = exit_code_of(arguments)
         ending()  # in here, so that no Ctrl-C falls between the two
     except KeyboardInterrupt:  # at any other moment, an import of a command's included
         ending()
@@ -80,7 +80,8 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(code)
 
 
-def _main(arguments: list[str] | None) -> int:
+def exit_code_of(arguments: list[str] | None) -> int:
+    """Run a command, by default that of the process's arguments, and return its exit code; an error is one line."""
     given = sys.argv[1:] if arguments is None else arguments
     try:
         code = cli.main(given, prog_name="celery-event-bridge", standalone_mode=False)
@@ -94,7 +95,7 @@ def _main(arguments: list[str] | None) -> int:
         return 130
     except SystemExit as exc:
         # So click ends a command that could not write, with 1 and without a word.
-        return 0 if _reader_has_gone() else int(exc.code or 0)
+        return 0 if reader_has_gone() else int(exc.code or 0)
     except Exception as exc:  # noqa: BLE001 - the last resort: one line for the user
         return _failed(exc, given)
     return code if isinstance(code, int) else 0
@@ -109,7 +110,8 @@ def _in_one_line(exc: click.ClickException) -> str:
     return f"{context.command_path}: {message}{ending} See {context.command_path} --help"
 
 
-def _reader_has_gone() -> bool:
+def reader_has_gone() -> bool:
+    """Return whether nobody reads standard output any more, as where `head` has had enough."""
     if sys.stdout is None:  # closed from the beginning
         return False
     poll = select.poll()
@@ -121,7 +123,7 @@ def _failed(exc: Exception, arguments: list[str]) -> int:
     from celery_event_bridge.config.loading import SettingsError
 
     wrong_settings = isinstance(exc, SettingsError)
-    if not wrong_settings and _debugging(arguments):
+    if not wrong_settings and is_debugging(arguments):
         text = "".join(traceback.format_exception(exc))
         harmless = _harmless(text, arguments)
         if text == harmless:
@@ -146,7 +148,7 @@ def _unexpected(exc: Exception) -> str:
 
 
 def _harmless(text: str, arguments: list[str]) -> str:
-    """The message without what may be a secret in what was given, as an argument or by a variable."""
+    """Return the message without what may be a secret in what was given, as an argument or by a variable."""
     from celery_event_bridge.contract.secrets import hide_of, hide_secrets
 
     for argument in arguments:
@@ -159,7 +161,7 @@ def _harmless(text: str, arguments: list[str]) -> str:
 
 
 def _environment(arguments: list[str]) -> Mapping[str, str]:
-    """The variables, with what a file of settings says; without it where that cannot be read."""
+    """Return the variables, with what a file of settings says; without it where that cannot be read."""
     from celery_event_bridge.config.settings_file import CONFIG, with_file
     from celery_event_bridge.config.validation import SettingsError
 
@@ -170,13 +172,14 @@ def _environment(arguments: list[str]) -> Mapping[str, str]:
         return os.environ
 
 
-def _debugging(arguments: list[str]) -> bool:
+def is_debugging(arguments: list[str]) -> bool:
+    """Return whether tracebacks are to be shown: by an option, a variable or a file of settings."""
     given = _option(arguments, "--log-level") or _environment(arguments).get("BRIDGE_LOG_LEVEL", "")
     return given.lower() == "debug"
 
 
 def _option(arguments: list[str], name: str) -> str:
-    """The last value of an option, whatever command it is of; empty where it is not given."""
+    """Return the last value of an option, whatever command it is of; empty where it is not given."""
     given = ""
     for position, argument in enumerate(arguments):
         if argument == name and position + 1 < len(arguments):

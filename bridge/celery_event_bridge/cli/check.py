@@ -77,13 +77,14 @@ def findings(chosen: Loaded) -> Iterator[Finding]:
         for sink in made:
             sink.close()
     for name, (plugin, settings) in chosen.sinks.items():
-        yield from _sink(name, plugin, settings)
+        yield from sink_findings(name, plugin, settings)
     yield http.finding(chosen.settings.http)
     if text := too_little(chosen.settings.max_inflight_bytes):
         yield Finding("warn", text)
 
 
-def _sink(name: str, plugin: SinkPlugin, settings: object) -> Iterator[Finding]:
+def sink_findings(name: str, plugin: SinkPlugin, settings: object) -> Iterator[Finding]:
+    """Yield a verdict on one sink: whether it would store, and what it advises."""
     sink = plugin(settings)
     try:
         if isinstance(sink, StartGuard) and (text := sink.refusal()):

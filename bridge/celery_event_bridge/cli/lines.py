@@ -149,7 +149,7 @@ def _local(when: datetime.datetime | None) -> str:
 
 
 def _fields(event: StoredEvent) -> dict[str, Any]:
-    """The event's own; under the empty name, why it has none."""
+    """Return the event's own fields; under the empty name, why it has none."""
     try:
         fields = event.json()
     except Undecodable as exc:
@@ -158,7 +158,7 @@ def _fields(event: StoredEvent) -> dict[str, Any]:
 
 
 def _json(event: StoredEvent, name: str | None) -> str:
-    """The record's parts, and the data as it was published; in base64 where that is not JSON on one line."""
+    """Return the record's parts, and the data as it was published; in base64 where that is not JSON on one line."""
     record: dict[str, Any] = {
         "id": event.id,
         "type": event.type,

@@ -40,7 +40,7 @@ def write(formatter: click.HelpFormatter) -> None:
 def _of_sink(name: str) -> tuple[str, tuple[Setting, ...], str]:
     try:
         settings = tuple(of_sink(name))
-    except plugins.SinkNotInstalled as exc:
+    except plugins.NotInstalled as exc:
         return f"Sink {name}", (), str(exc)
     return f"Sink {name}", settings, "" if settings else "It has no settings."
 

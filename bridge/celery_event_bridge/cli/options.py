@@ -17,7 +17,7 @@ from celery_event_bridge.cli import listing
 from celery_event_bridge.config import plugins
 from celery_event_bridge.config.loading import Loaded, SettingsError, load
 from celery_event_bridge.config.settings import Settings
-from celery_event_bridge.config.variables import PREFIX
+from celery_event_bridge.config.validation import PREFIX
 from celery_event_bridge.contract import SinkUnavailable
 from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.broker_plugin import BrokerSettings
@@ -71,7 +71,7 @@ class SettingsCommand(click.Command):
 
 
 def loaded(ctx: click.Context) -> Loaded:
-    """The settings of this invocation. Raises SettingsError."""
+    """Return the settings of this invocation. Raises SettingsError."""
     options = ctx.meta.get(OPTIONS, {})
     chosen = load(os.environ, options)
     if unknown := [line for variable, line in chosen.unknown.items() if variable in options]:
@@ -86,7 +86,7 @@ def unable(chosen: Loaded, otherwise: str) -> SettingsError:
 
 @contextmanager
 def naming(option: str, url: str | None) -> Iterator[None]:
-    """An error about this URL names the option that it was given with, and not the setting that it stands in for."""
+    """Let an error about this URL name the option that it was given with, and not the setting that it stands in for."""
     try:
         yield
     except SettingsError as exc:
@@ -100,7 +100,7 @@ def naming(option: str, url: str | None) -> Iterator[None]:
 
 
 def _named(text: str, option: str, url: str | None) -> str:
-    """The message with the option in place of a setting; user and password may be the setting's all the same."""
+    """Return the message with the option in place of a setting; user and password may be the setting's all the same."""
     if url is None:
         return text
     shared = "user and password in" in text and "@" not in url
@@ -108,7 +108,7 @@ def _named(text: str, option: str, url: str | None) -> str:
 
 
 def refuse_url(ctx: click.Context, option: str, name: str | None) -> None:
-    """A name that looks like a URL, with a password in it perhaps, is in the wrong place: usage error without it."""
+    """Raise a usage error for a name that looks like a URL, without repeating it: a password may be in it."""
     try:
         no_url(name or "")
     except ValueError as exc:

@@ -80,5 +80,5 @@ class Bar:
 
 
 def progress(until: int) -> Progress:
-    """A bar up to that time, in microseconds since 1970, where somebody sees it."""
+    """Show a bar up to that time, in microseconds since 1970, where somebody sees it."""
     return Bar(until) if sys.stderr.isatty() else Silence()

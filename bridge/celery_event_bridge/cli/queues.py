@@ -17,7 +17,7 @@ from celery_event_bridge.observe import logs
 
 @click.group(epilog="Example: celery-event-bridge queues show")
 def queues() -> None:
-    """The bridge's queues on RabbitMQ: declare, show, migrate, remove."""
+    """Declare, show, migrate or remove the queues of the bridge at its broker."""
 
 
 @queues.command(cls=SettingsCommand, epilog="Example: celery-event-bridge queues declare --broker-url amqp://admin@h//")
@@ -34,7 +34,7 @@ def declare(ctx: click.Context) -> int:
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="text or json")
 @click.pass_context
 def show(ctx: click.Context, form: str) -> int:
-    """Depths, consumers, arguments, and what policies change of them where BRIDGE_MANAGEMENT_URL is set.
+    """Print depths, consumers, arguments, and what policies change of them where BRIDGE_MANAGEMENT_URL is set.
 
     Exits 1 if a queue is missing, has other arguments than the settings', or loses messages by a policy.
     """

@@ -29,7 +29,7 @@ TEXT_TYPES = ("application/json", "text/", "application/x-yaml")
 
 @click.group(epilog="Example: celery-event-bridge rejected list")
 def rejected() -> None:
-    """Messages that could not be forwarded: list, show, requeue, purge."""
+    """List, show, requeue or purge the messages that could not be forwarded."""
 
 
 class Wanted:
@@ -69,7 +69,7 @@ def chosen(command: Callable[..., Any]) -> Callable[..., Any]:
 @chosen
 @click.pass_context
 def list_(ctx: click.Context, form: str, limit: int, reason: str | None, ids: tuple[str, ...]) -> int:
-    """A line for each message, oldest first, then how many there are for each reason. Nothing is taken out."""
+    """Print a line for each message, oldest first, then how many there are for each reason. Nothing is taken out."""
     standard_output()
     wanted = _wanted(ctx, reason, ids)
     reasons: Counter[str] = Counter()
@@ -98,7 +98,7 @@ def list_(ctx: click.Context, form: str, limit: int, reason: str | None, ids: tu
 @chosen
 @click.pass_context
 def show(ctx: click.Context, reason: str | None, ids: tuple[str, ...], *, body: bool) -> int:
-    """All of each message: why it was parked, properties, headers, body. A body is never unpickled."""
+    """Print all of each message: why it was parked, properties, headers, body. A body is never unpickled."""
     output = standard_output()
     wanted = _wanted(ctx, reason, ids)
     found = 0
@@ -202,7 +202,7 @@ def _print(content: Content) -> None:
 
 
 def _as_text(content: Content) -> str | None:
-    """The body as it is, if a terminal may show it."""
+    """Return the body as it is, if a terminal may show it."""
     if not content.parked.content_type.startswith(TEXT_TYPES):
         return None
     try:

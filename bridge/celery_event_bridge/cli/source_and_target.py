@@ -35,7 +35,7 @@ LONGEST_POLL_INTERVAL = "86400000"
 
 
 def between_of(ctx: click.Context, since: str | None, until: str | None, group: str | None) -> Between:
-    """The times, which with a group have to mean the same in a second run."""
+    """Return the times, which with a group have to mean the same in a second run."""
     bounds: dict[str, int | None] = {}
     for name, text in (("since", since), ("until", until)):
         bound = moment_of(ctx, name, text)
@@ -65,7 +65,7 @@ def events_of(
     group: str | None,
     between: Between,
 ) -> Events:
-    """The stream, up to its end."""
+    """Return the events of the stream, up to its end."""
     since = None
     if between.since is not None:
         try:

@@ -12,8 +12,9 @@ from pydantic.fields import FieldInfo
 
 from celery_event_bridge.config import plugins
 from celery_event_bridge.config.settings import Settings
-from celery_event_bridge.config.shown import as_shown
-from celery_event_bridge.config.variables import PREFIX, sink_prefix
+from celery_event_bridge.config.shown import as_shown, said_of
+from celery_event_bridge.config.validation import PREFIX
+from celery_event_bridge.config.variables import sink_prefix
 from celery_event_bridge.contract.values import address, duration, retention_or_never, size
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
@@ -64,7 +65,7 @@ def core() -> Iterator[Setting]:
 
 
 def of_sink(name: str) -> Iterator[Setting]:
-    """The settings of one sink. Imports its client; raises plugins.SinkNotInstalled where that is missing."""
+    """Yield the settings of one sink. Imports its client; raises plugins.NotInstalled where that is missing."""
     model = plugins.load(name).Settings
     prefix = sink_prefix(name)
     for field, info in model.model_fields.items():
@@ -101,8 +102,6 @@ def _setting(group: str, prefix: str, field: str, info: FieldInfo) -> Setting:
     default: Any = info.get_default(call_default_factory=True)
     if variable == "BRIDGE_BROKER_URL":
         text = f"CELERY_BROKER_URL, else {as_shown(variable, default, info)}"
-    elif default is None and variable.endswith(("PARTITIONS", "REPLICATION_FACTOR", "KAFKA_RETENTION")):
-        text = "the broker's"
     else:
-        text = as_shown(variable, default, info)
+        text = said_of(info, "default") or as_shown(variable, default, info)
     return Setting(group, variable, kind_of(field, info), text, info.description or "")

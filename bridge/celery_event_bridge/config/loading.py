@@ -19,6 +19,7 @@ from celery_event_bridge.config.shown import values_of
 from celery_event_bridge.config.unread import unknown_in, unused_in
 from celery_event_bridge.config.validation import (
     FILE,
+    PREFIX,
     Model,
     SettingsError,
     instead,
@@ -26,7 +27,7 @@ from celery_event_bridge.config.validation import (
     validated,
     why_unreadable,
 )
-from celery_event_bridge.config.variables import PREFIX, field_of, models, sink_prefix
+from celery_event_bridge.config.variables import field_of, models, sink_prefix
 from celery_event_bridge.contract import SinkPlugin, secret_files
 from celery_event_bridge.contract.broker_plugin import DEFAULT_BROKER, BrokerPlugin, BrokerSettings, scheme_of, urls_in
 from celery_event_bridge.contract.values import words
@@ -104,7 +105,7 @@ def load(environ: Mapping[str, str], options: Mapping[str, str] | None = None) -
         wrong.append(str(exc))
     try:
         broker = _broker(core, files, names)
-    except (SettingsError, plugins.SinkNotInstalled) as exc:
+    except (SettingsError, plugins.NotInstalled) as exc:
         wrong.append(str(exc))
     sinks = {}
     for name in _sinks_of(core) if settings is None else settings.sink:
@@ -121,7 +122,7 @@ def load(environ: Mapping[str, str], options: Mapping[str, str] | None = None) -
                 if variable.startswith(prefix) and variable not in core and field_of(variable, plugin.Settings, prefix)
             }
             sinks[name] = (plugin, validated(plugin.Settings, prefix, mine, files, _named(named, options)))
-        except (SettingsError, plugins.SinkNotInstalled) as exc:
+        except (SettingsError, plugins.NotInstalled) as exc:
             wrong.append(str(exc))
     if settings is None or broker is None or wrong:
         # What is wrong for the core is wrong for the broker too, where both have the setting.
@@ -188,9 +189,9 @@ def selected_sinks(environ: Mapping[str, str], options: Mapping[str, str]) -> tu
 def load_stream(
     name: str, model: type[Model], environ: Mapping[str, str], options: Mapping[str, str] | None = None
 ) -> Model:
-    """The settings of one sink alone, for who reads its stream; `options`, by variable name, win over the environment.
+    """Return the settings of one sink alone, for who reads its stream. Raises SettingsError.
 
-    Raises SettingsError.
+    `options`, by variable name, win over the environment.
     """
     environ, named = with_file(environ, options)
     prefix = sink_prefix(name)
@@ -221,8 +222,9 @@ def _is_sinks(variable: str, prefix: str | tuple[str, ...]) -> bool:
 def _resolved(
     given: Mapping[str, str], options: Mapping[str, str], literal: Collection[str] = ()
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """The variables by name: options over them, each `_FILE` read unless it is one of the `literal` names; and the
-    paths of those that were read, by the names of their values.
+    """Return the variables by name, with the options over them; and the paths of files that were read for values.
+
+    Each `_FILE` is read unless it is one of the `literal` names; its path stands under the name of its value.
     """
     variables, paths = dict(given), {}
     for name, path in given.items():

@@ -21,38 +21,38 @@ OURS = ("kafka", "redis", "sqlite", "stdout")
 """Plug-ins of this package; a client that is missing is an extra of that name."""
 
 
-class SinkNotInstalled(Exception):
-    """No such sink, or its client library is missing. The text says what to do."""
+class NotInstalled(Exception):
+    """No such sink, reader or broker, or its client library is missing. The text says what to do."""
 
 
 def installed() -> dict[str, EntryPoint]:
-    """The entry points of all sinks, by name; none of them is loaded."""
+    """Return the entry points of all sinks, by name; none of them is loaded."""
     return {entry.name: entry for entry in entry_points(group=SINKS)}
 
 
 def load(name: str) -> SinkPlugin:
-    """The plugin called `name`. Raises SinkNotInstalled."""
+    """Return the plugin called `name`. Raises NotInstalled."""
     entries = installed()
     entry = entries.get(name)
     if entry is None:
         there = ", ".join(sorted(entries))
-        raise SinkNotInstalled(f"BRIDGE_SINK={hide_in_value(name)}: no such sink; there are {there}")
+        raise NotInstalled(f"BRIDGE_SINK={hide_in_value(name)}: no such sink; there are {there}")
     try:
         return cast("SinkPlugin", entry.load())
     except ModuleNotFoundError as exc:
-        raise SinkNotInstalled(f"BRIDGE_SINK={name}: {_missing(exc, name)}") from exc
+        raise NotInstalled(f"BRIDGE_SINK={name}: {_missing(exc, name)}") from exc
 
 
 def load_reader(scheme: str) -> ReaderPlugin:
-    """The reader for URLs of this scheme. Raises SinkNotInstalled."""
+    """Return the reader for URLs of this scheme. Raises NotInstalled."""
     entries = {entry.name: entry for entry in entry_points(group=READERS)}
     entry = entries.get(scheme)
     if entry is None:
-        raise SinkNotInstalled(f"no reader for {scheme}://; there are {', '.join(sorted(entries))}")
+        raise NotInstalled(f"no reader for {scheme}://; there are {', '.join(sorted(entries))}")
     try:
         return cast("ReaderPlugin", entry.load())
     except ModuleNotFoundError as exc:
-        raise SinkNotInstalled(_missing(exc, {"rediss": "redis"}.get(scheme, scheme))) from exc
+        raise NotInstalled(_missing(exc, scheme)) from exc
 
 
 def reader_schemes() -> frozenset[str]:
@@ -66,22 +66,22 @@ def broker_schemes() -> tuple[str, ...]:
 
 
 def broker(url: str) -> type[BrokerPlugin]:
-    """Return the plug-in for a broker's URL. Raises SinkNotInstalled."""
+    """Return the plug-in for a broker's URL. Raises NotInstalled."""
     scheme = scheme_of(url)
     entry = _broker_entries().get(scheme)
     if entry is None:
-        raise SinkNotInstalled(f"no plug-in for brokers of {scheme}://; there are {', '.join(broker_schemes())}")
+        raise NotInstalled(f"no plug-in for brokers of {scheme}://; there are {', '.join(broker_schemes())}")
     try:
         return cast("type[BrokerPlugin]", entry.load())
     except ModuleNotFoundError as exc:
-        raise SinkNotInstalled(_missing(exc, scheme)) from exc
+        raise NotInstalled(_missing(exc, scheme)) from exc
 
 
 def broker_settings() -> tuple[type[BrokerSettings], ...]:
     """Return the settings of every broker that there is a plug-in for, each once; of broken plug-ins none."""
     models: dict[type[BrokerSettings], None] = {}
     for scheme in broker_schemes():
-        with suppress(SinkNotInstalled):
+        with suppress(NotInstalled):
             models[broker(f"{scheme}://").Settings] = None
     return tuple(models)
 

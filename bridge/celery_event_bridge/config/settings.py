@@ -47,7 +47,9 @@ class Settings(BrokerSettings):
     let_go_after: Seconds = Field(30.0, gt=0, description="seconds of sink outage until messages in hand go back")
     shutdown_timeout: Seconds = Field(25.0, ge=0, description="seconds to confirm what is in hand when stopped")
     http: Annotated[tuple[str, int] | None, BeforeValidator(address)] = Field(
-        ("127.0.0.1", 9810), description="address of health and metrics, or off"
+        ("127.0.0.1", 9810),
+        description="address of health and metrics, or off",
+        json_schema_extra={"unset": "off"},
     )
     log_format: Literal["console", "json"] | None = Field(
         None, description="format of the log; by default console on a terminal, else json"
@@ -62,7 +64,7 @@ class Settings(BrokerSettings):
             raise ValueError(A_URL)
         for url in urls:
             _refuse_without_events(url)
-        with suppress(plugins.SinkNotInstalled):  # told where the broker's own settings are read
+        with suppress(plugins.NotInstalled):  # told where the broker's own settings are read
             kinds = {frozenset(plugins.broker(url).schemes) for url in urls}
             if len(kinds) == 1:
                 return value

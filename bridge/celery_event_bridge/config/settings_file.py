@@ -15,16 +15,14 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from celery_event_bridge.config.validation import FILE, SettingsError, why_unreadable
+from celery_event_bridge.config.validation import FILE, PREFIX, SettingsError, why_unreadable
+from celery_event_bridge.config.variables import object_fields
 
-PREFIX = "BRIDGE_"
 CONFIG = "BRIDGE_CONFIG"
-_OBJECTS = frozenset({"broker_transport_options"})
-"""Keys whose value is an object; every other table has settings in it, as a sink's has."""
 
 
 def with_file(
@@ -41,7 +39,7 @@ def with_file(
         return environ, {}
     given = {
         variable: (key, text)
-        for variable, key, text in _variables(path, _read(path))
+        for variable, key, text in _variables(path, _read(path), object_fields())
         if not _is_given(variable.removesuffix(FILE), environ)
     }
     names = {variable: f"{path}: {key}" for variable, (key, _) in given.items()}
@@ -66,12 +64,19 @@ def _read(path: str) -> Mapping[str, Any]:
         raise SettingsError(f"{where}: the file is not TOML{place}") from None
 
 
-def _variables(path: str, content: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, str, str]]:
-    """Yield variable, key and text. Raises SettingsError for a value of a kind that no setting has."""
+def _variables(
+    path: str, content: Mapping[str, Any], objects: Collection[str], within: str = ""
+) -> Iterator[tuple[str, str, str]]:
+    """Yield variable, key and text. Raises SettingsError for a value of a kind that no setting has.
+
+    `objects` are the keys whose value is one; every other table has settings in it, as a sink's has.
+    """
     for name, value in content.items():
         key = within + name
-        if isinstance(value, Mapping) and key not in _OBJECTS:
-            yield from _variables(path, value, f"{key}.")  # a dotted key, as librdkafka's properties are, is one too
+        if isinstance(value, Mapping) and key not in objects:
+            yield from _variables(
+                path, value, objects, f"{key}."
+            )  # a dotted key, as librdkafka's properties are, is one too
         elif name.upper().startswith(PREFIX):
             table = re.sub(r"[.-]", "_", within)
             wanted = name.lower().removeprefix(PREFIX.lower()).removeprefix(table.lower())

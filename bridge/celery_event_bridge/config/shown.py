@@ -11,8 +11,6 @@ from pydantic.fields import FieldInfo
 from celery_event_bridge.contract.secrets import hide_in_value, is_secret
 from celery_event_bridge.contract.values import size
 
-_WITHOUT = {"BRIDGE_HTTP": "off", "BRIDGE_SQLITE_RETENTION": "never"}
-"""The words for the absence of a value."""
 _SIZES = {"GiB": 2**30, "MiB": 2**20, "KiB": 2**10, "GB": 10**9, "MB": 10**6, "kB": 10**3}
 
 
@@ -25,10 +23,16 @@ def values_of(prefix: str, model: BaseModel) -> dict[str, str]:
 def as_shown(variable: str, value: Any, info: FieldInfo | None) -> str:
     """Return a value as its setting takes it, or `**` for a secret."""
     if value is None or value == ():
-        return _WITHOUT.get(variable, "unset")
+        return said_of(info, "unset") or "unset"
     if isinstance(value, SecretStr) or (is_secret(variable) and not isinstance(value, Path)):
         return "**"
     return _written(variable, value, in_bytes=info is not None and is_size(info))
+
+
+def said_of(info: FieldInfo | None, what: str) -> str:
+    """Return a word that a field has for its own value, by its `json_schema_extra`; empty where it has none."""
+    extra = info.json_schema_extra if info is not None else None
+    return str(extra.get(what, "")) if isinstance(extra, dict) else ""
 
 
 def _written(variable: str, value: Any, *, in_bytes: bool) -> str:

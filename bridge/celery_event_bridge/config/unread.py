@@ -71,7 +71,7 @@ def _takes_any(model: type[BaseModel]) -> bool:
 
 def _typing_error(sink: str, variable: str) -> str:
     """Say which setting of a sink was meant, as far as that can be told: the sink may lack its client."""
-    with suppress(plugins.SinkNotInstalled):
+    with suppress(plugins.NotInstalled):
         model = plugins.load(sink).Settings
         known = sink_variables(sink, model)
         name = variable.removesuffix(FILE)

@@ -23,7 +23,8 @@ from celery_event_bridge.contract.secrets import hide_in_value, hide_of, is_secr
 
 Model = TypeVar("Model", bound=BaseModel)
 
-FILE = "_FILE"
+PREFIX, FILE = "BRIDGE_", "_FILE"
+"""Beginning of every variable of ours, and the end of one that names a file with the value."""
 _IN_WORDS = {
     "bool_parsing": "expected true or false",
     "dict_type": "expected a JSON object, such as {{}}",

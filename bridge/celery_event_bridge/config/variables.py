@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import get_origin
 
 from pydantic import BaseModel
 
 from celery_event_bridge.config import plugins
 from celery_event_bridge.config.settings import Settings
-
-PREFIX = "BRIDGE_"
+from celery_event_bridge.config.validation import PREFIX
 
 
 def models() -> tuple[type[BaseModel], ...]:
@@ -32,6 +32,13 @@ def core_variables(of: Collection[type[BaseModel]] | None = None) -> list[str]:
     """Return the variables of the core and of these brokers, by default of all."""
     wanted: tuple[type[BaseModel], ...] = models() if of is None else (Settings, *of)
     return list(dict.fromkeys(PREFIX + field.upper() for model in wanted for field in model.model_fields))
+
+
+def object_fields() -> frozenset[str]:
+    """Return the fields of the core and of every broker whose value is an object, as Celery's options are."""
+    return frozenset(
+        name for model in models() for name, info in model.model_fields.items() if get_origin(info.annotation) is dict
+    )
 
 
 def sink_variables(name: str, model: type[BaseModel]) -> list[str]:

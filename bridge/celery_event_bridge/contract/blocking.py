@@ -65,7 +65,7 @@ class BlockingSink:
         return (Verdict(Outcome.STORED, batch),)
 
     def give_back(self, undecided: Sequence[Event], reason: str) -> Verdict:
-        """A verdict that returns these events and all that is queued behind them."""
+        """Return a verdict that gives back these events and all that is queued behind them."""
         events = [*undecided, *self._queue]
         self._queue.clear()
         return Verdict(Outcome.RETRY, events, reason)

@@ -91,7 +91,7 @@ class Reader(Protocol):
         """Connect. Called again after a failure of any method but `commit`; what was handed out stays so."""
 
     def fetch(self, limit: int, timeout: float) -> Batch:
-        """The next records, about `limit` at most; waits up to `timeout` seconds while there are none."""
+        """Return the next records, about `limit` at most; waits up to `timeout` seconds while there are none."""
 
     def ended(self) -> bool:
         """Return whether, with `Reading.ends`, all that was there at the start has been fetched."""
@@ -153,7 +153,7 @@ class ReaderPlugin(Protocol):
 
     @staticmethod
     def from_url(url: str, settings: Any) -> Mapping[str, str]:
-        """The settings that a URL gives, by field, instead of those. Raises ValueError that says what is expected."""
+        """Return the settings that a URL gives, by field. Raises ValueError with a text that says what is expected."""
 
     def __call__(self, settings: Any, reading: Reading) -> Reader:
-        """The reader with these settings, an instance of `Settings`; it connects when opened."""
+        """Return the reader with these settings, an instance of `Settings`; it connects when opened."""

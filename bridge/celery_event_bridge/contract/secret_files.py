@@ -200,6 +200,12 @@ class SecretFiles:
         finally:
             asked.discard(value)
 
+    def clear(self) -> None:
+        """Forget everything, as a test does before it begins."""
+        with self._lock:
+            self._reads.clear()
+            self._set_by.clear()
+
     def _found(self, value: str, variable: str, reads: Mapping[Origin, _Source]) -> str:
         news: list[str] = []
         of_itself = False

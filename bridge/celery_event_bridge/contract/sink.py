@@ -163,7 +163,9 @@ class SinkPlugin(Protocol):
     `extra="allow"` gets every other variable of that prefix as well, its name in lower case; one whose name is in its
     class attribute `ending_in_file` is a path itself, and not one to a file that holds the value; and its class method
     `knows`, where it has one, tells whether there is a setting of such a name. Its class attribute
-    `names_stream` lists the fields that say where events go; `run` logs them when it starts."""
+    `names_stream` lists the fields that say where events go; `run` logs them when it starts. What a field's absence is
+    called, where it is not `unset`, and its default, where that is no value, stands in its `json_schema_extra`:
+    `{"unset": "never", "default": "the server's"}`."""
 
     def __call__(self, settings: Any) -> Sink:
-        """The sink with these settings, an instance of `Settings`; it connects when opened."""
+        """Return the sink with these settings, an instance of `Settings`; it connects when opened."""

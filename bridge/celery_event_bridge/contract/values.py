@@ -92,7 +92,7 @@ def not_reserved(value: str) -> str:
 
 
 def short_name(value: str) -> str:
-    """A name that AMQP can carry: 255 bytes, of which a queue's suffix needs some."""
+    """Return a name that AMQP can carry, which has 255 bytes, of which a queue's suffix needs some."""
     no_url(value)
     if len(value.encode(errors="surrogateescape")) > LONGEST_NAME:
         raise ValueError(f"expected at most {LONGEST_NAME} bytes")

@@ -30,7 +30,7 @@ class NotDecompressed(Exception):
 
 
 def decompress(body: bytes, method: object, max_bytes: int) -> bytes:
-    """The decompressed body, of `max_bytes` at most. Raises NotDecompressed."""
+    """Return the decompressed body, of `max_bytes` at most. Raises NotDecompressed."""
     start = _METHODS.get(method) if isinstance(method, str) else None
     if start is None:
         raise NotDecompressed("compression", f"compressed by {str(method)[:80]!r}, which is none of {sorted(_METHODS)}")

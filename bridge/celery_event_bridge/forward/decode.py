@@ -160,7 +160,7 @@ def _plain(envelope: _Envelope) -> _Plain:
 
 
 def _text(value: object) -> str | None:
-    """A non-empty string that UTF-8 can hold, else None; a lone surrogate becomes U+FFFD."""
+    """Return a non-empty string that UTF-8 can hold, else None; a lone surrogate becomes U+FFFD."""
     if not value or type(value) is not str:
         return None
     if value.isascii():
@@ -169,7 +169,7 @@ def _text(value: object) -> str | None:
 
 
 def _split_json(body: bytes) -> list[bytes] | None:
-    """The elements' slices if the body is a list, None if it is anything else."""
+    """Return the elements' slices if the body is a list, None if it is anything else."""
     if body.isascii():
         if body[:1] == b"{":
             return None

@@ -116,7 +116,7 @@ class Ledger(Generic[MessageT]):
         return self.stored((delivery,))
 
     def parked(self, delivery: Delivery[MessageT]) -> None:
-        """The broker has confirmed it in the parking queue."""
+        """Take note that the broker has confirmed it in the parking queue."""
         delivery.refusals = ()
 
     def set_aside(self, delivery: Delivery[MessageT]) -> None:
@@ -176,7 +176,7 @@ class Ledger(Generic[MessageT]):
         return deliveries
 
     def forget(self) -> int:
-        """All lanes are closed: what was in hand is the broker's again. Returns how many deliveries that were."""
+        """Forget all deliveries: every lane is closed, and they are the broker's again. Returns how many they were."""
         count = self.messages
         for lane in self._lanes.values():
             for delivery in lane.queue:
@@ -186,7 +186,7 @@ class Ledger(Generic[MessageT]):
         return count
 
     def largest(self) -> int:
-        """The size of the largest delivery in hand, in bytes; 0 if there is none."""
+        """Return the size of the largest delivery in hand, in bytes; 0 if there is none."""
         return max((delivery.size for lane in self._lanes.values() for delivery in lane.queue), default=0)
 
     def oldest(self) -> float | None:

@@ -32,7 +32,7 @@ class Outage:
         """Time when to try again, by the monotonic clock; in the past while it is there."""
 
     def failed(self, reason: str) -> None:
-        """An attempt has failed: say so, once a minute for each reason, and put off the next."""
+        """Take note of a failed attempt: say so, once a minute for each reason, and put off the next."""
         now = self._clock.monotonic()
         self.due = now + self._backoff.failed()
         if self.reason is None:

@@ -178,7 +178,7 @@ class Parker:
         return back
 
     def forget(self) -> None:
-        """The broker has them back."""
+        """Forget all that wait: the broker has them back."""
         self._waiting.clear()
         self._aside.clear()
         self._refused.clear()

@@ -186,7 +186,7 @@ class Relay:
             self._metrics.reconnected("broker")
 
     def _let_go(self) -> None:
-        """A long outage: messages held would pin the queue's log on the broker's disk, so give them back."""
+        """Give back what is in hand, in a long outage: it would pin the queue's log on the broker's disk."""
         self._source.let_go()
         self._state = State.CONNECTED
         log.warning("the sink has been away for long: gave back what was in hand", messages=self._forget())
@@ -200,7 +200,7 @@ class Relay:
             self._broker_outage.failed(str(exc))
 
     def _forget(self) -> int:
-        """The channels are closed: what was in hand is the broker's. Late verdicts on it will mean nothing."""
+        """Forget what was in hand: the channels are closed. Returns how many; late verdicts on it will mean nothing."""
         returned = self._ledger.forget()
         self._driver.forget()
         self._reception.forget()
@@ -208,7 +208,7 @@ class Relay:
         return returned
 
     def _patience(self, now: float) -> float:
-        """Seconds to wait for the broker: not at all while there is something to do, briefly while the sink owes."""
+        """Return the seconds to wait for the broker: none while there is something to do, few while the sink owes."""
         if self._driver.handed:
             return OWED_WAIT if self._idle else 0.0
         if self._state is State.AWAY:

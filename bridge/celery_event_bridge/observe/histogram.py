@@ -48,11 +48,11 @@ class Histogram(Collector):
         series.sum += max(0.0, sum(value for value in ordered if value > 0)) * times
 
     def describe(self) -> Iterable[HistogramMetricFamily]:
-        """The name, for the registry."""
+        """Return a family without series, by which the registry knows the name."""
         return [HistogramMetricFamily(self._name, self._documentation, labels=self._labels)]
 
     def collect(self) -> Iterable[HistogramMetricFamily]:
-        """The series so far, cumulative as Prometheus wants them."""
+        """Yield the series so far, cumulative as Prometheus wants them."""
         family = HistogramMetricFamily(self._name, self._documentation, labels=self._labels)
         series: Mapping[str, _Series] = dict(self._series)
         if not self._labels and not series:

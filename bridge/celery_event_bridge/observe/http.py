@@ -108,7 +108,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that went away is no news."""
+        """Log nothing: a client that went away is no news."""
 
 
 class _Server6(_Server):
@@ -136,4 +136,4 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Requests are not logged."""
+        """Log no request."""

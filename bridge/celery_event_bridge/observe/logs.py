@@ -66,7 +66,7 @@ def _dropped_in_json(lines: int) -> str:
 
 
 def _without_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """A last net: whatever a library's error text carries, a URL's password does not get into a log."""
+    """Hide secrets, as a last net: a URL's password, in whatever text of a library's, does not get into a log."""
     for name, value in event.items():
         if isinstance(value, str):
             event[name] = hide_secrets(_shortened(value))

@@ -83,7 +83,7 @@ class Metrics:
         self._send.begin(sink)
 
     def received(self, messages: int, redelivered: int, expired: int) -> None:
-        """Messages taken from the broker, and how many of them had been delivered before or had expired."""
+        """Count messages taken from the broker, and how many of them had been delivered before or had expired."""
         self._messages.inc(messages)
         if redelivered:
             self._redelivered.inc(redelivered)
@@ -91,25 +91,25 @@ class Metrics:
             self._expired.inc(expired)
 
     def events_received(self, types: Mapping[str, int]) -> None:
-        """Events that were in them, by type."""
+        """Count the events that were in them, by type."""
         for name, count in types.items():
             self._events.labels(type_label(name)).inc(count)
 
     def events_filtered(self, types: Mapping[str, int]) -> None:
-        """Events that were left out, by type."""
+        """Count events that were left out, by type."""
         for name, count in types.items():
             self._filtered.labels(type_label(name)).inc(count)
 
     def rejected(self, reason: str) -> None:
-        """A message was parked."""
+        """Count a message that was parked."""
         self._rejected.labels(reason).inc()
 
     def reconnected(self, end: str) -> None:
-        """An end that had been lost is there again."""
+        """Count an end that had been lost and is there again."""
         self._reconnects.labels(end).inc()
 
     def confirmed(self, events: Sequence[Event], now: float) -> None:
-        """All selected sinks have these; `now` in seconds since 1970."""
+        """Count events that all selected sinks have; `now` in seconds since 1970."""
         self._delay.observe([now - event.time / 1e6 for event in events if event.time is not None])
         self._last_confirm.set(now)
         self.events_confirmed += len(events)
@@ -119,16 +119,16 @@ class Metrics:
         self._hold.observe(seconds)
 
     def forwarded(self, sink: str, events: Sequence[Event]) -> None:
-        """A sink has confirmed these."""
+        """Count events that a sink has confirmed."""
         for name, count in Tally([event.type for event in events]).items():
             self._forwarded.labels(sink, type_label(name)).inc(count)
 
     def retried(self, sink: str, events: int) -> None:
-        """A sink has given so many back."""
+        """Count events that a sink has given back."""
         self._retries.labels(sink).inc(events)
 
     def sent(self, sink: str, seconds: float, events: int) -> None:
-        """A sink has taken so long to decide on so many."""
+        """Count the seconds that a sink has taken to decide on so many events."""
         self._send.observe((seconds,), sink, times=events)
 
 

@@ -101,11 +101,11 @@ class StoredEvent:
         return self.record.problem
 
     def json(self) -> Any:
-        """The data decoded, anew with each call, msgpack as well: a dict, for an event. Raises Undecodable."""
+        """Return the data decoded, anew with each call, msgpack as well: a dict, for an event. Raises Undecodable."""
         return decoded(self.record.data, self.record.content_type)
 
     def as_celery(self) -> dict[str, Any]:
-        """The dict that Celery's own receiver would have given, for `State.event` and every handler of events.
+        """Return the dict that Celery's own receiver would have given, for `State.event` and every handler of events.
 
         `timestamp` is adjusted to this machine's time zone, as Celery does it. `local_received` is when the event was
         stored, for nobody received it later than that. `clock` continues from event to event: call it once for each,
@@ -131,7 +131,7 @@ class StoredEvent:
 
 
 def decoded(data: bytes, content_type: str) -> Any:
-    """The value in it. Raises Undecodable."""
+    """Return the value in its data. Raises Undecodable."""
     try:
         if content_type == MSGPACK:
             return msgspec.msgpack.decode(data)

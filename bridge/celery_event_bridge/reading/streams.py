@@ -22,12 +22,12 @@ _LIKE_A_FILE = re.compile(r"[^:@?#]+\.(?:db|sqlite3?)")
 def find(
     url: str | None, environ: Mapping[str, str] | None = None, options: Mapping[str, str] | None = None
 ) -> tuple[ReaderPlugin, BaseModel]:
-    """The reader and its settings; `options`, by variable name, win over the environment. Raises SettingsError."""
+    """Return the reader and its settings; `options`, by variable name, win over `environ`. Raises SettingsError."""
     environ = os.environ if environ is None else environ
     url = None if url is None else _as_url(url)
     try:
         plugin = plugins.load_reader(_selected(environ, options or {}) if url is None else _scheme(url))
-    except plugins.SinkNotInstalled as exc:
+    except plugins.NotInstalled as exc:
         raise SettingsError(str(exc)) from exc
     if url is not None:
         options = _with_url(plugin, url, environ, options)
@@ -37,13 +37,13 @@ def find(
 def find_sink(
     url: str, environ: Mapping[str, str] | None = None, options: Mapping[str, str] | None = None
 ) -> tuple[ReaderPlugin, SinkPlugin, BaseModel]:
-    """The reader and the sink of the stream at `url`, and the sink's settings. Raises SettingsError."""
+    """Return the reader and the sink of the stream at `url`, and the sink's settings. Raises SettingsError."""
     environ = os.environ if environ is None else environ
     url = _as_url(url)
     try:
         reader = plugins.load_reader(_scheme(url))
         sink = plugins.load(reader.sink)
-    except plugins.SinkNotInstalled as exc:
+    except plugins.NotInstalled as exc:
         raise SettingsError(str(exc)) from exc
     given = _with_url(reader, url, environ, options)
     return reader, sink, load_stream(reader.sink, sink.Settings, environ, given)
@@ -83,7 +83,7 @@ def _scheme(url: str) -> str:
 def _with_url(
     plugin: ReaderPlugin, url: str, environ: Mapping[str, str], options: Mapping[str, str] | None
 ) -> Mapping[str, str]:
-    """The options, and over them what the URL says."""
+    """Return the options, and over them what the URL says."""
     try:
         fields = plugin.from_url(url, load_stream(plugin.sink, plugin.Settings, environ, options))
     except ValueError as exc:
@@ -93,7 +93,7 @@ def _with_url(
 
 
 def _selected(environ: Mapping[str, str], options: Mapping[str, str]) -> str:
-    """The first of the selected sinks that can be read back."""
+    """Return the first of the selected sinks that can be read back."""
     readable = [name for name in selected_sinks(environ, options) if name != "stdout"]
     if not readable:
         raise SettingsError(f"{SINK}=stdout: nothing is kept there to be read back; give the URL of a stream")

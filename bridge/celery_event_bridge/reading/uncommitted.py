@@ -25,7 +25,7 @@ class Owed:
             self._batches.append((first, partitions, [record.position for record in records]))
 
     def until(self, number: int) -> Mapping[Hashable, Sequence[Any]]:
-        """All up to this number: the places, by partition and in order."""
+        """Return the places up to this number, by partition and in order."""
         found: dict[Hashable, list[Any]] = {}
         for first, partitions, positions in self._batches:
             if first > number:
@@ -36,7 +36,7 @@ class Owed:
         return found
 
     def forget(self, number: int) -> None:
-        """All up to this number is committed."""
+        """Forget all up to this number: it is committed."""
         while self._batches and self._batches[0][0] <= number:
             first, partitions, positions = self._batches.popleft()
             count = number - first + 1

@@ -187,7 +187,7 @@ class Replay:
         self._settled.settle(number)
 
     def _commit(self) -> None:
-        """The position up to which all is settled, if anybody has received anything of it."""
+        """Commit the position up to which all is settled, if anybody has received anything of it."""
         self._committed_at = time.monotonic()
         if self._settled.until > self._committed and self._target.received:
             clean = self._events.commit(self._settled.until)

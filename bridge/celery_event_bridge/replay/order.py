@@ -82,7 +82,7 @@ class Settled:
         """This one and all before it are settled; -1: none."""
 
     def enter(self, number: int) -> None:
-        """The next one that was read."""
+        """Take in the next event that was read."""
         self._open.append(number)
 
     def settle(self, number: int) -> None:

@@ -27,7 +27,7 @@ class Between(msgspec.Struct, frozen=True):
 
 
 def event_of(stored: StoredEvent) -> Event:
-    """The event that the bridge has taken in once, with its id and its time to the microsecond. Raises NotAnEvent.
+    """Return the event as the bridge took it in once, with its id and its time in microseconds. Raises NotAnEvent.
 
     Decoded again, because no stream keeps all of it: Kafka has milliseconds, and the time of writing for an event
     without one. The id and the broker's name are the record's own.

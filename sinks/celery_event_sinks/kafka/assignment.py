@@ -137,7 +137,7 @@ class Assignment:
                 self._revoked.append(owned.key)
 
     def take_revoked(self) -> list[Hashable]:
-        """The keys of what was given up since the last time."""
+        """Return the keys of what was given up since the last time."""
         revoked, self._revoked = self._revoked, []
         return revoked
 

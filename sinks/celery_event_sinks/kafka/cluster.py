@@ -68,7 +68,7 @@ class State(msgspec.Struct, frozen=True, eq=False):
     """The ids of those that are there now."""
 
     def values(self, name: str) -> Mapping[str, str] | None:
-        """The properties of a topic as text; None where we may not ask."""
+        """Return the properties of a topic as text; None where we may not ask."""
         config = self.configs.get(name)
         return None if config is None else {key: entry.value for key, entry in config.items() if entry.value}
 

@@ -24,7 +24,7 @@ class Places:
         """Records before the end to begin at, in place of that time; 0 for the time."""
 
     def partitions(self, topics: Sequence[str]) -> list[tuple[str, int]]:
-        """All that these topics have. It is enough if one of several is there."""
+        """Return all partitions that these topics have. It is enough if one of several is there."""
         found, missing = [], ""
         for topic in topics:
             try:
@@ -39,7 +39,7 @@ class Places:
         return found
 
     def committed(self, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Position]:
-        """The group's position, where it has one."""
+        """Return the group's position, where it has one."""
         asked = [TopicPartition(*one) for one in partitions]
         try:
             answers = self._consumer.committed(asked, timeout=ANSWER) if asked else []
@@ -65,7 +65,7 @@ class Places:
         return found.offset if found.offset >= 0 else last
 
     def bounds(self, partition: tuple[str, int]) -> tuple[int, int]:
-        """The first offset that is there, and the one after the last."""
+        """Return the first offset that is there, and the one after the last."""
         try:
             bounds = self._consumer.get_watermark_offsets(TopicPartition(*partition), timeout=ANSWER)
         except KafkaException as exc:

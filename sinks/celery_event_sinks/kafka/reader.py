@@ -68,7 +68,7 @@ class KafkaReader:
 
     @staticmethod
     def identity(settings: KafkaSettings) -> Set[Hashable]:
-        """The cluster's id and the topics. Raises SinkUnavailable."""
+        """Return the cluster's id and the topics. Raises SinkUnavailable."""
         topics = Topics(settings)
         try:
             return {("kafka", topics.cluster(), name) for name in settings.topics.values()}

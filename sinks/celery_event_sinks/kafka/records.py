@@ -43,7 +43,7 @@ class Records:
         return at if self._earliest <= at <= self._latest else self.now
 
     def headers(self, event: Event, timestamp: int) -> list[Header]:
-        """All that CloudEvents asks for, the content type, and the event's time where the record's is another."""
+        """Return what CloudEvents asks for, the content type, and the event's time where the record's is another."""
         kind = (event.type, event.source, event.content_type, event.broker)
         headers = [*(self._kinds.get(kind) or self._kind(kind)), ("ce_id", event.id), self._recorded]
         if event.subject is not None:
@@ -69,11 +69,11 @@ class Records:
 
 
 def _uri(source: str) -> str:
-    """A host name as the relative URI reference that `ce_source` has to be."""
+    """Return a host name as the relative URI reference that `ce_source` has to be."""
     return quote(source, safe="@!$&'()*+,;=-._~", errors="surrogatepass")
 
 
 def _time(microseconds: int) -> bytes:
-    """A time as CloudEvents writes it."""
+    """Return a time as CloudEvents writes it."""
     moment = EPOCH + datetime.timedelta(microseconds=microseconds)
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z").encode()

@@ -29,7 +29,7 @@ class Figures(msgspec.Struct, frozen=True):
         return f"{size}, {MIN_REPLICAS}={self.min_insync}" if self.min_insync else size
 
     def most(self, other: Figures) -> Figures:
-        """The larger of each."""
+        """Return the larger of each two figures."""
         return Figures(
             max(self.partitions, other.partitions),
             max(self.replicas, other.replicas),
@@ -57,7 +57,7 @@ class Seen(msgspec.Struct):
 
     @classmethod
     def first(cls, topic: TopicDescription, config: Config | None) -> Seen:
-        """The first look at it."""
+        """Begin with the first look at a topic."""
         now = figures(topic, config)
         return cls(id_of(topic), now, now, own_properties(config))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
 
 from celery_event_bridge.contract import secret_files
 from celery_event_bridge.contract.secrets import hide_in_value, hide_of, is_secret
@@ -81,6 +82,8 @@ USUAL = (
     *("metadata_max_age_ms", "broker_address_family", "debug", "fetch_max_bytes", "max_poll_interval_ms"),
 )
 """Properties that may have been meant by a name that librdkafka, which lists none, does not know."""
+THE_BROKERS: JsonDict = {"default": "the broker's"}
+"""Word for the default of what Kafka decides where no setting does."""
 LONGEST_TOPIC = 249
 """Characters."""
 _OF_A_LINE = ("username", "password")
@@ -122,12 +125,14 @@ class KafkaSettings(BaseModel):
     topic: Annotated[str, AfterValidator(_topic)] = Field(
         "celery-events", description="name of the topic; {group}: task, worker, other"
     )
-    partitions: int | None = Field(None, ge=1, description="partitions of a topic that does not exist yet")
+    partitions: int | None = Field(
+        None, ge=1, description="partitions of a topic that does not exist yet", json_schema_extra=THE_BROKERS
+    )
     replication_factor: int | None = Field(
-        None, ge=1, le=32767, description="replicas of a topic that does not exist yet"
+        None, ge=1, le=32767, description="replicas of a topic that does not exist yet", json_schema_extra=THE_BROKERS
     )
     retention: Annotated[str | None, AfterValidator(_duration)] = Field(
-        None, description="retention of a topic that does not exist yet: 7d, or never"
+        None, description="retention of a topic that does not exist yet: 7d, or never", json_schema_extra=THE_BROKERS
     )
 
     @classmethod
@@ -150,7 +155,7 @@ class KafkaSettings(BaseModel):
         return -1 if seconds is None else round(seconds * 1000)
 
     def fresh(self) -> KafkaSettings:
-        """The same, with what came from a file read again."""
+        """Return the same settings, with what came from a file read again."""
         given = {"bootstrap_servers": self.bootstrap_servers, **(self.model_extra or {})}
         fresh = {name: secret_files.fresh(str(value), f"BRIDGE_KAFKA_{name.upper()}") for name, value in given.items()}
         found = {name: text for name, text in fresh.items() if text != given[name]}

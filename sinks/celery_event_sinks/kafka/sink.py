@@ -252,7 +252,7 @@ class KafkaSink:
             self._give_back(event, reason)
 
     def _refused_for_its_time(self, event: Event, error: KafkaError) -> None:
-        """The record's time is ours to choose: it is sent again with that of now, and never refused for it."""
+        """Send it again with the time of now: a record's time is ours to choose, and never a reason to refuse it."""
         if event not in self._dated_now:
             self._late.append(event)
             return
@@ -276,7 +276,7 @@ class KafkaSink:
         self._undone.setdefault((Outcome.RETRY, reason), []).append(event)
 
     def _renew(self, reason: str) -> None:
-        """A new producer; the old one's undecided events, and all behind them, go back."""
+        """Make a new producer; the old one's undecided events, and all behind them, go back."""
         self._purged_for = reason
         self._discard()
         for event in (*self._suspects, *self._again, *self._late, *self._unsent):

@@ -90,7 +90,7 @@ def _own_time(text: bytes) -> int:
 
 
 def _time_in(data: bytes, content_type: str) -> int | None:
-    """The event's time by its body, in a topic whose records have the time of their writing."""
+    """Return the event's time by its body, in a topic whose records have the time of their writing."""
     try:
         at = (_msgpack if content_type == MSGPACK else _json).decode(data).timestamp
     except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -99,7 +99,7 @@ def _time_in(data: bytes, content_type: str) -> int | None:
 
 
 def _by_standard_json(data: bytes) -> Any:
-    """The same of what only the standard library takes: NaN, and lone surrogates."""
+    """Return the time of what only the standard library takes: NaN, and lone surrogates."""
     try:
         return json.loads(data).get("timestamp")
     except (ValueError, AttributeError):

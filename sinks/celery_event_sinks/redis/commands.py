@@ -30,7 +30,7 @@ class EntryPacker:
         self._templates: dict[Kind, bytes] = {}
 
     def pack(self, events: Sequence[Event], streams: Sequence[bytes], *, once: bool) -> list[bytes]:
-        """A command for each event, which goes into the stream at its place; with `once` Redis drops duplicates."""
+        """Return a command for each event, into the stream at its place; with `once` Redis drops duplicates."""
         if (options := (self._trimming(), once)) != self._options or len(self._templates) > TEMPLATES:
             self._options = options
             self._templates.clear()
@@ -77,7 +77,7 @@ class EntryPacker:
         return ()
 
     def _template(self, kind: Kind) -> bytes:
-        """The command with `%d` and `%b` where an event has something of its own."""
+        """Return the command with `%d` and `%b` where an event has something of its own."""
         stream, event_type, source, content_type, broker, subject, at = kind
         trimming, once = self._options
         words: list[bytes | _Hole] = [b"XADD", stream, *trimming]

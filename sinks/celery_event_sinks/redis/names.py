@@ -22,7 +22,7 @@ class StreamNames:
         )
 
     def of(self, events: Sequence[Event]) -> list[bytes]:
-        """The stream of each event, in order."""
+        """Return the stream of each event, in order."""
         if len(self.all) == 1:
             return [self.all[0]] * len(events)
         return [self._of(event) for event in events]

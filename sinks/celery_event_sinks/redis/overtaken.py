@@ -134,5 +134,5 @@ class ReaderOvertaken:
             self._number[stream] += entries
 
     def forget(self, stream: bytes) -> None:
-        """The stream, or the position in it, is another one."""
+        """Forget what was read: the stream, or the position in it, is another one."""
         self._number.pop(stream, None)

@@ -73,7 +73,7 @@ class EntryPipeline:
             self._failure = exc
 
     def read(self, timeout: float) -> tuple[list[Reply], SinkUnavailable | None]:
-        """The replies that have come: entries' ids, or ResponseErrors. Waits up to `timeout` seconds for the first.
+        """Return replies that have come, entries' ids or ResponseErrors; waits up to `timeout` seconds for the first.
 
         With the second value set the connection was lost, and is closed: what became of the commands that have no reply
         yet nobody knows, and no reply to them will ever be taken for one.

@@ -66,7 +66,7 @@ class RedisReader:
 
     @staticmethod
     def identity(settings: RedisSettings) -> Set[Hashable]:
-        """The server's names for itself and for what replicas share, the database, the keys. Raises SinkUnavailable."""
+        """Return the ids of the server and of its history, each with database and key. Raises SinkUnavailable."""
         client = settings.client()
         try:
             where = client.whereabouts()

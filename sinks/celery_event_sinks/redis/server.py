@@ -63,8 +63,10 @@ class RedisServer:
         return not self._drops or self._ready.issuperset(streams)
 
     def longest_value(self) -> int:
-        """Bytes that the server takes as one value. To more it closes the connection, and the replies before that,
-        on their way still, may be lost with it: so it is never sent. Raises SinkUnavailable.
+        """Return the bytes that the server takes as one value. Raises SinkUnavailable.
+
+        To more it closes the connection, and the replies before that, on their way still, may be lost with it: so more
+        is never sent.
         """
         if self._longest is None:
             reply = self._client.ask("CONFIG", "GET", LONGEST_VALUE)

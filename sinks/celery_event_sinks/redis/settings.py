@@ -96,7 +96,7 @@ def _is_tls(url: str) -> bool:
 
 
 def merged_url(parts: SplitResult, query: Mapping[str, str], settings_url: str | None) -> str:
-    """The URL, with user, password and options of the settings' where it has none of its own."""
+    """Return the URL, with user, password and options of the settings' where it has none of its own."""
     netloc = parts.netloc
     if settings_url is not None:
         own = urlsplit(settings_url)
@@ -107,7 +107,7 @@ def merged_url(parts: SplitResult, query: Mapping[str, str], settings_url: str |
 
 
 def streams(settings: RedisSettings) -> list[bytes]:
-    """The names of all streams that the settings mean."""
+    """Return the names of all streams that the settings mean."""
     names = dict.fromkeys(settings.stream.replace("{group}", group) for group in ("task", "worker", "other"))
     if settings.shards == 1:
         return [name.encode() for name in names]

@@ -231,7 +231,7 @@ class RedisStreamsSink:
             self._fail(self._once.give_up(), str(exc))
 
     def _lose(self, unanswered: Sequence[Event], reason: str) -> None:
-        """The connection is lost, with these on their way."""
+        """Give back what was on its way: the connection is lost."""
         trial, self._trial = self._trial, None
         if trial is not None and self._pipeline.was_cut and trial in unanswered:
             self._cut_alone(trial, reason)
@@ -289,7 +289,7 @@ class RedisStreamsSink:
         self._failure = reason
 
     def _give_back(self, reason: str) -> None:
-        """All that failed, and all that is queued behind it: so order holds."""
+        """Give back all that failed, and all that is queued behind it: so order holds."""
         events = [*self._failed, *self._queue.take_all()]
         self._failed, self._failure = [], None
         self._decided.append(Verdict(Outcome.RETRY, events, reason))

@@ -37,7 +37,7 @@ class Trim(NamedTuple):
 
 
 def trim_rule(value: Any) -> Any:
-    """The text of the setting to its rule. Raises ValueError with what is allowed."""
+    """Parse the text of the setting to its rule. Raises ValueError with what is allowed."""
     if not isinstance(value, str):
         return value
     rule, _, bound = value.strip().partition("=")

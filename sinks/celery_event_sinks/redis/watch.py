@@ -100,7 +100,7 @@ class StreamWatch:
             notices.over("clock", f"{where} gets ids by the server's clock again", subject=subject)
 
     def _refuse_a_replica(self) -> None:
-        """A master that was demoted keeps its connections: its name may lead to another server by now."""
+        """Raise SinkUnavailable where the master was demoted: it keeps connections, and its name may lead elsewhere."""
         reply = self._client.ask("ROLE")
         if isinstance(reply, list) and reply and reply[0] == b"slave":
             where = self._client.where

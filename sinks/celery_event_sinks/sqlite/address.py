@@ -27,7 +27,7 @@ class ByPath:
 
     @staticmethod
     def identity(settings: SqliteSettings) -> Set[Hashable]:
-        """The file, by whatever name."""
+        """Return the file, by whatever name."""
         try:
             found = os.stat(settings.path)  # noqa: PTH116 - as the reader does
         except OSError:

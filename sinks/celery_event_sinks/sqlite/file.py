@@ -16,8 +16,8 @@ from urllib.parse import quote
 
 from celery_event_bridge.contract import SinkUnavailable, notices
 from celery_event_sinks.sqlite import checkpoint, log
-from celery_event_sinks.sqlite.beside import GRACE, Beside, Place, name_of
 from celery_event_sinks.sqlite.content import Examiner, Mark, content
+from celery_event_sinks.sqlite.leftovers import GRACE, Leftovers, Place, name_of
 from celery_event_sinks.sqlite.whereabouts import Change, Places, Whereabouts
 
 BUSY_TIMEOUT = 2.0
@@ -55,7 +55,7 @@ class EventFile:
         another one is open and cannot write itself."""
         self._at = Whereabouts(path, path, Places(None, None, None))
         self._examiner = Examiner(path)
-        self._beside = Beside(path, readonly=mode == "ro", logger=logger, grace=grace)
+        self._leftovers = Leftovers(path, readonly=mode == "ro", logger=logger, grace=grace)
         self._marked = ""
         """The salt of the log that is known to be marked."""
         self._recorded = -1
@@ -81,7 +81,7 @@ class EventFile:
         self._real = Path(os.path.realpath(self.path))
         with log.directory_lock(self._real.parent, 2 * BUSY_TIMEOUT):
             made = not self._real.exists()
-            self._beside.settle(self._real)
+            self._leftovers.settle(self._real)
             if made and self._mode == "rwc":
                 self._make()
             connection = self._with_whole_log()

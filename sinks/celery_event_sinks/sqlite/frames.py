@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from typing import NamedTuple
 
-from celery_event_sinks.sqlite.beside import Place
+from celery_event_sinks.sqlite.leftovers import Place
 from celery_event_sinks.sqlite.log import Header
 
 HEADER = struct.Struct("=I8x?xHI4xII8s8x")
@@ -76,7 +76,7 @@ class Frames:
         return self._log.read(frame.at, CHECKED.size) == frame.checked or not self._log.opened
 
     def _holds_the_one_before(self, salt: bytes) -> bool:
-        """The last one behind a hole is as it should be: so the one of the look before, too."""
+        """Return whether the last frame of the look before is as it was: behind a hole the last one alone would be."""
         before = self._last
         return before is None or before.salt != salt or self._holds(before)
 
@@ -94,7 +94,7 @@ def _last(half: bytes) -> Last | None:
 
 
 def _descriptor(wanted: Place | None) -> int:
-    """A descriptor of this process's by what it leads to; -1 where there is none, or no list of them."""
+    """Return a descriptor of this process's by what it leads to; -1 where there is none, or no list of them."""
     with suppress(OSError):
         for name in os.listdir("/dev/fd"):  # noqa: PTH208 - numbers, not paths
             if wanted is not None and _place(int(name)) == wanted:

@@ -85,7 +85,7 @@ class Lease:
                     connection.execute(alter)
 
     def take(self, connection: sqlite3.Connection, beginning: Callable[[], int]) -> tuple[Read, Read | None] | None:
-        """The group's position if the lease could be had, which is `beginning()` for a new group.
+        """Return the group's position if the lease could be had, which is `beginning()` for a new group.
 
         The second value is the position that it had in a table that was begun anew since. A group whose row was
         removed, whoever held it, is made again where it was when it was looked at last.

@@ -42,17 +42,17 @@ class Verdict(enum.Enum):
 
 
 def log_of(path: Path) -> Path:
-    """The log's name."""
+    """Return the log's name."""
     return path.with_name(path.name + "-wal")
 
 
 def index_of(path: Path) -> Path:
-    """The name of the log's index, the shared memory."""
+    """Return the name of the log's index, the shared memory."""
     return path.with_name(path.name + "-shm")
 
 
 def salt_of(path: Path | str) -> str:
-    """The salt of the log beside the file, in hex; empty where there is no log, or nothing in it."""
+    """Return the salt of the log beside the file, in hex; empty where there is no log, or nothing in it."""
     header = Header(path)
     try:
         return header.salt()
@@ -155,7 +155,9 @@ def directory_lock(folder: Path, patience: float) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if deadline.passed:
-                    raise SinkUnavailable(f"{folder}: another process opens a file in it, and does not end") from None
+                    raise SinkUnavailable(
+                        f"{folder}: another process opens a file in it, and does not end: end that one"
+                    ) from None
                 time.sleep(PAUSE)
             except OSError:
                 break  # a file system without such locks
@@ -173,7 +175,7 @@ def _state(path: Path) -> tuple[tuple[int, int], int, int, str]:
 
 
 def _mark_in_log(path: Path, salt: str) -> Mark | None:
-    """The mark of the log with this salt, which nobody could guess who publishes events. None if there is none yet."""
+    """Return the mark of the log with this salt, which no publisher of events can guess; None if there is none yet."""
     wanted = re.compile(rb"bridge-log %b [0-9a-f,-]+ [0-9]+ [0-9]+;" % salt.encode())
     last, end_before = b"", b""
     # Read, and not mapped: another process may cut the log short meanwhile, and a look past its end would be a SIGBUS.

@@ -35,7 +35,7 @@ def beginning(connection: sqlite3.Connection, since: str | int, newest: int = 0)
 
 
 def _before(connection: sqlite3.Connection, since: int, last: int) -> int:
-    """The `seq` before the first row that was stored at `since` or later; found by halving, as there is no index."""
+    """Return the `seq` before the first row stored at `since` or later; found by halving, as there is no index."""
     low, high = 0, last
     while low < high:
         middle = (low + high) // 2

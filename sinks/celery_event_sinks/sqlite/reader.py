@@ -75,7 +75,7 @@ class SqliteReader(ByPath):
         self._identity, self._schema = self._file.place, -1
 
     def fetch(self, limit: int, timeout: float) -> Batch:
-        """The next rows, once the lease is held."""
+        """Return the next rows, once the lease is held."""
         deadline = Deadline(timeout)
         while True:
             connection = self._current()
@@ -265,7 +265,7 @@ class SqliteReader(ByPath):
         return rows
 
     def _current(self) -> sqlite3.Connection:
-        """The connection, if it still leads to the file of that name."""
+        """Return the connection, if it still leads to the file of that name."""
         try:
             if self._file.connection is not None:
                 self._file.check()

@@ -95,7 +95,7 @@ class Retention:
         return what.number
 
     def _now(self, connection: sqlite3.Connection) -> int:
-        """The file's clock, moved on."""
+        """Move the file's clock on, and return it."""
         own, steady = time.time_ns() // 1000, _steady()
         (clock,) = connection.execute("SELECT clock FROM bridge_file").fetchone() or (None,)
         if clock is None:
@@ -126,5 +126,5 @@ class Retention:
 
 
 def _steady() -> float:
-    """Seconds that pass while the machine sleeps as well."""
+    """Return the time in seconds, by a clock that goes on while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()

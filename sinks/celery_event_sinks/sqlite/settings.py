@@ -21,7 +21,9 @@ class SqliteSettings(BaseModel):
 
     path: Path = Field(Path("celery-events.db"), description="the file; made if it is not there")
     """Absolute once it is read, so that what is shown says where it is."""
-    retention: OptionalRetention = Field(None, gt=0, description="never, or 30d: older events are removed")
+    retention: OptionalRetention = Field(
+        None, gt=0, description="never, or 30d: older events are removed", json_schema_extra={"unset": "never"}
+    )
 
     @field_validator("path", mode="before")
     @classmethod

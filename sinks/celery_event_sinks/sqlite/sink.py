@@ -18,9 +18,9 @@ from msgspec.structs import astuple
 from celery_event_bridge.contract import BlockingSink, Event, EventRefused, Finding, SinkUnavailable, notices
 from celery_event_bridge.contract.values import too_short
 from celery_event_sinks.sqlite import content, table, trial, volume
-from celery_event_sinks.sqlite.beside import GRACE
 from celery_event_sinks.sqlite.errors import ADVICE, what_to_do
 from celery_event_sinks.sqlite.file import EventFile, Left
+from celery_event_sinks.sqlite.leftovers import GRACE
 from celery_event_sinks.sqlite.log import index_of, log_of
 from celery_event_sinks.sqlite.retention import Retention
 from celery_event_sinks.sqlite.settings import SqliteSettings
@@ -76,7 +76,7 @@ class SqliteSink(BlockingSink):
         self._sync_directory()
 
     def store(self, events: Sequence[Event]) -> None:
-        """All of them in one transaction."""
+        """Store all of them in one transaction."""
         now = time.time_ns() // 1000
         rows = [(*astuple(event), now) for event in events]
         connection = self._file.connection or self._current()
@@ -199,7 +199,10 @@ class SqliteSink(BlockingSink):
         connection.execute(f"PRAGMA wal_autocheckpoint = {self._wal_pages}")
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
-            raise SinkUnavailable(f"{self._path}: no write-ahead log is possible there (a network file system?)")
+            raise SinkUnavailable(
+                f"{self._path}: no write-ahead log is possible there, as on a network file system: choose a path on a "
+                "local one"
+            )
         connection.execute("BEGIN IMMEDIATE")
         table.prepare(connection)
         content.prepare(connection)
@@ -209,7 +212,7 @@ class SqliteSink(BlockingSink):
         connection.execute("COMMIT")
 
     def _sync_directory(self) -> None:
-        """The file's name has to survive a power cut too; SQLite syncs the file alone."""
+        """Sync the directory: the file's name has to survive a power cut too, and SQLite syncs the file alone."""
         try:
             directory = os.open(os.path.realpath(self._path.parent), os.O_RDONLY)
             try:
@@ -229,7 +232,7 @@ class SqliteSink(BlockingSink):
         return f"sqlite {self._path} (device {found.st_dev}, inode {found.st_ino})"
 
     def _current(self) -> sqlite3.Connection:
-        """The connection, if it still leads to the file of that name."""
+        """Return the connection, if it still leads to the file of that name."""
         try:
             if self._file.connection is None:
                 self.open()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from celery_event_bridge.contract import Event, notices
-from celery_event_sinks.sqlite.beside import Place
+from celery_event_sinks.sqlite.leftovers import Place
 from celery_event_sinks.sqlite.overtaken import removed
 
 ASKED = """

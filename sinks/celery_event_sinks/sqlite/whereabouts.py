@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from celery_event_sinks.sqlite import log
-from celery_event_sinks.sqlite.beside import Place, place
 from celery_event_sinks.sqlite.frames import Frames
+from celery_event_sinks.sqlite.leftovers import Place, place
 
 SETTLED = 10**9
 """Nanoseconds after which another change to a folder surely has another modification time than the last one."""

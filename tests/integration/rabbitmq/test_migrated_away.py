@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import amqp
 import pytest
 
-from celery_event_bridge.brokers.rabbitmq.managed import BindingWatch
+from celery_event_bridge.brokers.rabbitmq.binding_watch import BindingWatch
 from celery_event_bridge.brokers.rabbitmq.migration import migrate
 from celery_event_bridge.brokers.rabbitmq.operations import connected
 from celery_event_bridge.brokers.rabbitmq.settings import Settings

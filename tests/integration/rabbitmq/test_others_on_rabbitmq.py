@@ -107,7 +107,7 @@ def test_an_outage_of_the_stream_is_taken_for_no_gap(broker_url: str, monkeypatc
             for _ in range(10):
                 clock.now += 10
                 source.steer(in_hand, lambda: in_hand)
-                source._looks.upkeep.look()
+                source._watches.upkeep.look()
 
         pass_time(0)  # nothing is consumed: the sink is away
         source.consume()
@@ -225,4 +225,4 @@ def test_a_right_that_is_withdrawn_is_said_again_and_the_binding_made_all_the_sa
 
 
 def withdrawn(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [text for record in caplog.records if "cannot see to the queues" in (text := record.getMessage())]
+    return [text for record in caplog.records if "cannot declare the queues" in (text := record.getMessage())]

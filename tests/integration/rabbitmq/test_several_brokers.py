@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from celery_event_bridge.brokers.rabbitmq.left_behind import LeftBehind
 from celery_event_bridge.brokers.rabbitmq.settings import Settings
 from celery_event_bridge.brokers.rabbitmq.source import AmqpSource
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
-from celery_event_bridge.brokers.rabbitmq.urls import LeftBehind
 from celery_event_bridge.contract import notices
 from celery_event_bridge.contract.broker import GivenBack
 from celery_event_bridge.contract.secrets import hide_in_url
@@ -50,7 +50,7 @@ def connect(source: AmqpSource) -> None:
 
 def received(source: AmqpSource, found: list[bytes]) -> list[bytes]:
     """Go on as the relay does, for one turn; return what has come so far."""
-    source._looks._due = 0.0  # a look at each turn
+    source._watches._due = 0.0  # a look at each turn
     try:
         messages = source.poll(0.1)
         found += [message.body for message in messages]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from celery_event_bridge.cli.check import _sink
+from celery_event_bridge.cli.check import sink_findings
 from celery_event_bridge.contract import Outcome, SinkUnavailable, notices
 from celery_event_bridge.reader import Events, open_reader
 from celery_event_bridge.testing import deliver
@@ -38,7 +38,7 @@ def subject(path: Path) -> Iterator[SqliteSink]:
 
 def why(path: Path) -> str:
     """What `check` says of the file."""
-    (sink,) = _sink("sqlite", SqliteSink, SqliteSettings(path=path))
+    (sink,) = sink_findings("sqlite", SqliteSink, SqliteSettings(path=path))
     assert "FAIL" == sink.verdict
     return sink.text
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaError
 
-from tests.simulation.faults import Card, Cards, _set
+from tests.simulation.faults import Card, Cards, set_for
 from tests.simulation.kafka.kafka_cluster import KafkaCluster, Partition
 from tests.simulation.kafka.kafka_producer import FakeProducer
 
@@ -63,12 +63,12 @@ def _lose_answers(play: Play, card: Card) -> None:
 
 def _no_leader(play: Play, card: Card) -> None:
     if partition := _partition(play, card):
-        _set(play, partition, "leader", False, True, card.seconds(0.05, 15.0))
+        set_for(play, partition, "leader", False, True, card.seconds(0.05, 15.0))
 
 
 def _out_of_sync(play: Play, card: Card) -> None:
     if partition := _partition(play, card):
-        _set(play, partition, "in_sync", 1, 3, card.seconds(0.05, 10.0))
+        set_for(play, partition, "in_sync", 1, 3, card.seconds(0.05, 10.0))
 
 
 def _unclean(play: Play, card: Card) -> None:
@@ -95,7 +95,7 @@ def _make_anew(play: Play, card: Card) -> None:
 
 
 def _slow(play: Play, card: Card) -> None:
-    _set(play, _kafka(play), "slow", card.seconds(0.001, 4.0), 0.0, card.who * 5)
+    set_for(play, _kafka(play), "slow", card.seconds(0.001, 4.0), 0.0, card.who * 5)
 
 
 def _fatal(play: Play, card: Card) -> None:
@@ -114,7 +114,7 @@ def _fail_questions(play: Play, card: Card) -> None:
 
 
 def _empty(play: Play, card: Card) -> None:
-    _set(play, _kafka(play), "empty", True, False, card.seconds(0.1, 10.0))
+    set_for(play, _kafka(play), "empty", True, False, card.seconds(0.1, 10.0))
 
 
 OF_KAFKA: Cards = {

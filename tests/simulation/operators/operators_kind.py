@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 # All that the plug-in imports when it is used: what is imported within a play would keep that world's clock.
-from celery_event_bridge.brokers.rabbitmq import migration, operating as __, parked as ___, unready  # noqa: F401
+from celery_event_bridge.brokers.rabbitmq import migration, operator_queues as __, parked as ___, unready  # noqa: F401
 from tests.simulation.faults import Card
 from tests.simulation.operators import operator_cards
 from tests.simulation.operators.counted_broker import CountedBroker

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tests.simulation.faults import Card, Cards, _set, one
+from tests.simulation.faults import Card, Cards, one, set_for
 from tests.simulation.pubsub.keys import Keys
 from tests.simulation.pubsub.link import Client
 from tests.simulation.pubsub.servers import Servers
@@ -50,7 +50,7 @@ def _late(attribute: str) -> Callable[[Play, Card], None]:
         if client := _client(play, card):
             seconds, servers = card.seconds(0.01, 4.0), _servers(play)
             servers.latest = max(servers.latest, seconds)
-            _set(play, client, attribute, seconds, 0.0, 0.2 + card.who * 5)
+            set_for(play, client, attribute, seconds, 0.0, 0.2 + card.who * 5)
 
     return play_it
 
@@ -63,8 +63,8 @@ def _late_both_ways(play: Play, card: Card) -> None:
     for client in servers.master.clients:
         if owner is not None and client.process is _process_of(play, owner.encode()):
             servers.latest = max(servers.latest, 4.0)
-            _set(play, client, "down", seconds, 0.0, 0.45)
-            world.after(0.45, _set, play, client, "up", 4.0, 0.0, 5.0)
+            set_for(play, client, "down", seconds, 0.0, 0.45)
+            world.after(0.45, set_for, play, client, "up", 4.0, 0.0, 5.0)
 
 
 def _process_of(play: Play, owner: bytes) -> object:
@@ -126,7 +126,7 @@ def _set_clock(play: Play, card: Card) -> None:
 
 def _for_a_while(name: str, most: float) -> Callable[[Play, Card], None]:
     def play_it(play: Play, card: Card) -> None:
-        _set(play, _servers(play), name, True, False, card.seconds(0.1, most))
+        set_for(play, _servers(play), name, True, False, card.seconds(0.1, most))
 
     return play_it
 
@@ -134,7 +134,7 @@ def _for_a_while(name: str, most: float) -> Callable[[Play, Card], None]:
 def _slow(play: Play, card: Card) -> None:
     servers = _servers(play)
     servers.latest = max(servers.latest, card.seconds(0.001, 2.0))
-    _set(play, servers, "slow", card.seconds(0.001, 2.0), 0.0, card.who * 4)
+    set_for(play, servers, "slow", card.seconds(0.001, 2.0), 0.0, card.who * 4)
 
 
 def _delete(name: str) -> Callable[[Play, Card], None]:
@@ -178,7 +178,7 @@ def _own_sink_away(play: Play, card: Card) -> None:
 
 def _own_sink_slow(play: Play, card: Card) -> None:
     way: Any = play.kind.ways[one(play, card).name]  # type: ignore[attr-defined]
-    _set(play, way, "own_slow", card.seconds(0.001, 3.0), 0.0, card.who * 5)
+    set_for(play, way, "own_slow", card.seconds(0.001, 3.0), 0.0, card.who * 5)
 
 
 def _refuse_parking(play: Play, card: Card) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tests.simulation.faults import Card, Cards, _set
+from tests.simulation.faults import Card, Cards, set_for
 from tests.simulation.redis.redis_server import LAG, RedisServer, Session
 
 if TYPE_CHECKING:
@@ -76,13 +76,13 @@ def _replica_away(play: Play, card: Card) -> None:
 
 def _for_a_while(name: str, most: float) -> Callable[[Play, Card], None]:
     def play_it(play: Play, card: Card) -> None:
-        _set(play, _redis(play), name, True, False, card.seconds(0.1, most))
+        set_for(play, _redis(play), name, True, False, card.seconds(0.1, most))
 
     return play_it
 
 
 def _slow(play: Play, card: Card) -> None:
-    _set(play, _redis(play), "slow", card.seconds(0.001, 4.0), 0.0, card.who * 5)
+    set_for(play, _redis(play), "slow", card.seconds(0.001, 4.0), 0.0, card.who * 5)
 
 
 def _busy(play: Play, card: Card) -> None:

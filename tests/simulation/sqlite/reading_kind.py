@@ -72,7 +72,7 @@ def _archive_away(play: Play, card: Card) -> None:
 
 def _archive_slow(play: Play, card: Card) -> None:
     kind: Any = play.kind
-    faults._set(play, kind.archive, "slow", card.seconds(0.01, 3.0), 0.0, card.who * 10)
+    faults.set_for(play, kind.archive, "slow", card.seconds(0.01, 3.0), 0.0, card.who * 10)
 
 
 def _spoil(play: Play, card: Card) -> None:

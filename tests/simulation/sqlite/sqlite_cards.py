@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from tests.simulation.faults import Card, Cards, _set, one
+from tests.simulation.faults import Card, Cards, one, set_for
 from tests.simulation.sqlite.sqlite_calls import ERRORS, connect
 
 if TYPE_CHECKING:
@@ -27,12 +27,12 @@ def _fail_often(play: Play, card: Card) -> None:
 
 
 def _full(play: Play, card: Card) -> None:
-    _set(play, play.kind.disk, "full", True, False, card.seconds(0.1, 10.0))  # type: ignore[attr-defined]
+    set_for(play, play.kind.disk, "full", True, False, card.seconds(0.1, 10.0))  # type: ignore[attr-defined]
 
 
 def _slow(play: Play, card: Card) -> None:
     kind: Any = play.kind
-    _set(play, kind.disk, "slow", card.seconds(0.001, 4.0), 0.0, card.who * 5)
+    set_for(play, kind.disk, "slow", card.seconds(0.001, 4.0), 0.0, card.who * 5)
 
 
 def _other(play: Play, begin: str, seconds: float) -> None:

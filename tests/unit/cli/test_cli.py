@@ -21,8 +21,8 @@ from tests.support.commands import invoke
 
 IMPORTED = """
 import json, sys
-from celery_event_bridge.cli import _main
-_main({})
+from celery_event_bridge.cli import exit_code_of
+exit_code_of({})
 print(json.dumps(sorted(sys.modules)), file=sys.stderr)
 """
 

@@ -51,7 +51,9 @@ def test_an_error_is_one_line(monkeypatch: pytest.MonkeyPatch, error: BaseExcept
     assert (code, line) == (found, text.strip())
 
 
-@pytest.mark.parametrize("moment", ["celery_event_bridge.cli.LazyGroup.get_command", "celery_event_bridge.cli._main"])
+@pytest.mark.parametrize(
+    "moment", ["celery_event_bridge.cli.LazyGroup.get_command", "celery_event_bridge.cli.exit_code_of"]
+)
 def test_an_interrupt_at_any_moment_is_no_traceback(moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also while a command is imported, or after it has ended: exit code 130, and no word."""
 
@@ -92,11 +94,11 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli.cli, "get_command", lambda ctx, name: raising(RuntimeError("why")))
     monkeypatch.setenv("BRIDGE_LOG_LEVEL", "debug")
     with pytest.raises(RuntimeError, match="why"):
-        cli._main(["run"])
+        cli.exit_code_of(["run"])
     monkeypatch.delenv("BRIDGE_LOG_LEVEL")
-    assert cli._debugging(["run", "--log-level", "debug"])
-    assert cli._debugging(["run", "--log-level=DEBUG"])
-    assert not cli._debugging(["run", "--log-level"])
+    assert cli.is_debugging(["run", "--log-level", "debug"])
+    assert cli.is_debugging(["run", "--log-level=DEBUG"])
+    assert not cli.is_debugging(["run", "--log-level"])
 
 
 def ended(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -169,9 +171,9 @@ def test_a_standard_output_that_is_closed_is_said_so(command: str) -> None:
 def test_a_pipe_that_breaks_elsewhere_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only standard output's reader may go away; a lost connection is not taken for it."""
     monkeypatch.setattr(cli.cli, "get_command", lambda ctx, name: raising(BrokenPipeError(32, "Broken pipe")))
-    monkeypatch.setattr(cli, "_reader_has_gone", lambda: False)
+    monkeypatch.setattr(cli, "reader_has_gone", lambda: False)
     assert 1 == invoke("run")[0]
-    monkeypatch.setattr(cli, "_reader_has_gone", lambda: True)
+    monkeypatch.setattr(cli, "reader_has_gone", lambda: True)
     assert 0 == invoke("run")[0]
 
 

@@ -85,7 +85,7 @@ def invoke(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Case], 
                 patched.setenv(name, text)
             with CliRunner().isolation() as (out, err, _):
                 chosen = load(os.environ) if case.later is not None else None
-                code = cli._main(case.arguments)
+                code = cli.exit_code_of(case.arguments)
                 if chosen is not None:
                     case.change()
                     log_in_again(chosen, patched)

@@ -166,8 +166,8 @@ def test_the_command_line_takes_it(file: Callable[[str], str], monkeypatch: pyte
         monkeypatch.delenv(name)
     path = file("prefetch = 3\nbroker_url = 'amqp://u:sesame@h//'\n")
     with CliRunner().isolation() as (out, err, _):
-        assert 0 == cli._main(["settings", "--config", path])
+        assert 0 == cli.exit_code_of(["settings", "--config", path])
         assert "  BRIDGE_PREFETCH=3  (default: 2000)" in out.getvalue().decode().splitlines()
         assert "sesame" not in (out.getvalue() + err.getvalue()).decode()
     assert "it said u:**" == cli._harmless("it said u:sesame", ["run", f"--config={path}"])
-    assert cli._debugging(["run", "--config", file("log_level = 'debug'")])
+    assert cli.is_debugging(["run", "--config", file("log_level = 'debug'")])

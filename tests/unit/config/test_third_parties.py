@@ -7,9 +7,10 @@ import sys
 from importlib.metadata import EntryPoint
 
 import pytest
-from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from celery_event_bridge.config import plugins
+from celery_event_bridge.config.catalogue import of_sink
 from celery_event_bridge.config.loading import load
 from tests.support.settings import error
 
@@ -23,6 +24,7 @@ class Opened(BaseModel):
     pin: SecretStr = SecretStr("")
     api_key: str = ""
     size: int = 1
+    keep: int | None = Field(None, json_schema_extra={"unset": "for ever", "default": "the store's"})
 
 
 class OpenedSink:
@@ -49,8 +51,23 @@ def test_a_sink_of_a_third_party_is_as_good_as_ours() -> None:
     """Its settings have its prefix, and what its model takes is not unknown."""
     loaded = load({"BRIDGE_SINK": "my-store", "BRIDGE_MY_STORE_SIZE": "3", "BRIDGE_MY_STORE_ANYTHING": "x"})
     (_, opened) = loaded.sinks["my-store"]
-    assert {"password": SecretStr(""), "pin": SecretStr(""), "api_key": "", "size": 3, "anything": "x"} == dict(opened)
+    assert {
+        "password": SecretStr(""),
+        "pin": SecretStr(""),
+        "api_key": "",
+        "size": 3,
+        "keep": None,
+        "anything": "x",
+    } == dict(opened)
     assert {} == loaded.unknown
+
+
+@pytest.mark.usefixtures("third_party")
+def test_a_third_party_says_what_the_absence_of_a_value_is_called() -> None:
+    """Where settings are listed, and where the values of a run are shown."""
+    (keep,) = (each for each in of_sink("my-store") if each.variable == "BRIDGE_MY_STORE_KEEP")
+    assert keep.default == "the store's"
+    assert load({"BRIDGE_SINK": "my-store"}).effective()["BRIDGE_MY_STORE_KEEP"] == "for ever"
 
 
 @pytest.mark.usefixtures("third_party")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import Field, Json
 
 from celery_event_bridge.config import plugins
 from celery_event_bridge.config.loading import load
@@ -78,6 +79,21 @@ def test_a_setting_of_another_kind_of_broker_is_told_of(monkeypatch: pytest.Monk
     monkeypatch.setattr(plugins, "broker_settings", lambda: models)
     (line,) = unused(BRIDGE_FOLDER="x")
     assert line == "BRIDGE_FOLDER is set, and BRIDGE_BROKER_URL is amqp://, a broker that takes no such setting"
+
+
+def test_an_object_of_any_broker_is_a_table_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Any other table has the settings of a sink in it."""
+
+    class OfFolders(BrokerSettings):
+        folders: Json[dict[str, str]] = Field(default_factory=dict)
+
+    models = (*plugins.broker_settings(), OfFolders)
+    monkeypatch.setattr(plugins, "broker_settings", lambda: models)
+    path = tmp_path / "bridge.toml"
+    path.write_text("[folders]\nin = '/var/spool'\n")
+    loaded = load({"BRIDGE_CONFIG": str(path)})
+    assert {} == loaded.unknown
+    assert [f"{path}: folders is set"] == [line.partition(",")[0] for line in loaded.unused]
 
 
 def test_a_file_may_have_the_settings_of_all_sinks(tmp_path: Path) -> None:

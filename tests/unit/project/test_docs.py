@@ -146,6 +146,21 @@ def test_the_rooms_that_contributors_are_shown_are_there() -> None:
         assert [] == [name for name in files if not any((path / name).exists() for path in paths)]
 
 
+def test_the_files_and_methods_that_the_architecture_names_are_there() -> None:
+    """Each file by its path from a room, a package or the root, and each method of a class on an event's way."""
+    page = (ROOT / "docs/architecture.md").read_text()
+    beginnings = [ROOT, *(ROOT / "bridge/celery_event_bridge/brokers").glob("*/"), *(ROOT / "bridge").glob("*/")]
+    beginnings += (ROOT / "sinks").glob("*/")
+    named = re.findall(r"`([\w./-]+\.(?:py|md|yml)|[\w/]+/)`", page)
+    assert [] == [name for name in named if not any((each / name).exists() for each in beginnings)]
+    product = "".join(file.read_text() for part in ("bridge", "sinks") for file in (ROOT / part).rglob("*.py"))
+    methods = re.findall(r"`([A-Z][a-z]\w+)\.(\w+)`", page)
+    assert methods
+    for owner, method in methods:
+        (body,) = re.findall(rf"^class {owner}\b.*?(?=^class |\Z)", product, re.MULTILINE | re.DOTALL)
+        assert f"def {method}(" in body, f"{owner}.{method}"
+
+
 def test_every_decision_is_in_the_index() -> None:
     """The index names each page, once, in order."""
     folder = ROOT / "docs/decisions"

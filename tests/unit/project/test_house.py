@@ -42,6 +42,8 @@ NO_BEGINNING += (
 )
 NO_BEGINNING += ("It", "They", "These", "This", "There", "Not", "Never", "Nothing", "None", "If", "On", "Up")
 """First words of a docstring that make readers stumble: a noun or a verb comes first."""
+ARTICLES = ("The", "A", "An", "All")
+"""First words with which a function's docstring would name a thing: a function does something, or returns it."""
 STUMBLES = ("What", "Whether", "Which", "Who", "When", "Where", "Why", "How", "One", "Of", "Those", "That", "So")
 STUMBLES += ("It", "They")
 """The same for what is written below an attribute, which may begin with `By key: ...`."""
@@ -72,8 +74,16 @@ def begins_badly(source: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = (ast.get_docstring(node) or "").partition("\n")[0]
-            if re.match(rf"({'|'.join(NO_BEGINNING)})\b", first):
+            articles = ARTICLES if is_function(node) else ()
+            if re.match(rf"({'|'.join((*NO_BEGINNING, *articles))})\b", first):
                 yield first
+
+
+def is_function(node: ast.AST) -> bool:
+    """Return whether something is done by it: no property, which is a thing, and no test, which is a sentence."""
+    if not isinstance(node, ast.FunctionDef) or node.name.startswith("test_"):
+        return False
+    return not any("property" in ast.unparse(decorator) for decorator in node.decorator_list)
 
 
 def text(path: Path) -> str:
@@ -202,8 +212,13 @@ class A:
         """Return whether so."""
 def d():
     """Of it."""
+def e():
+    """The value."""
+@property
+def f(self):
+    """The value of a property."""
 '''
-    assert {"What it is.", "Whether so.", "Of it."} == set(begins_badly(source))
+    assert {"What it is.", "Whether so.", "Of it.", "The value."} == set(begins_badly(source))
     assert ["Whether so."] == list(attributes_that_begin_badly('x = 1\n"""Whether so."""\ny = 2\n"""By key."""\n'))
     source = "import a.b, c\ndef d():\n    from e.f import g\n"
     assert ["a.b", "c", "e.f", "e.f.g"] == list(imported(source))

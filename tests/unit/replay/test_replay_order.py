@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from celery_event_bridge.brokers.rabbitmq.publish import properties
+from celery_event_bridge.brokers.rabbitmq.event_message import properties
 from celery_event_bridge.contract import JSON, Event
 from celery_event_bridge.forward.decode import decode
 from celery_event_bridge.reading.event import Clock, StoredEvent

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from celery_event_bridge.brokers.kombu.connection import Link
+from celery_event_bridge.brokers.kombu.files import problem_of
 from celery_event_bridge.brokers.kombu.folder import others
 from celery_event_bridge.brokers.kombu.settings import FILESYSTEM, MEMORY
 from celery_event_bridge.contract import Finding, SinkUnavailable
@@ -102,8 +103,8 @@ def _sharing(settings: Settings, location: Callable[[], str]) -> Iterator[Findin
 
 def _problem_of_folder(settings: Settings) -> str:
     folder = settings.folder_in
-    if not folder.is_dir():
-        return f"data_folder_in {folder} is no folder: make it, or set BRIDGE_BROKER_TRANSPORT_OPTIONS as Celery's"
+    if problem := problem_of(folder):
+        return problem
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         return f"data_folder_in {folder}: this user may not read and write there"
     control = settings.control_folder

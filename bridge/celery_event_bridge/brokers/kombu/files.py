@@ -22,6 +22,19 @@ def unavailable(where: Path) -> Iterator[None]:
         raise BrokerUnavailable(f"{exc.filename or where}: {exc.strerror or exc}") from exc
 
 
+def problem_of(folder: Path) -> str:
+    """Return what is wrong with a folder that is to have messages in it, and what to do; empty if nothing is."""
+    if folder.is_dir():
+        return ""
+    return f"data_folder_in {folder} is no folder: make it, or set BRIDGE_BROKER_TRANSPORT_OPTIONS as Celery's"
+
+
+def require(folder: Path) -> None:
+    """Raise BrokerUnavailable where there is no such folder."""
+    if problem := problem_of(folder):
+        raise BrokerUnavailable(problem)
+
+
 def names_in(folder: Path, queue: str) -> list[str]:
     """Return the names of a queue's files in a folder, oldest first as far as their names tell. Raises OSError."""
     wanted = f"{queue}.msg"

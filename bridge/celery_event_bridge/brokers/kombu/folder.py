@@ -25,7 +25,7 @@ import msgspec
 
 from celery_event_bridge.brokers.envelope import Heard, opened
 from celery_event_bridge.brokers.kombu.connection import Link
-from celery_event_bridge.brokers.kombu.files import names_in, try_lock, unavailable
+from celery_event_bridge.brokers.kombu.files import names_in, require, try_lock, unavailable
 from celery_event_bridge.brokers.kombu.queue import tell_of_gap
 from celery_event_bridge.contract import SinkUnavailable
 from celery_event_bridge.contract.broker import BrokerUnavailable
@@ -49,8 +49,18 @@ TAP = "tap-"
 class FolderQueue:
     """See the protocol `celery_event_bridge.brokers.kombu.queue.Queue`; a message is known by its file's name."""
 
-    def __init__(self, settings: Settings, location: Callable[[], str] = str, tap: str = "") -> None:
-        """Begin. `location` names the stream, for others to see; `tap` is the name of a queue that ends with us."""
+    def __init__(
+        self,
+        settings: Settings,
+        location: Callable[[], str] = str,
+        tap: str = "",
+        half_written: float = HALF_WRITTEN,
+    ) -> None:
+        """Begin. `location` names the stream, for others to see; `tap` is the name of a queue that ends with us.
+
+        A file that is not written to its end counts as it is after `half_written` seconds.
+        """
+        self._half_written = half_written
         self._settings = settings
         self._location = location
         self._name = tap_queue(settings, tap) if tap else settings.queue
@@ -69,11 +79,7 @@ class FolderQueue:
 
     def open(self) -> None:
         """Connect, bind, take a folder of our own, and move back what was left behind."""
-        if not self._folder.is_dir():
-            raise BrokerUnavailable(
-                f"data_folder_in {self._folder} is no folder: make it, or set BRIDGE_BROKER_TRANSPORT_OPTIONS as in "
-                "Celery"
-            )
+        require(self._folder)
         self._link = Link(self._settings)
         with unavailable(self._root):
             self._lock = self._locked_folder()
@@ -123,7 +129,9 @@ class FolderQueue:
     def look_after(self) -> None:
         """Bind the queue again, where that is gone, and move back what was left behind."""
         if self._link is None or not (self._own / LOCK).exists():
-            raise BrokerUnavailable(f"{self._own} is gone, and with it what was in hand")
+            raise BrokerUnavailable(
+                f"{self._own} was removed by somebody, and with it what was in hand; another one is made"
+            )
         if self._name not in self._link.bound():
             self._link.declare(self._name)
             tell_of_gap(self._settings)
@@ -174,7 +182,7 @@ class FolderQueue:
 
     def _read(self, name: str) -> bytes | None:
         """Return what is in the file; None while it is written: kombu makes it, and only then locks and fills it."""
-        until = self._unfinished.setdefault(name, time.monotonic() + HALF_WRITTEN)
+        until = self._unfinished.setdefault(name, time.monotonic() + self._half_written)
         with (self._own / name).open("rb") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -196,7 +204,7 @@ class FolderQueue:
                 if (lock := try_lock(self._own / LOCK)) is not None:
                     return lock
             time.sleep(0.01)
-        raise BrokerUnavailable(f"{self._own / LOCK} cannot be locked")
+        raise BrokerUnavailable(f"{self._own / LOCK} cannot be locked: does its file system have locks (flock)?")
 
     def _recover(self) -> None:
         """Move back what replicas have left behind that are no more."""

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celery_event_bridge.brokers.envelope import opened
-from celery_event_bridge.brokers.kombu.files import names_in, new_name, unavailable
-from celery_event_bridge.brokers.kombu.parking import OURS
-from celery_event_bridge.brokers.parked_message import ID_BYTES, ParkedMessage
-from celery_event_bridge.contract.broker import BrokerUnavailable
+from celery_event_bridge.brokers.kombu.files import names_in, new_name, require, unavailable
+from celery_event_bridge.brokers.parked_message import OURS, ParkedMessage, id_of, readable_in
 from celery_event_bridge.contract.broker_plugin import Content, Parked
 from celery_event_bridge.contract.values import as_text
-from celery_event_bridge.forward.decode import decode
 
 if TYPE_CHECKING:
     from celery_event_bridge.brokers.kombu.settings import Settings
@@ -69,25 +65,24 @@ class ParkedFiles:
 @contextmanager
 def parked_files(settings: Settings) -> Iterator[ParkedFiles]:
     """Return what is parked in the folder. Raises BrokerUnavailable."""
-    if not settings.folder_in.is_dir():
-        raise BrokerUnavailable(f"data_folder_in {settings.folder_in} is no folder")
+    require(settings.folder_in)
     yield ParkedFiles(settings)
 
 
 def _content(name: str, payload: bytes) -> Content:
     heard = opened(payload, None, 0)
-    events = decode(heard.body, heard.content_type, heard.headers).events
+    types, hostname = readable_in(heard.body, heard.content_type, heard.headers)
     ours: dict[str, Any] = {key: heard.headers.get(OURS + key, "") for key in ("reason", "error", "parked-at")}
     theirs = {key: value for key, value in heard.headers.items() if not key.startswith(OURS)}
     parked = ParkedMessage(
-        id=hashlib.blake2b(name.encode(errors="surrogateescape"), digest_size=ID_BYTES).hexdigest(),
+        id=id_of(name.encode(errors="surrogateescape")),
         parked_at=as_text(ours["parked-at"]),
         reason=as_text(ours["reason"]),
         error=as_text(ours["error"]),
         routing_key=as_text(heard.headers.get(f"{OURS}routing-key", "")),
         content_type=heard.content_type,
         size=len(heard.body),
-        events=tuple(event.type for event in events[:10]),
-        hostname=as_text(heard.headers.get("hostname") or (events[0].source if events else "")),
+        events=types,
+        hostname=hostname,
     )
     return Content(parked, {"content_type": heard.content_type}, theirs, heard.body)

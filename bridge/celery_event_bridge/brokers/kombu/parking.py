@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from celery_event_bridge.brokers.envelope import Heard, sealed
 from celery_event_bridge.brokers.kombu.connection import Link
 from celery_event_bridge.brokers.kombu.files import names_in, new_name, unavailable, write
+from celery_event_bridge.brokers.parked_message import MAX_ERROR, OURS, now
 from celery_event_bridge.brokers.publishing import content_encoding
 from celery_event_bridge.contract import notices
 from celery_event_bridge.contract.broker import BrokerUnavailable, MessageRefused, Parcel
@@ -17,11 +17,8 @@ from celery_event_bridge.contract.values import counted
 if TYPE_CHECKING:
     from celery_event_bridge.brokers.kombu.settings import Settings
 
-MAX_ERROR = 1000
-"""Characters kept of an error."""
 MOST_PARKED = 1000
 """Messages kept where nobody can say how large they are."""
-OURS = "x-bridge-"
 
 
 class FolderParking:
@@ -61,7 +58,11 @@ class FolderParking:
             total -= sizes[name]
             dropped += 1
         if dropped:
-            tell_of_dropped(self._settings, dropped, "BRIDGE_REJECTED_MAX_BYTES was used up")
+            tell_of_dropped(
+                self._settings,
+                dropped,
+                "BRIDGE_REJECTED_MAX_BYTES was used up; look at them with `celery-event-bridge rejected`",
+            )
 
 
 class ChannelParking:
@@ -115,7 +116,7 @@ def headers(parcel: Parcel) -> dict[str, Any]:
         f"{OURS}reason": parcel.why.reason,
         f"{OURS}error": parcel.why.error[:MAX_ERROR],
         f"{OURS}routing-key": _key(parcel),
-        f"{OURS}parked-at": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
+        f"{OURS}parked-at": now(),
     }
 
 

@@ -81,7 +81,7 @@ class FilesystemBroker(KombuBroker):
 
     def queues(self) -> AbstractContextManager[Queues]:
         """Return the queues as an operator handles them."""
-        from celery_event_bridge.brokers.kombu.operating import queues
+        from celery_event_bridge.brokers.kombu.operator_queues import queues
 
         return queues(self._settings)
 

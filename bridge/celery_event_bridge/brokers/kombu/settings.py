@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from pydantic import Field, Json, model_validator
+from pydantic import model_validator
 
-from celery_event_bridge.contract.broker_plugin import BrokerSettings, scheme_of
-from celery_event_bridge.contract.values import QueueName, ShortName, Size, is_one_line
+from celery_event_bridge.brokers.common_settings import CommonSettings
+from celery_event_bridge.contract.broker_plugin import scheme_of
+from celery_event_bridge.contract.values import is_one_line
 
 FILESYSTEM = frozenset({"filesystem"})
 MEMORY = frozenset({"memory"})
@@ -20,20 +21,13 @@ DEFAULTS = ("data_in", "data_out", "control")
 _IN_A_FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 
-class Settings(BrokerSettings):
+class Settings(CommonSettings):
     """Field `queue` is `BRIDGE_QUEUE` and `--queue`."""
 
     groups: ClassVar = {
         "Broker": ("broker_transport_options", "event_exchange"),
         "Queues": ("queue", "rejected_max_bytes"),
     }
-
-    broker_transport_options: Json[dict[str, Any]] = Field(
-        default_factory=dict, description="JSON, as Celery's broker_transport_options"
-    )
-    event_exchange: ShortName = Field("celeryev", min_length=1, description="Celery's event_exchange")
-    queue: QueueName = Field("celeryev.bridge", min_length=1, description="queue that all replicas share")
-    rejected_max_bytes: Size = Field(256 * 2**20, ge=1, description="bound of the parking queue")
 
     @model_validator(mode="after")
     def _what_goes_together(self) -> Settings:

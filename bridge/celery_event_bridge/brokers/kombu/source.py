@@ -10,6 +10,7 @@ from celery_event_bridge.brokers.kombu.queue import ChannelQueue
 from celery_event_bridge.contract.broker import Ack, BrokerUnavailable
 from celery_event_bridge.contract.budget import Budget, Room
 from celery_event_bridge.contract.clock import Clock
+from celery_event_bridge.contract.deadline import Deadline
 
 if TYPE_CHECKING:
     from celery_event_bridge.brokers.envelope import Heard
@@ -59,17 +60,16 @@ class KombuSource:
 
     def poll(self, timeout: float) -> Sequence[Heard]:
         """Return what waits, up to what may be in hand; look again until the time is over."""
-        deadline = self._clock.monotonic() + timeout
+        deadline = Deadline(timeout, self._clock.monotonic)
         while True:
             now = self._clock.monotonic()
             if self._connected and now - self._looked_at >= LOOK_AFTER:
                 self._look_after(now)
             if taken := self._take():
                 return taken
-            left = deadline - self._clock.monotonic()
-            if left <= 0:
+            if deadline.passed:
                 return ()
-            self._clock.sleep(min(self._queue.pause, left))
+            self._clock.sleep(min(self._queue.pause, deadline.left()))
 
     def steer(self, held_bytes: int, largest: Callable[[], int]) -> None:
         """Receive less, or more again."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from celery_event_bridge.brokers.kombu.folder import TAP, FolderQueue
+from celery_event_bridge.contract.deadline import Deadline
 
 if TYPE_CHECKING:
     from celery_event_bridge.brokers.envelope import Heard
@@ -35,12 +36,11 @@ class Tap:
 
     def messages(self, timeout: float) -> Sequence[Heard]:
         """Return those that have arrived, after up to `timeout` seconds. Raises BrokerUnavailable."""
-        until = time.monotonic() + timeout
+        deadline = Deadline(timeout)
         while not (taken := self._queue.take(self, self._tag + 1, MOST_MESSAGES, self._most_bytes)):
-            left = until - time.monotonic()
-            if left <= 0:
+            if deadline.passed:
                 return ()
-            time.sleep(min(self._queue.pause, left))
+            time.sleep(min(self._queue.pause, deadline.left()))
         for name, heard in taken:
             self._tag = heard.tag
             self._queue.forget(name)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from amqp.basic_message import Message
 from amqp.exceptions import AccessRefused, AMQPError
 
-from celery_event_bridge.brokers.rabbitmq.beside import Beside
+from celery_event_bridge.brokers.rabbitmq.background import Background
 from celery_event_bridge.brokers.rabbitmq.confirms import Confirms
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect
 from celery_event_bridge.contract import LOOK_INTERVAL, notices
@@ -36,7 +36,7 @@ class AlarmWatch:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._beside = Beside(self._ask, LOOK_INTERVAL)
+        self._background = Background(self._ask, LOOK_INTERVAL)
         self._url = ""
         """URL to which the bridge is connected; empty while it is not."""
         self._at = ""
@@ -54,7 +54,7 @@ class AlarmWatch:
     def look(self) -> None:
         """Ask if it is time to. Returns at once."""
         if self._url != self._refused_at:
-            self._beside.look()
+            self._background.run_if_due()
 
     def close(self) -> None:
         """Let go of the broker. A thread that asks at this moment finds its connection closed."""

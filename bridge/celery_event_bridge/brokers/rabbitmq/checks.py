@@ -11,15 +11,15 @@ from amqp.basic_message import Message
 from amqp.exceptions import AMQPError
 
 from celery_event_bridge.brokers.rabbitmq import feature_flags, management
-from celery_event_bridge.brokers.rabbitmq.before import missing_queues
-from celery_event_bridge.brokers.rabbitmq.bounds import bounds
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, ask, connect, translated
 from celery_event_bridge.brokers.rabbitmq.feature_flags import concerned, is_off
 from celery_event_bridge.brokers.rabbitmq.listening import event_findings, look
 from celery_event_bridge.brokers.rabbitmq.mark import consequence
+from celery_event_bridge.brokers.rabbitmq.nearly_full import bounds
 from celery_event_bridge.brokers.rabbitmq.questions import Questions
 from celery_event_bridge.brokers.rabbitmq.topology import Topology, declare_exchange, declare_queue
 from celery_event_bridge.brokers.rabbitmq.urls import Identity, identity
+from celery_event_bridge.brokers.rabbitmq.witnesses import missing_queues
 from celery_event_bridge.contract import Finding, SinkUnavailable
 from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.secrets import hide_in_url
@@ -44,7 +44,7 @@ ALARM_WAIT = 3.0
 
 
 def findings(settings: Settings, location: Callable[[], str]) -> Iterator[Finding]:
-    """A verdict on each URL, and on what is on the broker. `location` as for `SinkMark`."""
+    """Yield a verdict on each URL, and on what is on the broker. `location` as for `SinkMark`."""
     topology = Topology.from_settings(settings)
     if settings.queue_type == "classic":
         yield Finding("warn", CLASSIC)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from amqp.exceptions import AMQPError, InternalError
 
-from celery_event_bridge.brokers.rabbitmq.beside import Beside
+from celery_event_bridge.brokers.rabbitmq.background import Background
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect
 from celery_event_bridge.contract import notices
 from celery_event_bridge.contract.broker import BrokerUnavailable
@@ -75,17 +75,17 @@ class FlagWatch:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._asking: Beside | None = None
+        self._asking: Background | None = None
 
     def open(self, connection: amqp.Connection, url: str) -> None:
         """Begin with a connection just made, to that URL."""
         concerns = concerned(self._settings, connection)
-        self._asking = Beside(partial(self._ask, url), EVERY) if concerns else None
+        self._asking = Background(partial(self._ask, url), EVERY) if concerns else None
 
     def look(self) -> None:
         """Ask if it is time to. Returns at once."""
         if self._asking is not None:
-            self._asking.look()
+            self._asking.run_if_due()
 
     def _ask(self, url: str) -> None:
         live = self._settings.queue

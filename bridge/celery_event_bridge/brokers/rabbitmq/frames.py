@@ -15,6 +15,8 @@ from amqp.exceptions import AMQPError, FrameSyntaxError
 from amqp.method_framing import frame_handler
 from amqp.serialization import PROPERTY_CLASSES
 
+from celery_event_bridge.brokers.parked_message import OURS
+
 HEADER_FRAME = 2
 PREFIX = 12
 """Bytes of a content header before its properties: class, weight, size of the body."""
@@ -22,7 +24,7 @@ CONTENT_TYPE, CONTENT_ENCODING, HEADERS = 0x8000, 0x4000, 0x2000
 """Flags of the properties, which follow in this order."""
 MORE_FLAGS = 0x0001
 """More flags follow, of properties that AMQP does not have."""
-UNREADABLE = "x-bridge-unreadable-properties"
+UNREADABLE = f"{OURS}unreadable-properties"
 """The header that stands in for them: their bytes."""
 LONGEST = 64 * 1024
 """Bytes of them that are kept; so many that a frame takes them with what parking adds."""
@@ -55,7 +57,7 @@ def tolerant_frame_handler(connection: Any, callback: Callable[..., Any]) -> Cal
 
 
 def legible_names(method: tuple[int, int], payload: Any) -> Any:
-    """The arguments of a delivery, of either kind, with `?` for what is no UTF-8 in its exchange and routing key.
+    """Return the arguments of a delivery, of either kind, with `?` for what is no UTF-8 in exchange and routing key.
 
     Others, and those that are text, are returned as they are.
     """
@@ -86,7 +88,7 @@ def _readable(payload: Any) -> Any:
 
 
 def _without_properties(payload: Any) -> bytes:
-    """The same content header with the content type and encoding, and the bytes of all properties as one header."""
+    """Return the content header with content type and encoding alone, and the bytes of all properties as one header."""
     raw = bytes(payload)
     flags = int.from_bytes(raw[PREFIX : PREFIX + 2], "big")
     position, kept_flags, kept = PREFIX + 2, HEADERS, b""

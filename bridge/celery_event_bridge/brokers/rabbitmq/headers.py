@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from celery_event_bridge.brokers.parked_message import OURS
+
 BROKERS_OWN = frozenset({"x-death", "x-delivery-count", "x-acquired-count"})
 """Headers that RabbitMQ added on the way; with `x-death` in it, a message requeued later would be taken for a cycle."""
 BROKERS_BEGINNINGS = ("x-first-death-", "x-last-death-")
 """Beginnings of others that it added."""
-RENAMED = {"CC": "x-bridge-cc", "BCC": "x-bridge-bcc"}
+RENAMED = {"CC": f"{OURS}cc", "BCC": f"{OURS}bcc"}
 """Headers that would send copies of the message elsewhere."""
-LEFT_OFF = "x-bridge-headers-left-off"
+LEFT_OFF = f"{OURS}headers-left-off"
 DEEPEST = 50
 """Tables and arrays in one another that are written again. py-amqp reads some 900, and fails to write 500."""
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
 from celery_event_bridge.brokers.rabbitmq.connection import url_in_use
-from celery_event_bridge.brokers.rabbitmq.moved import Route, marks
+from celery_event_bridge.brokers.rabbitmq.migration_marks import Route, marks
 from celery_event_bridge.brokers.rabbitmq.presence import foreign
 from celery_event_bridge.contract import Finding, notices, secret_files
 from celery_event_bridge.contract.broker import BrokerUnavailable

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from celery_event_bridge.brokers.rabbitmq.arguments import queue_type
 from celery_event_bridge.brokers.rabbitmq.bindings import OtherBindings
 from celery_event_bridge.brokers.rabbitmq.connection import translated
-from celery_event_bridge.brokers.rabbitmq.kept import why_dropped
-from celery_event_bridge.brokers.rabbitmq.moved import leave_marks, marks
-from celery_event_bridge.brokers.rabbitmq.moving import Mover, QueueFull
+from celery_event_bridge.brokers.rabbitmq.destination import why_dropped
+from celery_event_bridge.brokers.rabbitmq.migration_marks import leave_marks, marks
+from celery_event_bridge.brokers.rabbitmq.mover import Mover, QueueFull
+from celery_event_bridge.brokers.rabbitmq.new_queues import NewQueues
 from celery_event_bridge.brokers.rabbitmq.purged import leave_trace
 from celery_event_bridge.brokers.rabbitmq.topology import declare_witness
-from celery_event_bridge.brokers.rabbitmq.undone import NewQueues
 from celery_event_bridge.brokers.rabbitmq.unready import HELD_BACK_FOR, SAMPLED_WITHIN, Unready
 from celery_event_bridge.brokers.rabbitmq.waiting import LOOK, Says, Tell
 from celery_event_bridge.contract.broker import BrokerUnavailable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from celery_event_bridge.brokers.rabbitmq.managed import policy_watch
+from celery_event_bridge.brokers.rabbitmq.binding_watch import policy_watch
 from celery_event_bridge.brokers.rabbitmq.mark import SinkMark
 from celery_event_bridge.brokers.rabbitmq.presence import Presence
 from celery_event_bridge.brokers.rabbitmq.purged import PurgeWatch, Trace
@@ -60,7 +60,7 @@ class Neighbours:
             overflow = str(self._overflow)
             self._purges.look(self._connection, at, depths.get(overflow, 0), consumers.get(overflow, 0))
         if self._policies:
-            self._policies.look()
+            self._policies.run_if_due()
         if self._mark:
             try:
                 self._mark.look()

@@ -32,7 +32,7 @@ NOT_FOUND = 404
 
 @contextmanager
 def connected(settings: Settings) -> Iterator[Broker]:
-    """The first broker that answers. Raises BrokerUnavailable."""
+    """Yield the first broker that answers. Raises BrokerUnavailable."""
     connection, _ = connect_to_any(settings, role="queues")
     management = Management(settings) if settings.management_url else None
     try:

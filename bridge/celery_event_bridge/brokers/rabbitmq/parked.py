@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,10 +12,11 @@ import amqp
 import msgspec
 from amqp.basic_message import Message as AmqpMessage
 
+from celery_event_bridge.brokers.parked_message import OURS, id_of, readable_in
 from celery_event_bridge.brokers.rabbitmq.arguments import queue_type
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, ask, connect_to_any, translated
+from celery_event_bridge.brokers.rabbitmq.destination import Destination, why_lost
 from celery_event_bridge.brokers.rabbitmq.headers import without_brokers_own
-from celery_event_bridge.brokers.rabbitmq.kept import Destination, why_lost
 from celery_event_bridge.brokers.rabbitmq.management import Management
 from celery_event_bridge.brokers.rabbitmq.resending import Resending
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
@@ -24,17 +24,15 @@ from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.broker_plugin import Content, Parked
 from celery_event_bridge.contract.deadline import Deadline
 from celery_event_bridge.contract.values import as_text, counted
-from celery_event_bridge.forward.decode import decode
 
 if TYPE_CHECKING:
     from celery_event_bridge.brokers.rabbitmq.settings import Settings
 
-ID_BYTES = 6
 OWN_GETS, PAUSE = 2.0, 0.05
 """Seconds for which our own gets may count as a consumer, and between two looks."""
 BACK = "they can be listed, sent again and purged once they are given back"
 NOT_FOUND, NOT_IMPLEMENTED = 404, 540
-OURS = ("x-bridge-reason", "x-bridge-error", "x-bridge-parked-at")
+OF_PARKING = (f"{OURS}reason", f"{OURS}error", f"{OURS}parked-at")
 """Headers that a message loses when it is sent again; where it was published first it keeps."""
 
 
@@ -193,7 +191,7 @@ class ParkingQueue:
 
 @contextmanager
 def parking_queue(settings: Settings) -> Iterator[ParkingQueue]:
-    """The parking queue of the first broker that answers. Raises BrokerUnavailable."""
+    """Yield the parking queue of the first broker that answers. Raises BrokerUnavailable."""
     connection, _ = connect_to_any(settings, role="rejected")
     try:
         management = Management(settings) if settings.management_url else None
@@ -204,13 +202,13 @@ def parking_queue(settings: Settings) -> Iterator[ParkingQueue]:
 
 def _summary(body: bytes, properties: Mapping[str, Any], headers: Mapping[str, Any]) -> ParkedMessage:
     def text(name: str) -> str:
-        return as_text(headers.get(f"x-bridge-{name}", ""))
+        return as_text(headers.get(OURS + name, ""))
 
     parked_at = text("parked-at")
     content_type = str(properties.get("content_type") or "")
-    events = decode(body, content_type, headers).events
+    types, hostname = readable_in(body, content_type, headers)
     return ParkedMessage(
-        id=hashlib.blake2b(body + parked_at.encode(), digest_size=ID_BYTES).hexdigest(),
+        id=id_of(body + parked_at.encode()),
         parked_at=parked_at,
         reason=text("reason"),
         error=text("error"),
@@ -218,17 +216,18 @@ def _summary(body: bytes, properties: Mapping[str, Any], headers: Mapping[str, A
         routing_key=text("routing-key"),
         content_type=content_type,
         size=len(body),
-        events=tuple(event.type for event in events[:10]),
-        hostname=as_text(headers.get("hostname") or (events[0].source if events else "")),
+        events=types,
+        hostname=hostname,
     )
 
 
 def _as_it_was(content: Content) -> dict[str, Any]:
-    """Its properties, without what parking has added. `user_id` and `CC` stay headers: the first would have it refused,
-    the second copied elsewhere.
+    """Return a message's properties, without what parking has added.
+
+    `user_id` and `CC` stay headers: the first would have it refused, the second copied elsewhere.
     """
     properties = dict(content.properties)
-    headers = {name: value for name, value in without_brokers_own(content.headers).items() if name not in OURS}
-    if (expiration := headers.pop("x-bridge-expiration", None)) is not None:
+    headers = {name: value for name, value in without_brokers_own(content.headers).items() if name not in OF_PARKING}
+    if (expiration := headers.pop(f"{OURS}expiration", None)) is not None:
         properties["expiration"] = expiration
     return properties | {"application_headers": headers}

@@ -7,20 +7,18 @@ route and drops it.
 
 from __future__ import annotations
 
-import datetime
 import struct
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import cycle
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from amqp.basic_message import Message as AmqpMessage
 
 from celery_event_bridge.brokers.rabbitmq.confirms import Confirms
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect, translated
-from celery_event_bridge.brokers.rabbitmq.delivered import Delivered
-from celery_event_bridge.brokers.rabbitmq.headers import LEFT_OFF, RENAMED, without_brokers_own, writable
+from celery_event_bridge.brokers.rabbitmq.parked_properties import fitting, parked_properties
 from celery_event_bridge.brokers.rabbitmq.readable import Readable
 from celery_event_bridge.contract.broker import BrokerUnavailable, MessageRefused, Parcel
 
@@ -35,12 +33,6 @@ CONFIRM_TIMEOUT = 10.0
 """Seconds without any confirm after which the connection counts as lost; under an alarm it is waited on for ever."""
 REST_TIMEOUT = 0.05
 """Seconds to wait for the rest of a frame that has begun to arrive."""
-MAX_HEADER = 1000
-"""Characters kept of an error; the headers of a message must fit into one frame."""
-FRAME_ROOM = 64
-"""Bytes of a frame that are not the content header's: the frame's own 8, and what a broker may count otherwise."""
-EMPTY_TABLE = 4
-"""Bytes of a table of headers without any."""
 
 
 class AmqpParking:
@@ -190,73 +182,3 @@ def _failure(confirms: Confirms[Parcel | None]) -> str:
     if confirms.returned:
         return "the queue is not there"
     return "the broker refused it" if confirms.refused else ""
-
-
-def parked_properties(parcel: Parcel) -> dict[str, Any]:
-    """The properties to park a message with: its own, and why, whence and when it was parked.
-
-    Three would do harm and are kept in headers: `expiration` would remove it, `user_id` would have it refused,
-    `CC` would copy it elsewhere.
-    """
-    message = cast("Delivered", parcel.message)
-    properties = dict(message.properties)
-    exchange, routing_key = origin(message)
-    # One that was parked before and sent again came from there first.
-    exchange = message.headers.get("x-bridge-exchange", exchange)
-    routing_key = message.headers.get("x-bridge-routing-key", routing_key)
-    headers = {RENAMED.get(name, name): value for name, value in without_brokers_own(message.headers).items()}
-    for name in ("expiration", "user_id"):
-        if (value := properties.pop(name, None)) is not None:
-            headers[f"x-bridge-{name.replace('_', '-')}"] = value
-    properties["application_headers"] = headers | {
-        "x-bridge-reason": parcel.why.reason,
-        "x-bridge-error": parcel.why.error[:MAX_HEADER],
-        "x-bridge-exchange": exchange,
-        "x-bridge-routing-key": routing_key,
-        "x-bridge-parked-at": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
-    }
-    return properties
-
-
-def fitting(properties: dict[str, Any], frame_max: int) -> dict[str, Any]:
-    """Return it with as many of the publisher's headers, largest last, as fit into AMQP's one frame for them.
-
-    They filled it, or nearly, and why and whence it was parked come on top. Those left off are named in a header. A
-    message that cannot be parked would come again and again.
-    """
-    headers, left = writable(properties["application_headers"])
-    if left:
-        headers[LEFT_OFF] = left[:100]
-    theirs: list[Any] | None = None
-    while (excess := _size(properties | {"application_headers": headers}) - frame_max + FRAME_ROOM) > 0:
-        if theirs is None:
-            theirs = [name for name in headers if not str(name).startswith("x-bridge-")]
-            # Each is measured once: there may be as many as a frame has room for.
-            sizes = {name: _size({"application_headers": {name: headers[name]}}) - EMPTY_TABLE for name in theirs}
-            theirs.sort(key=sizes.__getitem__)
-        if not theirs:
-            break
-        while excess > 0 and theirs:
-            largest = theirs.pop()
-            excess -= sizes[largest]
-            del headers[largest]
-            left.append(str(largest)[:100])
-        headers[LEFT_OFF] = left[:100]
-    return properties | {"application_headers": headers}
-
-
-def _size(properties: dict[str, Any]) -> int:
-    """Bytes of a content header, without those of its frame."""
-    message = AmqpMessage("", **properties)
-    return len(message._serialize_properties())  # noqa: SLF001 - nobody else knows how many it writes
-
-
-def origin(message: Delivered) -> tuple[str, str]:
-    """Exchange and routing key that it was published with, also where it came through overflow."""
-    deaths = message.headers.get("x-death")
-    if message.expired and isinstance(deaths, list) and deaths and isinstance(deaths[-1], dict):
-        first = deaths[-1]  # RabbitMQ puts the latest first
-        keys = first.get("routing-keys")
-        if isinstance(keys, list) and keys:
-            return str(first.get("exchange", "")), str(keys[0])
-    return message.exchange, message.routing_key

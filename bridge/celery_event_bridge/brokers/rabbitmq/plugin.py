@@ -58,7 +58,7 @@ class RabbitMQ:
 
     def queues(self) -> AbstractContextManager[Queues]:
         """Connect as an operator of the queues."""
-        from celery_event_bridge.brokers.rabbitmq.operating import operating
+        from celery_event_bridge.brokers.rabbitmq.operator_queues import operating
 
         return operating(self._settings)
 
@@ -70,8 +70,8 @@ class RabbitMQ:
 
     def target(self, url: str, *, again: bool) -> Target:
         """Connect to a broker's event exchange, to publish there."""
-        from celery_event_bridge.brokers.rabbitmq.elsewhere import at_url
         from celery_event_bridge.brokers.rabbitmq.target import BrokerTarget
+        from celery_event_bridge.brokers.rabbitmq.target_settings import at_url
 
         return BrokerTarget(at_url(self._settings, url), again=again)
 

@@ -13,7 +13,7 @@ from celery_event_bridge.contract.broker import BrokerUnavailable
 if TYPE_CHECKING:
     import amqp
 
-    from celery_event_bridge.brokers.rabbitmq.kept import Destination
+    from celery_event_bridge.brokers.rabbitmq.destination import Destination
 
 BATCH = 200
 """Messages that are sent between two looks at the target: a crash in between doubles them."""

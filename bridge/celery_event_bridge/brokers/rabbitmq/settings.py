@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
-from pydantic import Field, Json, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from celery_event_bridge.brokers.common_settings import CommonSettings
 from celery_event_bridge.brokers.tls_settings import TLS_FIELDS, TlsSettings
 from celery_event_bridge.contract.broker_plugin import scheme_of, urls_in
-from celery_event_bridge.contract.values import QueueName, Seconds, ShortName, Size, is_http_url, is_one_line
+from celery_event_bridge.contract.values import Seconds, Size, is_http_url, is_one_line
 
 SCHEMES = frozenset({"amqp", "amqps", "pyamqp"})
 LONGEST_TTL = 4_294_967
@@ -21,7 +22,7 @@ LEAST_HEARTBEAT = 10
 """Seconds."""
 
 
-class Settings(TlsSettings):
+class Settings(TlsSettings, CommonSettings):
     """Field `queue_ttl` is `BRIDGE_QUEUE_TTL` and `--queue-ttl`."""
 
     tls_schemes: ClassVar = ("amqps",)
@@ -48,20 +49,12 @@ class Settings(TlsSettings):
     management_url: str | None = Field(
         None, description="RabbitMQ's management API, read only: policies and bindings, e.g. http://rabbitmq:15672"
     )
-    broker_transport_options: Json[dict[str, Any]] = Field(
-        default_factory=dict, description="JSON, as Celery's broker_transport_options"
-    )
-    event_exchange: ShortName = Field("celeryev", min_length=1, description="Celery's event_exchange")
-    queue: QueueName = Field(
-        "celeryev.bridge", min_length=1, description="queue that all replicas share, or their name on Redis"
-    )
     declare: bool = Field(default=True, description="RabbitMQ: false: the queues are there, declare nothing")
     queue_type: Literal["quorum", "classic"] = Field("quorum", description="RabbitMQ: kind of the queues")
     queue_ttl: Seconds = Field(
         5.0, ge=0, le=LONGEST_TTL, description="RabbitMQ: seconds before an event moves to overflow; 0: no limit"
     )
     overflow_max_bytes: Size = Field(4 * 2**30, ge=1, description="RabbitMQ: bound of overflow and of the live queue")
-    rejected_max_bytes: Size = Field(256 * 2**20, ge=1, description="bound of the parking queue")
     shards: int = Field(1, ge=1, description="live queues; not available yet")
     ordered: bool = Field(default=False, description="strict order; not available yet")
 

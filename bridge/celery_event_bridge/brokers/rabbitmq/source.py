@@ -16,10 +16,11 @@ from celery_event_bridge.brokers.rabbitmq.bulk import CHUNK, Scanner, reader
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, translated
 from celery_event_bridge.brokers.rabbitmq.delivered import Delivered
 from celery_event_bridge.brokers.rabbitmq.lane import Lane
-from celery_event_bridge.brokers.rabbitmq.looks import Looks
+from celery_event_bridge.brokers.rabbitmq.left_behind import LeftBehind
 from celery_event_bridge.brokers.rabbitmq.presence import OUR_TAG
 from celery_event_bridge.brokers.rabbitmq.readable import Readable
-from celery_event_bridge.brokers.rabbitmq.urls import LeftBehind, Urls
+from celery_event_bridge.brokers.rabbitmq.urls import Urls
+from celery_event_bridge.brokers.rabbitmq.watches import Watches
 from celery_event_bridge.brokers.rabbitmq.window import Window
 from celery_event_bridge.contract import LOOK_INTERVAL
 from celery_event_bridge.contract.broker import Ack, BrokerUnavailable, GivenBack
@@ -69,7 +70,7 @@ class AmqpSource:
         self._live_window = Window(settings.prefetch, settings.max_inflight_bytes * 3 // 4)
         self._overflow_window = Window(min(settings.prefetch, OVERFLOW_PREFETCH), settings.max_inflight_bytes // 4)
         left = left or LeftBehind(settings, topology)
-        self._looks = Looks(settings, topology, location, parked_body, left, look_interval)
+        self._watches = Watches(settings, topology, location, parked_body, left, look_interval)
         self._overflow_refused = False
         """True if the last attempt to consume overflow failed."""
         self._quiet_due = 0.0
@@ -77,7 +78,7 @@ class AmqpSource:
     @property
     def depths(self) -> Mapping[str, int]:
         """Ready messages by queue, as last seen."""
-        return self._looks.depths
+        return self._watches.depths
 
     @property
     def leaves_after(self) -> float | None:
@@ -88,8 +89,8 @@ class AmqpSource:
     def held_up(self) -> str | None:
         """Name what keeps events from us though the live queue is consumed; None where nothing does."""
         overflow = self._topology.overflow
-        if self._looks.held_up:
-            return self._looks.held_up
+        if self._watches.held_up:
+            return self._watches.held_up
         if overflow is None or not self._lanes or any(lane.expired for lane in self._lanes):
             return None
         return f"queue {overflow.name!r} cannot be consumed: what is in it waits"
@@ -101,7 +102,7 @@ class AmqpSource:
         self._reader = reader(self._connection, self._scanner)
         self._readable = Readable(self._connection)
         with translated("declaring the queues"):
-            self._looks.open(self._connection, self._urls.current)
+            self._watches.open(self._connection, self._urls.current)
 
     def consume(self) -> None:
         """Open the channels and consume: live first."""
@@ -130,7 +131,7 @@ class AmqpSource:
 
     def steer(self, held_bytes: int, largest: Callable[[], int]) -> None:
         """Cancel the consumers, or consume again, as the budget says; follow the windows."""
-        self._looks.upkeep.steered(receiving=bool(self._lanes) and not held_bytes)
+        self._watches.upkeep.steered(receiving=bool(self._lanes) and not held_bytes)
         if not self._lanes:
             return
         held_bytes += sum(len(message.body) for message in self._inbox)
@@ -159,7 +160,7 @@ class AmqpSource:
 
     def _go_where_something_waits(self) -> None:
         """Leave this broker, with nothing in hand, for another one whose queues nobody consumes."""
-        if (url := self._looks.destination()) is not None:
+        if (url := self._watches.destination()) is not None:
             self._urls.go_to(url)
             raise GivenBack(f"messages wait at another broker, {hide_in_url(url)}")
 
@@ -202,7 +203,7 @@ class AmqpSource:
         with translated("closing"):
             connection.close()
         self._connection = None
-        self._looks.drop()
+        self._watches.drop()
 
     def drop(self) -> None:
         """Cut the connection."""
@@ -210,7 +211,7 @@ class AmqpSource:
         self._connection = None
         self._lanes = []
         self._scanner.lanes.clear()
-        self._looks.drop()
+        self._watches.drop()
         self._take_inbox()
 
     def _connected(self) -> amqp.Connection:
@@ -220,14 +221,14 @@ class AmqpSource:
 
     def _open_lane(self, queue: str, window: Window, *, expired: bool) -> None:
         channel = self._connected().channel()
-        begins = self._looks.neighbours.drains if expired else lambda: None
+        begins = self._watches.neighbours.drains if expired else lambda: None
         lane = Lane(
             channel,
             queue,
             window,
             self._deliver,
             expired=expired,
-            cancelled=self._looks.upkeep.cancelled,
+            cancelled=self._watches.upkeep.cancelled,
             begins=begins,
         )
         self._lanes.append(lane)
@@ -237,7 +238,7 @@ class AmqpSource:
     def _open_overflow(self) -> None:
         """Consume overflow too, if it can be: somebody else's queue of that name holds up no live event."""
         overflow = self._topology.overflow
-        if overflow is None or overflow.name in self._looks.upkeep.differing.unusable:
+        if overflow is None or overflow.name in self._watches.upkeep.differing.unusable:
             return
         lanes = len(self._lanes)
         try:
@@ -246,11 +247,11 @@ class AmqpSource:
             self._open_lane(overflow.name, self._overflow_window, expired=True)
         except (AccessRefused, NotFound, ResourceLocked, PreconditionFailed) as exc:
             del self._lanes[lanes:]
-            self._looks.upkeep.differing.cannot_be_consumed(overflow.name, exc)
+            self._watches.upkeep.differing.cannot_be_consumed(overflow.name, exc)
             self._overflow_refused = True
         else:
             self._overflow_refused = False
-            self._looks.upkeep.differing.is_consumed(overflow.name)
+            self._watches.upkeep.differing.is_consumed(overflow.name)
 
     def _try_to_consume(self, queue: str) -> None:
         """Raise what the client raises where a queue still cannot be consumed, before the others are told that it is.
@@ -270,16 +271,16 @@ class AmqpSource:
         if messages:
             for lane in self._lanes:
                 lane.observe(messages)
-            self._looks.arrived(messages)
+            self._watches.arrived(messages)
         return messages
 
     def _look(self) -> None:
         """See again to what is ours on the broker and others can change."""
-        if not self._looks.begin():
+        if not self._watches.begin():
             return
         if len(self._lanes) == 1:
             self._open_overflow()  # it may be consumed by now
-        self._looks.finish(
+        self._watches.finish(
             drains=any(lane.expired for lane in self._lanes),
             mean_live=self._live_window.mean_body,
             mean_overflow=self._overflow_window.mean_body,

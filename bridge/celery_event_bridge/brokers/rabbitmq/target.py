@@ -13,8 +13,8 @@ from amqp.exceptions import AccessRefused
 from celery_event_bridge.brokers.publishing import routing_key
 from celery_event_bridge.brokers.rabbitmq.confirms import Confirms
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, ask, connect_to_any, translated
+from celery_event_bridge.brokers.rabbitmq.event_message import properties, unfit
 from celery_event_bridge.brokers.rabbitmq.loop_guard import refuse_loop
-from celery_event_bridge.brokers.rabbitmq.publish import properties, unfit
 from celery_event_bridge.brokers.rabbitmq.topology import declare_exchange
 from celery_event_bridge.contract import Event
 from celery_event_bridge.contract.broker import BrokerUnavailable

@@ -47,7 +47,7 @@ class Topology(msgspec.Struct, frozen=True):
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Topology:
-        """The queues that the settings ask for."""
+        """Return the queues that the settings ask for."""
         quorum = settings.queue_type == "quorum"
         base: dict[str, Any] = {"x-queue-type": settings.queue_type}
         if quorum:

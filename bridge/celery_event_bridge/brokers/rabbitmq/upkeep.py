@@ -22,12 +22,10 @@ from typing import TYPE_CHECKING
 
 from amqp.exceptions import AccessRefused, PreconditionFailed, ResourceLocked
 
-from celery_event_bridge.brokers.rabbitmq.before import missing_queues, witnesses
 from celery_event_bridge.brokers.rabbitmq.delivered import Delivered
 from celery_event_bridge.brokers.rabbitmq.differing import DifferingQueues
-from celery_event_bridge.brokers.rabbitmq.moved import Moving, Route, moving
+from celery_event_bridge.brokers.rabbitmq.migration_marks import Moving, Route, moving
 from celery_event_bridge.brokers.rabbitmq.questions import Questions
-from celery_event_bridge.brokers.rabbitmq.sayings import A_DAY, Sayings
 from celery_event_bridge.brokers.rabbitmq.topology import (
     QueueSpec,
     Topology,
@@ -38,6 +36,8 @@ from celery_event_bridge.brokers.rabbitmq.topology import (
     explain,
     name_the_type,
 )
+from celery_event_bridge.brokers.rabbitmq.upkeep_notices import A_DAY, UpkeepNotices
+from celery_event_bridge.brokers.rabbitmq.witnesses import missing_queues, witnesses
 from celery_event_bridge.contract import notices
 from celery_event_bridge.contract.broker import BrokerUnavailable
 
@@ -74,7 +74,7 @@ class Upkeep:
         self._quiet_after = quiet_after
         self._topology = topology
         self._declares = declares
-        self._says = Sayings(topology.exchange, topology.live.name)
+        self._notices = UpkeepNotices(topology.exchange, topology.live.name)
         self.differing = DifferingQueues(topology.live.name)
         self._questions: Questions | None = None
         """On the connection that is there."""
@@ -133,10 +133,10 @@ class Upkeep:
         # Without a witness, nobody could tell it from what others do once our queue is declared anew.
         is_explained = moved is Moving.DONE and (self._witnessed or not self._seen & self._missing)
         if is_explained and self._topology.live.name in self._missing - gone:
-            self._says.moved()
+            self._notices.moved()
             self._is_moving = True
         else:
-            self._says.missing(sorted(self._missing - gone), self._seen, parking=self._topology.rejected.name)
+            self._notices.missing(sorted(self._missing - gone), self._seen, parking=self._topology.rejected.name)
         made = self._missing - gone - self._seen
         if self._topology.live.name in made and self._topology.doubt:
             notices.tell("queue-declared", self._topology.doubt, subject="ttl", count=0)
@@ -144,7 +144,7 @@ class Upkeep:
         self._absent = gone - {self._topology.live.name}
         self._tell_of_absent()
         for name in self._cancelled - self._missing:
-            self._says.replaced(name)
+            self._notices.replaced(name)
         self._cancelled, self._missing = set(), set()
         self._seen.update(queue.name for queue in self._topology.queues)
         # Who publishes has to connect again as well: neither the silence until then nor its end proves anything.
@@ -158,12 +158,12 @@ class Upkeep:
             raise BrokerUnavailable(f"queue {missing[0]} was deleted while it was in use")
         for name in self._absent.intersection(self.depths):
             self._absent.discard(name)
-            self._says.present(name)
+            self._notices.present(name)
         self._tell_of_absent()
         self._look_at_exchange()
         silent = time.monotonic() - max(self._heard_at, self._opened_at)
         if silent >= self._quiet_after:
-            self._says.standstill(silent)
+            self._notices.standstill(silent)
 
     def cancelled(self, queue: str) -> None:
         """Take note that the broker has cancelled the consumer of this queue."""
@@ -182,13 +182,13 @@ class Upkeep:
         # A worker that has just started ends a silence as well.
         explained = self._is_moving or any(b"worker-online" in each.body for each in messages)
         if bound_at and came_at_once and silent and not explained:
-            self._says.silence(pause)
+            self._notices.silence(pause)
             pause = self._longest_pause  # one that is explained hides no other
         fading = 0.5 ** (pause / FORGOTTEN_AFTER)
         self._longest_pause = max(SUSPICIOUS_SILENCE, min(pause, self._quiet_after), self._longest_pause * fading)
         self._usual_pause += (min(pause, self._quiet_after) - self._usual_pause) / 20
         if pause >= self._quiet_after:
-            self._says.come_again(pause)
+            self._notices.come_again(pause)
 
     def steered(self, *, receiving: bool) -> None:
         """Take note whether anything can be expected now: not while messages are in hand, or no consumer is on."""
@@ -202,7 +202,7 @@ class Upkeep:
 
     def _tell_of_absent(self) -> None:
         for name in self._absent:
-            self._says.absent(name, declares=self._declares)
+            self._notices.absent(name, declares=self._declares)
 
     # On the broker ------------------------------------------------------------------------------------------------
 
@@ -222,11 +222,11 @@ class Upkeep:
                 raise
             # Who never might has been told; where it was permitted before, a binding that is gone stays gone.
             every = notices.INTERVAL if self._declared else A_DAY
-            notices.tell("rights", f"cannot see to the queues and the binding: {explain(exc)}", every=every)
+            notices.tell("rights", f"cannot declare the queues and the binding again: {explain(exc)}", every=every)
             with suppress(AccessRefused):  # to bind takes other rights than to declare
                 self._bind()
             return
-        notices.over("rights", "the queues and the binding can be seen to again")
+        notices.over("rights", "the queues and the binding can be declared again")
         self._declared = True
         if witness:
             self._witness()
@@ -270,20 +270,20 @@ class Upkeep:
             self._declare(may_be_refused=True, bind=answer is not Route.BOUND or lost, witness=lost)
         if not present:
             remedy = "" if self._declares else f": declare it, `queues declare` does{_NOT_OURS}"
-            self._says.gap(
+            self._notices.gap(
                 f"exchange {topology.exchange!r} is not there, and events published meanwhile are gone{remedy}"
             )
         elif not witnessed and (self._witnessed or not first):  # who may not declare it never had one
             other = ", unless another program than this has declared that queue" if first else ""
-            self._says.gap(
+            self._notices.gap(
                 f"exchange {topology.exchange!r} was deleted and declared anew, which has removed the binding of queue "
                 f"{topology.live.name!r}: events published until now may be gone{other}"
             )
         elif not same_queue and (self._witnessed or not first):
-            self._says.replaced(topology.live.name)
+            self._notices.replaced(topology.live.name)
         elif answer is Route.UNBOUND and not known:
             remedy = f": bind it, `queues declare` does{_NOT_OURS}" if self.unbound else ""
-            self._says.gap(f"the binding had been removed, and what was published without it may be gone{remedy}")
+            self._notices.gap(f"the binding had been removed, and what was published without it may be gone{remedy}")
         else:
             return
         self._bound_at = 0.0  # that gap is told of
@@ -291,7 +291,7 @@ class Upkeep:
     def _look_at_migration(self) -> None:
         before, self._is_moving = self._is_moving, moving(self._asking, self._topology) is Moving.BEGUN
         if self._is_moving != before:
-            self._says.moving(is_so=self._is_moving)
+            self._notices.moving(is_so=self._is_moving)
 
     def _witness(self) -> None:
         self._witnessed = self._asking.may(declare_witness, self._topology)

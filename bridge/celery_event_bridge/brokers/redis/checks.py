@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from celery_event_bridge.brokers.redis.overheard import Overheard
 from celery_event_bridge.brokers.redis.server import Server, server
 from celery_event_bridge.contract import Finding, SinkUnavailable
 from celery_event_bridge.contract.broker import BrokerUnavailable
+from celery_event_bridge.contract.deadline import Deadline
 from celery_event_bridge.contract.values import counted
 
 if TYPE_CHECKING:
@@ -170,8 +170,8 @@ def _events(link: Link, settings: Settings, address: Address) -> Finding:
     arrived: list[bytes] = []
     with Overheard(settings, address) as others:
         link.subscribe(settings.names.patterns, (settings.names.again,), arrived.append)
-        deadline = time.monotonic() + LISTEN
-        while not arrived and time.monotonic() < deadline:
+        deadline = Deadline(LISTEN)
+        while not arrived and not deadline.passed:
             link.read(0.1, arrived.append, lambda _: None)
         channel = settings.names.base.decode()
         if arrived:

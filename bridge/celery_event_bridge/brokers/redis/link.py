@@ -25,6 +25,7 @@ from redis.sentinel import Sentinel
 
 from celery_event_bridge.brokers.redis.errors import translated
 from celery_event_bridge.contract.broker import BrokerUnavailable
+from celery_event_bridge.contract.deadline import Deadline
 
 if TYPE_CHECKING:
     from celery_event_bridge.brokers.redis.address import Address
@@ -170,9 +171,9 @@ class Link:
         self._write("PSUBSCRIBE", *patterns)
         if channels:
             self._write("SUBSCRIBE", *channels)
-        deadline = time.monotonic() + REPLY_TIMEOUT
+        deadline = Deadline(REPLY_TIMEOUT)
         while len(confirmed) < len(patterns) + len(channels):
-            if time.monotonic() > deadline:
+            if deadline.passed:
                 raise BrokerUnavailable(f"Redis at {self.where}: a subscription was not answered")
             for reply in self.read(0.1, on_event, confirmed.append):
                 needed = " ".join(f"&{name.decode(errors='replace')}" for name in (*patterns, *channels))
@@ -211,11 +212,9 @@ class Link:
         Raises BrokerUnavailable.
         """
         self.send(*command)
-        deadline = time.monotonic() + REPLY_TIMEOUT
-        while True:
-            replies = self.read(max(0.0, deadline - time.monotonic()), _ignore, _ignore)
-            if replies:
-                break
+        deadline = Deadline(REPLY_TIMEOUT)
+        while not (replies := self.read(deadline.left(), _ignore, _ignore)):
+            continue
         return replies[0]
 
     def close(self) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
 from celery_event_bridge.brokers.redis.link import connected
 from celery_event_bridge.contract.broker import BrokerUnavailable
+from celery_event_bridge.contract.deadline import Deadline
 
 if TYPE_CHECKING:
     from celery_event_bridge.brokers.redis.address import Address
@@ -46,10 +46,10 @@ class Overheard:
     def channels(self) -> list[str]:
         """Return the channels, without their routing keys, on which events have come meanwhile; some of them."""
         found: dict[str, None] = {}
-        deadline = time.monotonic() + ENOUGH
+        deadline = Deadline(ENOUGH)
         try:
             for _ in range(MOST_MESSAGES if self._connection is not None else 0):
-                if len(found) == MOST or time.monotonic() > deadline or not self._connection.can_read(0):
+                if len(found) == MOST or deadline.passed or not self._connection.can_read(0):
                     break
                 channel = self._connection.read_response()[2].decode(errors="replace")
                 found[channel.rpartition("/")[0] + "/*"] = None

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from celery_event_bridge.brokers.envelope import sealed
-from celery_event_bridge.brokers.parked_message import ID_BYTES, ParkedMessage
+from celery_event_bridge.brokers.parked_message import ParkedMessage, id_of, readable_in
 from celery_event_bridge.brokers.redis.control import Control
 from celery_event_bridge.brokers.redis.held import Window
 from celery_event_bridge.brokers.redis.link import Link, connected_link
 from celery_event_bridge.brokers.redis.parking import ParkedEntry
 from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.broker_plugin import Content, Parked
-from celery_event_bridge.contract.values import as_text, counted
-from celery_event_bridge.forward.decode import decode
+from celery_event_bridge.contract.deadline import Deadline
+from celery_event_bridge.contract.values import counted
 
 if TYPE_CHECKING:
     from celery_event_bridge.brokers.redis.settings import Settings
@@ -132,9 +132,9 @@ class _Sending:
         for element in elements:
             self._link.send("PUBLISH", self._names.again, _as_it_was(element, self._settings.event_exchange))
         last = self._say_mark()
-        deadline = time.monotonic() + PATIENCE
+        deadline = Deadline(PATIENCE)
         while not self._window.is_past(last):
-            if time.monotonic() > deadline:
+            if deadline.passed:
                 raise BrokerUnavailable(
                     f"no bridge has confirmed {counted(len(elements), 'message')} within {PATIENCE:g} s: does one run "
                     "with these settings, and is its sink there? They are still in the list"
@@ -171,7 +171,7 @@ class _Sending:
 
 @contextmanager
 def parked_messages(settings: Settings) -> Iterator[ParkedList]:
-    """The list at the first server that answers. Raises BrokerUnavailable."""
+    """Yield the list at the first server that answers. Raises BrokerUnavailable."""
     link = connected_link(settings, role="rejected")
     try:
         yield ParkedList(settings, link)
@@ -194,17 +194,17 @@ def _body(entry: ParkedEntry) -> bytes:
 def _content(element: bytes) -> Content:
     entry = _entry(element)
     body = _body(entry)
-    events = decode(body, entry.content_type, entry.headers).events
+    types, hostname = readable_in(body, entry.content_type, entry.headers)
     parked = ParkedMessage(
-        id=hashlib.blake2b(element, digest_size=ID_BYTES).hexdigest(),
+        id=id_of(element),
         parked_at=entry.parked_at,
         reason=entry.reason,
         error=entry.error,
         routing_key=entry.routing_key,
         content_type=entry.content_type,
         size=len(body),
-        events=tuple(event.type for event in events[:10]),
-        hostname=as_text(entry.headers.get("hostname") or (events[0].source if events else "")),
+        events=types,
+        hostname=hostname,
     )
     return Content(parked, {"content_type": entry.content_type}, entry.headers, body)
 

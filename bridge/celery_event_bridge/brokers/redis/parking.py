@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import datetime
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,6 +10,7 @@ import msgspec
 from redis.exceptions import ResponseError
 
 from celery_event_bridge.brokers.envelope import Heard
+from celery_event_bridge.brokers.parked_message import MAX_ERROR, now
 from celery_event_bridge.brokers.redis.errors import translated
 from celery_event_bridge.brokers.redis.link import connected
 from celery_event_bridge.contract import notices
@@ -20,8 +20,6 @@ from celery_event_bridge.contract.values import counted
 if TYPE_CHECKING:
     from celery_event_bridge.brokers.redis.settings import Settings
 
-MAX_ERROR = 1000
-"""Characters kept of an error."""
 
 ADD = """
 local size = tonumber(redis.call('HGET', KEYS[2], 'bytes') or '0')
@@ -114,7 +112,7 @@ def _entry(parcel: Parcel) -> bytes:
     message = cast("Heard", parcel.message)
     return msgspec.json.encode(
         ParkedEntry(
-            parked_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
+            parked_at=now(),
             reason=parcel.why.reason,
             error=parcel.why.error[:MAX_ERROR],
             content_type=message.content_type,

@@ -69,8 +69,8 @@ class RedisBroker:
 
     def target(self, url: str, *, again: bool) -> Target:
         """Connect to a broker's event channel, to publish there."""
-        from celery_event_bridge.brokers.redis.elsewhere import at_url
         from celery_event_bridge.brokers.redis.target import RedisTarget
+        from celery_event_bridge.brokers.redis.target_settings import at_url
 
         return RedisTarget(at_url(self._settings, url), again=again)
 

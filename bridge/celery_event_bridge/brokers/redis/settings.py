@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from pydantic import Field, Json, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from celery_event_bridge.brokers.common_settings import CommonSettings
 from celery_event_bridge.brokers.redis.address import SCHEMES, Address, Names, addresses, names
 from celery_event_bridge.brokers.tls_settings import TLS_FIELDS, TlsSettings
 from celery_event_bridge.contract.broker_plugin import scheme_of, urls_in
-from celery_event_bridge.contract.values import QueueName, Seconds, ShortName, Size, is_one_line
+from celery_event_bridge.contract.values import Seconds, Size, is_one_line
 
 __all__ = ["SCHEMES", "Settings"]
 
 
-class Settings(TlsSettings):
+class Settings(TlsSettings, CommonSettings):
     """Field `standby_window` is `BRIDGE_STANDBY_WINDOW` and `--standby-window`."""
 
     tls_schemes: ClassVar = ("rediss", "valkeys", "sentinel")
@@ -30,12 +31,6 @@ class Settings(TlsSettings):
         "Redis as the broker": ("standby_window", "spool", "spool_max_bytes"),
     }
 
-    broker_transport_options: Json[dict[str, Any]] = Field(
-        default_factory=dict, description="JSON, as Celery's broker_transport_options"
-    )
-    event_exchange: ShortName = Field("celeryev", min_length=1, description="Celery's event_exchange")
-    queue: QueueName = Field("celeryev.bridge", min_length=1, description="queue that all replicas share")
-    rejected_max_bytes: Size = Field(256 * 2**20, ge=1, description="bound of the parking queue")
     standby_window: Seconds = Field(
         10.0, ge=1, le=3600, description="Redis broker: seconds of events that a replica standing by holds in memory"
     )

@@ -10,9 +10,11 @@ import pytest
 from amqp.basic_message import Message as AmqpMessage
 from hypothesis import given, strategies as st
 
-from celery_event_bridge.brokers.rabbitmq import parking
+from celery_event_bridge.brokers.parked_message import MAX_ERROR
+from celery_event_bridge.brokers.rabbitmq import parked_properties as properties_module
 from celery_event_bridge.brokers.rabbitmq.delivered import Delivered
-from celery_event_bridge.brokers.rabbitmq.parking import LEFT_OFF, MAX_HEADER, fitting, origin, parked_properties
+from celery_event_bridge.brokers.rabbitmq.headers import LEFT_OFF
+from celery_event_bridge.brokers.rabbitmq.parked_properties import fitting, origin, parked_properties
 from celery_event_bridge.contract import JSON, Rejection
 from celery_event_bridge.contract.broker import Message, Parcel
 
@@ -175,8 +177,8 @@ def test_without_a_history_the_origin_is_where_it_was_delivered_from(headers: di
 
 def test_an_error_is_cut_to_fit_a_frame() -> None:
     """The headers of a message have to fit into one frame, however much a library has to say."""
-    longest = parked_headers(message(), Rejection("undecodable", "é" * (MAX_HEADER + 1)))
-    assert "é" * MAX_HEADER == longest["x-bridge-error"]
+    longest = parked_headers(message(), Rejection("undecodable", "é" * (MAX_ERROR + 1)))
+    assert "é" * MAX_ERROR == longest["x-bridge-error"]
 
 
 def test_reasons_of_an_earlier_parking_are_replaced() -> None:
@@ -241,10 +243,10 @@ def test_any_number_of_headers_is_fitted_soon(monkeypatch: pytest.MonkeyPatch) -
         measured += len(properties["application_headers"])
         return size(properties)
 
-    size = parking._size
-    monkeypatch.setattr(parking, "_size", counted)
+    size = properties_module.size_of
+    monkeypatch.setattr(properties_module, "size_of", counted)
     many = {f"{number:x}": None for number in range(27_000)}
     properties = fitting(parked(message(many)), 131_072)
-    assert size(properties) <= 131_072 - parking.FRAME_ROOM
+    assert size(properties) <= 131_072 - properties_module.FRAME_ROOM
     assert len(properties["application_headers"]) > 20_000
     assert measured < 10 * len(many)

@@ -1,4 +1,4 @@
-"""Something done again and again beside the loop, which may not wait for it: each time in a thread that ends."""
+"""Work that is done again and again beside the loop, which may not wait for it: each time in a thread that ends."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 
-class Beside:
+class Background:
     """Repetition of one thing, by one thread at a time."""
 
     def __init__(self, do: Callable[[], float | None], interval: float) -> None:
@@ -17,13 +17,13 @@ class Beside:
         self._due = 0.0
         self._thread: threading.Thread | None = None
 
-    def look(self) -> None:
+    def run_if_due(self) -> None:
         """Begin if it is time to, and the last time has ended. Returns at once."""
         now = time.monotonic()
         if now < self._due or (self._thread is not None and self._thread.is_alive()):
             return
         self._due = now + self._interval
-        self._thread = threading.Thread(target=self._run, name="beside", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="background", daemon=True)
         self._thread.start()
 
     def soon(self) -> None:

@@ -9,8 +9,8 @@ from amqp.basic_message import Message as AmqpMessage
 
 from celery_event_bridge.brokers.rabbitmq.confirms import Confirms
 from celery_event_bridge.brokers.rabbitmq.connection import translated
+from celery_event_bridge.brokers.rabbitmq.destination import Destination
 from celery_event_bridge.brokers.rabbitmq.headers import RENAMED, again, without_brokers_own
-from celery_event_bridge.brokers.rabbitmq.kept import Destination
 from celery_event_bridge.brokers.rabbitmq.topology import QueueSpec
 
 if TYPE_CHECKING:

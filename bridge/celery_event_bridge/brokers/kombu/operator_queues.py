@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from celery_event_bridge.brokers.kombu.connection import Link
-from celery_event_bridge.brokers.kombu.files import names_in, unavailable
+from celery_event_bridge.brokers.kombu.files import names_in, require, unavailable
 from celery_event_bridge.brokers.kombu.folder import FolderQueue, others, root_of
-from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.broker_plugin import QueuesInUse, QueueState
 from celery_event_bridge.contract.values import counted
 
@@ -105,8 +104,7 @@ class FolderQueues:
 @contextmanager
 def queues(settings: Settings) -> Iterator[FolderQueues]:
     """Connect. Raises BrokerUnavailable."""
-    if not settings.folder_in.is_dir():
-        raise BrokerUnavailable(f"data_folder_in {settings.folder_in} is no folder")
+    require(settings.folder_in)
     link = Link(settings)
     try:
         yield FolderQueues(settings, link)

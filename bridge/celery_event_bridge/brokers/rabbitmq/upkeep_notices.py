@@ -11,7 +11,7 @@ A_DAY = 86_400.0
 _STOP = "stop this bridge, and start it with the BRIDGE_QUEUE of the new one"
 
 
-class Sayings:
+class UpkeepNotices:
     """Tells of one exchange and the queues of one bridge."""
 
     def __init__(self, exchange: str, live: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from celery_event_bridge.brokers.rabbitmq.bounds import BoundWatch
+from celery_event_bridge.brokers.rabbitmq.nearly_full import BoundWatch
 from celery_event_bridge.brokers.rabbitmq.settings import Settings
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
 from celery_event_bridge.contract import notices

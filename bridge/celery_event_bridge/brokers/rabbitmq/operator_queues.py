@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from celery_event_bridge.brokers.rabbitmq import management
-from celery_event_bridge.brokers.rabbitmq.before import missing_queues
 from celery_event_bridge.brokers.rabbitmq.connection import translated
 from celery_event_bridge.brokers.rabbitmq.migration import migrate
 from celery_event_bridge.brokers.rabbitmq.operations import Broker, connected
 from celery_event_bridge.brokers.rabbitmq.questions import Questions
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
+from celery_event_bridge.brokers.rabbitmq.witnesses import missing_queues
 
 if TYPE_CHECKING:
     from celery_event_bridge.brokers.rabbitmq.settings import Settings

@@ -1,4 +1,4 @@
-"""Looks of one source at its broker, every LOOK_INTERVAL and with each connection: see decision 17.
+"""All that one source watches at its broker, every LOOK_INTERVAL and with each connection: see decision 17.
 
 What is remembered of a broker is remembered by its name, as BRIDGE_BROKER_URL may name several: that a queue is not at
 one of them says nothing of the other.
@@ -12,24 +12,25 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from celery_event_bridge.brokers.rabbitmq.alarms import AlarmWatch
-from celery_event_bridge.brokers.rabbitmq.bounds import BoundWatch
+from celery_event_bridge.brokers.rabbitmq.binding_watch import BindingWatch
 from celery_event_bridge.brokers.rabbitmq.delivered import Delivered
 from celery_event_bridge.brokers.rabbitmq.feature_flags import FlagWatch
-from celery_event_bridge.brokers.rabbitmq.managed import BindingWatch
+from celery_event_bridge.brokers.rabbitmq.left_behind import LeftBehind
+from celery_event_bridge.brokers.rabbitmq.nearly_full import BoundWatch
 from celery_event_bridge.brokers.rabbitmq.neighbours import Neighbours
 from celery_event_bridge.brokers.rabbitmq.upkeep import Upkeep
-from celery_event_bridge.brokers.rabbitmq.urls import Identity, LeftBehind, identity
+from celery_event_bridge.brokers.rabbitmq.urls import Identity, identity
 from celery_event_bridge.contract import LOOK_INTERVAL
 
 if TYPE_CHECKING:
     import amqp
 
-    from celery_event_bridge.brokers.rabbitmq.moved import Route
+    from celery_event_bridge.brokers.rabbitmq.migration_marks import Route
     from celery_event_bridge.brokers.rabbitmq.settings import Settings
     from celery_event_bridge.brokers.rabbitmq.topology import Topology
 
 
-class Looks:
+class Watches:
     """All calls come from the thread that owns the connection, and raise what the client raises."""
 
     def __init__(

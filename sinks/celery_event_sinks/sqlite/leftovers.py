@@ -17,7 +17,7 @@ Place = tuple[int, int]
 """Device and inode."""
 
 
-class Beside:
+class Leftovers:
     """Sees to it before SQLite does, which would replay that log, or delete it."""
 
     def __init__(self, path: Path, *, readonly: bool, logger: str, grace: float = GRACE) -> None:

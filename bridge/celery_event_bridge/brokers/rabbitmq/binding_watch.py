@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from celery_event_bridge.contract.broker import BrokerUnavailable
 
 if TYPE_CHECKING:
-    from celery_event_bridge.brokers.rabbitmq.beside import Beside
-    from celery_event_bridge.brokers.rabbitmq.moved import Route
+    from celery_event_bridge.brokers.rabbitmq.background import Background
+    from celery_event_bridge.brokers.rabbitmq.migration_marks import Route
     from celery_event_bridge.brokers.rabbitmq.settings import Settings
     from celery_event_bridge.brokers.rabbitmq.topology import Topology
 
@@ -59,11 +59,11 @@ class BindingWatch:
             answers.append(management.route(self._settings, self._topology))
 
 
-def policy_watch(settings: Settings, topology: Topology) -> Beside | None:
+def policy_watch(settings: Settings, topology: Topology) -> Background | None:
     """Return what looks at the policies again; None without the API."""
     if settings.management_url is None:
         return None
-    from celery_event_bridge.brokers.rabbitmq.beside import Beside
+    from celery_event_bridge.brokers.rabbitmq.background import Background
     from celery_event_bridge.brokers.rabbitmq.management import WATCH_INTERVAL, tell_of_policies
 
-    return Beside(partial(tell_of_policies, settings, topology, set()), WATCH_INTERVAL)
+    return Background(partial(tell_of_policies, settings, topology, set()), WATCH_INTERVAL)

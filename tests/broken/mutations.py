@@ -1210,6 +1210,27 @@ MUTATIONS = (
         [f"{UNIT}/brokers/redis/test_source.py::test_who_stood_still_while_it_read_hands_out_nothing"],
     ),
     Mutation(
+        "a read that waits after what it heard was answered",
+        [
+            Change(
+                f"{BROKER_REDIS}/link.py",
+                "        while read < MOST_AT_ONCE:\n            sock.settimeout(0.0)",
+                "        sock.settimeout(0.0)\n        while read < MOST_AT_ONCE:\n            pass",
+            )
+        ],
+        [f"{UNIT}/brokers/redis/test_link.py::test_what_is_answered_while_it_is_read_holds_up_nobody"],
+    ),
+    Mutation(
+        "a foreign word on the bridges' channel ends them",
+        [Change(f"{BROKER_REDIS}/control.py", "except (ValueError, RecursionError):", "except msgspec.DecodeError:")],
+        [f"{UNIT}/brokers/redis/test_source.py::test_what_somebody_else_says_on_the_bridges_channel_is_passed_over"],
+    ),
+    Mutation(
+        "a foreign entry in the list of what is parked ends `rejected`",
+        [Change(f"{BROKER_REDIS}/parked.py", "except (ValueError, RecursionError):", "except msgspec.DecodeError:")],
+        [f"{UNIT}/brokers/redis/test_requeue.py::test_what_somebody_else_has_put_into_the_list_is_shown_as_it_is"],
+    ),
+    Mutation(
         "what was in hand not put back at a lost connection",
         [
             Change(

@@ -85,6 +85,10 @@ class WrittenLink:
         """Let another replica's word arrive."""
         self._arrived.append([b"message", self._names.control, msgspec.json.encode(word)])
 
+    def overhear(self, data: bytes) -> None:
+        """Let anything arrive on the replicas' channel."""
+        self._arrived.append([b"message", self._names.control, data])
+
     def pass_on(self, payload: bytes) -> None:
         """Let an event arrive that another replica has published again."""
         self._arrived.append([b"message", self._names.again, payload])

@@ -171,8 +171,10 @@ def parked_messages(settings: Settings) -> Iterator[ParkedList]:
 
 def _entry(element: bytes) -> ParkedEntry:
     try:
-        return msgspec.json.decode(element, type=ParkedEntry)
-    except msgspec.DecodeError:  # somebody else's
+        entry = msgspec.json.decode(element, type=ParkedEntry)
+        base64.b64decode(entry.body)
+        return entry
+    except (ValueError, RecursionError):  # somebody else's
         body = base64.b64encode(element).decode()
         return ParkedEntry("", "", "not written by a bridge", "", {}, body, raw=True)
 

@@ -151,3 +151,23 @@ def test_who_is_deaf_notices_though_the_script_is_refused() -> None:
         bench.turn(0.5)
     assert 2 == len(bench.links)
     assert age(bench.link.looks[0]) >= 1.0
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        b"",
+        b"\xff\xfe",
+        b'["\xff","b",1,null]',
+        b'["m","b",1,null,false,[],0,' + b"[" * 100_000 + b"]" * 100_000 + b"]",
+        b'["m","b",1,["m",1e400]]',
+        b'{"a":1}',
+    ],
+)
+def test_what_somebody_else_says_on_the_bridges_channel_is_passed_over(word: bytes) -> None:
+    """Every bridge hears it: it ends none of them."""
+    bench = Bench()
+    bench.take()
+    bench.link.overhear(word)
+    bench.link.publish(b"1")
+    assert [b"1"] == bench.turn()

@@ -1231,6 +1231,28 @@ MUTATIONS = (
         [f"{UNIT}/brokers/redis/test_requeue.py::test_what_somebody_else_has_put_into_the_list_is_shown_as_it_is"],
     ),
     Mutation(
+        "a record that somebody has written into ends the connection",
+        [
+            Change(
+                f"{BROKER_REDIS}/lease.py",
+                'bytes(part).decode(errors="replace") for part in reply',
+                "bytes(part).decode() for part in reply",
+            )
+        ],
+        [f"{UNIT}/brokers/redis/test_lease.py::test_what_somebody_has_written_into_it_ends_no_connection"],
+    ),
+    Mutation(
+        "a refused message no longer said once the lease is had",
+        [
+            Change(
+                f"{BROKER_REDIS}/agreement.py",
+                "        self._obstacles.pop(_LOOK, None)\n        if outcome",
+                "        self._obstacles.clear()\n        if outcome",
+            )
+        ],
+        [f"{UNIT}/brokers/redis/test_source.py::test_a_message_that_is_refused_stays_said_while_the_lease_is_not"],
+    ),
+    Mutation(
         "what was in hand not put back at a lost connection",
         [
             Change(

@@ -47,6 +47,7 @@ class WrittenLink:
         """Seconds for which the process is stopped while it reads."""
         self.is_deaf = self.refuses = self.keeps_again = False
         """True where nothing is heard, the script is refused, or what is published again is not heard."""
+        self.refuses_messages = False
         self.words: list[Control] = []
         """Marks that were published."""
         self.again: list[bytes] = []
@@ -58,6 +59,9 @@ class WrittenLink:
         self._arrived: list[Any] = []
 
     def send(self, *command: Any) -> None:
+        if command[0] == "PUBLISH" and self.refuses_messages:
+            self._arrived.append((hiredis.ReplyError("NOPERM no channel"),))
+            return
         if command[0] == "PUBLISH":
             if command[1] == self._names.control:
                 self.words.append(msgspec.json.decode(command[2], type=Control))
@@ -138,6 +142,8 @@ class ListLink(WrittenLink):
             return len(self.elements)
         if command[0] == "LRANGE":
             return self.elements[command[2] : command[3] + 1]
+        if command[0] == "DEL":
+            return 1
         assert command[0] == "LREM"
         self.elements.remove(command[3])
         return 1

@@ -77,7 +77,10 @@ class ParkedList:
         return ""
 
     def _remove(self, elements: list[bytes]) -> int:
-        return sum(int(self._ask("LREM", self._names.rejected, 1, element)) for element in elements)
+        removed = sum(int(self._ask("LREM", self._names.rejected, 1, element)) for element in elements)
+        if removed:
+            self._ask("DEL", self._names.size)  # counted anew by who parks next
+        return removed
 
     def _elements(self) -> Iterator[bytes]:
         """Yield those that are there now, by pages; what is parked meanwhile comes behind them."""

@@ -171,3 +171,18 @@ def test_what_somebody_else_says_on_the_bridges_channel_is_passed_over(word: byt
     bench.link.overhear(word)
     bench.link.publish(b"1")
     assert [b"1"] == bench.turn()
+
+
+def test_a_message_that_is_refused_stays_said_while_the_lease_is_not() -> None:
+    """The next look at the lease succeeds, and nobody hears how far all is confirmed all the same."""
+    bench = Bench()
+    bench.take()
+    bench.link.refuses_messages = True
+    bench.turn(0.5)
+    for _ in range(8):
+        bench.turn(0.2)
+        assert "NOPERM" in str(bench.source.held_up)
+    bench.link.refuses_messages = False
+    for _ in range(4):
+        bench.turn(0.3)
+    assert bench.source.held_up is None

@@ -13,7 +13,7 @@ from celery_event_bridge.brokers.redis.parked import parked_messages
 from celery_event_bridge.brokers.redis.parking import RedisParking
 from celery_event_bridge.brokers.redis.settings import Settings
 from celery_event_bridge.contract.broker import Parcel, Rejection
-from tests.support.bridges import Bridge
+from tests.support.bridges import Bridge, run_to_end
 from tests.support.redis_broker import Publisher, settings, stored
 from tests.support.servers import Redis
 from tests.support.servers.debian import until
@@ -62,7 +62,7 @@ def parcels(count: int) -> list[Parcel]:
 
 @pytest.mark.parametrize("how", ["purged", "size is a text", "size is no number", "size is gone"])
 def test_what_is_parked_is_bounded_by_what_is_there(own_redis: Redis, how: str) -> None:
-    """Whatever has become of what was counted: nothing is dropped while there is room, and what there is none for is."""
+    """Whatever has become of what was counted: what there is room for is kept, and nothing else."""
     given = Settings(broker_url=own_redis.url, rejected_max_bytes=3000)
     parking = RedisParking(given)
     parking.park(parcels(10))
@@ -85,3 +85,17 @@ def test_what_is_parked_is_bounded_by_what_is_there(own_redis: Redis, how: str) 
         size = sum(map(len, client.lrange(REJECTED, 0, -1)))
         assert 2500 < size <= 3000
     parking.close()
+
+
+def test_two_deployments_of_other_events_on_one_lease_say_so(
+    start_bridge: Callable[..., Bridge], own_redis: Redis, tmp_path: Path
+) -> None:
+    """The one that stands by hears events which nobody forwards, though both store in the same place."""
+    given = settings(own_redis, tmp_path / "events.db")
+    start_bridge(**given).await_ready().await_log("this bridge forwards")
+    other = start_bridge(**given, BRIDGE_EVENT_EXCHANGE="other")
+    line = other.await_log("give one of them a BRIDGE_QUEUE of its own")
+    assert "from channel /0.other" in line["event"]
+    assert 503 == other.get("/readyz")[0]
+    checked = run_to_end("celery_event_bridge", "check", **given, BRIDGE_EVENT_EXCHANGE="other")
+    assert (1, True) == (checked.returncode, "would stand by and store nothing" in checked.stdout), checked

@@ -1253,6 +1253,17 @@ MUTATIONS = (
         [f"{UNIT}/brokers/redis/test_source.py::test_a_message_that_is_refused_stays_said_while_the_lease_is_not"],
     ),
     Mutation(
+        "a damaged spool file ends the bridge",
+        [
+            Change(
+                f"{BROKER_REDIS}/spool.py",
+                '            if not self._abandoned(exc):\n                raise self._unusable(exc, "read") from exc',
+                '            raise self._unusable(exc, "read") from exc',
+            )
+        ],
+        [f"{UNIT}/brokers/redis/test_spool_damaged.py::test_a_file_that_is_damaged_is_put_aside_and_told_of"],
+    ),
+    Mutation(
         "what was in hand not put back at a lost connection",
         [
             Change(

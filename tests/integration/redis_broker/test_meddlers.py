@@ -78,7 +78,7 @@ def test_what_is_parked_is_bounded_by_what_is_there(own_redis: Redis, how: str) 
             client.hset(SIZE, "bytes", "abc")
         else:
             client.delete(SIZE)
-        parking.park(parcels(1))
+        parking.park(parcels(4) if how == "purged" else parcels(1))
         if how == "purged":
             assert b"kept" in client.lrange(REJECTED, 0, -1)
         parking.park(parcels(40))

@@ -57,7 +57,8 @@ def test_what_is_overwritten_is_made_again(
 
 
 def parcels(count: int) -> list[Parcel]:
-    return [Parcel(Heard(None, 0, b"x" * 100, "", {}, raw=True), Rejection("undecodable", "")) for _ in range(count)]
+    bodies = [b"%0100d" % number for number in range(count)]
+    return [Parcel(Heard(None, 0, body, "", {}, raw=True), Rejection("undecodable", "")) for body in bodies]
 
 
 @pytest.mark.parametrize("how", ["purged", "size is a text", "size is no number", "size is gone"])

@@ -1233,6 +1233,60 @@ MUTATIONS = (
         [f"{UNIT}/brokers/redis/test_source.py::test_who_stood_still_while_it_read_hands_out_nothing"],
     ),
     Mutation(
+        "a read that waits after what it heard was answered",
+        [
+            Change(
+                f"{BROKER_REDIS}/link.py",
+                "        while read < MOST_AT_ONCE:\n            sock.settimeout(0.0)",
+                "        sock.settimeout(0.0)\n        while read < MOST_AT_ONCE:\n            pass",
+            )
+        ],
+        [f"{UNIT}/brokers/redis/test_link.py::test_what_is_answered_while_it_is_read_holds_up_nobody"],
+    ),
+    Mutation(
+        "a foreign word on the bridges' channel ends them",
+        [Change(f"{BROKER_REDIS}/control.py", "except (ValueError, RecursionError):", "except msgspec.DecodeError:")],
+        [f"{UNIT}/brokers/redis/test_source.py::test_what_somebody_else_says_on_the_bridges_channel_is_passed_over"],
+    ),
+    Mutation(
+        "a foreign entry in the list of what is parked ends `rejected`",
+        [Change(f"{BROKER_REDIS}/parked.py", "except (ValueError, RecursionError):", "except msgspec.DecodeError:")],
+        [f"{UNIT}/brokers/redis/test_requeue.py::test_what_somebody_else_has_put_into_the_list_is_shown_as_it_is"],
+    ),
+    Mutation(
+        "a record that somebody has written into ends the connection",
+        [
+            Change(
+                f"{BROKER_REDIS}/lease.py",
+                'bytes(part).decode(errors="replace") for part in reply',
+                "bytes(part).decode() for part in reply",
+            )
+        ],
+        [f"{UNIT}/brokers/redis/test_lease.py::test_what_somebody_has_written_into_it_ends_no_connection"],
+    ),
+    Mutation(
+        "a refused message no longer said once the lease is had",
+        [
+            Change(
+                f"{BROKER_REDIS}/agreement.py",
+                "        self._obstacles.pop(_LOOK, None)\n        if outcome",
+                "        self._obstacles.clear()\n        if outcome",
+            )
+        ],
+        [f"{UNIT}/brokers/redis/test_source.py::test_a_message_that_is_refused_stays_said_while_the_lease_is_not"],
+    ),
+    Mutation(
+        "a damaged spool file ends the bridge",
+        [
+            Change(
+                f"{BROKER_REDIS}/spool.py",
+                "if type(exc) is not sqlite3.DatabaseError or self._database is None:",
+                "if exc:",
+            )
+        ],
+        [f"{UNIT}/brokers/redis/test_spool_damaged.py::test_a_file_that_is_damaged_is_put_aside_and_told_of"],
+    ),
+    Mutation(
         "what was in hand not put back at a lost connection",
         [
             Change(

@@ -47,6 +47,7 @@ class WrittenLink:
         """Seconds for which the process is stopped while it reads."""
         self.is_deaf = self.refuses = self.keeps_again = False
         """True where nothing is heard, the script is refused, or what is published again is not heard."""
+        self.refuses_messages = False
         self.words: list[Control] = []
         """Marks that were published."""
         self.again: list[bytes] = []
@@ -58,6 +59,9 @@ class WrittenLink:
         self._arrived: list[Any] = []
 
     def send(self, *command: Any) -> None:
+        if command[0] == "PUBLISH" and self.refuses_messages:
+            self._arrived.append((hiredis.ReplyError("NOPERM no channel"),))
+            return
         if command[0] == "PUBLISH":
             if command[1] == self._names.control:
                 self.words.append(msgspec.json.decode(command[2], type=Control))
@@ -84,6 +88,10 @@ class WrittenLink:
     def say(self, word: Control) -> None:
         """Let another replica's word arrive."""
         self._arrived.append([b"message", self._names.control, msgspec.json.encode(word)])
+
+    def overhear(self, data: bytes) -> None:
+        """Let anything arrive on the replicas' channel."""
+        self._arrived.append([b"message", self._names.control, data])
 
     def pass_on(self, payload: bytes) -> None:
         """Let an event arrive that another replica has published again."""
@@ -136,6 +144,8 @@ class ListLink(WrittenLink):
             return self.elements[command[2] : command[3] + 1]
         if command[0] == "PUBSUB":
             return [command[2], 1]
+        if command[0] == "DEL":
+            return 1
         assert command[0] == "LREM"
         self.elements.remove(command[3])
         return 1

@@ -29,7 +29,7 @@ def drawn(draw: random.Random) -> list[str]:
     mark = draw.choice(["", "m1", "m2"])
     return [
         draw.choice("abc"), str(draw.choice([SHORT, LONG, LONG])), draw.choice(["look", "take", "take", "release"]),
-        mark, str(draw.randrange(9)), draw.choice(["r1", "r2"]), draw.choice(["x", "y"]), "604800",
+        mark, str(draw.randrange(9)), draw.choice(["r1", "r2"]), draw.choice(["x", "y", ""]), "604800",
         str(draw.randrange(5000)),
     ]  # fmt: skip
 

@@ -252,3 +252,16 @@ def test_a_server_says_what_it_is(broker: NativeRedis) -> None:
         assert client.info("server")["run_id"] == found.run
     assert found.name.startswith("Redis ")
     assert (False, True, 0, "noeviction") == (found.is_replica, found.used > 0, found.limit, found.policy)
+
+
+@pytest.mark.parametrize("key", ["lease", "record", "rejected"])
+def test_a_key_that_somebody_has_overwritten_is_named(broker: NativeRedis, key: str) -> None:
+    """A list of what was parked that is none is a failure, as nothing could be parked."""
+    name = f"celeryev.bridge.{key}"
+    with broker.client() as client:
+        try:
+            client.zadd(name, {"x": 1})
+            [found] = [line for line in said(broker.url) if "somebody has overwritten it" in line]
+        finally:
+            client.delete(name)
+    assert found.startswith(f"{'FAIL' if key == 'rejected' else 'warn'} {name} at ")

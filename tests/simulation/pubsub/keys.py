@@ -81,6 +81,7 @@ def lease_script(
             keys.put(record, hash_, now + int(kept) * 1000)
     if before["owner"] == owner and (holder == owner or action == "release") and takes_writes:
         hash_ |= {"renewed": "" if action == "release" else str(now)}
+        hash_ |= {"location": location} if location else {}
         hash_ |= {"at": place, "said": owner} if mark or action != "release" else {}
         hash_ |= {"mark": mark, "events": events} if mark else {}
         keys.put(record, hash_, now + int(kept) * 1000)

@@ -27,7 +27,7 @@ from celery_event_bridge.brokers.envelope import Heard, opened
 from celery_event_bridge.brokers.kombu.connection import Link
 from celery_event_bridge.brokers.kombu.files import names_in, require, try_lock, unavailable
 from celery_event_bridge.brokers.kombu.queue import tell_of_gap
-from celery_event_bridge.contract import SinkUnavailable
+from celery_event_bridge.contract import SinkUnavailable, notices
 from celery_event_bridge.contract.broker import BrokerUnavailable
 
 if TYPE_CHECKING:
@@ -75,6 +75,8 @@ class FolderQueue:
         self._unfinished: dict[str, float] = {}
         """Names of files in our folder that are not written to their end, with the time until which they may be."""
         self._returned: set[str] = set()
+        self._left: set[str] = set()
+        """Names of files that cannot be read, as their owner alone may, or that are none."""
         self.pause = SHORTEST_PAUSE
 
     def open(self) -> None:
@@ -99,7 +101,11 @@ class FolderQueue:
                 name = late.popleft() if late else self._listed.popleft()
                 if name not in self._unfinished and not self._move_in(name):
                     continue
-                payload = self._read(name)
+                try:
+                    payload = self._read(name)
+                except OSError as exc:
+                    self._leave(name, exc)
+                    continue
                 if payload is None:
                     continue
                 self._unfinished.pop(name, None)
@@ -160,7 +166,7 @@ class FolderQueue:
 
     def _list(self) -> None:
         begun = time.monotonic()
-        self._listed = deque(names_in(self._folder, self._name))
+        self._listed = deque(name for name in names_in(self._folder, self._name) if name not in self._left)
         # A folder with much else in it is looked at less often.
         self.pause = max(SHORTEST_PAUSE, 4 * (time.monotonic() - begun))
 
@@ -173,6 +179,15 @@ class FolderQueue:
                 raise
             return False
         return True
+
+    def _leave(self, name: str, exc: OSError) -> None:
+        """Move back what cannot be read, for good: what lies behind it is to go on."""
+        os.rename(self._own / name, self._folder / name)  # which fails where our own folder is gone
+        self._unfinished.pop(name, None)
+        if len(self._left) < MOST_RETURNED:
+            self._left.add(name)
+        text = f"{self._folder / name} cannot be read, and is left alone: {exc.strerror or exc}"
+        notices.tell("waiting", text, subject=name)
 
     def _move_out(self, folder: Path, name: str) -> None:
         os.rename(folder / name, self._folder / name)
@@ -191,7 +206,7 @@ class FolderQueue:
             payload = file.read()
         try:
             msgspec.json.decode(payload, type=msgspec.Raw)
-        except msgspec.DecodeError:
+        except (ValueError, RecursionError):
             return payload if time.monotonic() >= until else None
         return payload
 

@@ -138,6 +138,11 @@ class Names(msgspec.Struct, frozen=True):
     rejected: bytes
 
     @property
+    def size(self) -> bytes:
+        """Key of what is known of the size of what is parked."""
+        return self.rejected + b".size"
+
+    @property
     def patterns(self) -> tuple[bytes, bytes]:
         """Patterns to subscribe to, as a Celery receiver does."""
         escaped = _GLOB.sub(rb"\\\1", self.base)

@@ -33,7 +33,9 @@ PROBE = 0.5
 """Seconds between two marks of ours otherwise."""
 ELSEWHERE = ("READONLY", "LOADING", "MASTERDOWN")
 """Beginnings of errors that mean another server, or this one later."""
-_LOOK, _LATER_LOOK, _MARK, _AGAIN = "look", "later look", "mark", "again"
+NO_RIGHT = "user executing the script can't"
+"""Part of the error of a command in the script that the user may not run."""
+_LOOK, _LATER_LOOK, _MARK, _AGAIN, _MEND = "look", "later look", "mark", "again", "mend"
 """Kinds of what is asked; a later look is one that was sent when the last mark had been answered and not been heard."""
 
 
@@ -66,8 +68,13 @@ class Agreement:
         self._aside_before = 0
         """Events that were set aside when some were published again last."""
         self._standing_by_for = ""
-        self.held_up: str | None = None
+        self._obstacles: dict[str, str] = {}
+        """By the kind of what was refused: each stands until the next of that kind is not."""
+
+    @property
+    def held_up(self) -> str | None:
         """Reason that keeps this one from forwarding, and from being replaced by another; None where nothing does."""
+        return next(iter(self._obstacles.values()), None)
 
     @property
     def quiet(self) -> bool:
@@ -81,6 +88,7 @@ class Agreement:
         self._link = link
         self.lease.new_connection(run)
         self._asked, self._unheard, self.due = [], None, 0.0
+        self._obstacles.clear()
 
     def attend(self, now: float, *, wants: bool) -> None:
         """See to the lease and to our marks. Raises BrokerUnavailable."""
@@ -142,7 +150,8 @@ class Agreement:
         if isinstance(reply, hiredis.ReplyError):
             self._refused(kind, reply, now)
             return Outcome()
-        if kind in (_MARK, _AGAIN):
+        if kind in (_MARK, _AGAIN, _MEND):
+            self._obstacles.pop(kind, None)
             return Outcome()
         try:
             found = seen(reply)
@@ -202,20 +211,36 @@ class Agreement:
             return ""
 
     def _refused(self, kind: str, reply: Exception, now: float) -> None:
-        what = "the lease" if kind in (_LOOK, _LATER_LOOK) else "a message of ours"
+        kind = _LOOK if kind is _LATER_LOOK else kind
+        what = "the lease" if kind is _LOOK else "a message of ours"
         text = f"Redis at {self._linked.where} refuses {what}: {reply}"
         if str(reply).startswith(ELSEWHERE):
             raise BrokerUnavailable(text)
         if kind is _MARK:
             self._unheard = None  # nobody hears it
-        elif kind is not _AGAIN:
+        elif kind is _LOOK:
             self.lease.unanswered(now)
-        self.held_up = text
-        notices.tell("rights" if str(reply).startswith("NOPERM") else "waiting", text, subject="lease")
+            if "WRONGTYPE" in text:
+                self._mend()
+                return
+        is_right = "NOPERM" in text or NO_RIGHT in text
+        text += "; `celery-event-bridge check` names the right that its user lacks" if is_right else ""
+        self._obstacles[kind] = text
+        notices.tell("rights" if is_right else "waiting", text, subject="lease")
+
+    def _mend(self) -> None:
+        """Delete both keys: somebody has put something else there. A lease that was deleted is waited out."""
+        names = self._names
+        keys = f"{names.lease.decode()} or {names.record.decode()}"
+        text = f"{keys} in Redis at {self._linked.where} is of another type than a bridge's, and is deleted"
+        self._obstacles[_LOOK] = text
+        notices.tell("competitor", f"somebody has overwritten the lease: {text}", subject="keys")
+        self._linked.send("DEL", names.lease, names.record)
+        self._asked.append(_MEND)
 
     def _tell_of_roles(self, outcome: Outcome) -> None:
         lease, where = self.lease, self._linked.where
-        self.held_up = None
+        self._obstacles.pop(_LOOK, None)
         if outcome.taken:
             self._standing_by_for = ""
             log.info("this bridge forwards the events of Redis at %s, and the others stand by", where)
@@ -227,9 +252,10 @@ class Agreement:
         if lease.holder not in ("", lease.owner) and lease.location and (ours := self._stored_in()) not in (
             "", lease.location,
         ):  # fmt: skip
-            self.held_up = f"a bridge that stores in {lease.location} holds the lease, and this one stores in {ours}"
+            text = f"a bridge that stores in {lease.location} holds the lease, and this one stores in {ours}"
+            self._obstacles[_LOOK] = text
             notices.tell(
                 "competitor",
-                f"{self.held_up}: what that one forwards this one does not; give one of them a BRIDGE_QUEUE of its own",
+                f"{text}: what that one forwards this one does not; give one of them a BRIDGE_QUEUE of its own",
                 subject="lease",
             )

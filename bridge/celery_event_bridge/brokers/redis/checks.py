@@ -89,6 +89,7 @@ def _on_server(
 ) -> Iterator[Finding]:
     names = settings.names
     yield from rights.judged(link, names, found)
+    yield from rights.overwritten(link, names)
     holder, record = _text(link.ask("GET", names.lease)), link.ask("HGETALL", names.record)
     stored = _text(record.get(b"location")) if isinstance(record, dict) else ""
     mine = ""

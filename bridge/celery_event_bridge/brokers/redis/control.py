@@ -29,5 +29,5 @@ class Control(msgspec.Struct, array_like=True, frozen=True):
         """Return the message; None where it is somebody else's."""
         try:
             return msgspec.json.decode(data, type=cls)
-        except msgspec.DecodeError:
+        except (ValueError, RecursionError):  # msgspec's errors are ValueErrors, and that of text which is no UTF-8
             return None

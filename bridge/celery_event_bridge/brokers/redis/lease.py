@@ -15,6 +15,7 @@ A token that grows with each holder marks what it says: what comes late from one
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -36,7 +37,8 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local record = redis.call('HMGET', KEYS[2], 'token', 'owner', 'at', 'mark', 'events', 'run', 'location', 'renewed',
   'said')
-local token = tonumber(record[1] or '0')
+local token = tonumber(record[1] or '0') or 0
+if not (token >= 0 and token < 2^53) then token = 0 end
 local text, place = string.format('%.0f', now), string.format('%.0f', now - ARGV[9])
 local renewed = text
 local function name_the_holder()
@@ -62,7 +64,7 @@ if ARGV[3] == 'release' then
   renewed = ''
 elseif holder == ARGV[1] then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
-  if not record[2] then
+  if not record[2] or token == 0 then
     name_the_holder()
   end
 elseif not holder and ARGV[3] == 'take' then
@@ -72,6 +74,9 @@ elseif not holder and ARGV[3] == 'take' then
 end
 if record[2] == ARGV[1] and (holder == ARGV[1] or ARGV[3] == 'release') then
   redis.pcall('HSET', KEYS[2], 'renewed', renewed)
+  if ARGV[7] ~= '' then
+    redis.pcall('HSET', KEYS[2], 'location', ARGV[7])
+  end
   if ARGV[4] ~= '' or ARGV[3] ~= 'release' then
     redis.pcall('HSET', KEYS[2], 'at', place, 'said', ARGV[1])
   end
@@ -88,8 +93,8 @@ long the record is kept, and the milliseconds for which the oldest event has not
 now, the token, the time in milliseconds, and the record as it was.
 
 Taking it says nothing of what is confirmed: the answer may be lost, and with it who had held it and up to when. A
-lease that would last for longer than it may gets its time anew, and a record that is gone is made anew: the clock was
-set back, or somebody has meddled."""
+lease that would last for longer than it may gets its time anew, and a record that is gone, or whose token is no number,
+is made anew: the clock was set back, or somebody has meddled."""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -130,9 +135,13 @@ class Outcome(msgspec.Struct, frozen=True):
 
 def seen(reply: Sequence[Any]) -> Seen:
     """Read the script's reply. Raises ValueError where it is none."""
-    holder, token, now, owner, at, mark, events, run, location, renewed, said = (bytes(part).decode() for part in reply)
-    position = Position(mark, int(events)) if mark else None
-    record = Record(owner, int(at or 0) / 1000, position, run, location, renewed, said) if owner else None
+    holder, token, now, owner, at, mark, events, run, location, renewed, said = (
+        bytes(part).decode(errors="replace") for part in reply
+    )
+    record = None
+    with suppress(ValueError):  # somebody has written into it: it says nothing
+        position = Position(mark, int(events)) if mark else None
+        record = Record(owner, int(at or 0) / 1000, position, run, location, renewed, said) if owner else None
     return Seen(holder, int(token), int(now) / 1000, record)
 
 

@@ -231,9 +231,9 @@ class Link:
         self, replies: list[Any], on_event: Callable[[bytes], None], on_other: Callable[[list[Any]], None]
     ) -> None:
         sock, reader, push = self._sock, self._reader, hiredis.PushNotification
-        sock.settimeout(0.0)
         read = 0
         while read < MOST_AT_ONCE:
+            sock.settimeout(0.0)  # each time: what is heard may be answered at once, by a write that waits
             try:
                 data = sock.recv(CHUNK)
             except NOT_NOW:

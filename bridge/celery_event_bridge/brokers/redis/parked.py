@@ -87,7 +87,10 @@ class ParkedList:
             )
 
     def _remove(self, elements: list[bytes]) -> int:
-        return sum(int(self._ask("LREM", self._names.rejected, 1, element)) for element in elements)
+        removed = sum(int(self._ask("LREM", self._names.rejected, 1, element)) for element in elements)
+        if removed:
+            self._ask("DEL", self._names.size)  # counted anew by who parks next
+        return removed
 
     def _elements(self) -> Iterator[bytes]:
         """Yield those that are there now, by pages; what is parked meanwhile comes behind them."""
@@ -181,8 +184,10 @@ def parked_messages(settings: Settings) -> Iterator[ParkedList]:
 
 def _entry(element: bytes) -> ParkedEntry:
     try:
-        return msgspec.json.decode(element, type=ParkedEntry)
-    except msgspec.DecodeError:  # somebody else's
+        entry = msgspec.json.decode(element, type=ParkedEntry)
+        base64.b64decode(entry.body)
+        return entry
+    except (ValueError, RecursionError):  # somebody else's
         body = base64.b64encode(element).decode()
         return ParkedEntry("", "", "not written by a bridge", "", {}, body, raw=True)
 

@@ -22,8 +22,17 @@ if TYPE_CHECKING:
 
 
 ADD = """
-local size = tonumber(redis.call('HGET', KEYS[2], 'bytes') or '0')
-if redis.call('LLEN', KEYS[1]) == 0 then size = 0 end
+local known = redis.pcall('HGET', KEYS[2], 'bytes')
+if type(known) == 'table' then redis.call('DEL', KEYS[2]) end
+local size = type(known) == 'string' and tonumber(known)
+local length = redis.call('LLEN', KEYS[1])
+if length == 0 or not size or size ~= size then
+  size = 0
+  for at = 0, length - 1, 1000 do
+    local page = redis.pcall('LRANGE', KEYS[1], at, at + 999)
+    for _, element in ipairs(page) do size = size + #element end
+  end
+end
 local dropped = 0
 for at = 2, #ARGV do
   redis.call('RPUSH', KEYS[1], ARGV[at])
@@ -38,7 +47,10 @@ redis.call('EXPIRE', KEYS[2], 604800)
 return dropped
 """
 """KEYS: the list, and what is known of its size. ARGV: the bound in bytes, then what is added. Returns how many of the
-oldest were dropped for it."""
+oldest were dropped for it.
+
+The size is counted anew where it is not known, as somebody has removed messages, or the key; without the right to
+LRANGE it begins at 0 then."""
 
 
 class ParkedEntry(msgspec.Struct, omit_defaults=True):
@@ -81,7 +93,7 @@ class RedisParking:
             with translated(where):
                 try:
                     self._connection.send_command(
-                        "EVAL", ADD, 2, names.rejected, names.rejected + b".size", self._settings.rejected_max_bytes,
+                        "EVAL", ADD, 2, names.rejected, names.size, self._settings.rejected_max_bytes,
                         *map(_entry, parcels),
                     )  # fmt: skip
                     dropped = self._connection.read_response()

@@ -37,7 +37,7 @@ class RedisBroker:
         """Return the subscriber."""
         from celery_event_bridge.brokers.redis.source import RedisSource
 
-        return RedisSource(self._settings, location)
+        return RedisSource(self._settings, self._whole(location))
 
     def parking(self) -> Parking:
         """Return what adds to the list of parked messages."""
@@ -49,7 +49,7 @@ class RedisBroker:
         """Yield a verdict on each server, its version and rights, the lease, and whether events come."""
         from celery_event_bridge.brokers.redis.checks import findings
 
-        return findings(self._settings, location)
+        return findings(self._settings, self._whole(location))
 
     def names(self) -> Mapping[str, str]:
         """Return what the replicas share, and the channel of the events."""
@@ -59,13 +59,20 @@ class RedisBroker:
         """Name who forwards by the same lease and stores elsewhere."""
         from celery_event_bridge.brokers.redis.checks import who_shares
 
-        return who_shares(self._settings, location)
+        return who_shares(self._settings, self._whole(lambda: location)())
 
     def parked(self) -> AbstractContextManager[ParkedMessages]:
         """Connect as an operator of the list of parked messages."""
         from celery_event_bridge.brokers.redis.parked import parked_messages
 
         return parked_messages(self._settings)
+
+    def _whole(self, location: Callable[[], str]) -> Callable[[], str]:
+        """Return what says where which events are stored: others on the same lease may hear another channel."""
+        names, database = self._settings.names, self._settings.addresses[0].database
+        if names.base == f"/{database}.celeryev".encode():
+            return location
+        return lambda: f"{location()}, from channel {names.base.decode()}"
 
     def target(self, url: str, *, again: bool) -> Target:
         """Connect to a broker's event channel, to publish there."""

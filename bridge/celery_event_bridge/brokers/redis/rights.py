@@ -86,6 +86,23 @@ def judged(link: Link, names: Names, server: Server) -> Iterator[Finding]:
     yield from _of_an_operator(link, names)
 
 
+def overwritten(link: Link, names: Names) -> Iterator[Finding]:
+    """Yield what somebody has put in the place of a key of ours, of another type."""
+    for command in (("GET", names.lease), ("HGETALL", names.record)):
+        if "WRONGTYPE" in str(link.ask(*command)):
+            yield Finding(
+                "warn",
+                f"{command[1].decode()} at {link.where} is of another type than a bridge's: somebody has overwritten "
+                "it, and the next bridge deletes it",
+            )
+    if "WRONGTYPE" in str(link.ask("LLEN", names.rejected)):
+        yield Finding(
+            "FAIL",
+            f"{names.rejected.decode()} at {link.where} is no list: somebody has overwritten it, and nothing can be "
+            "parked; rename or delete it",
+        )
+
+
 def _lack(command: str, error: str, names: Names) -> str:
     own = names.lease.decode().removesuffix("lease") + "*"
     if any(part in error for part in _NO_COMMAND):

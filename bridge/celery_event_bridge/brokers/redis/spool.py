@@ -16,7 +16,7 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -37,6 +37,9 @@ CREATE TABLE IF NOT EXISTS heard (number INTEGER PRIMARY KEY, digest BLOB, paylo
 CREATE TABLE IF NOT EXISTS inherited (number INTEGER PRIMARY KEY AUTOINCREMENT, digest BLOB UNIQUE, payload BLOB);
 """
 """Events are rows of twice their number; without a payload it is a hole of so many seconds before one."""
+
+_EMPTY = sqlite3.connect(":memory:", check_same_thread=False)
+_EMPTY.executescript(SCHEMA)
 
 
 class Spool:
@@ -78,17 +81,18 @@ class Spool:
 
     def flush(self) -> None:
         """Write what waits for it."""
-        if self._buffer:
-            with self._writing() as database:
-                database.executemany("INSERT OR REPLACE INTO heard VALUES (?, ?, ?, ?, ?)", self._buffer)
-            self._buffer = []
+        for _ in range(2):  # again, into another file, where that one was damaged
+            if self._buffer:
+                with self._writing() as database:
+                    database.executemany("INSERT OR REPLACE INTO heard VALUES (?, ?, ?, ?, ?)", self._buffer)
+                    self._buffer = []
 
     def load(self, first: int, most_bytes: int) -> list[tuple[int, bytes | float]]:
         """Return events, and the seconds of holes, from that number on, with their numbers: about so many bytes."""
         self.flush()
         found: list[tuple[int, bytes | float]] = []
-        if self._database is not None:
-            rows = self._database.execute(
+        with self._reading() as database:
+            rows = database.execute(
                 "SELECT number, payload, seconds FROM heard WHERE number >= ? ORDER BY number", (2 * first - 1,)
             )
             for number, payload, seconds in rows:
@@ -104,6 +108,7 @@ class Spool:
         self.flush()
         if self._database is None:
             return 0
+        holes = size = events = 0
         with self._writing() as database:
             until = (2 * before - 1,)
             gone = (
@@ -111,7 +116,7 @@ class Spool:
             )
             holes, size, events = database.execute(gone, until).fetchone()
             database.execute("DELETE FROM heard WHERE number < ?", until)
-        self._bytes -= size + ROW * events
+        self._bytes = max(0, self._bytes - size - ROW * events)
         return int(holes)
 
     # What others have left -----------------------------------------------------------------------------------------
@@ -157,11 +162,11 @@ class Spool:
 
     def inherited(self, most: int) -> list[tuple[int, bytes]]:
         """Return events that others have left, oldest first, each once until `put_back`, with their numbers."""
-        if self._database is None:
-            return []
-        rows = self._database.execute(
-            "SELECT number, payload FROM inherited WHERE number > ? ORDER BY number LIMIT ?", (self._handed, most)
-        ).fetchall()
+        rows: list[tuple[int, bytes]] = []
+        with self._reading() as database:
+            rows = database.execute(
+                "SELECT number, payload FROM inherited WHERE number > ? ORDER BY number LIMIT ?", (self._handed, most)
+            ).fetchall()
         self._handed = rows[-1][0] if rows else self._handed
         return rows
 
@@ -182,11 +187,17 @@ class Spool:
             self.flush()
         except BrokerUnavailable as exc:
             log.warning("%s", exc)
+        left = 0
+        try:
+            with self._reading() as database:
+                (left,) = database.execute(
+                    "SELECT (SELECT count(payload) FROM heard) + (SELECT count(*) FROM inherited)"
+                ).fetchone()
+        except BrokerUnavailable as exc:
+            log.warning("%s", exc)
+            left = 1  # perhaps
         if self._database is None:
             return
-        (left,) = self._database.execute(
-            "SELECT (SELECT count(payload) FROM heard) + (SELECT count(*) FROM inherited)"
-        ).fetchone()
         self._database.close()
         self._database = None
         if not left:
@@ -199,6 +210,7 @@ class Spool:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
+        """Write, in one transaction; nothing is written where the file is found damaged."""
         try:
             if self._database is None:
                 self._open()
@@ -206,10 +218,42 @@ class Spool:
             with self._database:
                 yield self._database
         except (sqlite3.Error, OSError) as exc:
-            raise BrokerUnavailable(
-                f"the spool file {self._file} cannot be written: {exc}: is BRIDGE_SPOOL a directory of this user's, "
-                "with room in it?"
-            ) from exc
+            if not self._abandoned(exc):
+                raise self._unusable(exc, "written") from exc
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """Read from the file; from an empty one where there is none, or once it is found damaged."""
+        try:
+            yield self._database if self._database is not None else _EMPTY
+        except sqlite3.Error as exc:
+            if not self._abandoned(exc):
+                raise self._unusable(exc, "read") from exc
+
+    def _unusable(self, exc: Exception, how: str) -> BrokerUnavailable:
+        return BrokerUnavailable(
+            f"the spool file {self._file} cannot be {how}: {exc}: is BRIDGE_SPOOL a directory of this user's, with "
+            "room in it?"
+        )
+
+    def _abandoned(self, exc: Exception) -> bool:
+        """Put a damaged file aside, and begin another one: what was in it is counted by whoever comes to it."""
+        if type(exc) is not sqlite3.DatabaseError or self._database is None:
+            return False
+        aside = self._file.with_suffix(".damaged")
+        text = f"spool file {aside} is damaged, and what is in it is lost: {exc}"
+        notices.tell("dropped", text, subject=str(aside), count=0)
+        with suppress(sqlite3.Error):
+            self._database.close()
+        self._database, self._bytes, self._handed = None, 0, 0
+        with suppress(OSError):
+            self._file.rename(aside)
+        for each in (Path(f"{self._file}-wal"), Path(f"{self._file}-shm"), _lock_of(self._file)):
+            each.unlink(missing_ok=True)
+        if self._lock is not None:
+            self._lock.close()
+        self._file = self._folder / f"{self._queue}-{uuid.uuid4().hex[:12]}.spool"
+        return True
 
     def _open(self) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)

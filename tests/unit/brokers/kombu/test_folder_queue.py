@@ -63,6 +63,29 @@ def test_a_file_that_is_never_finished_is_handed_over_as_it_is(folders: Folders)
     queue.drop()
 
 
+def test_a_file_that_nests_deeper_than_anything_is_handed_over_as_it_is(folders: Folders) -> None:
+    """It ends no bridge, which the next one would take it over from."""
+    queue = FolderQueue(folders.settings(), half_written=0.0)
+    queue.open()
+    deep = b"[" * 100_000 + b"]" * 100_000
+    (folders.messages / "1_x.celeryev.bridge.msg").write_bytes(deep)
+    assert [deep] == bodies(queue)
+    queue.drop()
+
+
+@pytest.mark.parametrize("kind", ["a folder", "a link to nothing"])
+def test_what_is_no_file_holds_up_nobody(folders: Folders, queue: FolderQueue, kind: str) -> None:
+    """It stays where it is, and is told of; what lies behind it is received."""
+    odd = folders.messages / "1_x.celeryev.bridge.msg"
+    odd.mkdir() if kind == "a folder" else odd.symlink_to(folders.messages / "nothing")
+    folders.publish([BODY])
+    before = notices.NOTICES.counts()["waiting"]
+    assert [BODY] == bodies(queue)
+    assert [] == bodies(queue)
+    assert [odd] == folders.waiting()
+    assert before + 1 == notices.NOTICES.counts()["waiting"]
+
+
 def test_two_replicas_have_each_file_once(folders: Folders, queue: FolderQueue) -> None:
     """Whoever moves it first has it, though both have seen it."""
     other = FolderQueue(folders.settings())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from celery_event_bridge.brokers.redis.lease import GRACE, LEASE, RENEW, Lease, Record, Seen
+import pytest
+
+from celery_event_bridge.brokers.redis.lease import GRACE, LEASE, RENEW, Lease, Record, Seen, seen
 from celery_event_bridge.brokers.redis.silences import Position
 
 
@@ -188,3 +190,14 @@ def test_who_holds_it_holds_on_where_the_record_is_made_anew() -> None:
     assert not lease.answered(held_by("a", token=9), 100.6).taken
     assert lease.holds(100.6)
     assert 9 == lease.token
+
+
+@pytest.mark.parametrize("changed", [{4: b"yesterday"}, {6: b"many"}, {8: b"\xff"}, {3: b"\xff"}, {0: b"\xff\xfe"}])
+def test_what_somebody_has_written_into_it_ends_no_connection(changed: dict[int, bytes]) -> None:
+    """A record that cannot be read says nothing, and a name that is none of ours is another one's."""
+    reply = [b"b", b"5", b"1000", b"b", b"990", b"m", b"1", b"r", b"here", b"999", b"b"]
+    for place, text in changed.items():
+        reply[place] = text
+    found = seen(reply)
+    assert 5 == found.token
+    assert "a" != found.holder

@@ -47,3 +47,28 @@ def test_what_is_confirmed_leaves_the_list(monkeypatch: pytest.MonkeyPatch) -> N
 def test_what_who_forwards_has_not_heard_stays_in_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its connection was cut just then, and its place lies behind."""
     assert 1 == len(requeued(monkeypatch, cut=True))
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        b"",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"parked_at":"\xff","reason":"","error":"","content_type":"","headers":{},"body":"eA=="}',
+        b'{"parked_at":"","reason":"","error":"","content_type":"","headers":{},"body":"a"}',
+        b'{"parked_at":"","reason":"","error":"","content_type":"","headers":{},"body":"\xc3\xa9"}',
+        b'{"parked_at":"","reason":"","error":"","content_type":"","headers":{},"body":"","extra":' + b"[" * 100_000,
+    ],
+)
+def test_what_somebody_else_has_put_into_the_list_is_shown_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, element: bytes
+) -> None:
+    """And holds up neither what a bridge has parked, nor its own removal."""
+    entry = msgspec.json.encode(ParkedEntry("2026-01-01", "decode", "no event", "", {}, "eA==", raw=True))
+    link = ListLink(SetClock(), SETTINGS.names, [element, entry])
+    monkeypatch.setattr(parked, "connected_link", lambda *_, **__: cast("Link", link))
+    with parked.parked_messages(SETTINGS) as messages:
+        assert [element, b"x"] == [content.body for content in messages.contents()]
+        assert 1 == messages.purge(lambda one: not one.reason)
+    assert [entry] == link.elements

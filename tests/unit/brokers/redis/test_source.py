@@ -188,3 +188,38 @@ def test_a_minute_without_events_is_told_of(caplog: pytest.LogCaptureFixture) ->
     assert "events come on channel /0.celeryev/*" in caplog.messages
     bench.turn(1.0)
     assert 6 == notices.NOTICES.counts()["no-events"]
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        b"",
+        b"\xff\xfe",
+        b'["\xff","b",1,null]',
+        b'["m","b",1,null,false,[],0,' + b"[" * 100_000 + b"]" * 100_000 + b"]",
+        b'["m","b",1,["m",1e400]]',
+        b'{"a":1}',
+    ],
+)
+def test_what_somebody_else_says_on_the_bridges_channel_is_passed_over(word: bytes) -> None:
+    """Every bridge hears it: it ends none of them."""
+    bench = Bench()
+    bench.take()
+    bench.link.overhear(word)
+    bench.link.publish(b"1")
+    assert [b"1"] == bench.turn()
+
+
+def test_a_message_that_is_refused_stays_said_while_the_lease_is_not() -> None:
+    """The next look at the lease succeeds, and nobody hears how far all is confirmed all the same."""
+    bench = Bench()
+    bench.take()
+    bench.link.refuses_messages = True
+    bench.turn(0.5)
+    for _ in range(8):
+        bench.turn(0.2)
+        assert "NOPERM" in str(bench.source.held_up)
+    bench.link.refuses_messages = False
+    for _ in range(4):
+        bench.turn(0.3)
+    assert bench.source.held_up is None

@@ -1654,4 +1654,17 @@ MUTATIONS = (
         [Change(f"{BROKER_REDIS}/gaps.py", "or any(aside for _, _, aside in alive)", "")],
         [f"{UNIT}/brokers/redis/test_gaps.py::test_while_another_one_has_not_published_all_again_nothing_is_told"],
     ),
+    Mutation(
+        "a spool file that cannot be written taken for a lost connection",
+        [
+            Change(
+                f"{BROKER_REDIS}/spool.py",
+                "len(self._buffer) >= BUFFER and not self.write()",
+                "len(self._buffer) >= BUFFER and self.flush()",
+            )
+        ],
+        [
+            f"{UNIT}/brokers/redis/test_spool_damaged.py::test_a_file_that_cannot_be_written_drops_what_has_no_room_and_ends_no_subscription"
+        ],
+    ),
 )

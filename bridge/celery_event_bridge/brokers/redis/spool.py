@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from celery_event_bridge.brokers.envelope import opened
+from celery_event_bridge.brokers.redis.spool_lock import lock_of, locked
 from celery_event_bridge.contract import notices
 from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.values import counted
@@ -30,6 +31,8 @@ BUFFER = 500
 """Events that are written at a time; fewer where the loop turns before."""
 ROW = 100
 """Bytes that an event takes in the file beside its data, about."""
+RETRY = 1.0
+"""Seconds between two attempts to write a file that cannot be written."""
 OVERLAP = 5.0
 """Seconds from our subscription on in which what another one has heard is taken as well, though we have heard it."""
 SCHEMA = """
@@ -52,20 +55,35 @@ class Spool:
         self._database: sqlite3.Connection | None = None
         self._buffer: list[tuple[int, bytes, bytes | None, float | None, float]] = []
         self._bytes = 0
+        self._retry_at = 0.0
+        """Time before which it is not tried to write, by the monotonic clock."""
         self._handed = 0
         """Number of the last that was inherited and handed out."""
 
     # What this replica hears ---------------------------------------------------------------------------------------
 
     def add(self, number: int, payload: bytes) -> bool:
-        """Add an event; False where there is no room."""
+        """Add an event; False where there is no room, or the file cannot be written."""
         size = len(payload) + ROW
-        if self._bytes + size > self._max_bytes:
+        if self._bytes + size > self._max_bytes or (len(self._buffer) >= BUFFER and not self.write()):
             return False
         self._bytes += size
         self._buffer.append((2 * number, _digest(payload), payload, None, time.time()))
-        if len(self._buffer) >= BUFFER:
+        return True
+
+    def write(self) -> bool:
+        """Write what waits for it. False, with a notice, where it cannot be: it stays in memory. Never raises."""
+        if not self._buffer:
+            return True
+        if time.monotonic() < self._retry_at:
+            return False
+        try:
             self.flush()
+        except BrokerUnavailable as exc:
+            self._retry_at = time.monotonic() + RETRY
+            notices.tell("waiting", f"{exc} Meanwhile what has no room in memory is dropped", subject="spool")
+            return False
+        notices.over("waiting", f"the spool file {self._file} is written again", subject="spool")
         return True
 
     def keep(self, number: int, payload: bytes, at: float) -> None:
@@ -89,7 +107,7 @@ class Spool:
 
     def load(self, first: int, most_bytes: int) -> list[tuple[int, bytes | float]]:
         """Return events, and the seconds of holes, from that number on, with their numbers: about so many bytes."""
-        self.flush()
+        self.write()
         found: list[tuple[int, bytes | float]] = []
         with self._reading() as database:
             rows = database.execute(
@@ -101,11 +119,16 @@ class Spool:
                 if most_bytes < 0:
                     break
             rows.close()
-        return found
+        return found or [
+            ((number + 1) // 2, payload if payload is not None else seconds or 0.0)
+            for number, _, payload, seconds, _ in self._buffer
+            if number >= 2 * first - 1
+        ]
 
     def forget(self, before: int) -> int:
         """Remove what lies before that number. Returns how many holes were among it."""
-        self.flush()
+        if not self.write():
+            return self._forget_unwritten(2 * before - 1)
         if self._database is None:
             return 0
         holes = size = events = 0
@@ -119,6 +142,12 @@ class Spool:
         self._bytes = max(0, self._bytes - size - ROW * events)
         return int(holes)
 
+    def _forget_unwritten(self, before: int) -> int:
+        gone = [row for row in self._buffer if row[0] < before]
+        self._buffer = self._buffer[len(gone) :]
+        self._bytes = max(0, self._bytes - sum(len(row[2] or b"") + ROW for row in gone if row[3] is None))
+        return sum(row[3] is not None for row in gone)
+
     # What others have left -----------------------------------------------------------------------------------------
 
     def adopt(self, whole_since: float) -> None:
@@ -129,7 +158,7 @@ class Spool:
         for file in sorted(self._folder.glob(f"{self._queue}-*.spool")):
             if file == self._file:
                 continue
-            with _locked(file) as free:
+            with locked(file) as free:
                 if free:
                     self._take_over(file, whole_since + OVERLAP)
 
@@ -205,7 +234,7 @@ class Spool:
         if self._lock is not None:
             self._lock.close()
             if not left:
-                _lock_of(self._file).unlink(missing_ok=True)
+                lock_of(self._file).unlink(missing_ok=True)
             self._lock = None
 
     @contextmanager
@@ -248,7 +277,7 @@ class Spool:
         self._database, self._bytes, self._handed = None, 0, 0
         with suppress(OSError):
             self._file.rename(aside)
-        for each in (Path(f"{self._file}-wal"), Path(f"{self._file}-shm"), _lock_of(self._file)):
+        for each in (Path(f"{self._file}-wal"), Path(f"{self._file}-shm"), lock_of(self._file)):
             each.unlink(missing_ok=True)
         if self._lock is not None:
             self._lock.close()
@@ -257,32 +286,13 @@ class Spool:
 
     def _open(self) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock = _lock_of(self._file).open("a")
+        self._lock = lock_of(self._file).open("a")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         os.close(os.open(self._file, os.O_CREAT | os.O_RDWR, 0o600))
         self._database = sqlite3.connect(self._file, isolation_level="IMMEDIATE")
         self._database.execute("PRAGMA journal_mode=WAL")
         self._database.execute("PRAGMA synchronous=NORMAL")
         self._database.executescript(SCHEMA)
-
-
-def _lock_of(file: Path) -> Path:
-    return file.with_suffix(".lock")
-
-
-@contextmanager
-def _locked(file: Path) -> Iterator[bool]:
-    """Lock a file of another one's, where nobody has; say whether it is ours now."""
-    path = _lock_of(file)
-    with path.open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-            return
-        yield True
-        if not file.exists():
-            path.unlink(missing_ok=True)
 
 
 def _digest(payload: bytes) -> bytes:

@@ -19,7 +19,7 @@ from celery_event_bridge.brokers.redis.held import Window
 from celery_event_bridge.brokers.redis.hole import Hole
 from celery_event_bridge.brokers.redis.lane import Lane
 from celery_event_bridge.brokers.redis.spool import Spool
-from celery_event_bridge.contract import LOOK_INTERVAL
+from celery_event_bridge.contract import LOOK_INTERVAL, notices
 from celery_event_bridge.contract.broker import Ack, BrokerUnavailable
 from celery_event_bridge.contract.clock import Clock
 
@@ -184,18 +184,24 @@ class Spooling:
             log.warning("%s", found.text)
 
     def attend(self, now: float) -> None:
-        """Write and remove what is to be, and look for what others have left. Raises BrokerUnavailable."""
+        """Write and remove what is to be, and look for what others have left. Never raises: the events go on."""
         if now >= self._tidy_due:
             self._tidy_due = now + TIDY
-            self.window.tidy()
+            try:
+                self.window.tidy()
+            except BrokerUnavailable as exc:
+                notices.tell("waiting", str(exc), subject="spool")
         if now >= self._adopt_due:
             self.adopt(now)
 
     def adopt(self, now: float) -> None:
-        """Take over what nobody else has. Raises BrokerUnavailable."""
+        """Take over what nobody else has. Never raises."""
         self._adopt_due = now + LOOK_INTERVAL
         since = self.window.since if self.window.is_whole else now
-        self._spool.adopt(time.time() - (now - since))
+        try:
+            self._spool.adopt(time.time() - (now - since))
+        except BrokerUnavailable as exc:
+            notices.tell("waiting", str(exc), subject="spool")
 
     def put_back(self, now: float) -> None:
         """Hand out again what is not confirmed, and write what is in memory: this one may not live on. Never raises."""

@@ -37,7 +37,7 @@ class Pulse:
         """Tell, the first time, that both ends are there."""
         if not self._consumes:
             self._consumes = True
-            log.info("consuming: each event is stored as it comes")
+            log.info("consuming: broker and sink are there")
 
     def received(self, types: Collection[str]) -> None:
         """Take note of the types that have come."""

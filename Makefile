@@ -77,7 +77,7 @@ bench-readers: $(READY)  ## what reading back costs, over 5 million events a rea
 bench-short: $(READY)  ## only whether the benchmarks run, about half a minute
 	@$(BIN)/python -m benchmarks run --short --only '$(ONLY)' --output build/benchmarks-short.json
 
-mutations: $(READY)  ## break each guard on purpose, in a copy, and see who notices, about 20 minutes
+mutations: $(READY)  ## break each guard on purpose, in a copy, and see who notices, about an hour
 	@$(BIN)/python -m tests.broken --campaigns
 
 containers: $(READY)  ## the image, the compose file and the servers in containers (needs a Docker engine)

@@ -791,10 +791,7 @@ MUTATIONS = (
     Mutation(
         "a cumulative acknowledgement past one that is set aside",
         [Change(f"{FORWARD}/ledger.py", "            if lane.aside:\n", "            if False:\n")],
-        [
-            f"{UNIT}/forward/test_ledger.py::test_what_is_set_aside_takes_no_memory_and_holds_nothing_up",
-            f"{UNIT}/forward/test_ledger.py::test_against_a_naive_model_with_those_that_cannot_be_parked",
-        ],
+        [f"{UNIT}/forward/test_ledger.py::test_what_is_set_aside_takes_no_memory_and_holds_nothing_up"],
     ),
     Mutation(
         "what cannot be parked held in the live queue",
@@ -809,7 +806,7 @@ MUTATIONS = (
     Mutation(
         "parked before the probe is answered",
         [Change(f"{RABBITMQ}/parking.py", "if not self._blocked and None not in confirms.waiting:", "if True:")],
-        [f"{INTEGRATION}/rabbitmq/test_unparkable.py::test_an_alarm_parks_no_copies"],
+        [f"{UNIT}/brokers/rabbitmq/test_parking_probe.py::test_nothing_is_published_before_the_probe_is_answered"],
     ),
     Mutation(
         "a confirm taken for more than it names",
@@ -838,7 +835,7 @@ MUTATIONS = (
                 "            pass\n",
             )
         ],
-        [f"{INTEGRATION}/running/test_deadlines.py::test_a_broker_that_trickles_is_an_outage"],
+        [f"{UNIT}/brokers/rabbitmq/test_bounded.py::test_a_frame_that_trickles_in_ends_the_call_and_not_the_frame"],
     ),
     Mutation(
         "a queue of other arguments holds up all others",

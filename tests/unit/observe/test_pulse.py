@@ -45,9 +45,7 @@ def test_the_start_is_told_once(clock: Clock, lines: list[dict[str, object]]) ->
     for stored in (0, 0, 7, 9):
         subject.consuming()
         subject.turn(stored, 0, {})
-    assert ["consuming: broker and sink are there", "first events are stored"] == [
-        line["event"] for line in lines
-    ]
+    assert ["consuming: broker and sink are there", "first events are stored"] == [line["event"] for line in lines]
     assert 7 == lines[1]["events"]
 
 

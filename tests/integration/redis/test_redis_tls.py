@@ -151,7 +151,7 @@ def test_the_settings_for_one_server_are_not_anothers(certificates: Path, server
 
 def test_a_node_of_a_cluster_is_named_as_one() -> None:
     """Not a bare MOVED or CLUSTERDOWN."""
-    node = NativeRedis("--cluster-enabled", "yes")
+    node = NativeRedis("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
     try:
         node.start()
         # No slot is served there, or all but the stream's.

@@ -16,7 +16,7 @@ from celery_event_bridge.brokers.redis.settings import Settings
 from tests.support.bridges import Bridge, run_to_end
 from tests.support.redis_broker import Publisher, settings as variables
 from tests.support.servers import Redis
-from tests.support.servers.debian import ROOT
+from tests.support.servers.debian import ROOT, free_port
 from tests.support.servers.redis import NativeRedis
 
 PAGE = (ROOT / "docs/how-to/redis-broker.md").read_text()
@@ -128,7 +128,7 @@ def test_a_replica_is_no_broker(broker: NativeRedis) -> None:
 
 def test_a_node_of_a_cluster_is_refused(tmp_path: Path) -> None:
     """By `check`, and by `run` at the start, with exit code 2: CROSSSLOT would be all that it ever says."""
-    node = NativeRedis("--cluster-enabled", "yes")
+    node = NativeRedis("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
     try:
         node.start()
         (line,) = said(node.url)

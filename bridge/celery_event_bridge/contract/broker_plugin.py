@@ -16,7 +16,7 @@ import msgspec
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from celery_event_bridge.contract.broker import Message, Parking, Source
-from celery_event_bridge.contract.values import Size, patterns
+from celery_event_bridge.contract.values import Size, counted, patterns
 
 if TYPE_CHECKING:
     from celery_event_bridge.contract.sink import Finding
@@ -110,6 +110,18 @@ class QueueState(msgspec.Struct, frozen=True):
 
 class QueuesInUse(Exception):
     """The queues are not as an operation needs them. The text says what to do; nothing is lost."""
+
+
+def refuse_what_is_in_use(states: Sequence[QueueState]) -> None:
+    """Raise QueuesInUse for a queue with consumers, or with messages that are ready."""
+    for state in states:
+        if state.consumers:
+            raise QueuesInUse(f"queue {state.name} has {counted(state.consumers, 'consumer')}: stop the bridges first")
+        if state.messages:
+            raise QueuesInUse(
+                f"queue {state.name} holds {counted(state.messages, 'message')}: let a bridge drain it, see to what "
+                "is parked with `rejected`, or say --force to lose them"
+            )
 
 
 class Queues(Protocol):

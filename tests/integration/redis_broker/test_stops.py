@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,21 +10,11 @@ import pytest
 from tests.support.bridges import Bridge
 from tests.support.redis_broker import Publisher, settings
 from tests.support.servers import Redis
-from tests.support.servers.debian import PATIENCE, until
+from tests.support.servers.debian import until
+from tests.support.stops import TIMEOUT, ends_in_time
 from tests.support.stores import RedisStore
 
 pytestmark = [pytest.mark.fault]
-
-TIMEOUT, MARGIN = 3, 2
-"""BRIDGE_SHUTDOWN_TIMEOUT, and the seconds that a stop may take beyond it."""
-
-
-def ends_in_time(bridge: Bridge) -> None:
-    """See that SIGTERM ends it in time, in order, and without a traceback."""
-    begin = time.monotonic()
-    assert 0 == bridge.stop((TIMEOUT + MARGIN) * PATIENCE + 30), bridge.log()
-    assert time.monotonic() - begin < (TIMEOUT + MARGIN) * PATIENCE, bridge.log()
-    assert "Traceback" not in bridge.log_file.read_text()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,15 +13,12 @@ from tests.faults.proxy import Mode, Proxy
 from tests.support import oracle
 from tests.support.bridges import Bridge
 from tests.support.servers import Kafka, RabbitMQ, Redis
-from tests.support.servers.debian import PATIENCE, until
+from tests.support.servers.debian import until
+from tests.support.stops import TIMEOUT, ends_in_time
 from tests.support.stores import FULL, KafkaStore, RedisStore, SqliteStore
 
 pytestmark = [pytest.mark.fault]
 
-TIMEOUT = 3
-"""BRIDGE_SHUTDOWN_TIMEOUT."""
-MARGIN = 2
-"""Seconds that a stop may take beyond it."""
 SILENT = [Mode.STALL, Mode.TRICKLE, Mode.DROP_REPLIES, Mode.REFUSE] if FULL else [Mode.STALL, Mode.DROP_REPLIES]
 WHEN = ["from the start", "later"] if FULL else ["later"]
 
@@ -54,16 +50,6 @@ def proxy() -> Iterator[Callable[[str], tuple[Proxy, str]]]:
     yield before
     for one in made:
         one.close()
-
-
-def ends_in_time(bridge: Bridge) -> None:
-    """See that SIGTERM ends it in time, in order, and without a traceback."""
-    begin = time.monotonic()
-    code = bridge.stop((TIMEOUT + MARGIN) * PATIENCE + 30)
-    took = time.monotonic() - begin
-    assert took < (TIMEOUT + MARGIN) * PATIENCE, f"a stop took {took:.1f} s: {bridge.log()}"
-    assert 0 == code, bridge.log()
-    assert "Traceback" not in bridge.log_file.read_text()
 
 
 @pytest.mark.parametrize("when", WHEN)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from celery_event_bridge.brokers.kombu.connection import Link
 from celery_event_bridge.brokers.kombu.files import names_in, require, unavailable
 from celery_event_bridge.brokers.kombu.folder import FolderQueue, others, root_of
-from celery_event_bridge.contract.broker_plugin import QueuesInUse, QueueState
-from celery_event_bridge.contract.values import counted
+from celery_event_bridge.contract.broker_plugin import QueueState, refuse_what_is_in_use
 
 if TYPE_CHECKING:
     from celery_event_bridge.brokers.kombu.settings import Settings
@@ -66,7 +65,7 @@ class FolderQueues:
             self._move_back()
         states = self.states()
         if not force:
-            self._refuse_what_is_in_use(states)
+            refuse_what_is_in_use(states)
         there = [states[0].name] if states[0].messages is not None else []
         there += [state.name for state in states[1:] if state.messages]
         self._link.delete(self._settings.queue)
@@ -83,18 +82,6 @@ class FolderQueues:
             queue.open()
         finally:
             queue.drop()
-
-    def _refuse_what_is_in_use(self, states: Sequence[QueueState]) -> None:
-        for state in states:
-            if state.consumers:
-                raise QueuesInUse(
-                    f"queue {state.name} has {counted(state.consumers, 'consumer')}: stop the bridges first"
-                )
-            if state.messages:
-                raise QueuesInUse(
-                    f"queue {state.name} holds {counted(state.messages, 'message')}: let a bridge drain it, see to "
-                    "what is parked with `rejected`, or say --force to lose them"
-                )
 
     def _count(self, queue: str) -> int:
         with unavailable(self._settings.folder_in):

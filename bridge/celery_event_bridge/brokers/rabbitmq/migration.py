@@ -20,7 +20,7 @@ from celery_event_bridge.brokers.rabbitmq.topology import declare_witness
 from celery_event_bridge.brokers.rabbitmq.unready import HELD_BACK_FOR, SAMPLED_WITHIN, Unready
 from celery_event_bridge.brokers.rabbitmq.waiting import LOOK, Says, Tell
 from celery_event_bridge.contract.broker import BrokerUnavailable
-from celery_event_bridge.contract.broker_plugin import QueuesInUse
+from celery_event_bridge.contract.broker_plugin import QueuesInUse, refuse_what_is_in_use
 from celery_event_bridge.contract.deadline import Deadline
 from celery_event_bridge.contract.values import counted
 
@@ -90,7 +90,7 @@ def migrate(
     kept_up.look()
     # What has come meanwhile, which only a bridge of the old settings can have brought about, is looked at again.
     found = broker.present(old)
-    broker.refuse_what_is_in_use(found)
+    refuse_what_is_in_use(found)
     for state in reversed(found):
         broker.delete(state.name)
         if state.name == old.live.name:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,7 @@ from celery_event_bridge.brokers.rabbitmq.topology import (
 from celery_event_bridge.brokers.rabbitmq.unready import SAMPLED_WITHIN, Unready
 from celery_event_bridge.brokers.rabbitmq.waiting import Tell, may_hold_back
 from celery_event_bridge.contract.broker import BrokerUnavailable
-from celery_event_bridge.contract.broker_plugin import QueuesInUse, QueueState
-from celery_event_bridge.contract.values import counted
+from celery_event_bridge.contract.broker_plugin import QueueState, refuse_what_is_in_use
 
 if TYPE_CHECKING:
     import amqp
@@ -79,13 +78,13 @@ class Broker:
         """
         found = self.present(topology)
         if not force:
-            self.refuse_what_is_in_use(found)
+            refuse_what_is_in_use(found)
             self.have_overflow(topology, tell)
             names = [state.name for state in found]
             unready = Unready(self.connection, self.management, topology, names, sampled_within=sampled_within)
-            unready.refuse_or_wait(tell, lambda: self.refuse_what_is_in_use(self.present(topology)))
+            unready.refuse_or_wait(tell, lambda: refuse_what_is_in_use(self.present(topology)))
             found = self.present(topology)
-            self.refuse_what_is_in_use(found)
+            refuse_what_is_in_use(found)
         for state in reversed(found):
             self.delete(state.name)
         self.delete_witnesses(topology)
@@ -123,19 +122,6 @@ class Broker:
             if state.messages is None and state.problem:
                 raise BrokerUnavailable(f"queue {state.name}: {state.problem}")
         return [state for state in found if state.messages is not None]
-
-    def refuse_what_is_in_use(self, found: Sequence[QueueState]) -> None:
-        """Raise QueuesInUse for a queue with consumers, or with messages that are ready."""
-        for state in found:
-            if state.consumers:
-                raise QueuesInUse(
-                    f"queue {state.name} has {counted(state.consumers, 'consumer')}: stop the bridges first"
-                )
-            if state.messages:
-                raise QueuesInUse(
-                    f"queue {state.name} holds {counted(state.messages, 'message')}: let a bridge drain it, see to "
-                    "what is parked with `rejected`, or say --force to lose them"
-                )
 
     def state(self, queue: QueueSpec) -> QueueState:
         """Return how a queue is."""

@@ -20,6 +20,7 @@ import structlog
 
 from celery_event_bridge.contract import notices, secret_files
 from tests.support.bridges import Bridge
+from tests.support.closing import close_all
 from tests.support.servers import Kafka, RabbitMQ, Redis, ServerMissing, kafka, rabbitmq, redis
 from tests.support.servers.ahead import Ahead
 from tests.support.servers.rabbitmq import NativeRabbitMQ, can_connect
@@ -51,6 +52,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 def _nothing_is_left_open() -> Iterator[None]:
     """A socket or a file that a module's tests have not closed fails the last of them, and none of another module."""
     yield
+    close_all()
     gc.collect()
 
 

@@ -20,14 +20,16 @@ from celery_event_sinks.redis.sink import RedisSettings, RedisStreamsSink
 from celery_event_sinks.sqlite.settings import SqliteSettings
 from celery_event_sinks.sqlite.sink import SqliteSink
 from tests.support import oracle
+from tests.support.closing import close_later
 from tests.support.servers import Kafka
 from tests.support.servers.debian import until
 
 
 class Stream:
-    """One kind of stream with nothing in it, and a sink that writes to it."""
+    """One kind of stream with nothing in it, and a sink that writes to it until its module's tests have ended."""
 
     def __init__(self, kind: str, url: str, sink: Any, lease: float) -> None:
+        close_later(sink)
         self.kind = kind
         self.url = url
         self.sink = sink

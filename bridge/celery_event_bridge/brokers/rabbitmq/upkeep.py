@@ -179,9 +179,7 @@ class Upkeep:
         came_at_once = self._has_heard and now - bound_at <= min(max(0.5, self._usual_pause), AT_ONCE)
         self._has_heard = True
         silent = pause >= 1.5 * self._longest_pause
-        # A worker that has just started ends a silence as well.
-        explained = self._is_moving or any(b"worker-online" in each.body for each in messages)
-        if bound_at and came_at_once and silent and not explained:
+        if bound_at and came_at_once and silent and not self._is_explained(messages):  # bodies last: all come by here
             self._notices.silence(pause)
             pause = self._longest_pause  # one that is explained hides no other
         fading = 0.5 ** (pause / FORGOTTEN_AFTER)
@@ -189,6 +187,10 @@ class Upkeep:
         self._usual_pause += (min(pause, self._quiet_after) - self._usual_pause) / 20
         if pause >= self._quiet_after:
             self._notices.come_again(pause)
+
+    def _is_explained(self, messages: Sequence[Delivered]) -> bool:
+        """Tell whether something else ended a silence: a queue that moves, or a worker that has just started."""
+        return self._is_moving or any(b"worker-online" in message.body for message in messages)
 
     def steered(self, *, receiving: bool) -> None:
         """Take note whether anything can be expected now: not while messages are in hand, or no consumer is on."""

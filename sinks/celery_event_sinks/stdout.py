@@ -28,6 +28,11 @@ class StdoutSink(BlockingSink):
     def __init__(self, settings: StdoutSettings) -> None:  # noqa: ARG002 - every sink is given its settings
         super().__init__()
 
+    @classmethod
+    def in_order(cls, settings: StdoutSettings) -> StdoutSink:
+        """Return one that keeps the order: each does, as a pipe takes what is written first first."""
+        return cls(settings)
+
     def store(self, events: Sequence[Event]) -> None:
         """Write the lines, past Python's buffer: a line counts as stored when the pipe has it."""
         rest = memoryview(b"".join(line(event) for event in events))

@@ -11,6 +11,7 @@ RABBITMQ = "bridge/celery_event_bridge/brokers/rabbitmq"
 KOMBU = "bridge/celery_event_bridge/brokers/kombu"
 REDIS_BROKER = f"{INTEGRATION}/redis_broker"
 FOLDERS = f"{INTEGRATION}/kombu_transports/test_filesystem.py"
+CONFIG = "bridge/celery_event_bridge/config"
 AUDIT = "bridge/celery_event_bridge/audit"
 BROKER_REDIS = "bridge/celery_event_bridge/brokers/redis"
 KAFKA, REDIS, SQLITE = (f"sinks/celery_event_sinks/{sink}" for sink in ("kafka", "redis", "sqlite"))
@@ -434,7 +435,7 @@ MUTATIONS = (
             ),
             Change(
                 f"{KAFKA}/sink.py",
-                "            self._late.append(event)\n",
+                "            self._waiting.late.append(event)\n",
                 '            self._undone.setdefault((Outcome.REFUSED, ""), []).append(event)\n',
             ),
         ],
@@ -768,12 +769,12 @@ MUTATIONS = (
     ),
     Mutation(
         "the witness not asked",
-        [Change(f"{RABBITMQ}/upkeep.py", 'self._asking.exists(topology.witness, "fanout")', "True")],
+        [Change(f"{RABBITMQ}/upkeep.py", 'self.asking.exists(topology.witness, "fanout")', "True")],
         [f"{INTEGRATION}/rabbitmq/test_others_on_rabbitmq.py::test_a_way_that_others_have_cut_is_made_again"],
     ),
     Mutation(
         "the witness of the queue not asked",
-        [Change(f"{RABBITMQ}/upkeep.py", 'self._asking.exists(topology.queue_witness, "fanout")', "True")],
+        [Change(f"{RABBITMQ}/upkeep.py", 'self.asking.exists(topology.queue_witness, "fanout")', "True")],
         [
             f"{INTEGRATION}/rabbitmq/test_deleted_queues.py::test_a_queue_that_was_deleted_and_declared_at_once_is_told_of"
         ],
@@ -878,7 +879,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a missing overflow queue holds up live events",
-        [Change(f"{RABBITMQ}/source.py", "(AccessRefused, NotFound, ResourceLocked", "(AccessRefused, ResourceLocked")],
+        [Change(f"{RABBITMQ}/lanes.py", "(AccessRefused, NotFound, ResourceLocked", "(AccessRefused, ResourceLocked")],
         [
             f"{INTEGRATION}/rabbitmq/test_kept_connections.py::test_a_queue_that_the_bridge_cannot_declare_is_told_of_and_live_events_are_received",
         ],
@@ -977,7 +978,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a trace left by who cannot consume",
-        [Change(f"{RABBITMQ}/source.py", "            self._overflow_refused = True\n", "")],
+        [Change(f"{RABBITMQ}/lanes.py", "            self._overflow_refused = True\n", "")],
         [
             f"{INTEGRATION}/rabbitmq/test_foreign_hands.py::test_who_cannot_consume_overflow_leaves_no_trace",
         ],
@@ -1663,5 +1664,165 @@ MUTATIONS = (
         [
             f"{UNIT}/brokers/redis/test_spool_damaged.py::test_a_file_that_cannot_be_written_drops_what_has_no_room_and_ends_no_subscription"
         ],
+    ),
+    Mutation(
+        "a shard's consumer cancelled at a stop",
+        [
+            Change(
+                f"{RABBITMQ}/shard_lane.py",
+                "        self.leave()\n\n    def adjust",
+                "        self.cancel()\n\n    def adjust",
+            )
+        ],
+        [f"{UNIT}/brokers/rabbitmq/test_shard_lane.py::test_nothing_cancels_it"],
+    ),
+    Mutation(
+        "a shard's consumer cancelled by the budget",
+        [
+            Change(
+                f"{RABBITMQ}/shard_lane.py",
+                '        """Change nothing: the first prefetch holds, and past twice the budget all goes back."""\n',
+                "        super().adjust(room)\n",
+            )
+        ],
+        [f"{UNIT}/brokers/rabbitmq/test_shard_lane.py::test_nothing_cancels_it"],
+    ),
+    Mutation(
+        "a shard's lane that stands by replaced",
+        [
+            Change(
+                f"{RABBITMQ}/shard_lane.py",
+                '        """Tell nothing: who stands by is quiet."""\n        return False\n',
+                "        return super().was_quiet()\n",
+            )
+        ],
+        [f"{UNIT}/brokers/rabbitmq/test_shard_lane.py::test_a_lane_that_nothing_comes_on_stands_by"],
+    ),
+    Mutation(
+        "a shard handed over with messages in hand",
+        [
+            Change(
+                f"{RABBITMQ}/shard_lane.py",
+                "return self._acknowledged + len(self._singly) >= self._taken",
+                "return True",
+            )
+        ],
+        [f"{UNIT}/brokers/rabbitmq/test_shard_lane.py::test_it_is_empty_once_all_that_it_has_taken_is_acknowledged"],
+    ),
+    Mutation(
+        "more shards kept than is fair",
+        [
+            Change(
+                f"{RABBITMQ}/share_out.py",
+                "            own[queue].leave()\n        consumers",
+                "            pass\n        consumers",
+            )
+        ],
+        [f"{INTEGRATION}/rabbitmq/test_shards.py::test_shares_are_even_when_replicas_come_and_go"],
+    ),
+    Mutation(
+        "a shard without a consumer left alone",
+        [Change(f"{RABBITMQ}/balance.py", "if looks >= LOOKS", "if False")],
+        [f"{UNIT}/brokers/rabbitmq/test_balance.py::test_a_consumer_that_is_gone_is_made_anew"],
+    ),
+    Mutation(
+        "shards that expire",
+        [Change(f"{RABBITMQ}/topology.py", "        elif settings.queue_ttl:\n", "        if settings.queue_ttl:\n")],
+        [f"{UNIT}/brokers/rabbitmq/test_topology.py::test_in_order_nothing_expires_and_one_consumer_is_active"],
+    ),
+    Mutation(
+        "shards with many active consumers",
+        [
+            Change(
+                f"{RABBITMQ}/topology.py", '            live["x-single-active-consumer"] = True\n', "            pass\n"
+            )
+        ],
+        [
+            f"{UNIT}/brokers/rabbitmq/test_topology.py::test_in_order_nothing_expires_and_one_consumer_is_active",
+            f"{INTEGRATION}/rabbitmq/test_shards.py::test_each_workers_events_stay_in_order_whoever_dies[sqlite]",
+        ],
+    ),
+    Mutation(
+        "queues of former settings left alone",
+        [Change(f"{RABBITMQ}/source.py", "        self._lanes.take_former()\n", "")],
+        [f"{INTEGRATION}/rabbitmq/test_shards.py::test_another_number_of_shards_is_a_restart"],
+    ),
+    Mutation(
+        "queues that others consume unbound",
+        [
+            Change(
+                f"{RABBITMQ}/former.py", "            if asking.consumers[former.name]:\n                continue\n", ""
+            )
+        ],
+        [f"{UNIT}/brokers/rabbitmq/test_former.py::test_what_others_consume_is_left_to_them"],
+    ),
+    Mutation(
+        "another deployment's queue taken for a former shard",
+        [Change(f"{RABBITMQ}/former.py", 'asking.depth(f"{shard}.rejected") is not None', "False")],
+        [f"{UNIT}/brokers/rabbitmq/test_former.py::test_a_queue_with_parking_of_its_own_is_another_deployments"],
+    ),
+    Mutation(
+        "in order, what comes back behind what is new",
+        [Change(f"{FORWARD}/driver.py", "        if self._again and self._ordered:\n", "        if False:\n")],
+        [f"{UNIT}/forward/test_driver.py::test_in_order_what_comes_back_goes_ahead_in_its_first_order"],
+    ),
+    Mutation(
+        "in order, verdicts not waited for",
+        [Change(f"{FORWARD}/driver.py", "or (self._ordered and self._again and self.handed)", "")],
+        [f"{UNIT}/forward/test_driver.py::test_in_order_what_comes_back_goes_ahead_in_its_first_order"],
+    ),
+    Mutation(
+        "a relay that does not ask for order",
+        [Change(f"{FORWARD}/relay.py", "ordered = is_ordered(source)", "ordered = False")],
+        [f"{INTEGRATION}/rabbitmq/test_shards.py::test_each_workers_events_stay_in_order_whoever_dies[kafka]"],
+    ),
+    Mutation(
+        "a sink that keeps no order taken",
+        [
+            Change(
+                f"{CONFIG}/loading.py",
+                "            if not isinstance(plugin, OrderedPlugin):\n",
+                "            if False:\n",
+            )
+        ],
+        [f"{UNIT}/config/test_third_parties.py::test_a_sink_that_keeps_no_order_is_refused_where_one_is_promised"],
+    ),
+    Mutation(
+        "a batch in order without a transaction: Redis",
+        [
+            Change(
+                f"{REDIS}/in_order.py",
+                "self._client.exchange_packed((MULTI,), 1)",
+                'self._client.exchange_packed((b"*1\\r\\n$4\\r\\nPING\\r\\n",), 1)',
+            )
+        ],
+        [f"{INTEGRATION}/redis/test_redis_in_order.py::test_one_command_that_redis_does_not_take_leaves_all_undone"],
+    ),
+    Mutation(
+        "a transaction whose beginning is not waited for: Redis",
+        [
+            Change(
+                f"{REDIS}/in_order.py",
+                "        if isinstance(begun[0], ResponseError):\n            return begun * len(commands), None\n",
+                "",
+            )
+        ],
+        [f"{INTEGRATION}/redis/test_redis_in_order.py::test_without_a_transaction_nothing_is_carried_out"],
+    ),
+    Mutation(
+        "a gap left in the order: Kafka",
+        [Change(f"{KAFKA}/in_order.py", "        self._fatal = self._fatal or reason\n", "")],
+        [f"{INTEGRATION}/kafka/test_kafka_in_order.py"],
+    ),
+    Mutation(
+        "an event that is refused alone sent for ever: Kafka",
+        [
+            Change(
+                f"{KAFKA}/in_order.py",
+                "        if code in PERMANENT and (alone or message is None):\n",
+                "        if code in PERMANENT and message is None:\n",
+            )
+        ],
+        [f"{INTEGRATION}/kafka/test_kafka_in_order.py::test_an_event_that_is_too_large_is_refused_and_in_nobodys_way"],
     ),
 )

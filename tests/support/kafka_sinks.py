@@ -6,7 +6,7 @@ import json
 import uuid
 from typing import Any
 
-from confluent_kafka.admin import NewTopic
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
 from celery_event_bridge.contract import JSON, Event, Outcome, Verdict
 from celery_event_bridge.forward.decode import decode
@@ -39,6 +39,17 @@ def make_topic(server: Kafka, name: str, **config: str) -> None:
     client = admin(server.bootstrap)  # it has to live until it has answered
     client.create_topics([topic])[name].result(60)
     until(lambda: oracle.kafka_counts(server.bootstrap, name) == {0: 0}, 10, "the topic is there")
+
+
+def alter(server: Kafka, name: str, **config: str) -> None:
+    """Change these properties of a topic."""
+    entries = [
+        ConfigEntry(key.replace("_", "."), text, incremental_operation=AlterConfigOpType.SET)
+        for key, text in config.items()
+    ]
+    client = admin(server.bootstrap)
+    resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries)
+    client.incremental_alter_configs([resource])[resource].result(60)
 
 
 def outcomes(verdicts: list[Verdict]) -> dict[Outcome, list[Event]]:

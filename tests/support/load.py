@@ -12,7 +12,7 @@ class Load(threading.Thread):
     """Publishes `rate` messages a second until stopped, or until there have been `total`."""
 
     def __init__(
-        self, broker_url: str, rate: int, *, size: int = 350, total: int | None = None, first: int = 0
+        self, broker_url: str, rate: int, *, size: int = 350, total: int | None = None, first: int = 0, hosts: int = 7
     ) -> None:
         super().__init__(daemon=True)
         self._url = broker_url
@@ -20,6 +20,7 @@ class Load(threading.Thread):
         self._size = size
         self._total = total
         self._first = first
+        self._hosts = hosts
         self._stopping = threading.Event()
         self._began = 0.0
         self.published: list[bytes] = []
@@ -52,7 +53,7 @@ class Load(threading.Thread):
             while not self._stopping.is_set() and (self._total is None or len(self.published) < self._total):
                 due = int((time.monotonic() - start) * self._rate) + 1 - len(self.published)
                 due = min(due, 500) if self._total is None else min(due, 500, self._total - len(self.published))
-                batch = oracle.numbered(self._first + len(self.published), due, size=self._size)
+                batch = oracle.numbered(self._first + len(self.published), due, size=self._size, hosts=self._hosts)
                 confirms.publish(batch)
                 confirms.look()
                 self.published += [message.body for message in batch]

@@ -49,15 +49,15 @@ def captured() -> list[Published]:
     ]
 
 
-def numbered(first: int, count: int, *, size: int = 350) -> list[Published]:
+def numbered(first: int, count: int, *, size: int = 350, hosts: int = 7) -> list[Published]:
     """So many single events, each one different, as a worker sends them."""
     filler = "x" * max(0, size - 200)
     return [
         Published(
             b'{"type": "task-started", "uuid": "%032x", "hostname": "w%d@test", "pid": 1, "clock": %d, "filler": "%s"}'
-            % (number, number % 7, number, filler.encode()),
+            % (number, number % hosts, number, filler.encode()),
             {"content_type": "application/json", "content_encoding": "utf-8", "delivery_mode": 1, "priority": 0}
-            | {"application_headers": {"hostname": f"w{number % 7}@test"}},
+            | {"application_headers": {"hostname": f"w{number % hosts}@test"}},
             "task.started",
         )
         for number in range(first, first + count)

@@ -34,6 +34,9 @@ class Store(Protocol):
     def bodies(self) -> list[bytes]:
         """What is stored, in order, with what is there twice."""
 
+    def parts(self) -> list[list[bytes]]:
+        """The same by the parts of the stream in which there is an order."""
+
     def count(self) -> int:
         """How many, counting what is there twice."""
 
@@ -63,6 +66,9 @@ class SqliteStore:
     def bodies(self) -> list[bytes]:
         # Where a file was removed and nobody has made a new one, nothing is stored.
         return [row["data"] for row in oracle.in_sqlite(self.path)] if self.path.exists() else []
+
+    def parts(self) -> list[list[bytes]]:
+        return [self.bodies()]
 
     def count(self) -> int:
         connection = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=30)
@@ -101,6 +107,9 @@ class RedisStore:
     def bodies(self) -> list[bytes]:
         return [entry[b"data"] for entry in oracle.in_redis(self.server.url)]
 
+    def parts(self) -> list[list[bytes]]:
+        return [self.bodies()]
+
     def count(self) -> int:
         with self.server.client() as client:
             return int(client.xlen("celery-events"))
@@ -127,6 +136,12 @@ class KafkaStore:
 
     def bodies(self) -> list[bytes]:
         return [record.value for record in oracle.in_kafka(self.server.bootstrap, self.topic)]
+
+    def parts(self) -> list[list[bytes]]:
+        parts: dict[int, list[bytes]] = {}
+        for record in oracle.in_kafka(self.server.bootstrap, self.topic):
+            parts.setdefault(record.partition, []).append(record.value)
+        return list(parts.values())
 
     def count(self) -> int:
         return sum(self.partitions().values())

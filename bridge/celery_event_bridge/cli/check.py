@@ -12,8 +12,9 @@ import click
 from celery_event_bridge.cli.options import SettingsCommand, loaded
 from celery_event_bridge.cli.output import standard_output
 from celery_event_bridge.cli.run import location
-from celery_event_bridge.config.loading import Loaded
+from celery_event_bridge.config.loading import Loaded, SettingsError
 from celery_event_bridge.contract import Advisor, Finding, Previewer, SinkUnavailable, StartGuard
+from celery_event_bridge.contract.broker import is_ordered
 from celery_event_bridge.contract.secrets import hide_secrets
 from celery_event_bridge.forward.leftout import doubts
 from celery_event_bridge.observe import http, logs
@@ -70,9 +71,14 @@ def findings(chosen: Loaded) -> Iterator[Finding]:
         yield Finding("ok", "settings")
     for text in doubts(chosen.settings.event_types):
         yield Finding("FAIL", text)
-    made = [plugin(settings) for plugin, settings in chosen.sinks.values()]
+    broker = chosen.make_broker()
+    made = chosen.make_sinks()
     try:
-        yield from chosen.make_broker().findings(partial(location, made))
+        chosen.make_sinks(ordered=is_ordered(broker.source(partial(location, made))))
+    except SettingsError as exc:
+        yield Finding("FAIL", str(exc))
+    try:
+        yield from broker.findings(partial(location, made))
     finally:
         for sink in made:
             sink.close()

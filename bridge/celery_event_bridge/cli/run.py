@@ -12,7 +12,7 @@ import structlog
 from celery_event_bridge.cli.options import SettingsCommand, loaded
 from celery_event_bridge.config.loading import Loaded, SettingsError
 from celery_event_bridge.contract import Located, Sink, StartGuard, notices
-from celery_event_bridge.contract.broker import RefusedForGood
+from celery_event_bridge.contract.broker import RefusedForGood, is_ordered
 from celery_event_bridge.contract.broker_plugin import BrokerPlugin, SharesQueue
 from celery_event_bridge.contract.secrets import hide_in_url
 from celery_event_bridge.forward.leftout import doubts
@@ -95,11 +95,11 @@ def forward(chosen: Loaded) -> int:
     metrics = Metrics(status)
     if settings.sink == ("stdout",):
         refuse_to_share(broker)
-    made = [plugin(sink_settings) for plugin, sink_settings in chosen.sinks.values()]
+    source = broker.source(lambda: location(made))
+    made = chosen.make_sinks(ordered=is_ordered(source))
     refuse_to_throw_away(made)
     sinks: list[Sink] = [ObservedSink(sink, metrics, status) for sink in made]
     sink = sinks[0] if len(sinks) == 1 else Tee(sinks)
-    source = broker.source(partial(location, made))
     status.queue_messages = source.depths  # each queue's series is there from the first scrape on
     relay = Relay(source, sink, broker.parking(), settings, metrics, status)
     stop = stopping(relay.stop, settings.shutdown_timeout, partial(say_cut_off, status, metrics))

@@ -28,7 +28,7 @@ from celery_event_bridge.config.validation import (
     why_unreadable,
 )
 from celery_event_bridge.config.variables import field_of, models, sink_prefix
-from celery_event_bridge.contract import SinkPlugin, secret_files
+from celery_event_bridge.contract import OrderedPlugin, Sink, SinkPlugin, secret_files
 from celery_event_bridge.contract.broker_plugin import DEFAULT_BROKER, BrokerPlugin, BrokerSettings, scheme_of, urls_in
 from celery_event_bridge.contract.values import words
 
@@ -63,6 +63,19 @@ class Loaded(msgspec.Struct, frozen=True):
         """Return the plugin for the broker, not connected."""
         plugin, settings = self.broker
         return plugin(settings)
+
+    def make_sinks(self, *, ordered: bool = False) -> list[Sink]:
+        """Return each sink, not opened; with `ordered` each keeps the order. Raises SettingsError where one cannot."""
+        if not ordered:
+            return [plugin(settings) for plugin, settings in self.sinks.values()]
+        sinks = []
+        for name, (plugin, settings) in self.sinks.items():
+            if not isinstance(plugin, OrderedPlugin):
+                raise SettingsError(
+                    f"sink {name!r} does not keep an order: BRIDGE_SHARDS=1 and BRIDGE_ORDERED=false, or another sink"
+                )
+            sinks.append(plugin.in_order(settings))
+        return sinks
 
     def streams(self) -> dict[str, str]:
         """Return what names the stream of each sink, such as its path, by its variable's name in lower case."""

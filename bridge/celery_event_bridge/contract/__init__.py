@@ -46,6 +46,7 @@ from celery_event_bridge.contract.sink import (
     EventRefused as EventRefused,
     Finding as Finding,
     Located as Located,
+    OrderedPlugin as OrderedPlugin,
     Outcome as Outcome,
     Previewer as Previewer,
     Retaining as Retaining,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -114,6 +114,23 @@ class Source(Protocol):
 
     def drop(self) -> None:
         """Abandon the connection at once. Never raises."""
+
+
+@runtime_checkable
+class InOrder(Protocol):
+    """An optional part of a source: one that hands out in an order which is to last as far as the stream."""
+
+    @property
+    def ordered(self) -> bool:
+        """True if what comes on one lane has to be stored in the order of its tags.
+
+        What is not acknowledged when a lane is closed comes again, in its order, ahead of all that was not handed out.
+        """
+
+
+def is_ordered(source: Source) -> bool:
+    """Tell whether what this source hands out has to be stored in its order."""
+    return isinstance(source, InOrder) and source.ordered
 
 
 class Parcel(msgspec.Struct, frozen=True, eq=False):

@@ -155,6 +155,19 @@ class Retaining(Protocol):
         """Return after how many seconds, None for never. Called by `replay` after `open`; it warns of older events."""
 
 
+@runtime_checkable
+class OrderedPlugin(Protocol):
+    """An optional part of a `SinkPlugin`: it has sinks that keep an order through every failure."""
+
+    def in_order(self, settings: Any) -> Sink:
+        """Return a sink whose stream, or each part of it, has the events in the order in which they are handed over.
+
+        An event that it does not store goes back, and with it all that was handed over later: none of these is stored
+        before they are handed over again, in the same order. One that it refuses holds up nothing. An event may be
+        stored more than once: it is the first time that counts.
+        """
+
+
 class SinkPlugin(Protocol):
     """The object that an entry point of the group `celery_event_bridge.sinks` names: in practice the sink's class."""
 

@@ -33,20 +33,21 @@ class Driver(Generic[OwnerT]):
         outage: Outage,
         released: Callable[[OwnerT], bool],
         clock: Clock = time,
-        position: Callable[[OwnerT], int] | None = None,
+        *,
+        ordered: bool = False,
     ) -> None:
         """Begin; `released` tells whether an owner is out of hand, so that its events are dropped.
 
-        With `position` an event never overtakes one that is to be tried again: the verdicts on all that was handed over
-        are waited for first, and what comes back goes out again by its owner's position.
+        With `ordered` an event never overtakes one that is to be tried again: the verdicts on all that was handed over
+        are waited for first, and what comes back goes out again in its first order.
         """
         self._sink = sink
         self._clock = clock
         self.outage = outage
         self._released = released
-        self._position = position
+        self._ordered = ordered
         self.owners: dict[Event, OwnerT] = {}
-        """Owners of the events that are pending or with the sink."""
+        """Owners of the events that are pending or with the sink, in the order in which these came."""
         self.pending: deque[Event] = deque()
         """New events to hand over, in order. Who adds one adds its owner as well."""
         self._again: list[Event] = []
@@ -119,22 +120,19 @@ class Driver(Generic[OwnerT]):
         """Hand over what is pending, unless an outage says when. To be called in each turn, also with nothing."""
         if not self.busy:
             self._progress_at = now  # it could decide nothing
-        if not self.waiting or now < self.outage.due or (self._position and self._again and self.handed):
+        if not self.waiting or now < self.outage.due or (self._ordered and self._again and self.handed):
             return
         if not self.handed and self.outage.reason is None:
             self._progress_at = now
-        if self._again and self._position is not None:
-            events, self._again = sorted(self._again, key=self._position_of), []
+        if self._again and self._ordered:
+            back, self._again = set(self._again), []
+            events = [event for event in self.owners if event in back]
         else:
             events, self.pending = list(self.pending), deque()
             if self._again:
                 events, self._again = [*self._again, *events], []
         self.handed += len(events)
         self._sink.send(events)
-
-    def _position_of(self, event: Event) -> int:
-        assert self._position is not None
-        return self._position(self.owners[event])
 
     def collect(self, timeout: float = 0.0) -> tuple[bool, Sequence[Verdict]]:
         """Return whether the sink has said anything, for up to `timeout` seconds, and its final verdicts.

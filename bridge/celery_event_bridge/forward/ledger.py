@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable, Iterable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -55,6 +55,11 @@ class Delivery(msgspec.Struct, Generic[MessageT], eq=False, gc=False):
     def settled(self) -> bool:
         """Return whether nothing is owed any more, by a sink or by the parking queue."""
         return not self.owes and not self.refusals
+
+
+def is_released(delivery: Delivery[Any]) -> bool:
+    """Tell whether it is out of hand."""
+    return delivery.released
 
 
 class Ledger(Generic[MessageT]):

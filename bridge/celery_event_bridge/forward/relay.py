@@ -23,11 +23,12 @@ from celery_event_bridge.contract.broker import (
     Parking,
     RefusedForGood,
     Source,
+    is_ordered,
 )
 from celery_event_bridge.contract.clock import Clock
 from celery_event_bridge.contract.deadline import Deadline
 from celery_event_bridge.forward.driver import Driver
-from celery_event_bridge.forward.ledger import Delivery, Ledger
+from celery_event_bridge.forward.ledger import Delivery, Ledger, is_released
 from celery_event_bridge.forward.outage import Outage
 from celery_event_bridge.forward.parker import Parker
 from celery_event_bridge.forward.reception import Reception
@@ -87,9 +88,8 @@ class Relay:
         self._clock = clock
         self._broker_outage = Outage("broker", settings.retry_max_interval, clock)
         self._sink_outage = Outage("sink", settings.retry_max_interval, clock)
-        self._driver: Driver[Delivery[Message]] = Driver(
-            sink, self._sink_outage, lambda delivery: delivery.released, clock
-        )
+        ordered = is_ordered(source)
+        self._driver: Driver[Delivery[Message]] = Driver(sink, self._sink_outage, is_released, clock, ordered=ordered)
         self._pulse = Pulse(clock.monotonic)
         self._reception = Reception(settings, self._ledger, self._driver, self._parker, metrics, self._pulse)
         self._state = State.AWAY

@@ -38,7 +38,7 @@ class SinkTarget:
         self._patience = patience
         self._outage = Outage(f"sink {sink.name}", max_interval)
         # An event is owned by its number, by which it goes out again.
-        self._driver: Driver[int] = Driver(sink, self._outage, lambda _: False, position=lambda number: number)
+        self._driver: Driver[int] = Driver(sink, self._outage, lambda _: False, ordered=True)
         self._bytes = 0
         self._decided: list[Decided] = []
         self._kept_from = 0

@@ -18,6 +18,8 @@ PERMANENT = frozenset(
     }
 )
 """Kafka will say the same again. It says so of a whole batch: see `KafkaSink`."""
+CLOCKS = "compare the clocks of this machine and of Kafka's, and the topic's message.timestamp.* properties"
+"""Remedy where a topic refuses the time of now."""
 PURGED = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
 CAUSES = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError._RESOLVE})
 """Causes that keep every broker away, beyond that nobody listens."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
@@ -11,17 +12,22 @@ from celery_event_bridge.contract import SinkUnavailable
 from celery_event_bridge.contract.deadline import Deadline
 from celery_event_sinks.kafka.settings import KafkaSettings
 
+LOG = logging.getLogger("librdkafka")
+# Properties are checked by `KafkaSettings`; librdkafka would warn of each that it calls experimental, time and again.
+LOG.addFilter(lambda record: not record.getMessage().startswith("CONFWARN"))
 PURGE_TIMEOUT = 3.0
 """Seconds for the reports on what is thrown out of librdkafka's queues; it takes milliseconds."""
 
 
-def new_producer(settings: KafkaSettings, hear: Callable[[KafkaError], None]) -> Producer:
-    """Make one, which connects by itself and tells `hear` of errors.
+def new_producer(
+    settings: KafkaSettings, hear: Callable[[KafkaError], None], also: Mapping[str, str] = MappingProxyType({})
+) -> Producer:
+    """Make one, which connects by itself and tells `hear` of errors; `also`: properties beside the settings'.
 
     Raises SinkUnavailable where librdkafka does not take the settings together, or a file of a certificate is gone.
     """
     try:
-        return Producer({**settings.properties(), "error_cb": hear}, logger=logging.getLogger("librdkafka"))
+        return Producer({**settings.properties(), **also, "error_cb": hear}, logger=LOG)
     except KafkaException as exc:
         raise SinkUnavailable(settings.refusal(exc.args[0].str())) from exc
 

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from celery_event_bridge.contract import Event, Finding, Outcome, SinkUnavailable, Verdict
 from celery_event_sinks.kafka.causes import Causes
-from celery_event_sinks.kafka.errors import PERMANENT, PURGED, reason_of
+from celery_event_sinks.kafka.errors import CLOCKS, PERMANENT, PURGED, reason_of
 from celery_event_sinks.kafka.login import REFUSED, Login
 from celery_event_sinks.kafka.producer import new_producer, purge
 from celery_event_sinks.kafka.records import Records
 from celery_event_sinks.kafka.settings import KafkaSettings
 from celery_event_sinks.kafka.topics import Topics
+from celery_event_sinks.kafka.waiting import Waiting
 
 Answer = TypeVar("Answer")
-
-CLOCKS = "compare the clocks of this machine and of Kafka's, and the topic's message.timestamp.* properties"
 
 
 class KafkaSink:
@@ -29,6 +27,15 @@ class KafkaSink:
 
     name = "kafka"
     Settings = KafkaSettings
+    also: ClassVar[Mapping[str, str]] = {}
+    """Properties of the producer beside those of the settings."""
+
+    @classmethod
+    def in_order(cls, settings: KafkaSettings) -> KafkaSink:
+        """Return one that keeps the order of each partition."""
+        from celery_event_sinks.kafka.in_order import OrderedKafkaSink
+
+        return OrderedKafkaSink(settings)
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._login = Login(settings)
@@ -40,17 +47,9 @@ class KafkaSink:
         self.troubles = self._topics.down.reasons
         """Topics that store nothing while another one does, and why."""
         self._producer: Producer | None = None
-        self._unsent: deque[Event] = deque()
-        """Taken over, and not handed to librdkafka yet: its queue was full."""
-        self._suspects: deque[Event] = deque()
-        """To be sent alone, since the batch in which they went was refused as a whole."""
+        self._waiting = Waiting()
         self._alone: Event | None = None
-        self._again: deque[Event] = deque()
-        """To be sent again as they are: refused for another one in their batch."""
-        self._late: deque[Event] = deque()
-        """Refused for their time, which the topic took at the last look: to be sent with the time of now."""
-        self._dated_now: set[Event] = set()
-        """Sent so, and not decided."""
+        """The one of them that is on its way alone."""
         self._purged_for = ""
         self._stored: list[Event] = []
         self._undone: dict[tuple[Outcome, str], list[Event]] = {}
@@ -66,7 +65,7 @@ class KafkaSink:
         self._fatal = self._trouble = None
         self._settings = self._login.begin()
         self._causes = Causes(self._settings)
-        self._producer = new_producer(self._settings, self._hear)
+        self._producer = new_producer(self._settings, self._hear, self.also)
 
     def refusal(self) -> str:
         """Return what librdkafka does not take of the settings together, which only a client tells; else nothing."""
@@ -105,7 +104,7 @@ class KafkaSink:
 
     def send(self, events: Sequence[Event]) -> None:
         """Hand over to librdkafka as many as its queue takes."""
-        self._unsent.extend(events)
+        self._waiting.unsent.extend(events)
         if self._producer is None:
             with suppress(SinkUnavailable):
                 self.open()
@@ -159,33 +158,29 @@ class KafkaSink:
     def close(self) -> None:
         """Throw out what is undecided and disconnect."""
         self._discard()
-        for events in (self._unsent, self._suspects, self._again, self._late, self._dated_now):
-            events.clear()
+        self._waiting.take_all()
         self._stored, self._undone = [], {}
         self._topics.close()
 
     def _produce(self) -> None:
-        if self._suspects or self._alone is not None:
+        if self._waiting.suspects or self._alone is not None:
             if self._alone is None and not len(self._producer or ()):
                 # Known as the one that is alone before it is handed over: it may be decided on at once.
-                self._alone = suspect = self._suspects.popleft()
-                dated = self._now if suspect in self._dated_now else self._records.timestamp
+                self._alone = suspect = self._waiting.suspects.popleft()
+                dated = self._records.time_now if suspect in self._waiting.dated_now else self._records.timestamp
                 if not self._hand_over((suspect,), dated):
-                    self._suspects.appendleft(suspect)
+                    self._waiting.suspects.appendleft(suspect)
                     self._alone = None
             return
-        self._dated_now.update(self._late)
+        self._waiting.dated_now.update(self._waiting.late)
         for events, time_of in (
-            (self._again, self._records.timestamp),
-            (self._late, self._now),
-            (self._unsent, self._records.timestamp),
+            (self._waiting.again, self._records.timestamp),
+            (self._waiting.late, self._records.time_now),
+            (self._waiting.unsent, self._records.timestamp),
         ):
             if events:
                 for _ in range(self._hand_over(events, time_of)):
                     events.popleft()
-
-    def _now(self, _: Event) -> int:
-        return self._records.now
 
     def _hand_over(self, events: Iterable[Event], timestamp_of: Callable[[Event], int]) -> int:
         """Hand over; returns how many librdkafka has taken, or decided on: not all, if its queue is full."""
@@ -210,6 +205,8 @@ class KafkaSink:
                     break
                 except KafkaException as exc:
                     self._delivered(event, exc.args[0], None)
+                    if self._fatal is not None:
+                        return taken + 1
             taken += 1
         return taken
 
@@ -231,18 +228,18 @@ class KafkaSink:
             self._stored.append(event)
             if self.troubles:
                 self._topics.down.stored(message)
-            if self._dated_now:
-                self._dated_now.discard(event)
+            if self._waiting.dated_now:
+                self._waiting.dated_now.discard(event)
         elif error.code() == KafkaError.INVALID_TIMESTAMP:
             self._refused_for_its_time(event, error)
         elif error.code() in PERMANENT:
             if alone:
-                self._dated_now.discard(event)
+                self._waiting.dated_now.discard(event)
                 self._undone.setdefault((Outcome.REFUSED, reason_of(error)), []).append(event)
             else:
-                self._suspects.append(event)
+                self._waiting.suspects.append(event)
         elif error.code() == KafkaError._INVALID_DIFFERENT_RECORD:
-            (self._late if event in self._dated_now else self._again).append(event)
+            (self._waiting.late if event in self._waiting.dated_now else self._waiting.again).append(event)
         elif error.code() in PURGED:
             self._give_back(event, self._purged_for)
         else:
@@ -253,8 +250,8 @@ class KafkaSink:
 
     def _refused_for_its_time(self, event: Event, error: KafkaError) -> None:
         """Send it again with the time of now: a record's time is ours to choose, and never a reason to refuse it."""
-        if event not in self._dated_now:
-            self._late.append(event)
+        if event not in self._waiting.dated_now:
+            self._waiting.late.append(event)
             return
         self._give_back(event, f"{reason_of(error)} It refuses the time of now too: {CLOCKS}")
 
@@ -272,17 +269,15 @@ class KafkaSink:
     # After a failure ----------------------------------------------------------------------------------------------
 
     def _give_back(self, event: Event, reason: str) -> None:
-        self._dated_now.discard(event)
+        self._waiting.dated_now.discard(event)
         self._undone.setdefault((Outcome.RETRY, reason), []).append(event)
 
     def _renew(self, reason: str) -> None:
         """Make a new producer; the old one's undecided events, and all behind them, go back."""
         self._purged_for = reason
         self._discard()
-        for event in (*self._suspects, *self._again, *self._late, *self._unsent):
+        for event in self._waiting.take_all():
             self._give_back(event, reason)
-        for events in (self._unsent, self._suspects, self._again, self._late, self._dated_now):
-            events.clear()
         self._topics.renew(self._login.settings.fresh())
         with suppress(SinkUnavailable):  # a certificate's file that is gone for a moment; `available` says so
             self.open()
@@ -290,7 +285,7 @@ class KafkaSink:
     @property
     def _busy(self) -> bool:
         """Return whether there is an event without a verdict."""
-        return bool(len(self._producer or ()) or self._unsent or self._suspects or self._again or self._late)
+        return bool(len(self._producer or ()) or self._waiting)
 
     def _discard(self) -> None:
         """Let go of the producer; each event that it holds is given back by its report."""

@@ -134,21 +134,24 @@ class RedisClient:
         With the second value set the connection was lost on the way: then the replies are fewer than the commands, and
         what became of the others nobody knows. After an error about the server's state the connection is closed, too.
         """
+        return self.exchange_packed(self._connection.pack_commands(commands), len(commands))
+
+    def exchange_packed(self, packed: Sequence[bytes], count: int) -> tuple[list[Reply], SinkUnavailable | None]:
+        """Do the same with so many commands that are packed already."""
         if self._busy:  # an exchange was cut short, by Ctrl-C for example
             self.close()
         self._busy = True
-        replies: list[Reply] = []
-        lost: SinkUnavailable | None = None
+        replies, lost = list[Reply](), None
         try:
             with self.within(REPLY_TIMEOUT):
                 self.connect()
-                self._send(self._connection.pack_commands(commands))
-                while len(replies) < len(commands):
+                self._send(packed)
+                while len(replies) < count:
                     replies.append(self._reply())
         except SinkUnavailable as exc:
             lost = exc
         except (RedisError, OSError) as exc:
-            lost = self.lost(exc)
+            (lost := self.lost(exc)).__cause__ = exc
         self._busy = False
         self._has_answered = self._has_answered or bool(replies)
         if lost is None:

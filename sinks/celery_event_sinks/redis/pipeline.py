@@ -30,6 +30,13 @@ CHUNK = 256 * 1024
 NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
+def cuts(lost: BaseException | None) -> bool:
+    """Tell whether a connection was lost because the other end has cut it."""
+    return isinstance(lost, (RedisConnectionError, OSError)) and not isinstance(
+        lost, (AuthenticationError, BusyLoadingError, TimeoutError)
+    )
+
+
 class EntryPipeline:
     """Commands that were written on a client's connection and not answered. The client asks nothing meanwhile."""
 
@@ -95,9 +102,7 @@ class EntryPipeline:
         if lost is None:
             return replies, None
         self.reset()
-        self.was_cut = isinstance(lost, (RedisConnectionError, OSError)) and not isinstance(
-            lost, (AuthenticationError, BusyLoadingError, TimeoutError)
-        )
+        self.was_cut = cuts(lost)
         if isinstance(lost, SinkUnavailable):
             self._client.close()
             return replies, lost

@@ -75,6 +75,13 @@ class RedisStreamsSink:
         self._errors: list[ResponseError] = []
         self._decided: list[Verdict] = []
 
+    @classmethod
+    def in_order(cls, settings: RedisSettings) -> RedisStreamsSink:
+        """Return one that keeps the order of each stream."""
+        from celery_event_sinks.redis.in_order import OrderedRedisSink
+
+        return OrderedRedisSink(settings)
+
     def open(self) -> None:
         """Connect and log in."""
         self._server.forget()
@@ -109,10 +116,7 @@ class RedisStreamsSink:
 
     def verdicts(self, timeout: float) -> Sequence[Verdict]:
         """Return what the replies that have come decide."""
-        if self._decided:
-            timeout = 0.0
-        elif self._alone:
-            timeout = max(timeout, FEW_WAIT)
+        timeout = 0.0 if self._decided else max(timeout, FEW_WAIT) if self._alone else timeout
         self._alone = False
         with self._client.within(timeout + REPLY_TIMEOUT):
             self._read(timeout)
@@ -256,8 +260,7 @@ class RedisStreamsSink:
         failed = [(event, reply) for event, reply in zip(answered, replies, strict=True) if type(reply) is not bytes]
         trial, self._trial = self._trial, None
         event, reply = failed[0]
-        (stream,) = self._names.of([event])
-        reason = self._client.explain_reply(reply, stream)
+        reason = self._client.explain_reply(reply, *self._names.of([event]))
         if is_protocol_error(reply):
             if event is trial:
                 self._pipeline.drop()
@@ -270,10 +273,8 @@ class RedisStreamsSink:
     def _confirm(self) -> None:
         """Count what Redis has stored: at once, or when the replicas have it."""
         if self._replicas.wanted:
-            if self._written:
-                return
             try:
-                if self._replicas.missing(self._generation) is not None:
+                if self._written or self._replicas.missing(self._generation) is not None:
                     return
             except SinkUnavailable as exc:
                 unconfirmed, self._unconfirmed = self._unconfirmed, []
@@ -291,9 +292,8 @@ class RedisStreamsSink:
     def _give_back(self, reason: str) -> None:
         """Give back all that failed, and all that is queued behind it: so order holds."""
         events = [*self._failed, *self._queue.take_all()]
-        self._failed, self._failure = [], None
+        errors, self._errors, self._failed, self._failure = self._errors, [], [], None
         self._decided.append(Verdict(Outcome.RETRY, events, reason))
-        errors, self._errors = self._errors, []
         if any(map(ends_the_connection, errors)):
             # After all that was on its way: a demoted master keeps its connections, and refuses for ever.
             self._pipeline.drop()

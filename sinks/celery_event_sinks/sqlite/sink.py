@@ -57,6 +57,11 @@ class SqliteSink(BlockingSink):
         self._suspect = False
         """True if SQLite has found the file to be damaged; then it is checked before it counts as available."""
 
+    @classmethod
+    def in_order(cls, settings: SqliteSettings) -> SqliteSink:
+        """Return one that keeps the order: each does, as a batch is one transaction."""
+        return cls(settings)
+
     def open(self) -> None:
         """Open the file and see to its schema."""
         if text := volume.unfit(self._path):

@@ -159,7 +159,7 @@ def test_a_full_local_queue_is_back_pressure(kafka_server: Kafka, opened: Callab
     subject = opened(kafka_server, topic=name, queue_buffering_max_messages="50")
     events = sample_events(2000)
     subject.send(events)
-    assert len(subject._unsent) >= 1900
+    assert len(subject._waiting.unsent) >= 1900
     assert {Outcome.STORED: events} == outcomes(await_verdicts(subject, len(events), DEADLINE))
     assert [one.data for one in events] == [record.value for record in records(kafka_server, subject)]
 

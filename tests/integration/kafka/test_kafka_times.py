@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from celery_event_bridge.contract import Event, Outcome, Verdict
 from celery_event_bridge.reader import open_reader
@@ -19,7 +18,7 @@ from celery_event_sinks.kafka.settings import KafkaSettings
 from celery_event_sinks.kafka.sink import KafkaSink
 from tests.support import oracle
 from tests.support.bridges import run_to_end
-from tests.support.kafka_sinks import DEADLINE, event, make_topic, outcomes
+from tests.support.kafka_sinks import DEADLINE, alter, event, make_topic, outcomes
 from tests.support.servers import Kafka
 from tests.support.servers.debian import until
 from tests.support.servers.kafka import NativeKafka, admin
@@ -46,17 +45,6 @@ def opened() -> Iterator[Callable[..., KafkaSink]]:
     yield open_one
     for one in made:
         one.close()
-
-
-def alter(server: Kafka, name: str, **config: str) -> None:
-    """Change these properties of a topic."""
-    entries = [
-        ConfigEntry(key.replace("_", "."), text, incremental_operation=AlterConfigOpType.SET)
-        for key, text in config.items()
-    ]
-    client = admin(server.bootstrap)
-    resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries)
-    client.incremental_alter_configs([resource])[resource].result(60)
 
 
 def happened(*ages: float) -> list[Event]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 # All that the plug-in imports when it is used: what is imported within a play would keep that world's clock.
 from celery_event_bridge.brokers.rabbitmq import parking as _, source as __  # noqa: F401
+from celery_event_bridge.brokers.rabbitmq.lanes import QUIET_INTERVAL
 from celery_event_bridge.brokers.rabbitmq.plugin import RabbitMQ
-from celery_event_bridge.brokers.rabbitmq.source import QUIET_INTERVAL
 from celery_event_bridge.brokers.rabbitmq.topology import Topology
 from celery_event_bridge.contract import LOOK_INTERVAL
 from celery_event_bridge.contract.broker import Parking, Source

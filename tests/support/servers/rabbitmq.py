@@ -9,7 +9,7 @@ import signal
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, unquote, urlsplit
@@ -109,9 +109,11 @@ class NativeRabbitMQ:
         *,
         managed: bool = False,
         feature_flags: str = "",
+        plugins: Sequence[str] = ("rabbitmq_consistent_hash_exchange",),
     ) -> None:
         """With `first` it joins that node's cluster when it starts; with `release` it is that Debian's; `managed` has
-        the management API, at `management_url`; `feature_flags` are on, and no others, as after an upgrade.
+        the management API, at `management_url`; `feature_flags` are on, and no others, as after an upgrade; `plugins`
+        are enabled.
         """
         management_port = free_port() if managed else 0
         self.management_url = f"http://guest:guest@127.0.0.1:{management_port}"
@@ -123,7 +125,8 @@ class NativeRabbitMQ:
         self._folder = Path(tempfile.mkdtemp(prefix="rabbitmq-"))
         (self._folder / "rabbitmq.conf").write_text(config)
         (self._folder / "advanced.config").write_text(TICKING if managed else "[].\n")
-        (self._folder / "plugins").write_text("[rabbitmq_management]." if managed else "[].")
+        names = [*plugins, *(["rabbitmq_management"] if managed else [])]
+        (self._folder / "plugins").write_text(f"[{', '.join(names)}].")
         self.port = free_port()
         self._first = first
         self.name = f"t{uuid.uuid4().hex[:8]}@localhost"
@@ -174,6 +177,12 @@ class NativeRabbitMQ:
             for command in (["stop_app"], ["join_cluster", self._first.name], ["start_app"]):
                 self.ctl(*command)
             until(answers, 60, "RabbitMQ takes connections")
+
+    def enable(self, plugin: str) -> None:
+        """Enable a plug-in while the node runs."""
+        command = [*self._inside, f"{CONTROL.removesuffix('ctl')}-plugins", "--quiet", "enable", plugin]
+        done = subprocess.run(command, env=os.environ | self._environment, capture_output=True, text=True, timeout=180)
+        assert done.returncode == 0, done.stderr or done.stdout
 
     def url(self, vhost: str = "/") -> str:
         return amqp_url("127.0.0.1", self.port, vhost)

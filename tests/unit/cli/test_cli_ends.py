@@ -115,11 +115,11 @@ def ended(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]
 
 def test_a_process_says_wrong_settings_with_its_exit_code() -> None:
     """2, a line on standard error, nothing on standard output."""
-    done = ended("run", BRIDGE_PREFETCH="x", BRIDGE_SHARDS="2")
+    done = ended("run", BRIDGE_PREFETCH="x", BRIDGE_SHARDS="0")
     assert (2, "") == (done.returncode, done.stdout)
     assert [
         "celery-event-bridge: BRIDGE_PREFETCH=x: expected a whole number",
-        "celery-event-bridge: BRIDGE_SHARDS=2: not available yet",
+        "celery-event-bridge: BRIDGE_SHARDS=0: expected at least 1",
     ] == done.stderr.splitlines()
 
 

@@ -90,8 +90,6 @@ def test_a_retention_has_a_unit(name: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("BRIDGE_SHARDS", "2"),
-        ("BRIDGE_ORDERED", "true"),
         ("BRIDGE_REDACT", "args"),
     ],
 )

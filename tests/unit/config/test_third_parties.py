@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from celery_event_bridge.config import plugins
 from celery_event_bridge.config.catalogue import of_sink
-from celery_event_bridge.config.loading import load
+from celery_event_bridge.config.loading import SettingsError, load
 from tests.support.settings import error
 
 
@@ -60,6 +60,14 @@ def test_a_sink_of_a_third_party_is_as_good_as_ours() -> None:
         "anything": "x",
     } == dict(opened)
     assert {} == loaded.unknown
+
+
+@pytest.mark.usefixtures("third_party")
+def test_a_sink_that_keeps_no_order_is_refused_where_one_is_promised() -> None:
+    """Shards promise an order as far as the stream, which a sink that says nothing of it does not know."""
+    loaded = load({"BRIDGE_SINK": "my-store", "BRIDGE_SHARDS": "2"})
+    with pytest.raises(SettingsError, match="sink 'my-store' does not keep an order"):
+        loaded.make_sinks(ordered=True)
 
 
 @pytest.mark.usefixtures("third_party")

@@ -52,3 +52,29 @@ def test_what_another_stream_stores_ends_no_outage() -> None:
         assert driver.outage.reason is None
     assert ["sink unavailable, trying again", "sink available again"] == [line["event"] for line in said]
     assert "no permission to write" == said[0]["reason"]
+
+
+def test_in_order_what_comes_back_goes_ahead_in_its_first_order() -> None:
+    """Whatever the order of the verdicts, and of two events of one message too; nothing new goes before or with it."""
+    sink = MemorySink(at_once=False)
+    driver: Driver[int] = Driver(sink, Outage("sink", 0.001), lambda _: False, ordered=True)
+    assert driver.ask()
+    events = sample_events(6)
+    for event in events[:4]:
+        driver.owners[event] = 7  # of one message
+        driver.pending.append(event)
+    driver.hand_over(time.monotonic() + 60)
+    sink.undecided.reverse()
+    sink.decide(Outcome.RETRY, 2, reason="one cause")
+    driver.collect()
+    for event in events[4:]:
+        driver.owners[event] = 8
+        driver.pending.append(event)
+    driver.hand_over(time.monotonic() + 60)
+    assert 2 == len(sink.undecided)  # verdicts on these are waited for
+    sink.decide(Outcome.RETRY, reason="another cause")
+    driver.collect()
+    driver.hand_over(time.monotonic() + 60)
+    assert list(events[:4]) == list(sink.undecided)
+    driver.hand_over(time.monotonic() + 60)
+    assert list(events) == list(sink.undecided)

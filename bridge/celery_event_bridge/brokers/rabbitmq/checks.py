@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -17,7 +18,13 @@ from celery_event_bridge.brokers.rabbitmq.listening import event_findings, look
 from celery_event_bridge.brokers.rabbitmq.mark import consequence
 from celery_event_bridge.brokers.rabbitmq.nearly_full import bounds
 from celery_event_bridge.brokers.rabbitmq.questions import Questions
-from celery_event_bridge.brokers.rabbitmq.topology import Topology, declare_exchange, declare_queue
+from celery_event_bridge.brokers.rabbitmq.topology import (
+    HASH_EXCHANGE,
+    Topology,
+    declare_exchange,
+    declare_hash_exchange,
+    declare_queue,
+)
 from celery_event_bridge.brokers.rabbitmq.urls import Identity, identity
 from celery_event_bridge.brokers.rabbitmq.witnesses import missing_queues
 from celery_event_bridge.contract import Finding, SinkUnavailable
@@ -64,6 +71,7 @@ def findings(settings: Settings, location: Callable[[], str]) -> Iterator[Findin
                 looked.add(at)
                 yield from _on_the_broker(settings, topology, connection, location)
                 yield from _flags(settings, connection, url)
+                yield from _shards(settings, topology, url)
         finally:
             abandon(connection)
     if looked:
@@ -106,6 +114,30 @@ def _on_the_broker(
     yield from _other_deployment(settings, topology, connection, location)
     if exchange.verdict == "ok":
         yield from event_findings(topology, connection)
+
+
+def _shards(settings: Settings, topology: Topology, url: str) -> Iterator[Finding]:
+    """Try to have the exchange of the shards, on a connection of its own: a type that is unknown ends it."""
+    if (name := topology.hash_exchange) is None or not settings.declare:
+        return
+    try:
+        connection = connect(settings, url, role="check")
+        try:
+            if not Questions(connection).exists(name, HASH_EXCHANGE):
+                name = f"{topology.name}.check.{uuid.uuid4().hex[:8]}"
+            ask(connection, partial(declare_hash_exchange, name=name))
+            if name != topology.hash_exchange:
+                ask(connection, lambda channel: channel.exchange_delete(name))
+        finally:
+            abandon(connection)
+    except (BrokerUnavailable, AMQPError, OSError) as exc:
+        yield Finding(
+            "FAIL", f"exchange {topology.hash_exchange}, by which {len(topology.lives)} shards get events: {exc}"
+        )
+    else:
+        yield Finding(
+            "ok", f"exchange {topology.hash_exchange}: each worker's events go to one of {len(topology.lives)} shards"
+        )
 
 
 def _flags(settings: Settings, connection: amqp.Connection, url: str) -> Iterator[Finding]:
@@ -210,7 +242,7 @@ def _other_deployment(
 ) -> Iterator[Finding]:
     try:
         ours = location()
-        text = consequence(connection, topology.live.name, ours, settings.event_types)
+        text = consequence(connection, topology.name, ours, settings.event_types)
     except (SinkUnavailable, AMQPError, OSError):  # the sink's own findings say why; without a right nobody can tell
         return
     if text is not None:

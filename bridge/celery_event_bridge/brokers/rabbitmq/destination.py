@@ -83,7 +83,7 @@ def why_lost(connection: amqp.Connection, management: Management | None, topolog
     By its arguments and those of the queue that it expires into, and by policies where the API can be asked. Who may
     not declare is shown no arguments over AMQP. Raises BrokerUnavailable.
     """
-    queues = [queue for queue in (topology.live, topology.overflow) if queue]
+    queues = topology.consumed
     asking = Questions(connection)
     for queue in queues:
         with translated(f"looking at {queue.name}"):

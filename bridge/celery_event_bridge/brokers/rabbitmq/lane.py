@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from celery_event_bridge.brokers.rabbitmq.bulk import described
@@ -11,6 +11,7 @@ from celery_event_bridge.brokers.rabbitmq.delivered import Delivered
 from celery_event_bridge.brokers.rabbitmq.presence import OUR_TAG
 from celery_event_bridge.brokers.rabbitmq.window import Window
 from celery_event_bridge.contract.broker import BrokerUnavailable
+from celery_event_bridge.contract.budget import Room
 
 if TYPE_CHECKING:
     import amqp
@@ -29,8 +30,13 @@ class Lane:
         expired: bool,
         cancelled: Callable[[str], None] = lambda _: None,
         begins: Callable[[], None] = lambda: None,
+        owner: str = "",
     ) -> None:
-        """`cancelled` is told where the broker cancels the consumer; `begins` is called before there is one."""
+        """`cancelled` is told where the broker cancels the consumer; `begins` is called before there is one.
+
+        `owner` is in the consumer's tag: by it an operator sees which replica is the active one.
+        """
+        self._owner = owner
         self._begins = begins
         self._cancelled = cancelled
         channel.auto_decode = False
@@ -48,19 +54,28 @@ class Lane:
         self.aside = 0
         """Messages that stay in hand for long, and take places of the prefetch since it last began to consume."""
 
+    def finish(self) -> None:
+        """Receive nothing more, since the bridge stops."""
+        self.cancel()
+
+    @property
+    def leaves(self) -> bool:
+        """Tell whether it takes no more of what arrives."""
+        return False
+
     @property
     def consuming(self) -> bool:
         """Tell whether the broker has a consumer of ours on this channel."""
         return self._consumer is not None
 
-    def consume(self) -> None:
+    def consume(self, arguments: Mapping[str, Any] | None = None) -> None:
         """Start to receive, with the window's prefetch. What was received before does not count against it."""
         self.aside = 0
         self._begins()
         self._channel.basic_qos(0, self.window.prefetch, False)  # noqa: FBT003 - AMQP's own positional flag
-        tag = f"{OUR_TAG}{uuid.uuid4().hex[:11]}"
+        tag = f"{OUR_TAG}{self._owner}{uuid.uuid4().hex[: 11 - len(self._owner)]}"
         self._consumer = self._channel.basic_consume(
-            self.queue, consumer_tag=tag, callback=self._arrived, on_cancel=self._ended
+            self.queue, consumer_tag=tag, callback=self._arrived, on_cancel=self._ended, arguments=arguments
         )
         self.consumer_tag = self._consumer.encode()
 
@@ -70,6 +85,18 @@ class Lane:
             consumer, self._consumer = self._consumer, None
             self.consumer_tag = b""
             self._channel.basic_cancel(consumer)
+
+    def adjust(self, room: Room) -> None:
+        """Cancel the consumer, or consume again, as the budget says; follow the window."""
+        if self.consuming:
+            if room is Room.PAUSE:
+                self.cancel()
+            elif self.window.retune() or self.crowded:
+                self.cancel()
+                self.consume()
+        elif room is Room.TAKE:
+            self.window.retune()
+            self.consume()
 
     def observe(self, messages: Sequence[Delivered]) -> None:
         """Take note of those that have arrived on it."""

@@ -100,10 +100,10 @@ class LeftBehind:
                 return 0
             with translated("looking at another broker"):
                 asking = Questions(connection)
-                queues = [queue.name for queue in (self._topology.live, self._topology.overflow) if queue]
+                queues = [queue.name for queue in self._topology.consumed]
                 messages = sum(asking.depth(queue) or 0 for queue in queues)
                 # A bridge whose sink is away consumes none of them, and is there all the same.
-                asking.depth(presence_queue(self._topology.live.name))
+                asking.depth(presence_queue(self._topology.name))
                 return 0 if any(asking.consumers.values()) else messages
         finally:
             abandon(connection)

@@ -37,7 +37,7 @@ def event_findings(topology: Topology, connection: amqp.Connection) -> Iterator[
             channel = connection.channel()
             channel.auto_decode = False
             # Under a name of ours: so a user with the documented rights may declare it.
-            queue = f"{topology.live.name}.check.{uuid.uuid4().hex[:8]}"
+            queue = f"{topology.name}.check.{uuid.uuid4().hex[:8]}"
             channel.queue_declare(queue, exclusive=True, arguments={"x-max-length": 1000})
             channel.queue_bind(queue, topology.exchange, routing_key="#")
             before = _waiting(topology, connection)
@@ -57,7 +57,7 @@ def event_findings(topology: Topology, connection: amqp.Connection) -> Iterator[
             yield Finding(
                 "ok",
                 f"exchange {topology.exchange}: whether events are published is not looked at: this user needs "
-                f"configure, write and read on {topology.live.name}.*, and read on {topology.exchange}",
+                f"configure, write and read on {topology.name}.*, and read on {topology.exchange}",
             )
         else:
             yield Finding("warn", f"whether events are published cannot be seen: {exc}")
@@ -71,7 +71,7 @@ def event_findings(topology: Topology, connection: amqp.Connection) -> Iterator[
     elif not reached:
         yield Finding(
             "FAIL",
-            f"events are published to exchange {topology.exchange}, and none reaches queue {topology.live.name}: it is "
+            f"events are published to exchange {topology.exchange}, and none reaches queue {topology.name}: it is "
             "not bound to it; `queues declare` binds it, and so does `run` with BRIDGE_DECLARE=true",
         )
     else:
@@ -93,9 +93,7 @@ def _gets_longer(topology: Topology, connection: amqp.Connection, before: tuple[
 def _waiting(topology: Topology, connection: amqp.Connection) -> tuple[int, int] | None:
     """Ready messages in live and overflow, and their consumers; None where live is not there."""
     messages = consumers = 0
-    for queue in (topology.live, topology.overflow):
-        if queue is None:
-            continue
+    for queue in topology.consumed:
         try:
             found = look(connection, queue.name)
         except BrokerUnavailable:

@@ -9,12 +9,13 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote, unquote, urlsplit
 
 from celery_event_bridge.brokers.rabbitmq.connection import url_in_use
 from celery_event_bridge.brokers.rabbitmq.migration_marks import Route, marks
 from celery_event_bridge.brokers.rabbitmq.presence import foreign
+from celery_event_bridge.brokers.rabbitmq.topology import WEIGHT
 from celery_event_bridge.contract import Finding, notices, secret_files
 from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.secrets import hide_secrets
@@ -69,10 +70,13 @@ class Management:
         """Return whether there is such an exchange. Raises BrokerUnavailable."""
         return isinstance(self._get(f"exchanges/{self._vhost}/{quote(exchange, safe='')}"), dict)
 
-    def is_bound(self, queue: str, exchange: str) -> bool:
-        """Tell whether everything that is published to the exchange reaches the queue. Raises BrokerUnavailable."""
-        found = self._get(f"bindings/{self._vhost}/e/{quote(exchange, safe='')}/q/{quote(queue, safe='')}")
-        return isinstance(found, list) and any(binding.get("routing_key") == "#" for binding in found)
+    def is_bound(self, name: str, exchange: str, *, kind: Literal["q", "e"] = "q", key: str = "#") -> bool:
+        """Tell whether a queue, or an exchange (`e`), is bound to an exchange with that key. Raises BrokerUnavailable.
+
+        With `#` everything that is published to it reaches the queue.
+        """
+        found = self._get(f"bindings/{self._vhost}/e/{quote(exchange, safe='')}/{kind}/{quote(name, safe='')}")
+        return isinstance(found, list) and any(binding.get("routing_key") == key for binding in found)
 
     def bound_to(self, exchange: str) -> list[str]:
         """Return the names of the queues that are bound to an exchange. Raises BrokerUnavailable."""
@@ -149,17 +153,16 @@ def findings(settings: Settings, topology: Topology) -> Iterator[Finding]:
                 yield Finding("FAIL", text)
         if not harmful:
             yield Finding("ok", "policies: none that changes what our queues keep")
-        for queue in _consumed(topology):
+        for queue in topology.consumed:
             for text in foreign(queue.name, management.queue(queue.name) or {}):
                 yield Finding("warn", text)
         if management.queue(topology.live.name) is not None:
-            bound = management.is_bound(topology.live.name, topology.exchange)
             yield (
-                Finding("ok", f"queue {topology.live.name}: bound to {topology.exchange}")
-                if bound
+                Finding("ok", f"queue {topology.name}: bound to {topology.exchange}")
+                if _is_bound(management, topology)
                 else Finding(
                     "FAIL",
-                    f"queue {topology.live.name} is not bound to exchange {topology.exchange}: no event reaches it; "
+                    f"queue {topology.name} is not bound to exchange {topology.exchange}: not every event reaches it; "
                     "`queues declare` binds it, and so does `run` with BRIDGE_DECLARE=true",
                 )
             )
@@ -167,8 +170,13 @@ def findings(settings: Settings, topology: Topology) -> Iterator[Finding]:
         yield Finding("FAIL", str(exc))
 
 
-def _consumed(topology: Topology) -> Iterator[QueueSpec]:
-    yield from (queue for queue in (topology.live, topology.overflow) if queue)
+def _is_bound(management: Management, topology: Topology) -> bool:
+    """Tell whether every event reaches a live queue. Raises BrokerUnavailable."""
+    if (shards := topology.hash_exchange) is None:
+        return management.is_bound(topology.live.name, topology.exchange)
+    return management.is_bound(shards, topology.exchange, kind="e") and all(
+        management.is_bound(queue.name, shards, key=WEIGHT) for queue in topology.lives
+    )
 
 
 def route(settings: Settings, topology: Topology) -> Route | None:
@@ -176,9 +184,9 @@ def route(settings: Settings, topology: Topology) -> Route | None:
     management = Management(settings)
     if not management.exists(topology.exchange):
         return None
-    if management.is_bound(topology.live.name, topology.exchange):
+    if _is_bound(management, topology):
         return Route.BOUND
-    _, of_queue = marks(topology.live.name)
+    _, of_queue = marks(topology.name)
     is_moved = any(management.is_bound(name, topology.exchange) for name in management.bound_to(of_queue))
     return Route.MOVED if is_moved else Route.UNBOUND
 
@@ -204,7 +212,7 @@ def tell_of_policies(settings: Settings, topology: Topology, told: set[str]) -> 
             notices.over("policy", gone, subject=text)
         told.clear()
         told.update(harms)
-        for queue in _consumed(topology):
+        for queue in topology.consumed:
             for text in foreign(queue.name, management.queue(queue.name) or {}):
                 notices.tell("competitor", text, subject=queue.name)
     except BrokerUnavailable as exc:

@@ -101,7 +101,7 @@ def migrate(
 
 def _mark(broker: Broker, old: Topology, new: Topology) -> None:
     """Let bridges of the old settings know; where the right is missing, they take it for what others may do."""
-    broker.delete_exchanges(marks(new.live.name))  # of a migration the other way
+    broker.delete_exchanges(marks(new.name))  # of a migration the other way
     for declare in (partial(declare_witness, topology=old), partial(leave_marks, old=old, new=new)):
         with suppress(BrokerUnavailable):
             broker.ask(declare)

@@ -44,7 +44,7 @@ def marks(live: str) -> tuple[str, str]:
 
 def leave_marks(channel: amqp.Channel, old: Topology, new: Topology) -> None:
     """Say that the old queues are being moved to the new ones, which are bound. Raises what the client raises."""
-    of_exchange, of_queue = marks(old.live.name)
+    of_exchange, of_queue = marks(old.name)
     channel.exchange_declare(of_exchange, "fanout", durable=True, auto_delete=True)
     channel.exchange_bind(new.exchange, of_exchange)
     channel.exchange_declare(of_queue, "fanout", durable=True, auto_delete=True)
@@ -56,6 +56,6 @@ def moving(asking: Questions, topology: Topology) -> Moving:
 
     To be asked before the queues are: a replica declares them anew, and then the witness.
     """
-    if not all(asking.exists(name, "fanout") for name in marks(topology.live.name)):
+    if not all(asking.exists(name, "fanout") for name in marks(topology.name)):
         return Moving.NO
     return Moving.BEGUN if asking.exists(topology.witness, "fanout") else Moving.DONE

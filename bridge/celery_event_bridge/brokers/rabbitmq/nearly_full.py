@@ -47,7 +47,8 @@ def bounds(topology: Topology) -> Iterator[Bound]:
     """Yield one for each queue."""
     drops = "drops the oldest messages"
     sink = "see to the sink, or raise BRIDGE_OVERFLOW_MAX_BYTES"
-    yield Bound(topology.live, "refuses more, and what is published meanwhile is gone", sink)
+    for queue in topology.lives:
+        yield Bound(queue, "refuses more, and what is published meanwhile is gone", sink)
     if topology.overflow:
         yield Bound(topology.overflow, drops, sink)
     parked = "see to what is parked with `rejected`, or raise BRIDGE_REJECTED_MAX_BYTES"

@@ -23,8 +23,8 @@ class Neighbours:
 
     def __init__(self, settings: Settings, topology: Topology, location: Callable[[], str] | None) -> None:
         """`location` says where the events are stored, for the mark that other deployments see; None: no mark."""
-        declares, live, overflow = settings.declare, topology.live.name, topology.overflow
-        self._live, self._overflow = live, overflow.name if overflow else None
+        declares, live, overflow = settings.declare, topology.name, topology.overflow
+        self._live, self._overflow = topology.live.name, overflow.name if overflow else None
         self._mark = SinkMark(live, location, settings.event_types) if location and declares else None
         self._presence = Presence(live) if declares else None
         self._purges = PurgeWatch(live, overflow.name) if overflow and declares else None

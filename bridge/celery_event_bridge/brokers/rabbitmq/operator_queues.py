@@ -39,7 +39,7 @@ class OperatedQueues:
         return [
             *([topology.doubt] if topology.doubt else []),
             *lines,
-            f"exchange {topology.exchange}: bound to {topology.live.name}",
+            f"exchange {topology.exchange}: bound to {topology.name}",
         ]
 
     def states(self) -> Sequence[QueueState]:
@@ -57,7 +57,7 @@ class OperatedQueues:
 
     def migrate(self, old: str, wait: float, tell: Callable[[str], None]) -> None:
         """Move what the queues called `old` hold into these, under load. Raises ValueError where they are these."""
-        if old == self._topology.live.name:
+        if old == self._topology.name:
             raise ValueError("BRIDGE_QUEUE has to name another queue, the new one")
         # Of whatever type it is: that of the most that can be held back.
         was = {"queue": old, "queue_ttl": 5.0, "queue_type": "quorum"}

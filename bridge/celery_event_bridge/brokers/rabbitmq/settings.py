@@ -55,8 +55,18 @@ class Settings(TlsSettings, CommonSettings):
         5.0, ge=0, le=LONGEST_TTL, description="RabbitMQ: seconds before an event moves to overflow; 0: no limit"
     )
     overflow_max_bytes: Size = Field(4 * 2**30, ge=1, description="RabbitMQ: bound of overflow and of the live queue")
-    shards: int = Field(1, ge=1, description="live queues; not available yet")
-    ordered: bool = Field(default=False, description="strict order; not available yet")
+    shards: int = Field(
+        1, ge=1, le=256, description="RabbitMQ: live queues; more than one keeps each worker's events in order"
+    )
+    ordered: bool = Field(
+        default=False,
+        description="RabbitMQ: strict order: one replica is active on each live queue, the others stand by",
+    )
+
+    @property
+    def keeps_order(self) -> bool:
+        """True if each worker's events stay in order: with shards, or where it is asked for."""
+        return self.ordered or self.shards > 1
 
     @field_validator("broker_url")
     @classmethod
@@ -113,13 +123,6 @@ class Settings(TlsSettings, CommonSettings):
                 "an exchange of Celery's for other messages than events, or of RabbitMQ's own; what Celery's "
                 "event_exchange says is meant, celeryev by default"
             )
-        return value
-
-    @field_validator("shards", "ordered")
-    @classmethod
-    def _served_by_a_later_version(cls, value: Any) -> Any:
-        if value is True or (value is not False and value != 1):
-            raise ValueError("not available yet")
         return value
 
     @field_validator("queue_type", mode="before")

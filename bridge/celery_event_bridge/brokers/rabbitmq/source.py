@@ -6,22 +6,18 @@ acknowledgements stop too.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
-from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed, ResourceLocked
-
-from celery_event_bridge.brokers.rabbitmq.bulk import CHUNK, Scanner, reader
+from celery_event_bridge.brokers.rabbitmq.bulk import CHUNK, reader
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, translated
 from celery_event_bridge.brokers.rabbitmq.delivered import Delivered
 from celery_event_bridge.brokers.rabbitmq.lane import Lane
+from celery_event_bridge.brokers.rabbitmq.lanes import Lanes
 from celery_event_bridge.brokers.rabbitmq.left_behind import LeftBehind
-from celery_event_bridge.brokers.rabbitmq.presence import OUR_TAG
 from celery_event_bridge.brokers.rabbitmq.readable import Readable
 from celery_event_bridge.brokers.rabbitmq.urls import Urls
 from celery_event_bridge.brokers.rabbitmq.watches import Watches
-from celery_event_bridge.brokers.rabbitmq.window import Window
 from celery_event_bridge.contract import LOOK_INTERVAL
 from celery_event_bridge.contract.broker import Ack, BrokerUnavailable, GivenBack
 from celery_event_bridge.contract.budget import Budget, Room
@@ -33,13 +29,8 @@ if TYPE_CHECKING:
     from celery_event_bridge.brokers.rabbitmq.settings import Settings
     from celery_event_bridge.brokers.rabbitmq.topology import Topology
 
-OVERFLOW_PREFETCH = 200
-"""Beside a live consumer on the same connection this delays live events by 10 ms; 2,000 would by 300 ms."""
 POLL_MESSAGES, POLL_BYTES = 500, 4 * CHUNK
 """Messages and bytes after which a poll reads no more, so that the loop turns."""
-QUIET_INTERVAL = 5.0
-"""Seconds without a delivery after which a channel is replaced. When a queue is deleted and declared again at once,
-RabbitMQ (seen with 3.10.8) may send no `basic.cancel`, and keeps what the channel should have from then on."""
 
 
 class AmqpSource:
@@ -62,18 +53,11 @@ class AmqpSource:
         self._topology = topology
         self._urls = Urls(settings)
         self._connection: amqp.Connection | None = None
-        self._lanes: list[Lane] = []
-        self._scanner = Scanner()
         self._inbox: list[Delivered] = []
         self._budget = Budget(settings.max_inflight_bytes, settings.max_message_bytes)
-        # Overflow's share is small: fresh events go first.
-        self._live_window = Window(settings.prefetch, settings.max_inflight_bytes * 3 // 4)
-        self._overflow_window = Window(min(settings.prefetch, OVERFLOW_PREFETCH), settings.max_inflight_bytes // 4)
         left = left or LeftBehind(settings, topology)
         self._watches = Watches(settings, topology, location, parked_body, left, look_interval)
-        self._overflow_refused = False
-        """True if the last attempt to consume overflow failed."""
-        self._quiet_due = 0.0
+        self._lanes = Lanes(settings, topology, self._watches, self._deliver)
 
     @property
     def depths(self) -> Mapping[str, int]:
@@ -83,7 +67,12 @@ class AmqpSource:
     @property
     def leaves_after(self) -> float | None:
         """Seconds of age at which a live message that is given back goes on to overflow."""
-        return self._settings.queue_ttl or None
+        return self._settings.queue_ttl if self._topology.overflow else None
+
+    @property
+    def ordered(self) -> bool:
+        """True if each queue's events are to be stored in their order."""
+        return self._topology.ordered
 
     @property
     def held_up(self) -> str | None:
@@ -91,15 +80,15 @@ class AmqpSource:
         overflow = self._topology.overflow
         if self._watches.held_up:
             return self._watches.held_up
-        if overflow is None or not self._lanes or any(lane.expired for lane in self._lanes):
+        if overflow is None or not self._lanes or self._lanes.drains:
             return None
         return f"queue {overflow.name!r} cannot be consumed: what is in it waits"
 
     def open(self) -> None:
         """Connect to the next URL and declare the queues."""
         self._connection = self._urls.connect()
-        self._scanner = Scanner()
-        self._reader = reader(self._connection, self._scanner)
+        self._lanes.begin(self._connection)
+        self._reader = reader(self._connection, self._lanes.scanner)
         self._readable = Readable(self._connection)
         with translated("declaring the queues"):
             self._watches.open(self._connection, self._urls.current)
@@ -107,8 +96,7 @@ class AmqpSource:
     def consume(self) -> None:
         """Open the channels and consume: live first."""
         with translated("consuming"):
-            self._open_lane(self._topology.live.name, self._live_window, expired=False)
-            self._open_overflow()
+            self._lanes.consume()
 
     def poll(self, timeout: float) -> Sequence[Delivered]:
         """Read what has arrived; see to the heartbeat, and to what is ours there."""
@@ -142,21 +130,15 @@ class AmqpSource:
                 lane.window.shrink()
             self._urls.go_to(self._urls.current)
             raise GivenBack(f"{held_bytes} bytes in hand, twice BRIDGE_MAX_INFLIGHT_BYTES: given back")
+        with translated("sharing the shards out"):
+            self._lanes.share_out()
         if not held_bytes:
             self._go_where_something_waits()
             with translated("consuming anew, as nothing has come for a while"):
-                self._look_at_consumers()
+                self._lanes.replace_quiet()
         with translated("changing the prefetch"):
             for lane in self._lanes:
-                if lane.consuming:
-                    if room is Room.PAUSE:
-                        lane.cancel()
-                    elif lane.window.retune() or lane.crowded:
-                        lane.cancel()
-                        lane.consume()
-                elif room is Room.TAKE:
-                    lane.window.retune()
-                    lane.consume()
+                lane.adjust(room)
 
     def _go_where_something_waits(self) -> None:
         """Leave this broker, with nothing in hand, for another one whose queues nobody consumes."""
@@ -182,10 +164,8 @@ class AmqpSource:
 
     def let_go(self) -> None:
         """Close the consuming channels."""
-        lanes, self._lanes = self._lanes, []
-        self._scanner.lanes.clear()
         with translated("letting go"):
-            for lane in lanes:
+            for lane in self._lanes.take_all():
                 lane.close()
         self._take_inbox()
 
@@ -193,7 +173,7 @@ class AmqpSource:
         """Cancel the consumers. What had not been polled yet goes back when the channels close."""
         with translated("cancelling the consumers"):
             for lane in self._lanes:
-                lane.cancel()
+                lane.finish()
         self._take_inbox()
 
     def close(self) -> None:
@@ -209,8 +189,7 @@ class AmqpSource:
         """Cut the connection."""
         abandon(self._connection)
         self._connection = None
-        self._lanes = []
-        self._scanner.lanes.clear()
+        self._lanes.take_all()
         self._watches.drop()
         self._take_inbox()
 
@@ -219,55 +198,13 @@ class AmqpSource:
             raise BrokerUnavailable("not connected")
         return self._connection
 
-    def _open_lane(self, queue: str, window: Window, *, expired: bool) -> None:
-        channel = self._connected().channel()
-        begins = self._watches.neighbours.drains if expired else lambda: None
-        lane = Lane(
-            channel,
-            queue,
-            window,
-            self._deliver,
-            expired=expired,
-            cancelled=self._watches.upkeep.cancelled,
-            begins=begins,
-        )
-        self._lanes.append(lane)
-        lane.consume()
-        self._scanner.lanes[lane.channel_number] = lane
-
-    def _open_overflow(self) -> None:
-        """Consume overflow too, if it can be: somebody else's queue of that name holds up no live event."""
-        overflow = self._topology.overflow
-        if overflow is None or overflow.name in self._watches.upkeep.differing.unusable:
-            return
-        lanes = len(self._lanes)
-        try:
-            if self._overflow_refused:
-                self._try_to_consume(overflow.name)
-            self._open_lane(overflow.name, self._overflow_window, expired=True)
-        except (AccessRefused, NotFound, ResourceLocked, PreconditionFailed) as exc:
-            del self._lanes[lanes:]
-            self._watches.upkeep.differing.cannot_be_consumed(overflow.name, exc)
-            self._overflow_refused = True
-        else:
-            self._overflow_refused = False
-            self._watches.upkeep.differing.is_consumed(overflow.name)
-
-    def _try_to_consume(self, queue: str) -> None:
-        """Raise what the client raises where a queue still cannot be consumed, before the others are told that it is.
-
-        What was delivered meanwhile, one message, goes back with the channel.
-        """
-        channel = self._connected().channel()
-        channel.basic_qos(0, 1, False)  # noqa: FBT003 - AMQP's own positional flag
-        channel.basic_consume(queue, consumer_tag=f"{OUR_TAG}trial", callback=lambda _: None, on_cancel=lambda _: None)
-        channel.close()
-
     def _deliver(self, message: Delivered) -> None:
         self._inbox.append(message)
 
     def _take_inbox(self) -> list[Delivered]:
         messages, self._inbox = self._inbox, []
+        if any(lane.leaves for lane in self._lanes):
+            messages = [message for message in messages if not cast("Lane", message.lane).leaves]
         if messages:
             for lane in self._lanes:
                 lane.observe(messages)
@@ -278,22 +215,8 @@ class AmqpSource:
         """See again to what is ours on the broker and others can change."""
         if not self._watches.begin():
             return
-        if len(self._lanes) == 1:
-            self._open_overflow()  # it may be consumed by now
+        self._lanes.try_overflow()
+        self._lanes.take_former()
         self._watches.finish(
-            drains=any(lane.expired for lane in self._lanes),
-            mean_live=self._live_window.mean_body,
-            mean_overflow=self._overflow_window.mean_body,
+            drains=self._lanes.drains, mean_live=self._lanes.mean_live, mean_overflow=self._lanes.mean_overflow
         )
-
-    def _look_at_consumers(self) -> None:
-        """Replacement, with nothing in hand: a channel on which nothing arrives is replaced."""
-        now = time.monotonic()
-        if now < self._quiet_due:
-            return
-        self._quiet_due = now + QUIET_INTERVAL
-        for lane in [lane for lane in self._lanes if lane.was_quiet()]:
-            self._lanes.remove(lane)
-            self._scanner.lanes.pop(lane.channel_number, None)
-            lane.close()
-            self._open_lane(lane.queue, lane.window, expired=lane.expired)

@@ -28,6 +28,10 @@ LONG_TTL = 3600.0
 """Seconds above which BRIDGE_QUEUE_TTL is doubted."""
 CHANNELS = 10
 """Channels on one connection, with some to spare: each refusal takes one until it is closed."""
+HASH_EXCHANGE, HASH_PLUGIN = "x-consistent-hash", "rabbitmq_consistent_hash_exchange"
+"""Type of an exchange, and RabbitMQ's plug-in that has it."""
+WEIGHT = "1"
+"""Routing key of a binding to it: the share of the queue, in relation to the others'."""
 
 
 class QueueSpec(msgspec.Struct, frozen=True):
@@ -41,9 +45,14 @@ class Topology(msgspec.Struct, frozen=True):
     """Parts that have to be on the broker."""
 
     exchange: str
-    live: QueueSpec
+    name: str
+    """`BRIDGE_QUEUE`: the live queue's name, and the beginning of all other names."""
+    lives: tuple[QueueSpec, ...]
+    """Queues that events reach first: one, or a shard each."""
     overflow: QueueSpec | None
     rejected: QueueSpec
+    ordered: bool = False
+    """True if each of `lives` has a single active consumer, and keeps its order."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Topology:
@@ -55,7 +64,11 @@ class Topology(msgspec.Struct, frozen=True):
         bounded = base | {"x-overflow": "drop-head"}
         live = base | {"x-overflow": "reject-publish", "x-max-length-bytes": settings.overflow_max_bytes}
         overflow = None
-        if settings.queue_ttl:
+        ordered = settings.keeps_order
+        if ordered:
+            # What expires behind a message in hand would be in overflow before it: see decision 26.
+            live["x-single-active-consumer"] = True
+        elif settings.queue_ttl:
             overflow = QueueSpec(
                 f"{settings.queue}.overflow", bounded | {"x-max-length-bytes": settings.overflow_max_bytes}
             )
@@ -69,22 +82,44 @@ class Topology(msgspec.Struct, frozen=True):
         rejected = QueueSpec(
             f"{settings.queue}.rejected", bounded | {"x-max-length-bytes": settings.rejected_max_bytes}
         )
-        return cls(settings.event_exchange, QueueSpec(settings.queue, live), overflow, rejected)
+        names = [f"{settings.queue}.{number}" for number in range(settings.shards)] if ordered else [settings.queue]
+        lives = tuple(QueueSpec(name, live) for name in names)
+        return cls(settings.event_exchange, settings.queue, lives, overflow, rejected, ordered)
+
+    @property
+    def live(self) -> QueueSpec:
+        """The first of `lives`."""
+        return self.lives[0]
+
+    @property
+    def live_names(self) -> frozenset[str]:
+        """Names of `lives`."""
+        return frozenset(queue.name for queue in self.lives)
+
+    @property
+    def consumed(self) -> tuple[QueueSpec, ...]:
+        """Queues that bridges consume: the live ones first."""
+        return (*self.lives, self.overflow) if self.overflow else self.lives
 
     @property
     def queues(self) -> tuple[QueueSpec, ...]:
         """Parts in the order of their declaration: a dead-letter route's target has to be there before its source."""
-        return tuple(queue for queue in (self.rejected, self.overflow, self.live) if queue)
+        return tuple(queue for queue in (self.rejected, self.overflow, *self.lives) if queue)
+
+    @property
+    def hash_exchange(self) -> str | None:
+        """Name of the exchange between the event exchange and the shards; None where there is one queue."""
+        return f"{self.name}.shards" if len(self.lives) > 1 else None
 
     @property
     def witness(self) -> str:
         """Name of the exchange that is gone once the event exchange has been deleted: see `declare_witness`."""
-        return f"{self.live.name}.witness"
+        return f"{self.name}.witness"
 
     @property
     def queue_witness(self) -> str:
         """Name of the exchange that is gone once the live queue has been deleted: see `declare_witness`."""
-        return f"{self.live.name}.witness.queue"
+        return f"{self.name}.witness.queue"
 
     @property
     def mark(self) -> str:
@@ -111,13 +146,26 @@ class Topology(msgspec.Struct, frozen=True):
         self.bind(channel)
 
     def bind(self, channel: amqp.Channel) -> None:
-        """Bind the live queue to the exchange; a no-op where it is. Raises what the client raises."""
-        channel.queue_bind(self.live.name, self.exchange, routing_key="#")
+        """Bind the live queues to the exchange; a no-op where they are. Raises what the client raises."""
+        if (shards := self.hash_exchange) is None:
+            channel.queue_bind(self.live.name, self.exchange, routing_key="#")
+            return
+        declare_hash_exchange(channel, shards)
+        for queue in self.lives:
+            channel.queue_bind(queue.name, shards, routing_key=WEIGHT)
+        # Last: nothing reaches an exchange that would not pass it on to every shard.
+        channel.exchange_bind(shards, self.exchange, routing_key="#")
 
 
 def declare_exchange(channel: amqp.Channel, name: str) -> None:
     """Declare Celery's event exchange, as Celery does; a no-op where it exists. Raises what the client raises."""
     channel.exchange_declare(name, "topic", durable=True, auto_delete=False)
+
+
+def declare_hash_exchange(channel: amqp.Channel, name: str) -> None:
+    """Declare the exchange that gives each worker's events to one shard. Raises what the client raises."""
+    arguments = {"hash-header": "hostname"}
+    channel.exchange_declare(name, HASH_EXCHANGE, durable=True, auto_delete=False, arguments=arguments)
 
 
 def declare_witness(channel: amqp.Channel, topology: Topology) -> None:
@@ -129,7 +177,8 @@ def declare_witness(channel: amqp.Channel, topology: Topology) -> None:
     channel.exchange_declare(topology.witness, "fanout", durable=True, auto_delete=True)
     channel.exchange_bind(topology.exchange, topology.witness)
     channel.exchange_declare(topology.queue_witness, "fanout", durable=True, auto_delete=True)
-    channel.queue_bind(topology.live.name, topology.queue_witness)
+    for queue in topology.lives:
+        channel.queue_bind(queue.name, topology.queue_witness)
 
 
 def declare_mark(channel: amqp.Channel, topology: Topology) -> None:
@@ -139,7 +188,8 @@ def declare_mark(channel: amqp.Channel, topology: Topology) -> None:
     bridge's queue is called. Raises what the client raises.
     """
     channel.exchange_declare(topology.mark, "fanout", durable=True, auto_delete=True)
-    channel.queue_bind(topology.live.name, topology.mark)
+    for queue in topology.lives:
+        channel.queue_bind(queue.name, topology.mark)
 
 
 def declare_queue(channel: amqp.Channel, queue: QueueSpec) -> None:
@@ -178,6 +228,13 @@ _SETTINGS_BY_ARGUMENT = {
 }
 
 
+_REMEDIES = {
+    403: "grant this user configure, write and read there, or declare the queues as a user who may and set "
+    "BRIDGE_DECLARE=false",
+    404: "declare it, `celery-event-bridge queues declare` does, as does `run` with BRIDGE_DECLARE=true",
+}
+
+
 def explain(error: Exception) -> str:
     """Line for an operator: what the broker refused, and the ways out. Contains no secret."""
     text = getattr(error, "reply_text", None) if isinstance(error, AMQPError) else None
@@ -186,15 +243,14 @@ def explain(error: Exception) -> str:
     code = getattr(error, "reply_code", 0)
     if code == 406 and (named := mismatch(text)):
         return _explain_mismatch(named)
-    if code == 403:
+    if code in _REMEDIES:
+        return with_remedy(text, _REMEDIES[code])
+    if code == 503 and HASH_EXCHANGE in text:
         return with_remedy(
             text,
-            "grant this user configure, write and read there, or declare the queues as a user who may and set "
-            "BRIDGE_DECLARE=false",
+            f"shards need RabbitMQ's plug-in {HASH_PLUGIN}, which comes with it: `rabbitmq-plugins enable "
+            f"{HASH_PLUGIN}` on each node, without a restart; or set BRIDGE_SHARDS=1",
         )
-    if code == 404:
-        remedy = "declare it, `celery-event-bridge queues declare` does, as does `run` with BRIDGE_DECLARE=true"
-        return with_remedy(text, remedy)
     if code in (506, 530) and "channel" in text:
         return (
             f"{code} {text}: a connection of a bridge needs {CHANNELS} channels; raise RabbitMQ's channel_max, or the "

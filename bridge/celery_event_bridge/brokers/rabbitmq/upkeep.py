@@ -74,8 +74,8 @@ class Upkeep:
         self._quiet_after = quiet_after
         self._topology = topology
         self._declares = declares
-        self._notices = UpkeepNotices(topology.exchange, topology.live.name)
-        self.differing = DifferingQueues(topology.live.name)
+        self._notices = UpkeepNotices(topology.exchange, topology.name)
+        self.differing = DifferingQueues(topology.name)
         self._questions: Questions | None = None
         """On the connection that is there."""
         self._seen: set[str] = set()
@@ -111,7 +111,8 @@ class Upkeep:
         return self._questions.consumers if self._questions else {}
 
     @property
-    def _asking(self) -> Questions:
+    def asking(self) -> Questions:
+        """Requests on the connection that is there."""
         assert self._questions is not None, "connected"
         return self._questions
 
@@ -119,29 +120,29 @@ class Upkeep:
         """Declare what is to be there, on a connection just made. Raises what the client raises."""
         self._questions = Questions(connection)
         first = not self._seen
-        moved = moving(self._asking, self._topology)
-        missing, deleted = missing_queues(self._asking, self._topology)
+        moved = moving(self.asking, self._topology)
+        missing, deleted = missing_queues(self.asking, self._topology)
         self._missing |= missing
         self._seen |= deleted
         if self._declares:
-            if self._topology.live.name in missing:
+            if self._topology.live_names & missing:
                 self._declare(may_be_refused=False)
             else:
                 self._look_at_exchange(first=first)
             self._bound_at = 0.0
-        gone = {name for name in self._missing if self._asking.depth(name) is None}
+        gone = {name for name in self._missing if self.asking.depth(name) is None}
         # Without a witness, nobody could tell it from what others do once our queue is declared anew.
         is_explained = moved is Moving.DONE and (self._witnessed or not self._seen & self._missing)
-        if is_explained and self._topology.live.name in self._missing - gone:
+        if is_explained and self._topology.live_names & (self._missing - gone):
             self._notices.moved()
             self._is_moving = True
         else:
             self._notices.missing(sorted(self._missing - gone), self._seen, parking=self._topology.rejected.name)
         made = self._missing - gone - self._seen
-        if self._topology.live.name in made and self._topology.doubt:
+        if self._topology.live_names & made and self._topology.doubt:
             notices.tell("queue-declared", self._topology.doubt, subject="ttl", count=0)
         # Without the live one consuming fails, with the remedy.
-        self._absent = gone - {self._topology.live.name}
+        self._absent = gone - self._topology.live_names
         self._tell_of_absent()
         for name in self._cancelled - self._missing:
             self._notices.replaced(name)
@@ -152,7 +153,7 @@ class Upkeep:
 
     def look(self) -> None:
         """See to everything again. Raises BrokerUnavailable if a queue is gone, and what the client raises."""
-        depths = {queue.name: self._asking.depth(queue.name) for queue in self._topology.queues}
+        depths = {queue.name: self.asking.depth(queue.name) for queue in self._topology.queues}
         self.depths = {name: depth for name, depth in depths.items() if depth is not None}
         if missing := [name for name, depth in depths.items() if depth is None and name not in self._absent]:
             raise BrokerUnavailable(f"queue {missing[0]} was deleted while it was in use")
@@ -215,7 +216,7 @@ class Upkeep:
         """
         topology = self._topology
         try:
-            self._asking.do(lambda channel: declare_exchange(channel, topology.exchange))
+            self.asking.do(lambda channel: declare_exchange(channel, topology.exchange))
             self.differing.as_asked([queue.name for queue in topology.queues if self._declare_queue(queue)])
             if bind:
                 self._bind()
@@ -234,23 +235,22 @@ class Upkeep:
             self._witness()
 
     def _bind(self) -> None:
-        self._asking.do(self._topology.bind)
+        self.asking.do(self._topology.bind)
         self._bound_at, self.unbound = time.monotonic(), False
 
     def _declare_queue(self, queue: QueueSpec) -> bool:
         """Declare one; return whether it has our arguments. Where it has others the rest is seen to all the same."""
         try:
-            self._asking.do(lambda channel: declare_as_asked(channel, queue))
+            self.asking.do(lambda channel: declare_as_asked(channel, queue))
         except (PreconditionFailed, ResourceLocked) as exc:
             # At the start the settings are to be put right; what had been ours, and is ours to consume, is consumed.
-            if queue is self._topology.live and (
-                queue.name not in self._seen or not isinstance(exc, PreconditionFailed)
-            ):
+            lives = self._topology.lives
+            if queue in lives and (queue.name not in self._seen or not isinstance(exc, PreconditionFailed)):
                 if isinstance(exc, PreconditionFailed):
-                    name_the_type(self._asking.connection, queue, exc)
+                    name_the_type(self.asking.connection, queue, exc)
                 raise
-            self.differing.found(self._asking.connection, queue, exc)
-            if queue is self._topology.live and queue.name in self.differing.unusable:
+            self.differing.found(self.asking.connection, queue, exc)
+            if queue in lives and queue.name in self.differing.unusable:
                 raise
             return False
         return True
@@ -261,12 +261,12 @@ class Upkeep:
         known, answer = self.unbound, self._find_route()
         self.unbound = answer in (Route.UNBOUND, Route.MOVED)
         self._look_at_migration()
-        present = self._asking.exists(topology.exchange, "topic")
+        present = self.asking.exists(topology.exchange, "topic")
         if first:
-            witnessed, same_queue = witnesses(self._asking, topology)
+            witnessed, same_queue = witnesses(self.asking, topology)
         else:
-            witnessed = not self._witnessed or self._asking.exists(topology.witness, "fanout")
-            same_queue = not self._witnessed or self._asking.exists(topology.queue_witness, "fanout")
+            witnessed = not self._witnessed or self.asking.exists(topology.witness, "fanout")
+            same_queue = not self._witnessed or self.asking.exists(topology.queue_witness, "fanout")
         lost = not (self._witnessed and witnessed and same_queue)
         if self._declares:
             self._declare(may_be_refused=True, bind=answer is not Route.BOUND or lost, witness=lost)
@@ -279,10 +279,10 @@ class Upkeep:
             other = ", unless another program than this has declared that queue" if first else ""
             self._notices.gap(
                 f"exchange {topology.exchange!r} was deleted and declared anew, which has removed the binding of queue "
-                f"{topology.live.name!r}: events published until now may be gone{other}"
+                f"{topology.name!r}: events published until now may be gone{other}"
             )
         elif not same_queue and (self._witnessed or not first):
-            self._notices.replaced(topology.live.name)
+            self._notices.replaced(topology.name)
         elif answer is Route.UNBOUND and not known:
             remedy = f": bind it, `queues declare` does{_NOT_OURS}" if self.unbound else ""
             self._notices.gap(f"the binding had been removed, and what was published without it may be gone{remedy}")
@@ -291,10 +291,10 @@ class Upkeep:
         self._bound_at = 0.0  # that gap is told of
 
     def _look_at_migration(self) -> None:
-        before, self._is_moving = self._is_moving, moving(self._asking, self._topology) is Moving.BEGUN
+        before, self._is_moving = self._is_moving, moving(self.asking, self._topology) is Moving.BEGUN
         if self._is_moving != before:
             self._notices.moving(is_so=self._is_moving)
 
     def _witness(self) -> None:
-        self._witnessed = self._asking.may(declare_witness, self._topology)
-        self._asking.may(declare_mark, self._topology)
+        self._witnessed = self.asking.may(declare_witness, self._topology)
+        self.asking.may(declare_mark, self._topology)

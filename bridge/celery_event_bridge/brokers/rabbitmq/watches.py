@@ -64,7 +64,7 @@ class Watches:
     def held_up(self) -> str | None:
         """Name what keeps events from us, as the last look has it; None where nothing does."""
         if self.upkeep.unbound:
-            live, exchange = self._topology.live.name, self._topology.exchange
+            live, exchange = self._topology.name, self._topology.exchange
             return f"queue {live!r} is not bound to exchange {exchange!r}: no event reaches it"
         return self._left.held_up
 
@@ -97,14 +97,15 @@ class Watches:
         self.neighbours.look(
             self._began_at, depths, self.upkeep.consumers, drains=None if unusable and not drains else drains
         )
-        means = {topology.live.name: mean_live, topology.rejected.name: self._parked_body() or mean_live}
+        means = dict.fromkeys(topology.live_names, mean_live)
+        means[topology.rejected.name] = self._parked_body() or mean_live
         if overflow:
             means[overflow] = mean_overflow or mean_live
         self._bounds.look(depths, means)
         self._alarms.look()
         self._flags.look()
         self._left.look()
-        if any(depths.get(name, 0) for name in (topology.live.name, overflow) if name):
+        if any(depths.get(queue.name, 0) for queue in topology.consumed):
             self._left.busy()
 
     def arrived(self, messages: Sequence[Delivered]) -> None:

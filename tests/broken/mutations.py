@@ -1728,7 +1728,7 @@ MUTATIONS = (
     Mutation(
         "shards that expire",
         [Change(f"{RABBITMQ}/topology.py", "        elif settings.queue_ttl:\n", "        if settings.queue_ttl:\n")],
-        [f"{UNIT}/brokers/rabbitmq/test_topology.py::test_in_order_nothing_expires_and_one_consumer_is_active"],
+        [f"{UNIT}/brokers/rabbitmq/test_shards_topology.py::test_in_order_nothing_expires_and_one_consumer_is_active"],
     ),
     Mutation(
         "shards with many active consumers",
@@ -1738,8 +1738,8 @@ MUTATIONS = (
             )
         ],
         [
-            f"{UNIT}/brokers/rabbitmq/test_topology.py::test_in_order_nothing_expires_and_one_consumer_is_active",
-            f"{INTEGRATION}/rabbitmq/test_shards.py::test_each_workers_events_stay_in_order_whoever_dies[sqlite]",
+            f"{UNIT}/brokers/rabbitmq/test_shards_topology.py::test_in_order_nothing_expires_and_one_consumer_is_active",
+            f"{INTEGRATION}/rabbitmq/test_shards.py::test_each_workers_events_stay_in_order_whoever_dies",
         ],
     ),
     Mutation(
@@ -1774,7 +1774,7 @@ MUTATIONS = (
     Mutation(
         "a relay that does not ask for order",
         [Change(f"{FORWARD}/relay.py", "ordered = is_ordered(source)", "ordered = False")],
-        [f"{INTEGRATION}/rabbitmq/test_shards.py::test_each_workers_events_stay_in_order_whoever_dies[kafka]"],
+        [f"{INTEGRATION}/rabbitmq/test_shards.py::test_each_workers_events_stay_in_order_whoever_dies"],
     ),
     Mutation(
         "a sink that keeps no order taken",

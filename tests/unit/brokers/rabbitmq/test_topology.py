@@ -55,46 +55,6 @@ def test_overflow_is_declared_before_live() -> None:
     assert names.index("celeryev.bridge.overflow") < names.index("celeryev.bridge")
 
 
-@pytest.mark.parametrize(
-    ("variables", "names"),
-    [
-        ({"BRIDGE_SHARDS": "3"}, ["celeryev.bridge.0", "celeryev.bridge.1", "celeryev.bridge.2"]),
-        ({"BRIDGE_ORDERED": "true"}, ["celeryev.bridge.0"]),
-    ],
-)
-def test_in_order_nothing_expires_and_one_consumer_is_active(variables: dict[str, str], names: list[str]) -> None:
-    """What expires behind messages in hand would be in overflow before them."""
-    found = topology(**variables)
-    alone = {"x-queue-type", "x-overflow", "x-delivery-limit", "x-max-length-bytes"}
-    arguments = {name: LIVE[name] for name in alone} | {"x-single-active-consumer": True}
-    assert dict.fromkeys(names, arguments) == {queue.name: dict(queue.arguments) for queue in found.lives}
-    assert [*found.lives] == [*found.consumed]
-    assert ["celeryev.bridge.rejected", *names] == [queue.name for queue in found.queues]
-
-
-def test_events_reach_shards_only_once_each_is_bound() -> None:
-    """An exchange that is bound and does not know all of its queues would give them away to nobody."""
-    calls: list[str] = []
-
-    class Channel:
-        def exchange_declare(self, name: str, kind: str, **_: Any) -> None:
-            calls.append(f"{kind} {name}")
-
-        def queue_bind(self, queue: str, exchange: str, routing_key: str) -> None:
-            calls.append(f"{queue} to {exchange} by {routing_key}")
-
-        def exchange_bind(self, destination: str, source: str, routing_key: str) -> None:
-            calls.append(f"{destination} to {source} by {routing_key}")
-
-    topology(BRIDGE_SHARDS="2").bind(Channel())
-    assert [
-        "x-consistent-hash celeryev.bridge.shards",
-        "celeryev.bridge.0 to celeryev.bridge.shards by 1",
-        "celeryev.bridge.1 to celeryev.bridge.shards by 1",
-        "celeryev.bridge.shards to celeryev by #",
-    ] == calls
-
-
 def test_without_a_ttl_there_is_no_overflow() -> None:
     """No TTL, no dead-letter route, no overflow queue."""
     without = topology(BRIDGE_QUEUE_TTL="0")

@@ -35,14 +35,12 @@ from celery_event_sinks.redis.errors import (
     is_of_the_login,
     remedy_of,
 )
+from celery_event_sinks.redis.masters import masters_of
 from celery_event_sinks.redis.replies import NoReply
-from celery_event_sinks.redis.timed import CONNECT_TIMEOUT, REPLY_TIMEOUT, is_name, resolve, timed
+from celery_event_sinks.redis.timed import CONNECT_TIMEOUT, REPLY_TIMEOUT, answers_plainly, is_name, resolve, timed
 
 _RUN_ID = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
 _HISTORY = re.compile(rb"^master_replid:(\w+)", re.MULTILINE)
-
-PROBE_TIMEOUT = 0.5
-"""Seconds to find out whether a port that does not answer in TLS answers without it."""
 
 Command = Sequence[str | bytes | int]
 Reply = Any
@@ -66,7 +64,8 @@ class RedisClient:
 
     def _use(self, url: str) -> None:
         """Prepare a connection. Raises ValueError or TypeError where it is no URL."""
-        options: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]
+        self._masters, plain = masters_of(url, self._tls)
+        options: dict[str, Any] = parse_url(plain)  # type: ignore[no-untyped-call]
         connection_class = options.pop("connection_class", Connection)
         self._is_tls = issubclass(connection_class, SSLConnection)
         if self._is_tls:
@@ -89,9 +88,11 @@ class RedisClient:
         connection = timed(connection_class)(**options)
         connection.set_parser(TimedParser)
         self._url = url
-        self.where: str = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+        place: str = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+        self.where = self._masters.where if self._masters else place
         host = str(options.get("host") or "localhost")
-        self._name = None if options.get("path") or not is_name(host) else (host, int(options.get("port") or 6379))
+        is_fixed = options.get("path") or self._masters or not is_name(host)
+        self._name = None if is_fixed else (host, int(options.get("port") or 6379))
         """The name to be resolved, if there is one, and the port."""
         self._database = int(options.get("db") or 0)
         self._connection = connection
@@ -162,18 +163,29 @@ class RedisClient:
         """Connect and log in, if that is not so already. Raises SinkUnavailable."""
         self._connection.deadline = self._within or Deadline(REPLY_TIMEOUT)
         try:
-            if self._name is not None and getattr(self._connection, "_sock", None) is None:
-                resolve(*self._name, self._connection.left())
             try:
-                self._connection.connect()
+                self._connect()
             except RedisError as exc:
                 self.close()
                 if not (is_of_the_login(exc) and self._renew()):
                     raise
                 self._connection.deadline = self._within or Deadline(REPLY_TIMEOUT)
-                self._connection.connect()
+                self._connect()
         except (RedisError, OSError) as exc:
             raise self.lost(exc) from exc
+
+    def _connect(self) -> None:
+        if getattr(self._connection, "_sock", None) is not None:
+            return
+        if self._name is not None:
+            resolve(*self._name, self._connection.left())
+        if self._masters is not None:
+            self._connection.host, self._connection.port = self._masters.find(self._connection.left())
+        self._connection.connect()
+        if self._masters is not None:
+            self._send(self._connection.pack_command("ROLE"))
+            if not isinstance(role := self._reply(), ResponseError) and role[0] != b"master":
+                raise RedisConnectionError("the sentinels name a server that is no master any more, or not yet")
 
     def close(self) -> None:
         """Disconnect. Never raises."""
@@ -246,22 +258,9 @@ class RedisClient:
         if isinstance(exc, NoReply):
             reason = f"answered XADD with {exc}, which is no entry's id: is it Redis?"
             return SinkUnavailable(f"Redis at {self.where} {reason}")
-        if self._is_tls and not self._has_answered and self._is_plain():
+        if self._is_tls and not (self._has_answered or self._masters) and answers_plainly(self.where):
             return StreamRefused(f"Redis at {self.where}: {NO_TLS}")
         return (StreamRefused if is_of_the_login(exc) else SinkUnavailable)(self.explain(exc))
-
-    def _is_plain(self) -> bool:
-        """Return whether the port answers without TLS: it takes a handshake for the beginning of a command, and waits
-        for the rest of it.
-        """
-        host, _, number = self.where.rpartition(":")
-        try:
-            with socket.create_connection((host, int(number)), PROBE_TIMEOUT) as sock:
-                sock.settimeout(PROBE_TIMEOUT)
-                sock.sendall(b"PING\r\n")
-                return sock.recv(1) in (b"+", b"-")
-        except OSError:
-            return False
 
     def response_error(self, text: str) -> ResponseError:
         """Return what redis-py makes of an error's text. Raises it where it is one of the connection, as LOADING is."""

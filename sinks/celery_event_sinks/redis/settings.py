@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FilePath, fi
 from celery_event_bridge.contract import secret_files
 from celery_event_bridge.contract.values import Name, is_one_line
 from celery_event_sinks.redis.client import RedisClient
+from celery_event_sinks.redis.masters import SCHEMES, NoMaster, masters_of
 from celery_event_sinks.redis.trim import Trim, trim_rule
 
 IN_URL = ("stream", "shards")
@@ -46,10 +47,10 @@ class RedisSettings(BaseModel):
             scheme, elsewhere = urlsplit(value).scheme, urlsplit(value).query + urlsplit(value).fragment
         except ValueError:  # whose text may repeat the password
             raise ValueError("not a URL: the host is wrong; an IPv6 address is [::1]") from None
-        if scheme in ("redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel"):
+        if scheme in ("redis+cluster", "rediss+cluster"):
             raise ValueError(f"{scheme}:// is not available yet")
-        if scheme not in ("redis", "rediss", "unix"):
-            raise ValueError("expected redis://, rediss:// or unix://")
+        if scheme not in ("redis", "rediss", "unix", *SCHEMES):
+            raise ValueError("expected redis://, rediss://, redis+sentinel:// or unix://")
         try:
             path = "" if scheme == "unix" else urlsplit(value).path
             if not is_one_line(value):
@@ -58,7 +59,11 @@ class RedisSettings(BaseModel):
                 raise ValueError("its host is in its path")
             if "@" in elsewhere and "@" not in urlsplit(value).netloc:  # and redis://user:1#rest@host the host `user`
                 raise ValueError("its host is behind a ? or #")
+            masters, _ = masters_of(value, {})
+            path = path if masters is None else path.strip("/").partition("/")[2]
             RedisClient(value)
+        except NoMaster:
+            raise
         except (ValueError, TypeError) as exc:
             raise ValueError(
                 "not a URL of Redis, such as redis://user:password@host:6379/0; a / @ # or ? in the password has to be "
@@ -92,7 +97,7 @@ class RedisSettings(BaseModel):
 
 
 def _is_tls(url: str) -> bool:
-    return urlsplit(url).scheme == "rediss"
+    return urlsplit(url).scheme in ("rediss", "rediss+sentinel")
 
 
 def merged_url(parts: SplitResult, query: Mapping[str, str], settings_url: str | None) -> str:

@@ -20,6 +20,8 @@ CONNECT_TIMEOUT = 2.0
 """Seconds for the connection to one address."""
 REPLY_TIMEOUT = 5.0
 """Seconds for a call; the loop stands still meanwhile."""
+PROBE_TIMEOUT = 0.5
+"""Seconds to find out whether a port that does not answer in TLS answers without it."""
 PROGRESS = 64 * 1024
 """Bytes of an answer after which its deadline begins anew: a slow network may carry a large one."""
 AT_LEAST = 0.001
@@ -61,6 +63,21 @@ class Timed:
     @socket_connect_timeout.setter
     def socket_connect_timeout(self, value: Any) -> None:
         """Ignore that of redis-py."""
+
+
+def answers_plainly(address: str) -> bool:
+    """Return whether a port, `host:6379`, answers without TLS.
+
+    It takes a handshake for the beginning of a command, and waits for the rest of it.
+    """
+    host, _, number = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(number)), PROBE_TIMEOUT) as sock:
+            sock.settimeout(PROBE_TIMEOUT)
+            sock.sendall(b"PING\r\n")
+            return sock.recv(1) in (b"+", b"-")
+    except OSError:
+        return False
 
 
 def resolve(host: str, port: int, seconds: float) -> None:

@@ -53,15 +53,12 @@ class Lane:
         self.window = window
         self.aside = 0
         """Messages that stay in hand for long, and take places of the prefetch since it last began to consume."""
+        self.leaves = False
+        """True if what arrives is not taken any more: it goes back, or has gone back, as the channel closes."""
 
     def finish(self) -> None:
         """Receive nothing more, since the bridge stops."""
         self.cancel()
-
-    @property
-    def leaves(self) -> bool:
-        """Tell whether it takes no more of what arrives."""
-        return False
 
     @property
     def consuming(self) -> bool:
@@ -124,7 +121,8 @@ class Lane:
         return self.consuming and 2 * self.aside >= self.window.prefetch
 
     def close(self) -> None:
-        """Close the channel: what is not acknowledged goes back to the queue."""
+        """Close the channel: what is not acknowledged goes back to the queue, what arrives meanwhile too."""
+        self.leaves = True
         self._channel.close()
 
     def _ended(self, consumer: str) -> None:  # noqa: ARG002 - its tag says nothing

@@ -58,6 +58,7 @@ class Lanes:
         self._former = FormerQueues(topology)
         self._overflow_refused = False
         """True if the last attempt to consume overflow failed."""
+        self._reopened = False
         self._quiet_due = 0.0
 
     def __iter__(self) -> Iterator[Lane]:
@@ -65,6 +66,11 @@ class Lanes:
 
     def __bool__(self) -> bool:
         return bool(self._open)
+
+    @property
+    def some_left(self) -> bool:
+        """Tell whether any of this connection's may have left."""
+        return self._shares is not None or self._reopened
 
     @property
     def drains(self) -> bool:
@@ -83,7 +89,7 @@ class Lanes:
 
     def begin(self, connection: amqp.Connection) -> None:
         """Begin on a connection just made, with none open."""
-        self._connection, self._open, self.scanner = connection, [], Scanner()
+        self._connection, self._open, self.scanner, self._reopened = connection, [], Scanner(), False
 
     def consume(self) -> None:
         """Open the channels and consume: live first."""
@@ -127,6 +133,7 @@ class Lanes:
 
     def _reopen(self, lane: Lane) -> None:
         """Close a channel, with nothing of it in hand, and open another one for the same queue."""
+        self._reopened = True
         self._open.remove(lane)
         self.scanner.lanes.pop(lane.channel_number, None)
         lane.close()

@@ -86,12 +86,7 @@ class ShardLane(Lane):
     def leave(self) -> None:
         """Take no more, so that it can be closed with nothing in hand."""
         if self._leaving_since is None:
-            self._leaving_since = time.monotonic()
-
-    @property
-    def leaves(self) -> bool:
-        """Tell whether it takes no more."""
-        return self._leaving_since is not None
+            self.leaves, self._leaving_since = True, time.monotonic()
 
     def leaving_for(self, now: float) -> float | None:
         """Return for how many seconds it has taken no more; None if it takes what comes."""

@@ -203,7 +203,7 @@ class AmqpSource:
 
     def _take_inbox(self) -> list[Delivered]:
         messages, self._inbox = self._inbox, []
-        if any(lane.leaves for lane in self._lanes):
+        if self._lanes.some_left:  # of one that is closed by now, too
             messages = [message for message in messages if not cast("Lane", message.lane).leaves]
         if messages:
             for lane in self._lanes:

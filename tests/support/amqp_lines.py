@@ -147,7 +147,7 @@ class Line:
 def line(*, bulk: bool = True) -> Iterator[Line]:
     """A line, closed at the end."""
     ours, theirs = socket.socketpair()
-    ours.settimeout(0.05)
+    ours.settimeout(0.005)  # what was sent is there; for the rest of a frame it would wait in vain
     with ours, theirs:
         made = Line(ours, theirs, bulk=bulk)
         yield made

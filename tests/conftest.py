@@ -23,7 +23,9 @@ from tests.support.bridges import Bridge
 from tests.support.closing import close_all
 from tests.support.servers import Kafka, RabbitMQ, Redis, ServerMissing, kafka, rabbitmq, redis
 from tests.support.servers.ahead import Ahead
+from tests.support.servers.certificates import certificates as make_certificates
 from tests.support.servers.rabbitmq import NativeRabbitMQ, can_connect
+from tests.support.servers.redis import TlsRedis
 from tests.support.sharing import Sharing, turn
 from tests.support.stores import KafkaStore, RedisStore, SqliteStore, Store
 
@@ -199,6 +201,25 @@ def redis_url(redis_server: Redis) -> str:
 def own_redis() -> Iterator[Redis]:
     """A server that a test may stop, pause and kill."""
     yield from _serving(redis(own=True))
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a CA of the module's own, a certificate for `localhost` and one for a client."""
+    folder = tmp_path_factory.mktemp("certificates")
+    make_certificates(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tls_redis(certificates: Path) -> Iterator[TlsRedis]:
+    """A Redis that wants a client's certificate on its TLS port, and has a plain one beside it."""
+    server = TlsRedis(certificates)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Protocol
 
 
@@ -25,6 +26,8 @@ def close_later(opened: Closable) -> None:
 
 
 def close_all() -> None:
-    """Close what was opened, the last first."""
-    while _OPEN:
-        _OPEN.pop().close()
+    """Close what was opened, the last first; one that cannot be closed leaves none of the others to the next module."""
+    with ExitStack() as stack:
+        for opened in _OPEN:
+            stack.callback(opened.close)
+        _OPEN.clear()

@@ -10,12 +10,14 @@ RUNS ?= 5
 JOBS ?= 5
 # A test's time-out is a signal; what no signal reaches shows where it stands. A process that dies ends the run: what
 # pytest-xdist hands out after that can leave the others waiting for ever.
-SIDE_BY_SIDE := -n $(JOBS) --dist loadfile --max-worker-restart 0 -o faulthandler_timeout=450
+SIDE_BY_SIDE = -n $(JOBS) --dist loadfile --max-worker-restart 0 -o faulthandler_timeout=450
 STREAMS := redis,kafka,sqlite
 READY := .venv/.ready
 BIN := .venv/bin
 DEMO := $(if $(wildcard $(READY)),.venv,.venv-demo)
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
+# Where it is set, as in images of Python, each process compiles anew all that it imports: half as long again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup wheel test endurance pages simulate faults faults-all faults-redis-broker soak matrix mutations bench bench-readers bench-short containers unit lint format demo lock clean
@@ -84,6 +86,8 @@ containers: $(READY)  ## the image, the compose file and the servers in containe
 	@FULL=1 $(BIN)/python -m pytest -s tests/integration/running/test_containers.py
 	@CI=true CONTAINERS=1 $(BIN)/python -m pytest -s tests/compose tests/integration/project/test_servers.py
 
+# Each process takes as long to begin as the tests of ten files.
+unit: JOBS = 3
 unit: $(READY)  ## the tests that need no server, in seconds
 	@$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) tests/unit
 

@@ -314,13 +314,27 @@ MUTATIONS = (
         [
             Change(
                 f"{REDIS}/needed.py",
-                "min([*there.values(), *(first for first, _ in self._gone[stream].values())])",
-                "min(there.values())",
+                "kept = (*self._gone[stream].values(), *self._lost[stream])",
+                "kept = (*self._lost[stream],)",
             )
         ],
         [
             f"{INTEGRATION}/redis/test_redis_trim.py::test_what_a_group_had_not_read_is_kept_when_somebody_destroys_it",
             f"{UNIT}/sinks/redis/test_redis_needed.py::test_what_a_group_needed_is_kept_for_some_time_once_it_is_gone",
+        ],
+    ),
+    Mutation(
+        "a deleted consumer of a Redis group taken as leave to remove what it had in hand",
+        [
+            Change(
+                f"{REDIS}/needed.py",
+                "kept = (*self._gone[stream].values(), *self._lost[stream])",
+                "kept = (*self._gone[stream].values(),)",
+            )
+        ],
+        [
+            f"{INTEGRATION}/redis/test_redis_trim.py::test_what_a_deleted_consumer_had_in_hand_is_kept_for_those_that_hand_it_out_again",
+            f"{UNIT}/sinks/redis/test_redis_needed.py::test_what_a_group_needed_is_kept_for_some_time_once_a_consumer_is_lost",
         ],
     ),
     Mutation(

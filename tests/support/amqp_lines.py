@@ -66,7 +66,7 @@ class Line:
     """Reads what is sent to it, in bulk or frame by frame."""
 
     def __init__(self, ours: socket.socket, theirs: socket.socket, *, bulk: bool) -> None:
-        self._ours, self._theirs = ours, theirs
+        self.ours, self._theirs = ours, theirs
         self.messages: list[Message] = []
         self.error: BaseException | None = None
         """What ended the reading."""
@@ -78,7 +78,7 @@ class Line:
         connection.channels = {0: connection}
         connection.on_inbound_frame = tolerant_frame_handler(connection, connection.on_inbound_method)
         connection._frame_writer = frame_writer(connection, transport)
-        scanner = Scanner()
+        self.scanner = scanner = Scanner()
         for number in (*LANES, 3):
             channel = connection.Channel(connection, number)
             channel.is_open = True
@@ -125,7 +125,7 @@ class Line:
                 self.error = exc
 
     def _readable(self) -> bool:
-        return bool(select.select([self._ours], [], [], 0)[0])
+        return bool(select.select([self.ours], [], [], 0)[0])
 
     @property
     def seen(self) -> list[tuple[Any, ...]]:
@@ -147,7 +147,7 @@ class Line:
 def line(*, bulk: bool = True) -> Iterator[Line]:
     """A line, closed at the end."""
     ours, theirs = socket.socketpair()
-    ours.settimeout(0.05)
+    ours.settimeout(0.005)  # what was sent is there; for the rest of a frame it would wait in vain
     with ours, theirs:
         made = Line(ours, theirs, bulk=bulk)
         yield made

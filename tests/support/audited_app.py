@@ -158,5 +158,10 @@ class Client:
                 self.app.send_task(f"tests.support.audited_app.{name}", arguments, producer=producer, queue=queue)
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Let go of the connections: the app itself keeps them in pools, which are one for the process."""
+        self.app.amqp.producer_pool.force_close_all()
+        self.app.pool.force_close_all()
+        if self.app.conf.result_backend:
+            self.app.backend.result_consumer.stop()
+            self.app.backend.client.close()
         self.app.close()

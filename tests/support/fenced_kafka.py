@@ -1,6 +1,7 @@
 """A Kafka broker without a log: it knows itself and no topic, and, while it is fenced, no broker at all.
 
-As a real one does while it is starting or leaving, for as long as its controller has it fenced.
+As a real one does while it is starting or leaving, for as long as its controller has it fenced. What is to be done, or
+looked up, it may also leave without an answer, as one whose disk or controller hangs.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from celery_event_sinks.kafka.cluster import Cluster
 from celery_event_sinks.kafka.settings import KafkaSettings
 
 API_VERSIONS, METADATA = 18, 3
+UNANSWERED = {2: 5, 19: 4, 32: 1}
+"""Latest version of ListOffsets, CreateTopics and DescribeConfigs, which get no answer, ever."""
 LATEST = {API_VERSIONS: 0, METADATA: 8}
 """Latest version of each request that it understands; those of Kafka 2.3, whose layout has no tagged fields."""
 UNSUPPORTED_VERSION, UNKNOWN_TOPIC = 35, 3
@@ -28,7 +31,8 @@ CLUSTER = "a-cluster"
 class FencedKafka:
     """One broker, listening on a port of the loopback address until it is closed."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, hangs: bool = False) -> None:
+        self._latest = LATEST | UNANSWERED if hangs else LATEST
         self.fenced_after: int | None = None
         """Answers that still name the broker; None for all of them."""
         self.empty_answers = 0
@@ -56,8 +60,15 @@ class FencedKafka:
             while header := requests.read(4):
                 request = requests.read(*struct.unpack(">i", header))
                 key, version, number = struct.unpack_from(">hhi", request)
-                answer = _versions(version) if key == API_VERSIONS else self._metadata(request)
+                if key in UNANSWERED:
+                    continue
+                answer = self._versions(version) if key == API_VERSIONS else self._metadata(request)
                 client.sendall(struct.pack(">ii", 4 + len(answer), number) + answer)
+
+    def _versions(self, version: int) -> bytes:
+        error = UNSUPPORTED_VERSION if version > LATEST[API_VERSIONS] else 0
+        entries = b"".join(struct.pack(">hhh", key, 0, latest) for key, latest in self._latest.items())
+        return struct.pack(">hi", error, len(self._latest)) + entries
 
     def _metadata(self, request: bytes) -> bytes:
         """Answer in version 8, with an error for each topic that is asked for."""
@@ -88,9 +99,9 @@ class FencedKafka:
 
 
 @contextmanager
-def fenced_kafka() -> Iterator[FencedKafka]:
-    """Start a broker that is not fenced yet."""
-    kafka = FencedKafka()
+def fenced_kafka(*, hangs: bool = False) -> Iterator[FencedKafka]:
+    """Start a broker that is not fenced yet; it answers questions about topics alone, if it hangs."""
+    kafka = FencedKafka(hangs=hangs)
     try:
         yield kafka
     finally:
@@ -107,12 +118,6 @@ def ask_while_fenced(answers: int) -> None:
             with suppress(SinkUnavailable):
                 assert cluster.state(["events"]).brokers
         cluster.close()
-
-
-def _versions(version: int) -> bytes:
-    error = UNSUPPORTED_VERSION if version > LATEST[API_VERSIONS] else 0
-    entries = b"".join(struct.pack(">hhh", key, 0, latest) for key, latest in LATEST.items())
-    return struct.pack(">hi", error, len(LATEST)) + entries
 
 
 def _string(request: bytes, at: int) -> int:

@@ -27,12 +27,12 @@ class NotInstalled(Exception):
 
 def installed() -> dict[str, EntryPoint]:
     """Return the entry points of all sinks, by name; none of them is loaded."""
-    return {entry.name: entry for entry in entry_points(group=SINKS)}
+    return dict(_entries(SINKS))
 
 
 def load(name: str) -> SinkPlugin:
     """Return the plugin called `name`. Raises NotInstalled."""
-    entries = installed()
+    entries = _entries(SINKS)
     entry = entries.get(name)
     if entry is None:
         there = ", ".join(sorted(entries))
@@ -45,7 +45,7 @@ def load(name: str) -> SinkPlugin:
 
 def load_reader(scheme: str) -> ReaderPlugin:
     """Return the reader for URLs of this scheme. Raises NotInstalled."""
-    entries = {entry.name: entry for entry in entry_points(group=READERS)}
+    entries = _entries(READERS)
     entry = entries.get(scheme)
     if entry is None:
         raise NotInstalled(f"no reader for {scheme}://; there are {', '.join(sorted(entries))}")
@@ -57,18 +57,18 @@ def load_reader(scheme: str) -> ReaderPlugin:
 
 def reader_schemes() -> frozenset[str]:
     """Return the schemes of the streams that there are readers for."""
-    return frozenset(entry.name for entry in entry_points(group=READERS))
+    return frozenset(_entries(READERS))
 
 
 def broker_schemes() -> tuple[str, ...]:
     """Return the schemes of the brokers that there are plug-ins for."""
-    return tuple(sorted(_broker_entries()))
+    return tuple(sorted(_entries(BROKERS)))
 
 
 def broker(url: str) -> type[BrokerPlugin]:
     """Return the plug-in for a broker's URL. Raises NotInstalled."""
     scheme = scheme_of(url)
-    entry = _broker_entries().get(scheme)
+    entry = _entries(BROKERS).get(scheme)
     if entry is None:
         raise NotInstalled(f"no plug-in for brokers of {scheme}://; there are {', '.join(broker_schemes())}")
     try:
@@ -88,12 +88,12 @@ def broker_settings() -> tuple[type[BrokerSettings], ...]:
 
 def forget() -> None:
     """Look again at what is installed, when it is next asked for."""
-    _broker_entries.cache_clear()
+    _entries.cache_clear()
 
 
 @cache
-def _broker_entries() -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group=BROKERS)}
+def _entries(group: str) -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=group)}
 
 
 def _missing(exc: ModuleNotFoundError, name: str) -> str:

@@ -44,6 +44,11 @@ class Budget:
             return Room.PAUSE
         return Room.TAKE if held < self.max_bytes // 2 else Room.KEEP
 
+    def pauses(self, held: int, largest: Callable[[], int], *, paused: bool) -> bool:
+        """Tell whether an end that gives nothing back receives nothing more, given whether it does now."""
+        room = self.room(held, largest)
+        return paused if room is Room.KEEP else room is not Room.TAKE
+
 
 def footprint(body: bytes, events: Sequence[Event]) -> int:
     """Return the bytes of memory that a message's body and its events take in hand, about."""

@@ -7,11 +7,10 @@ may keep its owner.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
-import msgspec
 from confluent_kafka import (
     ConsumerGroupTopicPartitions,
     KafkaError,
@@ -23,7 +22,6 @@ from confluent_kafka.admin import (
     AclOperation,
     AdminClient,
     ClusterMetadata,
-    ConfigEntry,
     ConfigResource,
     NewTopic,
     OffsetSpec,
@@ -37,9 +35,12 @@ from celery_event_sinks.kafka.causes import Causes
 from celery_event_sinks.kafka.errors import DENIED, reason_of
 from celery_event_sinks.kafka.marks import Position, position
 from celery_event_sinks.kafka.settings import KafkaSettings
+from celery_event_sinks.kafka.state import Config, State
 
 ANSWER = 3.0
 """Seconds for one question to the cluster; the loop stands still meanwhile."""
+ROUNDS = 3
+"""Questions in turn, each as long as it may be, for which a whole call has the time: topics, brokers, their ends."""
 HEARD = 0.2
 """Seconds between two looks at what the client tells of its connections, while an answer is waited for."""
 MOST_GROUPS = 1000
@@ -47,30 +48,9 @@ MOST_GROUPS = 1000
 DEFAULT_REPLICAS, DEFAULT_PARTITIONS = "default.replication.factor", "num.partitions"
 AWAY = frozenset({KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE})
 
-Config = Mapping[str, ConfigEntry]
-
 
 class Denied(StreamRefused):
     """A right to one topic is missing."""
-
-
-class State(msgspec.Struct, frozen=True, eq=False):
-    """Answers of the cluster, all asked for at the same time."""
-
-    topics: Mapping[str, TopicDescription | None]
-    """None for one that does not exist."""
-    denied: Mapping[str, str]
-    """Reason by topic that may not be asked for, of several."""
-    configs: Mapping[str, Config]
-    """The properties of each topic; nothing where we may not ask."""
-    cluster: str
-    brokers: Sequence[int]
-    """The ids of those that are there now."""
-
-    def values(self, name: str) -> Mapping[str, str] | None:
-        """Return the properties of a topic as text; None where we may not ask."""
-        config = self.configs.get(name)
-        return None if config is None else {key: entry.value for key, entry in config.items() if entry.value}
 
 
 class Cluster:
@@ -80,6 +60,16 @@ class Cluster:
         self._settings = settings
         self._admin: AdminClient | None = None
         self._causes = Causes(settings)
+        self._whole: Deadline | None = None
+
+    @contextmanager
+    def within(self) -> Iterator[None]:
+        """Give all that is asked here one deadline: a cluster may leave each of many questions without an answer."""
+        self._whole = Deadline(ROUNDS * ANSWER)
+        try:
+            yield
+        finally:
+            self._whole = None
 
     def renew(self, settings: KafkaSettings | None = None) -> None:
         """Ask by a new connection next time: names are resolved, and certificates read, again."""
@@ -95,7 +85,7 @@ class Cluster:
         topics = self._asked_for(names)
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
         # No frame may have the client: with a traceback it would outlive its last question.
-        configs = self._client().describe_configs(resources, request_timeout=ANSWER)
+        configs = self._client().describe_configs(resources, request_timeout=self._left(ANSWER))
         found, denied = dict[str, TopicDescription | None](), dict[str, str]()
         for name, future in topics.items():
             try:
@@ -121,7 +111,7 @@ class Cluster:
             for partition in topic.partitions
         ]
         first, last = (
-            self._client().list_offsets(dict.fromkeys(asked, spec), request_timeout=ANSWER)
+            self._client().list_offsets(dict.fromkeys(asked, spec), request_timeout=self._left(ANSWER))
             for spec in (OffsetSpec.earliest(), OffsetSpec.latest())  # type: ignore[no-untyped-call]
         )
         found = {one: (self._offset(first[one]), self._offset(last[one])) for one in asked}
@@ -136,7 +126,7 @@ class Cluster:
         an error, or librdkafka's -1001.
         """
         try:
-            offset = int(future.result(2 * ANSWER).offset)
+            offset = int(future.result(self._left(2 * ANSWER)).offset)
             return offset if offset >= 0 else None
         except KafkaException:
             return None
@@ -182,16 +172,18 @@ class Cluster:
     def default_of(self, broker: int, what: str) -> int | None:
         """Return how many replicas, or partitions, a topic gets if nobody says; None where we may not ask."""
         resource = ConfigResource(ResourceType.BROKER, str(broker))
-        config = self._config(self._client().describe_configs([resource], request_timeout=ANSWER)[resource])
+        asked = self._client().describe_configs([resource], request_timeout=self._left(ANSWER))
+        config = self._config(asked[resource])
         entry = (config or {}).get(what)
         return None if entry is None or not entry.value else int(entry.value)
 
     def make(self, topic: NewTopic, *, only_ask: bool = False) -> bool:
         """Make it, or ask whether it could be made; False where somebody else was faster."""
-        options = {"operation_timeout": ANSWER, "request_timeout": ANSWER, "validate_only": only_ask}
+        left = self._left(ANSWER)
+        options = {"operation_timeout": left, "request_timeout": left, "validate_only": only_ask}
         (future,) = self._client().create_topics([topic], **options).values()
         try:
-            future.result(2 * ANSWER)
+            future.result(self._left(2 * ANSWER))
         except KafkaException as exc:
             if exc.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
                 return False
@@ -209,7 +201,7 @@ class Cluster:
         and no result, and `rd_kafka_admin_response_parse` asserts one).
         """
         try:
-            described = self._client().list_topics(names[0], timeout=ANSWER)
+            described = self._client().list_topics(names[0], timeout=self._left(ANSWER))
         except KafkaException as exc:
             raise self._unanswered() from exc
         self._hear()
@@ -220,7 +212,7 @@ class Cluster:
         return described
 
     def _asked_for(self, names: Sequence[str]) -> Mapping[str, Any]:
-        options = {"include_authorized_operations": True, "request_timeout": ANSWER}
+        options = {"include_authorized_operations": True, "request_timeout": self._left(ANSWER)}
         asked: Mapping[str, Any] = self._client().describe_topics(TopicCollection([*names]), **options)
         return asked
 
@@ -233,7 +225,7 @@ class Cluster:
 
     def _config(self, future: Any) -> Config | None:
         try:
-            config: Config = future.result(2 * ANSWER)
+            config: Config = future.result(self._left(2 * ANSWER))
         except (KafkaException, TimeoutError):
             return None  # the client stays: what else it was asked may be answered yet
         return config
@@ -269,7 +261,7 @@ class Cluster:
 
     def _result(self, future: Any) -> Any:
         """Wait for it; not until it is too late, where the client tells meanwhile that it is not let in."""
-        deadline = Deadline(2 * ANSWER)
+        deadline = Deadline(self._left(2 * ANSWER))
         while True:
             try:
                 return future.result(min(HEARD, deadline.left()))
@@ -278,6 +270,10 @@ class Cluster:
                 if deadline.passed or self._causes.refuses:
                     raise
 
+    def _left(self, seconds: float) -> float:
+        """Return so many seconds, or those that are left of the whole call."""
+        return seconds if self._whole is None else min(seconds, self._whole.left())
+
     def _hear(self) -> None:
         """Let the client tell what has happened to its connections."""
         if self._admin is not None:
@@ -285,6 +281,10 @@ class Cluster:
                 self._admin.poll(0)
 
     def _client(self) -> AdminClient:
+        if self._whole is not None and self._whole.passed:
+            self._admin = None
+            where = self._settings.bootstrap_servers
+            raise SinkUnavailable(f"Kafka at {where} leaves questions without an answer: look at its brokers' logs")
         if self._admin is None:
             # Its login is its own: a producer with nothing to send is not refused, and would not tell.
             self._causes = Causes(self._settings)

@@ -9,7 +9,7 @@ from confluent_kafka.admin import ConfigSource, TopicDescription
 
 from celery_event_bridge.contract.values import counted
 from celery_event_sinks.kafka.advice import MIN_REPLICAS
-from celery_event_sinks.kafka.cluster import Config
+from celery_event_sinks.kafka.state import Config
 from celery_event_sinks.kafka.times import CLEANUP
 
 NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"

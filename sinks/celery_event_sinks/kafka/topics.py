@@ -7,15 +7,16 @@ from collections.abc import Mapping, Sequence
 from confluent_kafka.admin import AclOperation, NewTopic, TopicDescription
 
 from celery_event_bridge.contract import Finding, SinkUnavailable, StreamMissing, StreamRefused, notices
-from celery_event_bridge.contract.values import counted
 from celery_event_sinks.kafka.advice import MIN_REPLICAS, findings, unused
-from celery_event_sinks.kafka.cluster import DEFAULT_PARTITIONS, DEFAULT_REPLICAS, Cluster, State
+from celery_event_sinks.kafka.cluster import DEFAULT_PARTITIONS, DEFAULT_REPLICAS, Cluster
+from celery_event_sinks.kafka.described import described, of_partitions
 from celery_event_sinks.kafka.down import Down, raise_any, trouble_of
 from celery_event_sinks.kafka.lost import Peek, lost
 from celery_event_sinks.kafka.marks import Mark
 from celery_event_sinks.kafka.removed import Bounds
 from celery_event_sinks.kafka.seen import NO_ID, Seen, id_of
 from celery_event_sinks.kafka.settings import KafkaSettings
+from celery_event_sinks.kafka.state import State
 from celery_event_sinks.kafka.times import RETENTION, Times, times
 
 USUAL_REPLICAS = 3
@@ -72,7 +73,8 @@ class Topics:
 
     def advice(self) -> Sequence[Finding]:
         """Return what the topics may lose of what they have confirmed. Raises SinkUnavailable."""
-        state = self._cluster.state(self._names)
+        with self._cluster.within():
+            state = self._cluster.state(self._names)
         return [
             *unused(self._settings),
             *(
@@ -136,6 +138,10 @@ class Topics:
         """Look at all, make what is missing, and tell of what has changed. Returns, by topic, each partition's trouble,
         an empty text where it has none. With a list none is made: it gets a finding for each.
         """
+        with self._cluster.within():
+            return self._look_at_all(planned, bounds=bounds)
+
+    def _look_at_all(self, planned: list[Finding] | None, *, bounds: bool) -> Mapping[str, Sequence[str]]:
         state = self._cluster.state(self._names)
         self._brokers = max(self._brokers, len(state.brokers))
         self._tell_of_cluster(state.cluster)
@@ -145,9 +151,12 @@ class Topics:
             planned += [self._plan_of(name, state) for name in missing]
         elif missing:
             made, troubles = self._make_all(missing, state)
-            state = self._cluster.state(self._names)
-            for one in made:
-                self._tell_of_made(one, state.topics.get(one.topic))
+            try:
+                # By whomever they were made; why they could not be says more than one more question without an answer.
+                state = state if troubles.keys() >= {*missing} else self._cluster.state(self._names)
+            finally:
+                for one in made:
+                    self._tell_of_made(one, state.topics.get(one.topic))
         troubles |= {name: [reason] for name, reason in state.denied.items()}
         for name, topic in state.topics.items():
             if topic is None and planned is not None:
@@ -236,9 +245,9 @@ class Topics:
             partitions, replicas = len(found.partitions), len(found.partitions[0].replicas)
         notices.tell(
             "stream-made",
-            f"topic {name!r} did not exist and was made: {_described(partitions, replicas, wanted.config)}"
+            f"topic {name!r} did not exist and was made: {described(partitions, replicas, wanted.config)}"
             + ("; what it held before is gone" if name in self._seen else "")
-            + _of_partitions(partitions),
+            + of_partitions(partitions),
             subject=name,
             every=0.0,
         )
@@ -252,11 +261,11 @@ class Topics:
             replicas = self._cluster.default_of(state.brokers[0], DEFAULT_REPLICAS) or replicas
         if partitions < 0 and state.brokers:
             partitions = self._cluster.default_of(state.brokers[0], DEFAULT_PARTITIONS) or partitions
-        described = _described(partitions, replicas, wanted.config)
-        text = f"topic {name!r} is not there yet, run will make it: {described}"
+        figures = described(partitions, replicas, wanted.config)
+        text = f"topic {name!r} is not there yet, run will make it: {figures}"
         if replicas == 1:
             text += "; with one replica, what it confirms is lost with that broker's disk"
-        return Finding("warn" if replicas == 1 else "ok", text + _of_partitions(partitions))
+        return Finding("warn" if replicas == 1 else "ok", text + of_partitions(partitions))
 
     def _several_replicas(self, name: str, state: State) -> int:
         """Return how many to ask for, where nobody has said a number, in a cluster of several brokers."""
@@ -270,24 +279,3 @@ class Topics:
             f"replica ({DEFAULT_REPLICAS}=1), lost with its broker: set BRIDGE_KAFKA_REPLICATION_FACTOR to "
             f"{USUAL_REPLICAS}, or to 1 if that is meant, or make the topic yourself"
         )
-
-
-def _of_partitions(count: int) -> str:
-    """Return what follows from one partition alone, or from a number of them that nobody knows (-1)."""
-    if count >= 2:
-        return ""
-    more = "BRIDGE_KAFKA_PARTITIONS says how many a new topic has"
-    if count < 0:
-        return f"; as many readers of a group can share the work as it has partitions: {more}"
-    return (
-        f"; with one partition, one reader of a group has all the work: {more}, and kafka-topics.sh --alter "
-        "--partitions adds some"
-    )
-
-
-def _described(partitions: int, replicas: int, config: Mapping[str, str] | None) -> str:
-    """Return how it is made; -1 for a number that nobody knows."""
-    figures = ((partitions, "partition"), (replicas, "replica"))
-    asked = ", ".join(counted(count, what) for count, what in figures if count > 0)
-    properties = "".join(f", {key}={text}" for key, text in sorted((config or {}).items()))
-    return (asked or "as the cluster makes topics by itself") + properties

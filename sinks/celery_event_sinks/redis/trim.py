@@ -149,6 +149,7 @@ class Trimmer:
             pending = self._client.ask("XPENDING", stream, group[b"name"])
             if isinstance(pending, ResponseError):
                 return None  # not allowed, or gone since: the next time has it
+            self._look_for_lost(stream, group[b"name"], [one[0] for one in pending[3] or ()])
             first = pending[1] if pending[0] else _after(group[b"last-delivered-id"])
             positions[group[b"name"]] = place(first)
         for name in self._needed.look(stream, positions, time.monotonic()):
@@ -161,6 +162,13 @@ class Trimmer:
             notices.tell("group-gone", text, subject=f"redis {stream!r} {name!r}")
         first_needed = self._needed.first(stream)
         return None if first_needed is None else entry_of(first_needed)
+
+    def _look_for_lost(self, stream: bytes, group: bytes, in_hand: list[bytes]) -> None:
+        """Find out whether a consumer that had entries in hand, and has none now, is still there."""
+        if settled := self._needed.settled(stream, group, in_hand):
+            reply = self._client.ask("XINFO", "CONSUMERS", stream, group)
+            if not isinstance(reply, ResponseError) and settled - {fields_of(one)[b"name"] for one in reply}:
+                self._needed.lost(stream, group, time.monotonic())
 
 
 def _after(entry: bytes) -> bytes:

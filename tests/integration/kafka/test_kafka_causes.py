@@ -13,7 +13,6 @@ from celery_event_bridge.config.loading import load_stream
 from celery_event_bridge.contract import SinkUnavailable
 from celery_event_sinks.kafka.settings import KafkaSettings
 from celery_event_sinks.kafka.sink import KafkaSink
-from tests.support.servers.certificates import certificates as make
 from tests.support.servers.debian import program
 from tests.support.servers.kafka import NativeKafka
 from tests.support.stores import FULL
@@ -22,14 +21,12 @@ TLS = "BRIDGE_KAFKA_SECURITY_PROTOCOL"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Certificates of the test's own: of server and client, and one of a client that has expired."""
-    found = tmp_path_factory.mktemp("certificates")
-    make(found)
+def folder(certificates: Path) -> Path:
+    """Certificates of the module's own: of server and client, and one of a client that has expired."""
     signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "0")
     command = [program("openssl", "openssl"), "x509", "-req", "-in", "client.csr", "-out", "expired.pem", *signed]
-    subprocess.run(command, cwd=found, check=True, capture_output=True)
-    return found
+    subprocess.run(command, cwd=certificates, check=True, capture_output=True)
+    return certificates
 
 
 @pytest.fixture(scope="module")

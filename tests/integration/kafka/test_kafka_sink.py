@@ -30,15 +30,14 @@ class TestKafkaContract(SinkContract):
 
     @pytest.fixture
     def make_sink(self, kafka_server: Kafka) -> Callable[[], Sink]:
-        topic = f"events-{uuid.uuid4().hex[:8]}"
-        make_topic(kafka_server, topic)
-        return lambda: sink(kafka_server, topic=topic)
+        self.at = (kafka_server.bootstrap, f"events-{uuid.uuid4().hex[:8]}")
+        make_topic(kafka_server, self.at[1])
+        return lambda: sink(kafka_server, topic=self.at[1])
 
     def refused(self) -> Event:
         return event(type="task-sent", uuid="large", filler="x" * 2_000_000)
 
     def stored(self, sink: Any) -> list[tuple[Any, ...]]:
-        settings = sink._settings
         return [
             (
                 record.headers["ce_id"].decode(),
@@ -50,7 +49,7 @@ class TestKafkaContract(SinkContract):
                 record.value,
                 record.headers["content-type"].decode(),
             )
-            for record in oracle.in_kafka(settings.bootstrap_servers, settings.topic)
+            for record in oracle.in_kafka(*self.at)
         ]
 
 

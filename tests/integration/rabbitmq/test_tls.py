@@ -9,7 +9,6 @@ import pytest
 
 from tests.support import oracle
 from tests.support.bridges import Bridge, run_to_end
-from tests.support.servers.certificates import certificates as make
 from tests.support.servers.debian import free_port, until
 from tests.support.servers.rabbitmq import NativeRabbitMQ
 from tests.support.stores import SqliteStore
@@ -22,14 +21,6 @@ ssl_options.keyfile = {folder}/server.key
 ssl_options.verify = verify_peer
 ssl_options.fail_if_no_peer_cert = true
 """
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A CA of the test's own, a certificate for `localhost` and one for a client."""
-    folder = tmp_path_factory.mktemp("certificates")
-    make(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -142,7 +142,7 @@ def aged(stream: Stream, seconds: int, first: int) -> list[str]:
         return ids(events)
     stream.write([msgspec.structs.replace(event, time=at) for event in events])
     if stream.kind == "sqlite":
-        with sqlite3.connect(stream.sink._path) as connection:
+        with sqlite3.connect(stream.url.removeprefix("sqlite:///")) as connection:
             marks = ",".join("?" * len(events))
             connection.execute(f"UPDATE events SET stored_at = ? WHERE id IN ({marks})", (at, *ids(events)))
         connection.close()

@@ -145,7 +145,7 @@ def test_a_dead_consumer_that_somebody_deletes(stream: Stream, client: Client) -
             living.commit(event)
             if held <= got:
                 break
-        dead._client.close()
+        dead.close()
         assert held <= got
         assert told("group-made") == 1
 

@@ -50,10 +50,11 @@ class TestNewerRedisContract(SinkContract):
 
     @pytest.fixture
     def make_sink(self, redis: NativeRedis) -> Callable[[], Sink]:
+        self.url = redis.url
         return lambda: RedisStreamsSink(RedisSettings(url=redis.url))
 
     def stored(self, sink: Any) -> list[tuple[Any, ...]]:
-        return as_contract(sink._settings.url)
+        return as_contract(self.url)
 
 
 class TestValkeyContract(TestNewerRedisContract):
@@ -63,6 +64,7 @@ class TestValkeyContract(TestNewerRedisContract):
     def make_sink(self, _valkey: NativeRedis) -> Callable[[], Sink]:
         with _valkey.client() as client:
             client.flushall()
+        self.url = _valkey.url
         return lambda: RedisStreamsSink(RedisSettings(url=_valkey.url))
 
 

@@ -12,9 +12,8 @@ from tests.faults.proxy import Mode, Proxy
 from tests.support import oracle
 from tests.support.redis_sinks import in_use, opened, port, stored, through
 from tests.support.servers import Redis, redis
-from tests.support.servers.certificates import certificates
-from tests.support.servers.debian import free_port, until
-from tests.support.servers.redis import NativeRedis
+from tests.support.servers.debian import until
+from tests.support.servers.redis import TlsRedis
 
 STREAM = "celery-events"
 
@@ -150,24 +149,14 @@ def test_what_is_on_its_way_is_answered_before_a_question(own_redis: Redis) -> N
     assert {Outcome.STORED: events} == outcomes(await_verdicts(subject, len(events), 80))
 
 
-def test_over_tls(tmp_path: Path) -> None:
+def test_over_tls(certificates: Path, tls_redis: TlsRedis) -> None:
     """A TLS connection takes and gives in records: nothing is left lying in it."""
-    certificates(tmp_path)
-    tls_port = free_port()
-    files = [f"--tls-{name}-file" for name in ("ca-cert", "cert", "key")]
-    values = [str(tmp_path / name) for name in ("ca.pem", "server.pem", "server.key")]
-    options = [word for pair in zip(files, values, strict=True) for word in pair]
-    server = NativeRedis("--tls-port", str(tls_port), *options)
-    try:
-        server.start()
-        subject = opened(
-            f"rediss://localhost:{tls_port}/0?ssl_ca_certs={tmp_path}/ca.pem&ssl_certfile={tmp_path}/client.pem"
-            f"&ssl_keyfile={tmp_path}/client.key"
-        )
-        events = sample_events(10_000, size=1000)
-        for start in range(0, len(events), 1000):
-            subject.send(events[start : start + 1000])
-        assert {Outcome.STORED: events} == outcomes(await_verdicts(subject, len(events), 80))
-        assert [event.data for event in events] == [entry[b"data"] for entry in oracle.in_redis(server.url)]
-    finally:
-        server.remove()
+    subject = opened(
+        f"rediss://localhost:{tls_redis.tls_port}/0?ssl_ca_certs={certificates}/ca.pem"
+        f"&ssl_certfile={certificates}/client.pem&ssl_keyfile={certificates}/client.key"
+    )
+    events = sample_events(10_000, size=1000)
+    for start in range(0, len(events), 1000):
+        subject.send(events[start : start + 1000])
+    assert {Outcome.STORED: events} == outcomes(await_verdicts(subject, len(events), 80))
+    assert [event.data for event in events] == [entry[b"data"] for entry in oracle.in_redis(tls_redis.url)]

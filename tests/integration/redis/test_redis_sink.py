@@ -38,7 +38,7 @@ class TestRedisContract(SinkContract):
         self.server.start()
 
     def stored(self, sink: Any) -> list[tuple[Any, ...]]:
-        return as_contract(sink._settings.url)
+        return as_contract(self.server.url)
 
 
 def assert_refuses_for_now(subject: RedisStreamsSink, *reasons: str) -> None:

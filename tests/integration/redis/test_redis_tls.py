@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,33 +15,9 @@ from celery_event_sinks.redis.settings import RedisSettings
 from celery_event_sinks.redis.sink import RedisStreamsSink
 from tests.support import oracle
 from tests.support.bridges import Bridge
-from tests.support.servers.certificates import certificates as make, redis_options
+from tests.support.servers.certificates import certificates as make
 from tests.support.servers.debian import Child, free_port, program, until
-from tests.support.servers.redis import NativeRedis
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A CA of the test's own, a certificate for `localhost` and one for a client."""
-    folder = tmp_path_factory.mktemp("certificates")
-    make(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def tls_port() -> int:
-    return free_port()
-
-
-@pytest.fixture(scope="module")
-def server(certificates: Path, tls_port: int) -> Iterator[NativeRedis]:
-    """A Redis that wants a client's certificate on its TLS port, and has a plain one beside it."""
-    found = NativeRedis(*redis_options(certificates, tls_port))
-    try:
-        found.start()
-        yield found
-    finally:
-        found.remove()
+from tests.support.servers.redis import NativeRedis, TlsRedis
 
 
 def settings(folder: Path, port: int) -> dict[str, str]:
@@ -83,8 +59,7 @@ def test_events_through_mutual_tls(
     start_bridge: Callable[..., Bridge],
     broker_url: str,
     certificates: Path,
-    server: NativeRedis,
-    tls_port: int,
+    tls_redis: TlsRedis,
     tmp_path: Path,
 ) -> None:
     """The bridge stores, a reader reads back; both go on with certificates of another CA after a rotation."""
@@ -92,22 +67,22 @@ def test_events_through_mutual_tls(
     folder.mkdir()
     for name in ("ca.pem", "client.pem", "client.key"):
         (folder / name).write_bytes((certificates / name).read_bytes())
-    given = settings(folder, tls_port)
+    given = settings(folder, tls_redis.tls_port)
     bridge = start_bridge(**given, BRIDGE_BROKER_URL=broker_url).await_ready()
     messages = oracle.numbered(0, 20)
     oracle.publish(broker_url, messages)
-    until(lambda: len(oracle.in_redis(server.url)) == 20, 20, "all are stored")
+    until(lambda: len(oracle.in_redis(tls_redis.url)) == 20, 20, "all are stored")
     with open_reader(environ=given, follow=False) as reader:
         assert {message.body for message in messages} == {event.data for event in reader}
     make(certificates)
-    with server.client() as client:
+    with tls_redis.client() as client:
         client.config_set("tls-ca-cert-file", str(certificates / "ca.pem"))
         for name in ("ca.pem", "client.pem", "client.key"):
             (folder / name).write_bytes((certificates / name).read_bytes())
-        server.start()
+        tls_redis.start()
     more = oracle.numbered(20, 20)
     oracle.publish(broker_url, more)
-    until(lambda: len(oracle.in_redis(server.url)) == 40, 40, "those after the rotation are stored as well")
+    until(lambda: len(oracle.in_redis(tls_redis.url)) == 40, 40, "those after the rotation are stored as well")
     assert 0 == bridge.stop()
 
 
@@ -126,25 +101,27 @@ def test_events_through_mutual_tls(
     ids=["no CA", "no certificate", "no key", "another key", "no file", "another name", "no TLS", "a plain port"],
 )
 def test_what_keeps_tls_away_is_said_with_the_remedy(
-    certificates: Path, server: NativeRedis, tls_port: int, change: dict[str, str], said: str
+    certificates: Path, tls_redis: TlsRedis, change: dict[str, str], said: str
 ) -> None:
     """For each setting that is wrong, by the sink as by a reader."""
-    names = {"folder": str(certificates), "tls": str(tls_port), "plain": str(server.port)}
-    given = settings(certificates, tls_port) | {key: text.format(**names) for key, text in change.items()}
+    names = {"folder": str(certificates), "tls": str(tls_redis.tls_port), "plain": str(tls_redis.port)}
+    given = settings(certificates, tls_redis.tls_port) | {key: text.format(**names) for key, text in change.items()}
     assert said in refused(**given)
 
 
-def test_plaintext_to_a_tls_port_is_suspected(server: NativeRedis, tls_port: int) -> None:
+def test_plaintext_to_a_tls_port_is_suspected(tls_redis: TlsRedis) -> None:
     """The server cuts the connection without a word."""
-    assert "speak TLS on that port (rediss://)?" in refused(BRIDGE_REDIS_URL=f"redis://localhost:{tls_port}/0")
+    assert "speak TLS on that port (rediss://)?" in refused(
+        BRIDGE_REDIS_URL=f"redis://localhost:{tls_redis.tls_port}/0"
+    )
 
 
-def test_the_settings_for_one_server_are_not_anothers(certificates: Path, server: NativeRedis, tls_port: int) -> None:
+def test_the_settings_for_one_server_are_not_anothers(certificates: Path, tls_redis: TlsRedis) -> None:
     """A reader's URL without TLS is read, whatever the settings say of theirs; one with TLS has them."""
-    with server.client() as client:
+    with tls_redis.client() as client:
         client.xadd("other", {"id": "0" * 32, "type": "task-sent", "source": "w", "data": '{"type":"task-sent"}'})
-    given = settings(certificates, tls_port)
-    for url in (f"{server.url}?stream=other", f"rediss://localhost:{tls_port}/0?stream=other"):
+    given = settings(certificates, tls_redis.tls_port)
+    for url in (f"{tls_redis.url}?stream=other", f"rediss://localhost:{tls_redis.tls_port}/0?stream=other"):
         with open_reader(url, environ=given, follow=False) as reader:
             assert ["task-sent"] == [event.type for event in reader]
 

@@ -132,3 +132,32 @@ def test_what_a_group_had_not_read_is_kept_when_somebody_destroys_it(
     assert "the group 'billing' of the stream 'celery-events' is gone" in line
     store_all(subject, some(10, 5000))
     assert len(stored(own_redis.url)) < 500  # as the group has acknowledged it
+
+
+def test_what_a_deleted_consumer_had_in_hand_is_kept_for_those_that_hand_it_out_again(
+    own_redis: Redis, client: Client
+) -> None:
+    """XGROUP DELCONSUMER of a dead reader takes its entries for settled: the trim of `acked` does not for a while."""
+    subject = opened(own_redis.url, trim="acked", trim_interval=0.0)
+    all_of_it = some(2030)
+    store_all(subject, all_of_it[:2000])
+    client.xgroup_create(STREAM, GROUP, "0")
+    held = client.xreadgroup(GROUP, "dead", {STREAM: ">"}, 1000)[0][1]
+    store_all(subject, all_of_it[2000:2010])
+    client.xgroup_delconsumer(STREAM, GROUP, "dead")
+    for first in (2010, 2020):
+        acknowledge_all(client, GROUP)
+        store_all(subject, all_of_it[first : first + 10])
+    assert held[0] == client.xrange(STREAM, count=1)[0]
+
+
+def test_a_consumer_that_has_acknowledged_all_holds_nothing_up(own_redis: Redis, client: Client) -> None:
+    """It is there, with nothing in hand, as most of them are most of the time."""
+    subject = opened(own_redis.url, trim="acked", trim_interval=0.0)
+    store_all(subject, some(2000))
+    client.xgroup_create(STREAM, GROUP, "0")
+    ((_, held),) = client.xreadgroup(GROUP, "me", {STREAM: ">"}, 1000)
+    store_all(subject, some(10, 5000))
+    client.xack(STREAM, GROUP, *(entry for entry, _ in held))
+    store_all(subject, some(10, 6000))
+    assert len(stored(own_redis.url)) < 1200

@@ -19,33 +19,9 @@ from tests.support.bridges import Bridge, run_to_end
 from tests.support.redis_broker import stored
 from tests.support.servers.certificates import certificates as make, redis_options
 from tests.support.servers.debian import Child, free_port, program, until
-from tests.support.servers.redis import NativeRedis
+from tests.support.servers.redis import TlsRedis
 
 PASSWORD = "sesame"
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A CA of the test's own, a certificate for `localhost` and one for a client."""
-    folder = tmp_path_factory.mktemp("certificates")
-    make(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def tls_port() -> int:
-    return free_port()
-
-
-@pytest.fixture(scope="module")
-def server(certificates: Path, tls_port: int) -> Iterator[NativeRedis]:
-    """A Redis that wants a client's certificate on its TLS port, and has a plain one beside it."""
-    found = NativeRedis(*redis_options(certificates, tls_port))
-    try:
-        found.start()
-        yield found
-    finally:
-        found.remove()
 
 
 def by_settings(folder: Path, port: int) -> dict[str, str]:
@@ -85,14 +61,13 @@ def publish(url: str, uuid: str) -> None:
 def test_events_come_through_mutual_tls(
     start_bridge: Callable[..., Bridge],
     certificates: Path,
-    server: NativeRedis,
-    tls_port: int,
+    tls_redis: TlsRedis,
     tmp_path: Path,
     way: str,
 ) -> None:
     """The same URL does for Celery and for the bridge; and so do the bridge's settings, with Celery's beside them."""
-    url, file = by_url(certificates, tls_port), tmp_path / "events.db"
-    fields = {"broker_url": url} if way == "url" else by_settings(certificates, tls_port)
+    url, file = by_url(certificates, tls_redis.tls_port), tmp_path / "events.db"
+    fields = {"broker_url": url} if way == "url" else by_settings(certificates, tls_redis.tls_port)
     fields["queue"] = f"celeryev.{way}"
     bridge = start_bridge(**variables(fields, file)).await_ready()
     bridge.await_log("this bridge forwards")
@@ -128,22 +103,28 @@ def refusal(fields: dict[str, str]) -> str:
     ids=["another CA", "no CA", "no certificate", "no key", "another key", "another name", "no TLS", "a plain port"],
 )
 def test_what_keeps_tls_away_is_said_with_the_remedy(
-    certificates: Path, server: NativeRedis, tls_port: int, tmp_path: Path, change: dict[str, str], said: str
+    certificates: Path, tls_redis: TlsRedis, tmp_path: Path, change: dict[str, str], said: str
 ) -> None:
     """For each setting that is wrong, in a line without the password."""
     make(tmp_path)
-    names = {"folder": certificates, "other": tmp_path, "tls": tls_port, "plain": server.port, "password": PASSWORD}
-    given = by_settings(certificates, tls_port)
-    given["broker_url"] = f"rediss://:{PASSWORD}@localhost:{tls_port}/0"
+    names = {
+        "folder": certificates,
+        "other": tmp_path,
+        "tls": tls_redis.tls_port,
+        "plain": tls_redis.port,
+        "password": PASSWORD,
+    }
+    given = by_settings(certificates, tls_redis.tls_port)
+    given["broker_url"] = f"rediss://:{PASSWORD}@localhost:{tls_redis.tls_port}/0"
     given |= {key: text.format(**names) for key, text in change.items()}
     text = refusal({name: value for name, value in given.items() if value})
     assert said in text
     assert (1, False) == (len(text.splitlines()), PASSWORD in text)
 
 
-def test_plaintext_to_a_tls_port_is_suspected(server: NativeRedis, tls_port: int) -> None:
+def test_plaintext_to_a_tls_port_is_suspected(tls_redis: TlsRedis) -> None:
     """The server cuts the connection without a word."""
-    assert "speak TLS on that port (rediss://)?" in refusal({"broker_url": f"redis://localhost:{tls_port}/0"})
+    assert "speak TLS on that port (rediss://)?" in refusal({"broker_url": f"redis://localhost:{tls_redis.tls_port}/0"})
 
 
 @pytest.mark.parametrize(
@@ -160,11 +141,11 @@ def test_a_wrong_option_in_the_url_is_named(certificates: Path, changed: dict[st
     assert (True, False) == (said in text, "sesame" in text)
 
 
-def test_check_of_a_wrong_ca_is_a_line(certificates: Path, server: NativeRedis, tls_port: int, tmp_path: Path) -> None:
+def test_check_of_a_wrong_ca_is_a_line(certificates: Path, tls_redis: TlsRedis, tmp_path: Path) -> None:
     """As an operator sees it: FAIL, exit code 1, no traceback, and no password anywhere."""
     make(tmp_path)
-    fields = by_settings(certificates, tls_port) | {"broker_tls_ca": str(tmp_path / "ca.pem")}
-    fields["broker_url"] = f"rediss://user:{quote(PASSWORD)}@localhost:{tls_port}/0"
+    fields = by_settings(certificates, tls_redis.tls_port) | {"broker_tls_ca": str(tmp_path / "ca.pem")}
+    fields["broker_url"] = f"rediss://user:{quote(PASSWORD)}@localhost:{tls_redis.tls_port}/0"
     done = run_to_end("celery_event_bridge", "check", **variables(fields, tmp_path / "events.db"))
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("FAIL")]
     assert (1, True) == (done.returncode, "BRIDGE_BROKER_TLS_CA has to be the file of the CA" in line)
@@ -173,14 +154,14 @@ def test_check_of_a_wrong_ca_is_a_line(certificates: Path, server: NativeRedis, 
 
 
 @pytest.fixture
-def sentinel(certificates: Path, server: NativeRedis, tls_port: int, tmp_path: Path) -> Iterator[int]:
+def sentinel(certificates: Path, tls_redis: TlsRedis, tmp_path: Path) -> Iterator[int]:
     """The port of a sentinel that speaks TLS alone, also to the master, and knows it by the name in its certificate."""
     port, file = free_port(), tmp_path / "sentinel.conf"
     options = redis_options(certificates, port)
     lines = [f"{name[2:]} {value}" for name, value in zip(options[::2], options[1::2], strict=True)]
     lines += ["port 0", "bind 127.0.0.1", f"dir {tmp_path}", "tls-replication yes"]
     lines += ["sentinel resolve-hostnames yes", "sentinel announce-hostnames yes"]
-    lines += [f"sentinel monitor mymaster localhost {tls_port} 1"]
+    lines += [f"sentinel monitor mymaster localhost {tls_redis.tls_port} 1"]
     file.write_text("\n".join(lines))
     child = Child([program("redis-server", "redis-server"), str(file), "--sentinel"], {}, tmp_path / "sentinel.log")
     files = {"ssl_ca_certs": "ca.pem", "ssl_certfile": "client.pem", "ssl_keyfile": "client.key"}
@@ -196,18 +177,18 @@ def sentinel(certificates: Path, server: NativeRedis, tls_port: int, tmp_path: P
 
 
 def test_tls_to_sentinels_and_to_their_master(
-    start_bridge: Callable[..., Bridge], certificates: Path, server: NativeRedis, tls_port: int, sentinel: int,
+    start_bridge: Callable[..., Bridge], certificates: Path, tls_redis: TlsRedis, sentinel: int,
     tmp_path: Path,
 ) -> None:  # fmt: skip
     """`sentinel_kwargs` with `"ssl": true` and the bridge's files are enough for both."""
     file = tmp_path / "events.db"
     options = {"master_name": "mymaster", "sentinel_kwargs": {"ssl": True}}
-    fields = by_settings(certificates, tls_port) | {
+    fields = by_settings(certificates, tls_redis.tls_port) | {
         "broker_url": f"sentinel://localhost:{sentinel}/0",
         "broker_transport_options": json.dumps(options),
         "queue": "celeryev.sentinel",
     }
     bridge = start_bridge(**variables(fields, file)).await_ready()
     bridge.await_log("this bridge forwards")
-    publish(by_url(certificates, tls_port), "by a sentinel")
+    publish(by_url(certificates, tls_redis.tls_port), "by a sentinel")
     until(lambda: stored(file) == {"by a sentinel"}, 20, "it is stored")

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from celery_event_bridge import open_reader
 from celery_event_bridge.contract import SinkUnavailable
 from celery_event_sinks.sqlite.log import log_of
 from tests.support.servers.debian import until
 from tests.support.sqlite_files import backup, copied_over, found, judged, opened, store
-from tests.support.streams import Stream, ids, in_sqlite, some
+from tests.support.streams import handle, ids, in_sqlite, some
 
 
 @pytest.mark.parametrize("how", ["backup", "vacuum", "copy", "half"])
@@ -31,7 +32,8 @@ def test_a_restore_between_a_kill_and_a_start(
     else:
         copied_over(saved, path)
     if group and how in ("backup", "vacuum"):  # a copy without the first log has no table
-        Stream("sqlite", f"sqlite:///{path}", None, 1.0).all("billing")
+        with open_reader(f"sqlite:///{path}", "billing", follow=False, lease=1.0) as events:
+            handle(events)
     subject = opened(path)
     store(subject, some(300, 10_000))
     subject.close()
@@ -104,8 +106,11 @@ def test_who_only_looks_changes_nothing(path: Path, left_by_a_kill: Callable[...
     left_by_a_kill(path.parent, 6000, "backup")
     path.with_name("backup.db").rename(path)
     before = {file.name for file in path.parent.iterdir()}
-    with pytest.raises(SinkUnavailable, match="is the log of another file"):
-        Stream("sqlite", f"sqlite:///{path}", None, 1.0).all(give_up_after=0.5)
+    with (
+        pytest.raises(SinkUnavailable, match="is the log of another file"),
+        open_reader(f"sqlite:///{path}", follow=False, give_up_after=0.5) as events,
+    ):
+        list(events)
     assert before == {file.name for file in path.parent.iterdir()}
 
 

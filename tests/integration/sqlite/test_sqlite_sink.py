@@ -48,7 +48,7 @@ class TestSqliteContract(SinkContract):
             yield
 
     def stored(self, sink: Any) -> list[tuple[Any, ...]]:
-        return rows(sink._path)
+        return rows(self.path)
 
 
 def sink(folder: Path, **settings: Any) -> SqliteSink:
@@ -69,8 +69,9 @@ def test_the_file_is_fully_synced_and_in_wal_mode(tmp_path: Path) -> None:
     subject.open()
     assert subject._file.connection is not None
     assert (2,) == subject._file.connection.execute("PRAGMA synchronous").fetchone()
-    assert ("wal",) == subject._file.connection.execute("PRAGMA journal_mode").fetchone()
-    names = [row[1] for row in subject._file.connection.execute("PRAGMA table_info(events)")]
+    with closing(sqlite3.connect(tmp_path / "events.db")) as another:
+        assert ("wal",) == another.execute("PRAGMA journal_mode").fetchone()
+        names = [row[1] for row in another.execute("PRAGMA table_info(events)")]
     assert ["seq", *COLUMNS, "stored_at", "broker"] == names
     subject.close()
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from redis import Redis as Client
 
+from tests.support.servers.certificates import redis_options
 from tests.support.servers.debian import Child, ServerMissing, free_port, program, until
 
 
@@ -94,6 +95,14 @@ class NativeRedis:
     def _signal(self, number: signal.Signals) -> None:
         assert self._child is not None
         self._child.signal(number, "server" if "valkey" in self._server[0] else "redis")
+
+
+class TlsRedis(NativeRedis):
+    """One that wants a client's certificate of the CA in that folder on its TLS port, and has a plain one beside it."""
+
+    def __init__(self, certificates: Path) -> None:
+        self.tls_port = free_port()
+        super().__init__(*redis_options(certificates, self.tls_port))
 
 
 class GivenRedis:

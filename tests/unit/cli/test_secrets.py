@@ -6,7 +6,6 @@ import os
 import re
 import socket
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -23,7 +22,6 @@ from celery_event_bridge.brokers.rabbitmq.connection import connect
 from celery_event_bridge.brokers.rabbitmq.management import Management
 from celery_event_bridge.brokers.rabbitmq.settings import Settings
 from celery_event_bridge.cli import audit, replay, source_and_target, tail
-from celery_event_bridge.config import plugins
 from celery_event_bridge.config.loading import Loaded, load
 from celery_event_bridge.contract import SinkUnavailable, notices
 from celery_event_bridge.contract.broker import BrokerUnavailable
@@ -70,8 +68,6 @@ def invoke(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Case], 
         monkeypatch.setattr(module, "PATIENCE", 0.0, raising=False)
     monkeypatch.setattr(source_and_target, "SINKS_PATIENCE", 0.0)
     monkeypatch.setattr(cluster, "ANSWER", 0.02)
-    # What is installed stays so: looked up for each of the settings, it takes half of the time of all of them.
-    monkeypatch.setattr(plugins, "entry_points", cache(plugins.entry_points))
     monkeypatch.setattr(Relay, "run", lambda _: 0)
     for kind in (KafkaSink, KafkaReader):
         monkeypatch.setattr(kind, "open", away)

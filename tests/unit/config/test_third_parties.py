@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -32,7 +33,7 @@ class OpenedSink:
 
 
 @pytest.fixture
-def third_party(monkeypatch: pytest.MonkeyPatch) -> None:
+def third_party(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Three sinks that somebody else has installed; one lacks a library, ours and all."""
     entries = [
         EntryPoint("my-store", f"{__name__}:OpenedSink", plugins.SINKS),
@@ -44,6 +45,9 @@ def third_party(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         plugins, "entry_points", lambda group: entries if group == plugins.SINKS else found(group=group)
     )
+    plugins.forget()
+    yield
+    plugins.forget()
 
 
 @pytest.mark.usefixtures("third_party")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery_event_bridge.brokers.kombu.queue import ChannelQueue
 from celery_event_bridge.contract.broker import Ack, BrokerUnavailable
-from celery_event_bridge.contract.budget import Budget, Room
+from celery_event_bridge.contract.budget import Budget
 from celery_event_bridge.contract.clock import Clock
 from celery_event_bridge.contract.deadline import Deadline
 
@@ -73,11 +73,7 @@ class KombuSource:
 
     def steer(self, held_bytes: int, largest: Callable[[], int]) -> None:
         """Receive less, or more again."""
-        room = self._budget.room(held_bytes, largest)
-        if room in (Room.PAUSE, Room.GIVE_BACK):
-            self._pausing = True
-        elif room is Room.TAKE:
-            self._pausing = False
+        self._pausing = self._budget.pauses(held_bytes, largest, paused=self._pausing)
 
     def acknowledge(self, acks: Sequence[Ack]) -> None:
         """Let go for good; what was delivered on an earlier lane is the broker's again already."""

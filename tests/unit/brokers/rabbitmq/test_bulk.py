@@ -213,7 +213,7 @@ def test_what_is_remembered_is_bounded() -> None:
     """Every message may have other properties and another routing key: the memory for them does not grow."""
     scanner = Scanner()
     with line() as one:
-        scanner.lanes.update(one.reader._scanner.lanes)  # type: ignore[union-attr]
+        scanner.lanes.update(one.scanner.lanes)
         for number in range(3 * CACHED):
             name = b"%d" % number
             scanner.take(b"".join(delivery(1, 1, b"{}", packed(message_id=name.decode()), names=(b"", name))), [])
@@ -235,7 +235,7 @@ def test_without_what_it_needs_it_reads_frame_by_frame_and_says_so(
     """A py-amqp that lacks something is no reason not to start, but one to warn."""
     with line() as one:
         transport: Any = SimpleNamespace(
-            _read_buffer=b"", sock=one._ours, having_timeout=one.connection.transport.having_timeout
+            _read_buffer=b"", sock=one.ours, having_timeout=one.connection.transport.having_timeout
         )
         connection: Any = SimpleNamespace(transport=transport, bytes_recv=0)
         assert "" == unreadable(connection)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+import time
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +22,7 @@ from celery_event_sinks.kafka.reader import KafkaReader
 from celery_event_sinks.kafka.removed import Bounds
 from celery_event_sinks.kafka.settings import KafkaSettings
 from celery_event_sinks.kafka.sink import KafkaSink
-from tests.support.fenced_kafka import ask_while_fenced
+from tests.support.fenced_kafka import ask_while_fenced, fenced_kafka
 
 NOWHERE = KafkaSettings(bootstrap_servers="127.0.0.1:1")
 
@@ -140,6 +142,22 @@ def test_a_partition_that_is_seen_for_the_first_time_has_lost_nothing() -> None:
         bounds.look({("events", 2): (0, last)}, {})
     assert 6 == notices.NOTICES.counts()["stream-shrunk"]
     notices.NOTICES.clear()
+
+
+@pytest.mark.parametrize("call", ["available", "look", "preview", "advice"])
+def test_a_call_has_one_deadline_however_many_questions_it_asks(monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """A broker that tells of its topics and does nothing else holds a bridge up for the time of three questions."""
+    monkeypatch.setattr(cluster, "ANSWER", 0.4)
+    with fenced_kafka(hangs=True) as kafka:
+        # Its address twice: of several brokers it is asked how many replicas a topic is to have.
+        settings = KafkaSettings(bootstrap_servers=f"{kafka.bootstrap},{kafka.bootstrap}", topic="events-{group}")
+        sink = KafkaSink(settings)
+        begun = time.monotonic()
+        with nullcontext() if call == "advice" else pytest.raises(SinkUnavailable):
+            getattr(sink, call)()
+        took = time.monotonic() - begun
+        sink.close()
+    assert took < cluster.ROUNDS * cluster.ANSWER + 1.0
 
 
 @pytest.mark.parametrize("answers", range(4))

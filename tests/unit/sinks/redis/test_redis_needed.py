@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from celery_event_sinks.redis.needed import HOLD, NeededEntries
+from celery_event_sinks.redis.needed import HOLD, HOLD_OF_A_CONSUMER, NeededEntries
 
 S = b"s"
 
@@ -47,3 +47,24 @@ def test_streams_are_kept_apart() -> None:
     needed.look(S, {b"a": (5, 0)}, 0.0)
     assert needed.look(b"other", {b"b": (7, 0)}, 0.0) == []
     assert (needed.first(S), needed.first(b"other")) == ((5, 0), (7, 0))
+
+
+def test_what_a_group_needed_is_kept_for_some_time_once_a_consumer_is_lost() -> None:
+    """A consumer that is there, and has acknowledged what it had, is asked about and keeps nothing."""
+    needed = NeededEntries()
+    assert needed.settled(S, b"a", [b"one", b"two"]) == frozenset()
+    needed.look(S, {b"a": (5, 0)}, 0.0)
+    assert needed.settled(S, b"a", [b"two", b"three"]) == {b"one"}
+    assert (needed.look(S, {b"a": (7, 0)}, 10.0), needed.first(S)) == ([], (7, 0))
+    assert needed.settled(S, b"a", [b"three"]) == {b"two"}
+    needed.lost(S, b"a", 20.0)
+    assert (needed.look(S, {b"a": (9, 0)}, 20.0), needed.first(S)) == ([], (7, 0))
+    assert (needed.look(S, {b"a": (9, 0)}, 19.0 + HOLD_OF_A_CONSUMER), needed.first(S)) == ([], (7, 0))
+    assert (needed.look(S, {b"a": (9, 0)}, 20.0 + HOLD_OF_A_CONSUMER), needed.first(S)) == ([], (9, 0))
+
+
+def test_a_group_that_was_not_seen_before_has_lost_nothing() -> None:
+    """Nobody knows what it needed."""
+    needed = NeededEntries()
+    needed.lost(S, b"a", 0.0)
+    assert (needed.look(S, {b"a": (9, 0)}, 0.0), needed.first(S)) == ([], (9, 0))

@@ -963,7 +963,7 @@ MUTATIONS = (
     ),
     Mutation(
         "bridges that want other types not told of each other",
-        [Change(f"{RABBITMQ}/mark.py", "    if tuple(types) == ALL:\n", "    if types:\n")],
+        [Change("bridge/celery_event_bridge/brokers/wanted.py", "    if tuple(types) == ALL:\n", "    if types:\n")],
         [
             f"{INTEGRATION}/rabbitmq/test_marks.py::test_bridges_that_want_other_types_are_told_of_each_other",
         ],
@@ -1662,6 +1662,16 @@ MUTATIONS = (
         ],
         [
             f"{UNIT}/brokers/redis/test_spool_damaged.py::test_a_file_that_cannot_be_written_drops_what_has_no_room_and_ends_no_subscription"
+        ],
+    ),
+    Mutation(
+        "replicas of a Redis broker with other types or names not told of each other",
+        [
+            Change(f"{BROKER_REDIS}/agreement.py", "        self._peers.heard(message, now)\n", ""),
+        ],
+        [
+            f"{UNIT}/brokers/redis/test_peers.py::test_other_settings_of_what_is_stored_are_told_of_once",
+            f"{UNIT}/brokers/redis/test_peers.py::test_it_is_over_when_nobody_says_so_any_more",
         ],
     ),
 )

@@ -16,7 +16,7 @@ import msgspec
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from celery_event_bridge.contract.broker import Message, Parking, Source
-from celery_event_bridge.contract.values import Size, counted, patterns
+from celery_event_bridge.contract.values import BrokerName, Size, counted, patterns
 
 if TYPE_CHECKING:
     from celery_event_bridge.contract.sink import Finding
@@ -42,6 +42,9 @@ class BrokerSettings(BaseModel):
     max_message_bytes: Size = Field(16 * 2**20, ge=1024, description="a larger message is parked")
     event_types: Annotated[tuple[str, ...], BeforeValidator(patterns)] = Field(
         ("*",), description="which events are forwarded, e.g. task-*,!worker-heartbeat"
+    )
+    broker_name: BrokerName | None = Field(
+        None, description="a name of this broker, in every record, where several share a stream"
     )
 
     @property

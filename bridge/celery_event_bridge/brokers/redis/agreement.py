@@ -18,6 +18,7 @@ from celery_event_bridge.brokers.redis.aside import Turn
 from celery_event_bridge.brokers.redis.control import Control
 from celery_event_bridge.brokers.redis.held import Window
 from celery_event_bridge.brokers.redis.lease import KEPT, LEASE, SCRIPT, Lease, Outcome, seen
+from celery_event_bridge.brokers.redis.peers import Peers
 from celery_event_bridge.brokers.redis.silences import EVER, Position
 from celery_event_bridge.contract import SinkUnavailable, notices
 from celery_event_bridge.contract.broker import BrokerUnavailable
@@ -65,6 +66,7 @@ class Agreement:
         self._token = 0
         """The highest token that was heard on this server."""
         self._turn = Turn(owner)
+        self._peers = Peers(settings)
         self._aside_before = 0
         """Events that were set aside when some were published again last."""
         self._standing_by_for = ""
@@ -99,6 +101,7 @@ class Agreement:
             self.ask(self.lease.action(now, wants=wants, whole=whole), now)
         if self._unheard is None and now >= self.due:
             self.send_mark(now)
+        self._peers.look(now)
 
     def confirmed(self, now: float) -> None:
         """Tell the others shortly that more is confirmed."""
@@ -125,7 +128,7 @@ class Agreement:
         window = self._window
         message = Control(
             self._unheard, self._owner, self.lease.token, position, released, window.silences.told(now),
-            len(window.aside.events),
+            len(window.aside.events), self._peers.ours.types, self._peers.ours.name,
         )  # fmt: skip
         self._linked.send("PUBLISH", self._names.control, msgspec.json.encode(message))
         self._asked.append(_MARK)
@@ -175,6 +178,7 @@ class Agreement:
             self._heard_of_another(message, now)
 
     def _heard_of_another(self, message: Control, now: float) -> None:
+        self._peers.heard(message, now)
         if not message.token or message.token < self._token:
             return  # who stands by, or one that was replaced and does not know
         self._token = message.token

@@ -1277,7 +1277,7 @@ MUTATIONS = (
         [
             Change(
                 f"{BROKER_REDIS}/spool.py",
-                "if type(exc) is not sqlite3.DatabaseError or self._database is None:",
+                "if type(exc) is not sqlite3.DatabaseError or self.file.database is None:",
                 "if exc:",
             )
         ],
@@ -1672,6 +1672,44 @@ MUTATIONS = (
         [
             f"{UNIT}/brokers/redis/test_peers.py::test_other_settings_of_what_is_stored_are_told_of_once",
             f"{UNIT}/brokers/redis/test_peers.py::test_it_is_over_when_nobody_says_so_any_more",
+        ],
+    ),
+    Mutation(
+        "a deleted spool file written on",
+        [
+            Change(
+                f"{BROKER_REDIS}/spooled.py",
+                "            self._spool.see_to_file()\n            self.adopt(now)",
+                "            self.adopt(now)",
+            ),
+        ],
+        [
+            f"{UNIT}/brokers/redis/test_spool_deleted.py::test_what_was_in_a_file_that_is_deleted_is_carried_over",
+            f"{UNIT}/brokers/redis/test_spool_deleted.py::test_a_lock_that_is_deleted_lets_nobody_take_the_file",
+        ],
+    ),
+    Mutation(
+        "a spool file deleted before the end lost with it",
+        [
+            Change(
+                f"{BROKER_REDIS}/spooled.py",
+                "        self._spool.see_to_file()\n        self.put_back(now)",
+                "        self.put_back(now)",
+            ),
+        ],
+        [
+            f"{UNIT}/brokers/redis/test_spool_deleted.py::test_a_file_that_is_deleted_shortly_before_the_end_is_carried_over",
+        ],
+    ),
+    Mutation(
+        "a spool file whose lock is deleted taken from its bridge",
+        [
+            Change(
+                f"{BROKER_REDIS}/spool.py", '                    other.execute("PRAGMA locking_mode=EXCLUSIVE")\n', ""
+            ),
+        ],
+        [
+            f"{UNIT}/brokers/redis/test_spool_deleted.py::test_a_lock_that_is_deleted_lets_nobody_take_the_file",
         ],
     ),
 )

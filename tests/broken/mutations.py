@@ -1712,4 +1712,23 @@ MUTATIONS = (
             f"{UNIT}/brokers/redis/test_spool_deleted.py::test_a_lock_that_is_deleted_lets_nobody_take_the_file",
         ],
     ),
+    Mutation(
+        "of parked messages that are alike one taken out",
+        [
+            Change(f"{BROKER_REDIS}/parked.py", "*each[::-1])", "1, each[0])"),
+        ],
+        [
+            f"{UNIT}/brokers/redis/test_requeue.py::test_each_of_several_that_are_alike_is_sent_and_taken_out",
+            f"{UNIT}/brokers/redis/test_requeue.py::test_each_of_several_that_are_alike_is_shown_and_purged",
+        ],
+    ),
+    Mutation(
+        "parked messages hidden by another operator's hand",
+        [
+            Change(f"{BROKER_REDIS}/parked.py", "        while left and found:\n", "        for _ in range(1):\n"),
+        ],
+        [
+            f"{UNIT}/brokers/redis/test_requeue.py::test_what_another_operator_takes_out_meanwhile_hides_nothing",
+        ],
+    ),
 )

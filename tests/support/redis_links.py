@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -136,16 +137,21 @@ class ListLink(WrittenLink):
     def __init__(self, clock: SetClock, names: Names, elements: list[bytes]) -> None:
         super().__init__(clock, names, "r")
         self.elements = elements
+        self.before_a_page: Callable[[], None] = lambda: None
+        """Called before a page is read: somebody else is at the list, too."""
 
     def ask(self, *command: Any) -> Any:
-        if command[0] == "LLEN":
-            return len(self.elements)
+        if command[0] == "EVAL":
+            return b"".join(hashlib.sha1(each).hexdigest().encode() for each in self.elements)
         if command[0] == "LRANGE":
+            self.before_a_page()
             return self.elements[command[2] : command[3] + 1]
         if command[0] == "PUBSUB":
             return [command[2], 1]
         if command[0] == "DEL":
             return 1
         assert command[0] == "LREM"
-        self.elements.remove(command[3])
-        return 1
+        removed = min(command[2], self.elements.count(command[3]))
+        for _ in range(removed):
+            self.elements.remove(command[3])
+        return removed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,22 @@ def test_what_is_parked_is_bounded_by_what_is_there(own_redis: Redis, how: str) 
         size = sum(map(len, client.lrange(REJECTED, 0, -1)))
         assert 2500 < size <= 3000
     parking.close()
+
+
+def test_two_operators_at_once_take_out_each_message_once(own_redis: Redis) -> None:
+    """Also where many are alike to the letter; what is parked meanwhile stays."""
+    given = Settings(broker_url=own_redis.url)
+    with own_redis.client() as client:
+        client.rpush(REJECTED, *(f"{number // 3}" for number in range(3000)))
+
+        def purge() -> int:
+            with parked_messages(given) as messages:
+                return messages.purge(lambda one: bool(client.rpush(REJECTED, "meanwhile")) and one.size < 9)
+
+        with ThreadPoolExecutor(2) as operators:
+            purged = [operators.submit(purge) for _ in range(2)]
+            assert 3000 == sum(each.result(60) for each in purged)
+        assert {b"meanwhile"} == {*client.lrange(REJECTED, 0, -1)}
 
 
 def test_two_deployments_of_other_events_on_one_lease_say_so(

@@ -1731,4 +1731,18 @@ MUTATIONS = (
             f"{UNIT}/brokers/redis/test_requeue.py::test_what_another_operator_takes_out_meanwhile_hides_nothing",
         ],
     ),
+    Mutation(
+        "a bridge that stands by shown as one that forwards",
+        [
+            Change(
+                f"{FORWARD}/relay.py",
+                "consuming and (not isinstance(source, StandsBy) or source.forwards)",
+                "consuming",
+            ),
+        ],
+        [
+            f"{UNIT}/forward/test_relay.py::test_who_forwards_is_in_the_status",
+            f"{REDIS_BROKER}/test_standing_by.py::test_which_one_forwards_is_seen_from_outside",
+        ],
+    ),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -114,6 +114,15 @@ class Source(Protocol):
 
     def drop(self) -> None:
         """Abandon the connection at once. Never raises."""
+
+
+@runtime_checkable
+class StandsBy(Protocol):
+    """An optional part of a source: one replica forwards at a time, while the others consume and hand out nothing."""
+
+    @property
+    def forwards(self) -> bool:
+        """Return whether it is this one. May be asked from another thread."""
 
 
 class Parcel(msgspec.Struct, frozen=True, eq=False):

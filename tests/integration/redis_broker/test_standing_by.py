@@ -39,6 +39,17 @@ def three(start_bridge: Callable[..., Bridge], own_redis: Redis, tmp_path: Path)
     return bridges
 
 
+def test_which_one_forwards_is_seen_from_outside(three: list[Bridge]) -> None:
+    """By a gauge of each, and in the text of its readiness; when that one is gone, by another's."""
+    for left in (three, [bridge for bridge in three if bridge is not forwarder(three)]):
+        until(lambda left=left: 1 == sum(each.metric("forwarding") for each in left), 20, "one says so")  # type: ignore[misc]
+        for bridge in left:
+            text = "ok\n" if bridge.metric("forwarding") else "ok: this bridge stands by\n"
+            assert (200, text) == bridge.get("/readyz")
+        if left is three:
+            forwarder(three).kill()
+
+
 @pytest.mark.parametrize("how", ["killed", "frozen", "stopped", "cut off"])
 def test_the_one_that_forwards_is_lost_and_nothing_with_it(
     three: list[Bridge], own_redis: Redis, tmp_path: Path, how: str

@@ -1745,4 +1745,22 @@ MUTATIONS = (
             f"{REDIS_BROKER}/test_standing_by.py::test_which_one_forwards_is_seen_from_outside",
         ],
     ),
+    Mutation(
+        "no events through kombu for a minute, and nothing said",
+        [
+            Change(f"{KOMBU}/source.py", "            self._no_events.look(self._tag, now)\n", ""),
+        ],
+        [
+            f"{UNIT}/brokers/kombu/test_kombu_source.py::test_a_minute_without_events_is_told_of",
+        ],
+    ),
+    Mutation(
+        "what a bridge does not take told of as a silence",
+        [
+            Change(f"{KOMBU}/source.py", "            if not self._room:  #", "            if False:  #"),
+        ],
+        [
+            f"{UNIT}/brokers/kombu/test_kombu_source.py::test_what_this_one_does_not_take_is_no_silence",
+        ],
+    ),
 )

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from celery_event_bridge.brokers.no_events import NoEvents
 from celery_event_bridge.brokers.redis.agreement import Agreement
 from celery_event_bridge.brokers.redis.arrival import Arrival
 from celery_event_bridge.brokers.redis.control import Control
@@ -21,7 +22,6 @@ from celery_event_bridge.brokers.redis.held import Window
 from celery_event_bridge.brokers.redis.hole import Hole
 from celery_event_bridge.brokers.redis.lease import Outcome
 from celery_event_bridge.brokers.redis.link import Link, Servers
-from celery_event_bridge.brokers.redis.no_events import NoEvents
 from celery_event_bridge.brokers.redis.server import server
 from celery_event_bridge.brokers.redis.spooled import Spooling
 from celery_event_bridge.contract.broker import Ack, BrokerUnavailable
@@ -70,7 +70,9 @@ class RedisSource:
         )
         self._agreement = Agreement(settings, location, self._window, owner or uuid.uuid4().hex)
         self._gaps = Gaps()
-        self._no_events = NoEvents(self._names.base.decode())
+        self._no_events = NoEvents(
+            f"on channel {self._names.base.decode()}/*", "the database, global_keyprefix and event_exchange"
+        )
         self._budget = Budget(settings.max_inflight_bytes, settings.max_message_bytes)
         self._consuming = self._pausing = self._cancelled = False
         self._heard_at: float | None = None

@@ -1763,4 +1763,30 @@ MUTATIONS = (
             f"{UNIT}/brokers/kombu/test_kombu_source.py::test_what_this_one_does_not_take_is_no_silence",
         ],
     ),
+    Mutation(
+        "an unknown transport option passed over",
+        [
+            Change(
+                "bridge/celery_event_bridge/brokers/celery_options.py",
+                "if known is not None and name not in known",
+                "if False",
+            ),
+        ],
+        [
+            f"{UNIT}/brokers/test_celery_options.py::test_an_unknown_transport_option_is_told_of",
+        ],
+    ),
+    Mutation(
+        "an unknown option of a broker's URL passed over",
+        [
+            Change(
+                "bridge/celery_event_bridge/brokers/celery_options.py",
+                "        if name not in taken:\n",
+                "        if False:\n",
+            ),
+        ],
+        [
+            f"{UNIT}/brokers/test_celery_options.py::test_an_unknown_option_of_the_url_is_refused",
+        ],
+    ),
 )

@@ -52,6 +52,10 @@ class BrokerSettings(BaseModel):
         """The URLs to try in turn."""
         return urls_in(self.broker_url)
 
+    def doubts(self) -> Sequence[str]:
+        """Return a line on each part of a setting that nothing reads, for `check` and the log of `run`."""
+        return ()
+
 
 def urls_in(text: str) -> tuple[str, ...]:
     """Return the URLs in BRIDGE_BROKER_URL, which are separated by semicolons."""

@@ -1789,4 +1789,17 @@ MUTATIONS = (
             f"{UNIT}/brokers/test_celery_options.py::test_an_unknown_option_of_the_url_is_refused",
         ],
     ),
+    Mutation(
+        "a missing client of the broker said without its setting",
+        [
+            Change(
+                "bridge/celery_event_bridge/config/loading.py",
+                'wrong.append(f"{names.get(BROKER, BROKER)}: {exc}")',
+                "wrong.append(str(exc))",
+            ),
+        ],
+        [
+            f"{UNIT}/config/test_third_parties.py::test_a_broker_whose_client_is_missing",
+        ],
+    ),
 )

@@ -105,8 +105,10 @@ def load(environ: Mapping[str, str], options: Mapping[str, str] | None = None) -
         wrong.append(str(exc))
     try:
         broker = _broker(core, files, names)
-    except (SettingsError, plugins.NotInstalled) as exc:
+    except SettingsError as exc:
         wrong.append(str(exc))
+    except plugins.NotInstalled as exc:
+        wrong.append(f"{names.get(BROKER, BROKER)}: {exc}")
     sinks = {}
     for name in _sinks_of(core) if settings is None else settings.sink:
         try:

@@ -1802,4 +1802,15 @@ MUTATIONS = (
             f"{UNIT}/config/test_third_parties.py::test_a_broker_whose_client_is_missing",
         ],
     ),
+    Mutation(
+        "a signal sent to the process and to its group taken for two",
+        [
+            Change(
+                "bridge/celery_event_bridge/process/signals.py", "or time.monotonic() - self._at > REPEAT", "or True"
+            ),
+        ],
+        [
+            f"{UNIT}/process/test_signals.py::test_a_signal_that_is_sent_to_the_process_and_to_its_group_is_one",
+        ],
+    ),
 )

@@ -1813,4 +1813,14 @@ MUTATIONS = (
             f"{UNIT}/process/test_signals.py::test_a_signal_that_is_sent_to_the_process_and_to_its_group_is_one",
         ],
     ),
+    Mutation(
+        "a spool judged by rights alone",
+        [
+            Change(f"{BROKER_REDIS}/spool_place.py", "    if problem := _tried(spool):", '    if problem := "":'),
+        ],
+        [
+            f"{UNIT}/brokers/redis/test_spool_place.py::test_a_name_that_cannot_be",
+            f"{UNIT}/brokers/redis/test_spool_place.py::test_a_directory_that_takes_no_file",
+        ],
+    ),
 )

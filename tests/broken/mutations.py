@@ -1823,4 +1823,14 @@ MUTATIONS = (
             f"{UNIT}/brokers/redis/test_spool_place.py::test_a_directory_that_takes_no_file",
         ],
     ),
+    Mutation(
+        "a lock on the SQLite file waited for in one piece",
+        [
+            Change(f"{SQLITE}/turn.py", "SLICE = 0.2\n", "SLICE = BUSY_TIMEOUT\n"),
+        ],
+        [
+            f"{INTEGRATION}/sqlite/test_sqlite_sink.py::test_another_writers_lock_is_waited_for_in_slices",
+            f"{REDIS_BROKER}/test_standing_by.py::test_a_lock_on_the_sinks_file_costs_no_lease",
+        ],
+    ),
 )

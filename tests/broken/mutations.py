@@ -1833,4 +1833,42 @@ MUTATIONS = (
             f"{REDIS_BROKER}/test_standing_by.py::test_a_lock_on_the_sinks_file_costs_no_lease",
         ],
     ),
+    Mutation(
+        "the lease let go of while nobody can take it",
+        [
+            Change(
+                f"{BROKER_REDIS}/lease.py",
+                "            self._valid_until = max(self._valid_until, asked_at + LEASE)\n",
+                "            pass\n",
+            ),
+        ],
+        [
+            f"{UNIT}/brokers/redis/test_holding_on.py::test_who_forwards_goes_on_and_says_so",
+            f"{REDIS_BROKER}/test_no_writes.py::test_who_forwards_goes_on_though_its_lease_cannot_be_renewed",
+        ],
+    ),
+    Mutation(
+        "a lease held on to before the others are told",
+        [
+            Change(
+                f"{BROKER_REDIS}/lease.py",
+                "told_at is not None and told_at <= asked_at and self.holds(now)",
+                "self.holds(now)",
+            ),
+        ],
+        [
+            f"{UNIT}/brokers/redis/test_holding_on.py::test_a_refusal_of_what_was_asked_before_they_were_told_is_none",
+        ],
+    ),
+    Mutation(
+        "who has held on to the lease not waited for",
+        [
+            Change(
+                f"{BROKER_REDIS}/lease.py", "        if self._another_holds_on:\n            return now + LEASE\n", ""
+            ),
+        ],
+        [
+            f"{UNIT}/brokers/redis/test_holding_on.py::test_who_takes_it_after_that_word_waits",
+        ],
+    ),
 )

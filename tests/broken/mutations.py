@@ -978,7 +978,7 @@ MUTATIONS = (
     ),
     Mutation(
         "bridges that want other types not told of each other",
-        [Change(f"{RABBITMQ}/mark.py", "    if tuple(types) == ALL:\n", "    if types:\n")],
+        [Change("bridge/celery_event_bridge/brokers/wanted.py", "    if tuple(types) == ALL:\n", "    if types:\n")],
         [
             f"{INTEGRATION}/rabbitmq/test_marks.py::test_bridges_that_want_other_types_are_told_of_each_other",
         ],
@@ -1292,7 +1292,7 @@ MUTATIONS = (
         [
             Change(
                 f"{BROKER_REDIS}/spool.py",
-                "if type(exc) is not sqlite3.DatabaseError or self._database is None:",
+                "if type(exc) is not sqlite3.DatabaseError or self.file.database is None:",
                 "if exc:",
             )
         ],
@@ -1838,5 +1838,212 @@ MUTATIONS = (
             )
         ],
         [f"{INTEGRATION}/kafka/test_kafka_in_order.py::test_an_event_that_is_too_large_is_refused_and_in_nobodys_way"],
+    ),
+    Mutation(
+        "replicas of a Redis broker with other types or names not told of each other",
+        [
+            Change(f"{BROKER_REDIS}/agreement.py", "        self._peers.heard(message, now)\n", ""),
+        ],
+        [
+            f"{UNIT}/brokers/redis/test_peers.py::test_other_settings_of_what_is_stored_are_told_of_once",
+            f"{UNIT}/brokers/redis/test_peers.py::test_it_is_over_when_nobody_says_so_any_more",
+        ],
+    ),
+    Mutation(
+        "a deleted spool file written on",
+        [
+            Change(
+                f"{BROKER_REDIS}/spooled.py",
+                "            self._spool.see_to_file()\n            self.adopt(now)",
+                "            self.adopt(now)",
+            ),
+        ],
+        [
+            f"{UNIT}/brokers/redis/test_spool_deleted.py::test_what_was_in_a_file_that_is_deleted_is_carried_over",
+            f"{UNIT}/brokers/redis/test_spool_deleted.py::test_a_lock_that_is_deleted_lets_nobody_take_the_file",
+        ],
+    ),
+    Mutation(
+        "a spool file deleted before the end lost with it",
+        [
+            Change(
+                f"{BROKER_REDIS}/spooled.py",
+                "        self._spool.see_to_file()\n        self.put_back(now)",
+                "        self.put_back(now)",
+            ),
+        ],
+        [
+            f"{UNIT}/brokers/redis/test_spool_deleted.py::test_a_file_that_is_deleted_shortly_before_the_end_is_carried_over",
+        ],
+    ),
+    Mutation(
+        "a spool file whose lock is deleted taken from its bridge",
+        [
+            Change(
+                f"{BROKER_REDIS}/spool.py", '                    other.execute("PRAGMA locking_mode=EXCLUSIVE")\n', ""
+            ),
+        ],
+        [
+            f"{UNIT}/brokers/redis/test_spool_deleted.py::test_a_lock_that_is_deleted_lets_nobody_take_the_file",
+        ],
+    ),
+    Mutation(
+        "of parked messages that are alike one taken out",
+        [
+            Change(f"{BROKER_REDIS}/parked.py", "*each[::-1])", "1, each[0])"),
+        ],
+        [
+            f"{UNIT}/brokers/redis/test_requeue.py::test_each_of_several_that_are_alike_is_sent_and_taken_out",
+            f"{UNIT}/brokers/redis/test_requeue.py::test_each_of_several_that_are_alike_is_shown_and_purged",
+        ],
+    ),
+    Mutation(
+        "parked messages hidden by another operator's hand",
+        [
+            Change(f"{BROKER_REDIS}/parked.py", "        while left and found:\n", "        for _ in range(1):\n"),
+        ],
+        [
+            f"{UNIT}/brokers/redis/test_requeue.py::test_what_another_operator_takes_out_meanwhile_hides_nothing",
+        ],
+    ),
+    Mutation(
+        "a bridge that stands by shown as one that forwards",
+        [
+            Change(
+                f"{FORWARD}/relay.py",
+                "consuming and (not isinstance(source, StandsBy) or source.forwards)",
+                "consuming",
+            ),
+        ],
+        [
+            f"{UNIT}/forward/test_relay.py::test_who_forwards_is_in_the_status",
+            f"{REDIS_BROKER}/test_standing_by.py::test_which_one_forwards_is_seen_from_outside",
+        ],
+    ),
+    Mutation(
+        "no events through kombu for a minute, and nothing said",
+        [
+            Change(f"{KOMBU}/source.py", "            self._no_events.look(self._tag, now)\n", ""),
+        ],
+        [
+            f"{UNIT}/brokers/kombu/test_kombu_source.py::test_a_minute_without_events_is_told_of",
+        ],
+    ),
+    Mutation(
+        "what a bridge does not take told of as a silence",
+        [
+            Change(f"{KOMBU}/source.py", "            if not self._room:  #", "            if False:  #"),
+        ],
+        [
+            f"{UNIT}/brokers/kombu/test_kombu_source.py::test_what_this_one_does_not_take_is_no_silence",
+        ],
+    ),
+    Mutation(
+        "an unknown transport option passed over",
+        [
+            Change(
+                "bridge/celery_event_bridge/brokers/celery_options.py",
+                "if known is not None and name not in known",
+                "if False",
+            ),
+        ],
+        [
+            f"{UNIT}/brokers/test_celery_options.py::test_an_unknown_transport_option_is_told_of",
+        ],
+    ),
+    Mutation(
+        "an unknown option of a broker's URL passed over",
+        [
+            Change(
+                "bridge/celery_event_bridge/brokers/celery_options.py",
+                "        if name not in taken:\n",
+                "        if False:\n",
+            ),
+        ],
+        [
+            f"{UNIT}/brokers/test_celery_options.py::test_an_unknown_option_of_the_url_is_refused",
+        ],
+    ),
+    Mutation(
+        "a missing client of the broker said without its setting",
+        [
+            Change(
+                "bridge/celery_event_bridge/config/loading.py",
+                'wrong.append(f"{names.get(BROKER, BROKER)}: {exc}")',
+                "wrong.append(str(exc))",
+            ),
+        ],
+        [
+            f"{UNIT}/config/test_third_parties.py::test_a_broker_whose_client_is_missing",
+        ],
+    ),
+    Mutation(
+        "a signal sent to the process and to its group taken for two",
+        [
+            Change(
+                "bridge/celery_event_bridge/process/signals.py", "or time.monotonic() - self._at > REPEAT", "or True"
+            ),
+        ],
+        [
+            f"{UNIT}/process/test_signals.py::test_a_signal_that_is_sent_to_the_process_and_to_its_group_is_one",
+        ],
+    ),
+    Mutation(
+        "a spool judged by rights alone",
+        [
+            Change(f"{BROKER_REDIS}/spool_place.py", "    if problem := _tried(spool):", '    if problem := "":'),
+        ],
+        [
+            f"{UNIT}/brokers/redis/test_spool_place.py::test_a_name_that_cannot_be",
+            f"{UNIT}/brokers/redis/test_spool_place.py::test_a_directory_that_takes_no_file",
+        ],
+    ),
+    Mutation(
+        "a lock on the SQLite file waited for in one piece",
+        [
+            Change(f"{SQLITE}/turn.py", "SLICE = 0.2\n", "SLICE = BUSY_TIMEOUT\n"),
+        ],
+        [
+            f"{INTEGRATION}/sqlite/test_sqlite_sink.py::test_another_writers_lock_is_waited_for_in_slices",
+            f"{REDIS_BROKER}/test_standing_by.py::test_a_lock_on_the_sinks_file_costs_no_lease",
+        ],
+    ),
+    Mutation(
+        "the lease let go of while nobody can take it",
+        [
+            Change(
+                f"{BROKER_REDIS}/lease.py",
+                "            self._valid_until = max(self._valid_until, asked_at + LEASE)\n",
+                "            pass\n",
+            ),
+        ],
+        [
+            f"{UNIT}/brokers/redis/test_holding_on.py::test_who_forwards_goes_on_and_says_so",
+            f"{REDIS_BROKER}/test_no_writes.py::test_who_forwards_goes_on_though_its_lease_cannot_be_renewed",
+        ],
+    ),
+    Mutation(
+        "a lease held on to before the others are told",
+        [
+            Change(
+                f"{BROKER_REDIS}/lease.py",
+                "told_at is not None and told_at <= asked_at and self.holds(now)",
+                "self.holds(now)",
+            ),
+        ],
+        [
+            f"{UNIT}/brokers/redis/test_holding_on.py::test_a_refusal_of_what_was_asked_before_they_were_told_is_none",
+        ],
+    ),
+    Mutation(
+        "who has held on to the lease not waited for",
+        [
+            Change(
+                f"{BROKER_REDIS}/lease.py", "        if self._another_holds_on:\n            return now + LEASE\n", ""
+            ),
+        ],
+        [
+            f"{UNIT}/brokers/redis/test_holding_on.py::test_who_takes_it_after_that_word_waits",
+        ],
     ),
 )

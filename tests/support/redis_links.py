@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -47,7 +48,7 @@ class WrittenLink:
         """Seconds for which the process is stopped while it reads."""
         self.is_deaf = self.refuses = self.keeps_again = False
         """True where nothing is heard, the script is refused, or what is published again is not heard."""
-        self.refuses_messages = False
+        self.refuses_messages = self.takes_no_writes = False
         self.words: list[Control] = []
         """Marks that were published."""
         self.again: list[bytes] = []
@@ -77,13 +78,17 @@ class WrittenLink:
             return
         self.looks.append(command[5:])
         owner, _, action = command[5:8]
-        if action == "release" and self.holder == owner:
+        held = self.holder
+        if self.takes_no_writes:
+            pass
+        elif action == "release" and self.holder == owner:
             self.holder = ""
         elif action == "take" and not self.holder:
             self.holder = owner
         reply = (self.holder, 1, round(self._clock.now * 1000), *self.record)
-        error = hiredis.ReplyError("NOPERM no script")
-        self._arrived.append((error if self.refuses else [str(part).encode() for part in reply],))
+        error = hiredis.ReplyError("MISCONF no disk" if self.takes_no_writes else "NOPERM no script")
+        writes = action != "look" and self.takes_no_writes and (not held or held == owner)
+        self._arrived.append((error if self.refuses or writes else [str(part).encode() for part in reply],))
 
     def say(self, word: Control) -> None:
         """Let another replica's word arrive."""
@@ -136,16 +141,21 @@ class ListLink(WrittenLink):
     def __init__(self, clock: SetClock, names: Names, elements: list[bytes]) -> None:
         super().__init__(clock, names, "r")
         self.elements = elements
+        self.before_a_page: Callable[[], None] = lambda: None
+        """Called before a page is read: somebody else is at the list, too."""
 
     def ask(self, *command: Any) -> Any:
-        if command[0] == "LLEN":
-            return len(self.elements)
+        if command[0] == "EVAL":
+            return b"".join(hashlib.sha1(each).hexdigest().encode() for each in self.elements)
         if command[0] == "LRANGE":
+            self.before_a_page()
             return self.elements[command[2] : command[3] + 1]
         if command[0] == "PUBSUB":
             return [command[2], 1]
         if command[0] == "DEL":
             return 1
         assert command[0] == "LREM"
-        self.elements.remove(command[3])
-        return 1
+        removed = min(command[2], self.elements.count(command[3]))
+        for _ in range(removed):
+            self.elements.remove(command[3])
+        return removed

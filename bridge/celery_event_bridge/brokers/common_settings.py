@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import Field, Json
 
-from celery_event_bridge.contract.broker_plugin import BrokerSettings
+from celery_event_bridge.brokers.celery_options import unknown_options
+from celery_event_bridge.contract.broker_plugin import BrokerSettings, scheme_of
 from celery_event_bridge.contract.values import QueueName, ShortName, Size
 
 
@@ -21,3 +23,7 @@ class CommonSettings(BrokerSettings):
         "celeryev.bridge", min_length=1, description="queue that all replicas share, or their name on Redis"
     )
     rejected_max_bytes: Size = Field(256 * 2**20, ge=1, description="bound of the parking queue")
+
+    def doubts(self) -> Sequence[str]:
+        """Return a line on each of Celery's options that its transport has none of."""
+        return unknown_options(scheme_of(self.broker_urls[0]), self.broker_transport_options)

@@ -57,7 +57,7 @@ class Loaded(msgspec.Struct, frozen=True):
     unknown: Mapping[str, str]
     """A line for each variable that nothing knows, by its name."""
     unused: Sequence[str]
-    """A line for each sink, or broker, that has settings and is not selected."""
+    """A line for each sink, or broker, that has settings and is not selected, and for what is set and nothing reads."""
 
     def make_broker(self) -> BrokerPlugin:
         """Return the plugin for the broker, not connected."""
@@ -118,8 +118,10 @@ def load(environ: Mapping[str, str], options: Mapping[str, str] | None = None) -
         wrong.append(str(exc))
     try:
         broker = _broker(core, files, names)
-    except (SettingsError, plugins.NotInstalled) as exc:
+    except SettingsError as exc:
         wrong.append(str(exc))
+    except plugins.NotInstalled as exc:
+        wrong.append(f"{names.get(BROKER, BROKER)}: {exc}")
     sinks = {}
     for name in _sinks_of(core) if settings is None else settings.sink:
         try:
@@ -143,7 +145,7 @@ def load(environ: Mapping[str, str], options: Mapping[str, str] | None = None) -
     unknown = {each: f"{named.get(each, each)}: {why}" for each, why in unknown_in(variables, broker[0], sinks).items()}
     # A file may list the settings of all sinks, and say by its sink which of them count.
     said = {*given, *options} - ({*named} if SINK in core else set())
-    unused = unused_in({each: names.get(each, each) for each in said}, broker[0], settings)
+    unused = [*unused_in({each: names.get(each, each) for each in said}, broker[0], settings), *broker[1].doubts()]
     return Loaded(settings, broker, sinks, unknown, unused)
 
 

@@ -18,6 +18,8 @@ READERS = "celery_event_bridge.readers"
 BROKERS = "celery_event_bridge.brokers"
 """Entry-point group of brokers; an entry's name is the scheme of its URLs."""
 OURS = ("kafka", "redis", "sqlite", "stdout")
+EXTRAS = {"redis": "redis", "hiredis": "redis", "confluent_kafka": "kafka", "pymongo": "mongodb"}
+"""Extra of this package that has a client, by the client's package."""
 """Plug-ins of this package; a client that is missing is an extra of that name."""
 
 
@@ -74,7 +76,7 @@ def broker(url: str) -> type[BrokerPlugin]:
     try:
         return cast("type[BrokerPlugin]", entry.load())
     except ModuleNotFoundError as exc:
-        raise NotInstalled(_missing(exc, scheme)) from exc
+        raise NotInstalled(lacking(scheme, exc.name or scheme)) from exc
 
 
 def broker_settings() -> tuple[type[BrokerSettings], ...]:
@@ -96,12 +98,21 @@ def _entries(group: str) -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in entry_points(group=group)}
 
 
+def lacking(scheme: str, package: str) -> str:
+    """Return what to say of a broker's URL whose client is missing."""
+    return f"{scheme}:// needs the package {package!r}, which is not installed: {_remedy(package, scheme)}"
+
+
 def _missing(exc: ModuleNotFoundError, name: str) -> str:
-    name = "redis" if exc.name in ("redis", "hiredis") else name  # by whatever scheme
-    if name not in OURS:
-        return f"the package {exc.name!r} is not installed: install it"
-    wanted = " ".join(f"'{each}'" for each in _requirements(name) or [exc.name or name])
-    return f"the package {exc.name!r} is not installed: pip install {wanted}"
+    return f"the package {exc.name!r} is not installed: {_remedy(exc.name or name, name)}"
+
+
+def _remedy(package: str, name: str) -> str:
+    extra = EXTRAS.get(package, name if name in OURS else "")
+    if not extra:
+        return "install it"
+    wanted = " ".join(f"'{each}'" for each in _requirements(extra) or [package])
+    return f"the extra [{extra}] has it, or pip install {wanted}"
 
 
 def _requirements(extra: str) -> list[str]:

@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, field_validator
 
 from celery_event_bridge.config import plugins
 from celery_event_bridge.contract.broker_plugin import BrokerSettings, scheme_of, urls_in
-from celery_event_bridge.contract.values import BrokerName, Seconds, address, words
+from celery_event_bridge.contract.values import Seconds, address, words
 
 _INSIDE = "kombu keeps an exchange's bindings inside each process there, so that events reach nobody else"
 _SWITCHED_OFF = "Celery switches its events off there, as it has no fan-out"
@@ -33,9 +33,6 @@ A_URL = "expected a URL such as amqp://user:password@host:5672/vhost or redis://
 class Settings(BrokerSettings):
     """Every setting but the brokers' and the sinks' own. Field `retry_max_interval` is `BRIDGE_RETRY_MAX_INTERVAL`."""
 
-    broker_name: BrokerName | None = Field(
-        None, description="a name of this broker, in every record, where several share a stream"
-    )
     redact: Annotated[tuple[str, ...], BeforeValidator(words)] = Field(
         (), description="fields to blank; not available yet"
     )

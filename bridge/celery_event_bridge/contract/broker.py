@@ -133,6 +133,15 @@ def is_ordered(source: Source) -> bool:
     return isinstance(source, InOrder) and source.ordered
 
 
+@runtime_checkable
+class StandsBy(Protocol):
+    """An optional part of a source: one replica forwards at a time, while the others consume and hand out nothing."""
+
+    @property
+    def forwards(self) -> bool:
+        """Return whether it is this one. May be asked from another thread."""
+
+
 class Parcel(msgspec.Struct, frozen=True, eq=False):
     """A message to be parked, and why."""
 

@@ -16,7 +16,7 @@ import msgspec
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from celery_event_bridge.contract.broker import Message, Parking, Source
-from celery_event_bridge.contract.values import Size, counted, patterns
+from celery_event_bridge.contract.values import BrokerName, Size, counted, patterns
 
 if TYPE_CHECKING:
     from celery_event_bridge.contract.sink import Finding
@@ -43,11 +43,18 @@ class BrokerSettings(BaseModel):
     event_types: Annotated[tuple[str, ...], BeforeValidator(patterns)] = Field(
         ("*",), description="which events are forwarded, e.g. task-*,!worker-heartbeat"
     )
+    broker_name: BrokerName | None = Field(
+        None, description="a name of this broker, in every record, where several share a stream"
+    )
 
     @property
     def broker_urls(self) -> tuple[str, ...]:
         """The URLs to try in turn."""
         return urls_in(self.broker_url)
+
+    def doubts(self) -> Sequence[str]:
+        """Return a line on each part of a setting that nothing reads, for `check` and the log of `run`."""
+        return ()
 
 
 def urls_in(text: str) -> tuple[str, ...]:

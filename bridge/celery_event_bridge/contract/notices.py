@@ -34,7 +34,7 @@ KINDS: Mapping[str, str] = {
     "alarm": "the broker takes no events, by a memory or disk alarm",
     "feature-flag": "a feature of the broker is off, without which a queue loses what expires",
     "left-behind": "messages wait at another broker of BRIDGE_BROKER_URL, where nobody consumes them",
-    "competitor": "somebody else, or a deployment with another sink, takes events off the same queue",
+    "competitor": "somebody else, or a deployment with another sink or other settings, takes events off the same queue",
     "no-events": "no event has come for a minute",
     "no-task-events": "workers send events, and none of a task has come for a minute",
     "filter": "a pattern of BRIDGE_EVENT_TYPES matches no Celery type",

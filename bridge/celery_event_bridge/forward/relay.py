@@ -23,6 +23,7 @@ from celery_event_bridge.contract.broker import (
     Parking,
     RefusedForGood,
     Source,
+    StandsBy,
     is_ordered,
 )
 from celery_event_bridge.contract.clock import Clock
@@ -74,12 +75,7 @@ class Relay:
     ) -> None:
         self._source = source
         self._parker = Parker(
-            parking,
-            metrics,
-            settings.retry_max_interval,
-            settings.max_inflight_bytes,
-            source.leaves_after,
-            clock,
+            parking, metrics, settings.retry_max_interval, settings.max_inflight_bytes, source.leaves_after, clock
         )
         self._settings = settings
         self._metrics = metrics
@@ -296,5 +292,8 @@ class Relay:
         status.queue_messages = self._source.depths
         asking = self._state is State.CONNECTED and self._sink_outage.reason is None
         status.held_up = "not consuming yet: the sink is being asked" if asking else self._source.held_up
+        consuming, source = self._state is State.CONSUMING, self._source
+        status.forwarding = consuming and (not isinstance(source, StandsBy) or source.forwards)
+        status.stands_by = consuming and not status.forwarding
         self._pulse.turn(self._metrics.events_confirmed, status.inflight_messages, status.queue_messages)
         notices.tell_rest()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 TEXT = "text/plain; charset=utf-8"
 SERVER = "celery-event-bridge"
 """Name in the header `Server`."""
+OK, STANDS_BY = b"ok\n", b"ok: this bridge stands by\n"
 ANSWER = 2.0
 """Seconds to wait for whoever has the address already."""
 Answer = tuple[int, str, bytes]
@@ -45,7 +46,7 @@ def serve(address: tuple[str, int] | None, status: Status, metrics: Metrics) -> 
         return
     pages = {
         "/livez": lambda: _verdict(status.live()),
-        "/readyz": lambda: _verdict(status.ready()),
+        "/readyz": lambda: _verdict(status.ready(), STANDS_BY if status.stands_by else OK),
         "/healthz": lambda: _verdict(status.healthy()),
         "/metrics": lambda: (200, CONTENT_TYPE_LATEST, generate_latest(metrics.registry)),
     }
@@ -86,8 +87,8 @@ def _is_a_bridge(address: tuple[str, int]) -> bool:
         connection.close()
 
 
-def _verdict(reason: str | None) -> Answer:
-    return (200, TEXT, b"ok\n") if reason is None else (503, TEXT, f"{reason}\n".encode())
+def _verdict(reason: str | None, good: bytes = OK) -> Answer:
+    return (200, TEXT, good) if reason is None else (503, TEXT, f"{reason}\n".encode())
 
 
 def _listen(address: tuple[str, int], pages: dict[str, Callable[[], Answer]]) -> ThreadingHTTPServer:

@@ -157,6 +157,7 @@ class _StatusCollector(Collector):
             "unparkable_messages", "Messages that can be neither forwarded nor parked now", status.unparkable_messages
         )
         yield _gauge("broker_connected", "1 if connected to the broker", status.broker_reason is None)
+        yield _gauge("forwarding", "1 if this bridge forwards, and does not stand by", status.forwarding)
         available = GaugeMetricFamily(P + "sink_available", "1 if the sink stores", labels=["sink"])
         for name, reason in dict(status.sink_reasons).items():
             available.add_metric([name], float(reason is None))

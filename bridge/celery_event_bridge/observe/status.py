@@ -29,6 +29,8 @@ class Status:
         """Ready messages by queue."""
         self.unparkable_messages = 0
         """Messages that can be neither forwarded nor parked now."""
+        self.forwarding = self.stands_by = False
+        """True while events are handed to the sink as they come; or while another bridge does that, and we wait."""
         self.stopping = False
         self.started = False
         """True once it was ready when somebody asked."""

@@ -1,4 +1,8 @@
-"""SIGTERM, SIGINT and SIGHUP: the first asks for a clean stop, the second ends the process at once."""
+"""SIGTERM, SIGINT and SIGHUP: the first asks for a clean stop, the second ends the process at once.
+
+The same one again within REPEAT is no second one: who sends it to the process and to its group, as GNU `timeout` does,
+would end at once what it asks to stop.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import os
 import select
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -18,6 +23,25 @@ SHOW_CURSOR = b"\x1b[?25h"
 """A bar may have hidden it."""
 GRACE = 1.0
 """Seconds, after those that a stop may take, until it is cut off."""
+
+
+REPEAT = 0.25
+"""Seconds in which the same signal is the same request: `timeout` sends it to the process, and then to its group."""
+
+
+class _Asked:
+    """First request to stop; another one ends the process at once, but for the same one sent again within a moment."""
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._at = 0.0
+
+    def again(self, number: int) -> bool:
+        """Take note of a signal; return whether it is another request."""
+        if not self._number:
+            self._number, self._at = number, time.monotonic()
+            return False
+        return number != self._number or time.monotonic() - self._at > REPEAT
 
 
 class _Watch:
@@ -37,14 +61,16 @@ class _Watch:
         os.close(self._wake)
 
     def _run(self) -> None:
-        if self._next() is None:
+        asked = _Asked()
+        if (number := self._next()) is None:
             os.close(self._numbers)
             return
+        asked.again(number)
         deadline = Deadline(self._within + GRACE)
         poller = select.poll()
         poller.register(self._numbers, select.POLLIN)
         while (left := deadline.left()) > 0:
-            if poller.poll(left * 1000) and (number := self._next()) is not None:
+            if poller.poll(left * 1000) and (number := self._next()) is not None and asked.again(number):
                 _end(number)
         try:
             self._cut_off()
@@ -77,14 +103,15 @@ def stopping(
     all the same, in a library or in the kernel, where no handler runs: a name server that does not answer, say. A
     replica may be killed at any instant, so nothing is lost by it.
     """
-    asked = False
+    asked, requests = False, _Asked()
 
     def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         nonlocal asked
-        if asked:
+        if requests.again(number):
             _end(number)
-        asked = True
-        stop()
+        if not asked:
+            asked = True
+            stop()
 
     before = {
         number: signal.signal(number, handle) for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN

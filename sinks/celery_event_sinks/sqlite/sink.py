@@ -15,7 +15,7 @@ from pathlib import Path
 
 from msgspec.structs import astuple
 
-from celery_event_bridge.contract import BlockingSink, Event, EventRefused, Finding, SinkUnavailable, notices
+from celery_event_bridge.contract import BlockingSink, Event, EventRefused, Finding, SinkUnavailable, Verdict, notices
 from celery_event_bridge.contract.values import too_short
 from celery_event_sinks.sqlite import content, table, trial, volume
 from celery_event_sinks.sqlite.errors import ADVICE, what_to_do
@@ -24,6 +24,7 @@ from celery_event_sinks.sqlite.leftovers import GRACE
 from celery_event_sinks.sqlite.log import index_of, log_of
 from celery_event_sinks.sqlite.retention import Retention
 from celery_event_sinks.sqlite.settings import SqliteSettings
+from celery_event_sinks.sqlite.turn import Turn
 from celery_event_sinks.sqlite.watch import TableWatch
 
 WAL_PAGES = 4000
@@ -50,6 +51,7 @@ class SqliteSink(BlockingSink):
         self._file = EventFile(settings.path, "rwc", grace=grace)
         self._retention = Retention(settings.path, settings.retention) if settings.retention else None
         self._watch = TableWatch(settings.path)
+        self._turn = Turn()
         self._tried = -1
         """Version of the schema that was tried, see `trial`."""
         self._last_id: str | None = None
@@ -80,13 +82,25 @@ class SqliteSink(BlockingSink):
         self._suspect = False
         self._sync_directory()
 
+    def verdicts(self, timeout: float) -> Sequence[Verdict]:
+        """Store one batch of what is queued, as soon as the lock can be had; none while another one has it."""
+        connection = self._file.connection
+        if self._queue and connection is not None:
+            try:
+                if not self._turn.begun(connection):
+                    return ()
+            except (sqlite3.Error, OSError) as exc:
+                return (self.give_back((), str(self._unavailable(exc))),)
+        return super().verdicts(timeout)
+
     def store(self, events: Sequence[Event]) -> None:
         """Store all of them in one transaction."""
         now = time.time_ns() // 1000
         rows = [(*astuple(event), now) for event in events]
         connection = self._file.connection or self._current()
         try:
-            connection.execute("BEGIN IMMEDIATE")
+            if not connection.in_transaction:
+                connection.execute("BEGIN IMMEDIATE")
             # With the write lock: whoever leaves the file for another one does so with it, or after this.
             self._file.check()
             if trial.version(connection) != self._tried:

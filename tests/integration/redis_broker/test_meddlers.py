@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,22 @@ def test_what_is_parked_is_bounded_by_what_is_there(own_redis: Redis, how: str) 
     parking.close()
 
 
+def test_two_operators_at_once_take_out_each_message_once(own_redis: Redis) -> None:
+    """Also where many are alike to the letter; what is parked meanwhile stays."""
+    given = Settings(broker_url=own_redis.url)
+    with own_redis.client() as client:
+        client.rpush(REJECTED, *(f"{number // 3}" for number in range(3000)))
+
+        def purge() -> int:
+            with parked_messages(given) as messages:
+                return messages.purge(lambda one: bool(client.rpush(REJECTED, "meanwhile")) and one.size < 9)
+
+        with ThreadPoolExecutor(2) as operators:
+            purged = [operators.submit(purge) for _ in range(2)]
+            assert 3000 == sum(each.result(60) for each in purged)
+        assert {b"meanwhile"} == {*client.lrange(REJECTED, 0, -1)}
+
+
 def test_two_deployments_of_other_events_on_one_lease_say_so(
     start_bridge: Callable[..., Bridge], own_redis: Redis, tmp_path: Path
 ) -> None:
@@ -100,3 +117,20 @@ def test_two_deployments_of_other_events_on_one_lease_say_so(
     assert 503 == other.get("/readyz")[0]
     checked = run_to_end("celery_event_bridge", "check", **given, BRIDGE_EVENT_EXCHANGE="other")
     assert (1, True) == (checked.returncode, "would stand by and store nothing" in checked.stdout), checked
+
+
+def test_two_replicas_with_other_settings_of_what_is_stored_say_so(
+    start_bridge: Callable[..., Bridge], own_redis: Redis, tmp_path: Path
+) -> None:
+    """Both are ready, as nothing is lost by it that was to be stored by who forwards; `check` says it as well."""
+    given = settings(own_redis, tmp_path / "events.db")
+    first = start_bridge(**given).await_ready()
+    second = start_bridge(**given, BRIDGE_EVENT_TYPES="task-*", BRIDGE_BROKER_NAME="eu").await_ready()
+    for bridge, said in ((first, ("S=task-*,", "NAME=eu,")), (second, ("S=*,", "no BRIDGE_BROKER_NAME,"))):
+        for part in said:
+            bridge.await_log(part)
+        assert 2 <= bridge.metric("notices_total", kind="competitor")
+        assert 200 == bridge.get("/readyz")[0]
+    checked = run_to_end("celery_event_bridge", "check", **given)
+    assert "has BRIDGE_EVENT_TYPES=task-*, and this one has BRIDGE_EVENT_TYPES=*" in checked.stdout
+    assert "has BRIDGE_BROKER_NAME=eu, and this one has no BRIDGE_BROKER_NAME" in checked.stdout

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,17 @@ def three(start_bridge: Callable[..., Bridge], own_redis: Redis, tmp_path: Path)
         bridge.await_ready()
     forwarder(bridges)
     return bridges
+
+
+def test_which_one_forwards_is_seen_from_outside(three: list[Bridge]) -> None:
+    """By a gauge of each, and in the text of its readiness; when that one is gone, by another's."""
+    for left in (three, [bridge for bridge in three if bridge is not forwarder(three)]):
+        until(lambda left=left: 1 == sum(each.metric("forwarding") for each in left), 20, "one says so")  # type: ignore[misc]
+        for bridge in left:
+            text = "ok\n" if bridge.metric("forwarding") else "ok: this bridge stands by\n"
+            assert (200, text) == bridge.get("/readyz")
+        if left is three:
+            forwarder(three).kill()
 
 
 @pytest.mark.parametrize("how", ["killed", "frozen", "stopped", "cut off"])
@@ -100,3 +113,25 @@ def test_redis_restarts(three: list[Bridge], own_redis: Redis, tmp_path: Path) -
     until(lambda: len(oracle.in_sqlite(file)) > count + 100, 30, "events are stored again")
     again.finish()
     assert before <= stored(file)
+
+
+def test_a_lock_on_the_sinks_file_costs_no_lease(
+    start_bridge: Callable[..., Bridge], own_redis: Redis, tmp_path: Path
+) -> None:
+    """Another program that writes into it holds up the events, and not who forwards them."""
+    file = tmp_path / "events.db"
+    bridge = start_bridge(**settings(own_redis, file)).await_ready()
+    publisher = Publisher(own_redis.url)
+    publisher.start()
+    until(lambda: stored(file), 20, "events are stored")
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        for _ in range(3):
+            other.execute("BEGIN IMMEDIATE")
+            before = len(publisher.sent)
+            until(lambda: len(publisher.sent) > before + 300 * 3, 30, "it holds the lock for three seconds")  # noqa: B023
+            other.execute("ROLLBACK")
+            until(lambda: len(stored(file)) > before, 20, "events are stored again")  # noqa: B023
+    sent = publisher.finish()
+    until(lambda: sent <= stored(file), 20, "all is stored")
+    assert [] == bridge.logged("the lease has run out")
+    assert 1 == len(bridge.logged(FORWARDS))

@@ -278,3 +278,23 @@ def test_a_file_is_its_users_alone(tmp_path: Path) -> None:
         subject.close()
     finally:
         os.umask(before)
+
+
+def test_another_writers_lock_is_waited_for_in_slices(tmp_path: Path) -> None:
+    """Between them the relay renews what it holds at its broker; that the lock is waited for is no outage."""
+    subject = sink(tmp_path)
+    subject.open()
+    other = sqlite3.connect(tmp_path / "events.db", isolation_level=None)
+    for _ in range(2):  # the second wait is as long as the first
+        other.execute("BEGIN IMMEDIATE")
+        subject.send(sample_events(3))
+        begin = time.monotonic()
+        assert [] == [*subject.verdicts(0.0)]
+        assert time.monotonic() - begin < BUSY_TIMEOUT / 2
+        while time.monotonic() - begin < 0.6 * BUSY_TIMEOUT:
+            assert [] == [*subject.verdicts(0.0)]
+        other.execute("ROLLBACK")
+        (verdict,) = subject.verdicts(0.0)
+        assert (Outcome.STORED, 3) == (verdict.outcome, len(verdict.events))
+    other.close()
+    subject.close()

@@ -49,9 +49,9 @@ class Keys:
 
 
 def lease_script(
-    keys: Keys, now: int, names: Sequence[bytes], argv: Sequence[str], *, oom: bool = False
+    keys: Keys, now: int, names: Sequence[bytes], argv: Sequence[str], *, oom: bool = False, misconf: bool = False
 ) -> list[bytes]:
-    """Run `celery_event_bridge.brokers.redis.lease.SCRIPT`. Raises Refused where memory is short."""
+    """Run `celery_event_bridge.brokers.redis.lease.SCRIPT`. Raises Refused where memory is short, or nothing saved."""
     lease, record = names
     owner, milliseconds, action, mark, events, run, location, kept, age = argv
     holder: str | bool = keys.get(lease, now) or False
@@ -61,6 +61,10 @@ def lease_script(
     token = int(hash_.get("token", "0"))
     place = str(now - int(age))
     takes_writes = not oom
+    is_free = not holder and action == "take"
+    is_too_long = bool(holder) and keys.until(lease) - now > int(milliseconds)
+    if misconf and (holder == owner or is_free or is_too_long):
+        raise Refused("MISCONF Redis is configured to save RDB snapshots, but it is unable to persist to disk.")
     if holder and keys.until(lease) - now > int(milliseconds):
         takes_writes = True  # once a script has written, it is let
         keys.put(lease, holder, now + int(milliseconds))

@@ -203,6 +203,7 @@ OF_PUBSUB: Cards = {
     "Redis slow": _slow,
     "Redis refuses the script": _for_a_while("refuses", 3.0),
     "Redis out of memory": _for_a_while("oom", 4.0),
+    "Redis cannot save": _for_a_while("misconf", 12.0),
     "Redis read only": _for_a_while("readonly", 3.0),
     "lease deleted": _delete("lease"),
     "record deleted": _delete("record"),

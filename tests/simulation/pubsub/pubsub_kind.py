@@ -129,7 +129,7 @@ class PubSubKind(Kind):
     def heal(self) -> None:
         servers, stream = self.servers, self.stream
         servers.end_partition()
-        servers.refuses = servers.oom = servers.readonly = False
+        servers.refuses = servers.oom = servers.readonly = servers.misconf = False
         servers.slow = stream.slow = 0.0
         stream.outages = 0
         servers.start_now()

@@ -122,7 +122,9 @@ class Server:
         now = self.milliseconds
         before = self.keys.get(names.lease, now)
         try:
-            reply = lease_script(self.keys, now, (names.lease, names.record), argv, oom=servers.oom)
+            reply = lease_script(
+                self.keys, now, (names.lease, names.record), argv, oom=servers.oom, misconf=servers.misconf
+            )
         except Refused as exc:
             return hiredis.ReplyError(str(exc))
         if reply[0] == argv[0].encode() and before != argv[0]:
@@ -161,7 +163,7 @@ class Servers:
         """The most seconds by which a command has been late."""
         self.slow = 0.0
         """Seconds that everything takes longer."""
-        self.refuses = self.oom = self.readonly = False
+        self.refuses = self.oom = self.readonly = self.misconf = False
         self.hides_run = world.chance(0.1)
         """True where the bridge's user may not ask for the id of a run."""
         self.answers_first = world.chance(0.5)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tests.simulation.process import Process
 
 connect, stat = sqlite3.connect, os.stat
+BUSY = "PRAGMA busy_timeout = "
+"""Sets how long a lock is waited for, in milliseconds: by the world's clock."""
 WRITES = (
     "BEGIN IMMEDIATE",
     "INSERT",
@@ -156,6 +158,9 @@ class Connection(sqlite3.Connection):
         return super().execute(statement, parameters)
 
     def execute(self, statement: str, parameters: Any = ()) -> sqlite3.Cursor:  # type: ignore[override]
+        if statement.startswith(BUSY):
+            self.patience = int(statement.removeprefix(BUSY)) / 1000
+            return self.raw("SELECT 1")
         return self._do(statement, lambda: super(Connection, self).execute(statement, parameters))
 
     def executemany(self, statement: str, rows: Iterable[Any]) -> sqlite3.Cursor:  # type: ignore[override]

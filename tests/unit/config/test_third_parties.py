@@ -95,12 +95,25 @@ def test_a_third_partys_secrets_are_hidden() -> None:
 @pytest.mark.parametrize("scheme", ["redis", "rediss", "valkey", "sentinel", "redis+socket"])
 @pytest.mark.parametrize("client", ["redis", "hiredis"])
 def test_a_broker_whose_client_is_missing(monkeypatch: pytest.MonkeyPatch, scheme: str, client: str) -> None:
-    """The line says what to install, by whatever scheme it was asked for."""
+    """The line says by which setting it was asked for, and what to install: the extra, or what is in it."""
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == client else found(name))
     monkeypatch.delitem(sys.modules, "celery_event_bridge.brokers.redis.plugin", raising=False)
-    (line,) = error(BRIDGE_BROKER_URL=f"{scheme}://h").splitlines()
-    assert f"the package {client!r} is not installed: pip install 'redis>=" in line
+    for variable in ("BRIDGE_BROKER_URL", "CELERY_BROKER_URL"):
+        (line,) = error(**{variable: f"{scheme}://:sesame@h"}).splitlines()
+        assert line.startswith(f"{variable}: {scheme}:// needs the package {client!r}, which is not installed: ")
+        assert "the extra [redis] has it, or pip install 'redis>=" in line
+        assert "sesame" not in line
+
+
+def test_a_mongodb_without_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Likewise, once it is to be used."""
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pymongo" else found(name))
+    (line,) = error(BRIDGE_BROKER_URL="mongodb://:sesame@h").splitlines()
+    assert line.startswith("BRIDGE_BROKER_URL: mongodb:// needs the package 'pymongo', which is not installed: ")
+    assert "the extra [mongodb] has it, or pip install 'pymongo>=4.9'" in line
+    assert "sesame" not in line
 
 
 @pytest.mark.usefixtures("third_party")
@@ -108,7 +121,7 @@ def test_a_broker_whose_client_is_missing(monkeypatch: pytest.MonkeyPatch, schem
     ("sink", "text"),
     [
         ("lacking", "BRIDGE_SINK=lacking: the package 'no_such_library' is not installed: install it"),
-        ("redis", "is not installed: pip install 'redis>="),
+        ("redis", "is not installed: the extra [redis] has it, or pip install 'redis>="),
         ("nothing", "BRIDGE_SINK=nothing: no such sink; there are lacking, my-store, redis"),
     ],
 )

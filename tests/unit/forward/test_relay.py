@@ -217,3 +217,17 @@ def test_a_bridge_is_not_ready_while_its_sink_is_only_asked(house: House) -> Non
     house.turn()
     assert {"not consuming yet: the sink is being asked"} == set(heard)
     assert house.status.held_up is None
+
+
+def test_who_forwards_is_in_the_status(clock: Clock) -> None:
+    """Whoever consumes does, but for one that stands by for another bridge."""
+    house = House(clock)
+    house.turn()
+    assert (True, False) == (house.status.forwarding, house.status.stands_by)
+    house.source.fail = "connection reset"
+    house.turn()
+    assert (False, False) == (house.status.forwarding, house.status.stands_by)
+    house = House(clock)
+    house.source.forwards = False  # type: ignore[attr-defined]
+    house.turn()
+    assert (False, True) == (house.status.forwarding, house.status.stands_by)

@@ -105,6 +105,7 @@ CONTRACT = {
     "reconnects_total": {"end"},
     "notices_total": {"kind"},
     "gaps_total": set(),
+    "forwarding": set(),
     "gap_seconds_total": set(),
     "events_filtered_total": {"type"},
     "unparkable_messages": set(),

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.servers.debian import PATIENCE
+from tests.support.servers.debian import PATIENCE, until
 
 STUCK = """
 import ctypes
@@ -50,3 +50,48 @@ def test_a_second_signal_ends_a_call_that_no_signal_ends(stuck: subprocess.Popen
     stuck.send_signal(signal.SIGTERM)
     stuck.send_signal(signal.SIGINT)
     assert 128 + signal.SIGINT == stuck.wait(10 * PATIENCE) or stuck.returncode == 128 + signal.SIGTERM
+
+
+TWICE = """
+import os, signal, sys, threading
+from celery_event_bridge.process.signals import stopping
+
+asked = threading.Event()
+with stopping(asked.set, 60.0):
+    for _ in range(3):
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert asked.is_set()
+    print("asked", flush=True)
+    sys.stdin.readline()
+print("ended by itself", flush=True)
+"""
+
+
+@pytest.fixture
+def twice() -> Iterator[subprocess.Popen[str]]:
+    """A process that has been sent the same signal again before it could do anything about it."""
+    command = [sys.executable, "-c", TWICE]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_signal_that_is_sent_to_the_process_and_to_its_group_is_one(twice: subprocess.Popen[str]) -> None:
+    """GNU `timeout` sends it so, within a moment: what is in hand is finished, and the last line is logged."""
+    assert twice.communicate("\n", 10 * PATIENCE) == ("asked\nended by itself\n", None)
+    assert 0 == twice.returncode
+
+
+def test_the_same_signal_sent_later_ends_it(twice: subprocess.Popen[str]) -> None:
+    """A person who presses Ctrl-C again means it."""
+    assert twice.stdout is not None
+    assert "asked\n" == twice.stdout.readline()
+
+    def sent() -> bool:
+        twice.send_signal(signal.SIGTERM)
+        return twice.poll() is not None
+
+    until(sent, 10 * PATIENCE, "it has ended")
+    assert 128 + signal.SIGTERM == twice.returncode

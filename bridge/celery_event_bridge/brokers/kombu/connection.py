@@ -12,7 +12,7 @@ from kombu.entity import Exchange
 from kombu.exceptions import KombuError
 
 from celery_event_bridge.brokers.kombu.settings import MONGODB
-from celery_event_bridge.contract.broker import BrokerUnavailable, RefusedForGood
+from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.secrets import hide_of, hide_secrets
 
 if TYPE_CHECKING:
@@ -28,9 +28,7 @@ class Link:
     """Connection to the broker, with one channel. Made connected; every method may raise BrokerUnavailable."""
 
     def __init__(self, settings: Settings) -> None:
-        """Connect. Raises BrokerUnavailable, and RefusedForGood where kombu lacks the client."""
-        if settings.scheme in MONGODB and find_spec("pymongo") is None:
-            raise RefusedForGood("the package 'pymongo' is not installed: pip install 'pymongo>=4.9'")
+        """Connect. Raises BrokerUnavailable."""
         self._settings = settings
         self._exchange: Any = Exchange(settings.event_exchange, type="topic")  # type: ignore[no-untyped-call]
         self._connection: Any = Connection(  # type: ignore[no-untyped-call]

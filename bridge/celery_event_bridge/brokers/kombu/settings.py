@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
 from typing import ClassVar
+from urllib.parse import parse_qs
 
 from pydantic import model_validator
 
+from celery_event_bridge.brokers.celery_options import refuse_unknown_in_url
 from celery_event_bridge.brokers.common_settings import CommonSettings
+from celery_event_bridge.config.plugins import lacking
 from celery_event_bridge.contract.broker_plugin import scheme_of
 from celery_event_bridge.contract.values import is_one_line
 
@@ -35,9 +39,19 @@ class Settings(CommonSettings):
             raise ValueError("BRIDGE_BROKER_URL: expected one URL; the hosts of a MongoDB have commas between them")
         if not is_one_line(self.broker_url):
             raise ValueError("BRIDGE_BROKER_URL: expected one line without tabs: in a password they are %0A and %09")
+        if self.scheme in MONGODB and importlib.util.find_spec("pymongo") is None:
+            raise ValueError(f"BRIDGE_BROKER_URL: {lacking(self.scheme, 'pymongo')}")
+        if self.scheme in FILESYSTEM | MEMORY:  # a MongoDB's URL has its client's options
+            self._judge_query()
         if self.scheme in FILESYSTEM:
             self._judge_folders()
         return self
+
+    def _judge_query(self) -> None:
+        try:
+            refuse_unknown_in_url(parse_qs(self.broker_url.partition("?")[2], keep_blank_values=True))
+        except ValueError as exc:
+            raise ValueError(f"BRIDGE_BROKER_URL: {exc}") from None
 
     def _judge_folders(self) -> None:
         options = self.broker_transport_options

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from celery_event_bridge.brokers.kombu.queue import ChannelQueue
+from celery_event_bridge.brokers.kombu.settings import FILESYSTEM
+from celery_event_bridge.brokers.no_events import NoEvents
 from celery_event_bridge.contract.broker import Ack, BrokerUnavailable
 from celery_event_bridge.contract.budget import Budget
 from celery_event_bridge.contract.clock import Clock
@@ -45,6 +47,10 @@ class KombuSource:
         self._extra = 0
         self._connected = self._consuming = self._pausing = False
         self._looked_at = 0.0
+        self._no_events = NoEvents(
+            f"in queue {settings.queue} of {settings.scheme}://",
+            f"{'the folders, control_folder' if settings.scheme in FILESYSTEM else 'the database'} and event_exchange",
+        )
         self.depths: Mapping[str, int] = {}
 
     def open(self) -> None:
@@ -56,6 +62,7 @@ class KombuSource:
     def consume(self) -> None:
         """Begin to receive, on a lane of its own."""
         self._lane = _Lane()
+        self._no_events.begin(self._clock.monotonic())
         self._consuming, self._pausing, self._extra = True, False, 0
 
     def poll(self, timeout: float) -> Sequence[Heard]:
@@ -65,6 +72,9 @@ class KombuSource:
             now = self._clock.monotonic()
             if self._connected and now - self._looked_at >= LOOK_AFTER:
                 self._look_after(now)
+            if not self._room:  # what comes stays in the queue meanwhile
+                self._no_events.begin(now)
+            self._no_events.look(self._tag, now)
             if taken := self._take():
                 return taken
             if deadline.passed:
@@ -125,9 +135,15 @@ class KombuSource:
         self._queue.drop()
         self._connected = self._consuming = False
 
+    @property
+    def _room(self) -> int:
+        """Number of messages that may be taken."""
+        if not self._consuming or self._pausing:
+            return 0
+        return max(0, self._settings.prefetch + self._extra - len(self._in_hand))
+
     def _take(self) -> Sequence[Heard]:
-        room = self._settings.prefetch + self._extra - len(self._in_hand)
-        if not self._consuming or self._pausing or room <= 0:
+        if not (room := self._room):
             return ()
         taken = self._queue.take(
             self._lane, self._tag + 1, min(room, MOST_MESSAGES), self._settings.max_inflight_bytes // 2

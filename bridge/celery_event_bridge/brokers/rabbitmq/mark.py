@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from amqp.exceptions import AMQPError, ChannelError, NotFound, PreconditionFailed
 
 from celery_event_bridge.brokers.rabbitmq.connection import abandon, connect
+from celery_event_bridge.brokers.wanted import ALL, patterns_of
 from celery_event_bridge.contract import notices
 from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.values import counted
@@ -35,7 +36,6 @@ WITH_TYPES = "~"
 """Between the hash of the stream and that of the types, in the mark of a bridge that leaves some out."""
 OFF_AFTER_SILENCE = 600.0
 """Seconds for which no mark is asked for after one that got no answer, which costs the connection."""
-ALL = ("*",)
 """BRIDGE_EVENT_TYPES of who leaves out nothing."""
 OTHER_TYPES = "that store in the same stream, with another BRIDGE_EVENT_TYPES,"
 SAME_FILE = ", the same file by another name,"
@@ -274,16 +274,6 @@ def _consequence(other: str) -> str:
     )
 
 
-def _wanted(types: Sequence[str]) -> str:
-    """Return the patterns alike for all who want the same, in whatever order; empty for those who want everything."""
-    if tuple(types) == ALL:
-        return ""
-    # A `+` says of a pattern what it is meant for, and not what it matches.
-    return ",".join(
-        sorted({("!" if each[:1] == "!" else "") + each.removeprefix("!").removeprefix("+") for each in types})
-    )
-
-
 def _digest(text: str) -> str:
     """Return eight digits for a text; of a file's location the first four are its path's, the others the file's."""
     file = _FILE.search(text)
@@ -293,7 +283,7 @@ def _digest(text: str) -> str:
 
 def _short(location: str, types: Sequence[str]) -> str:
     """Return a location's beginning, and a hash of all of it, and of the types where not all are wanted."""
-    wanted = _wanted(types)
+    wanted = patterns_of(types)
     digest = _digest(location) + (WITH_TYPES + _digest(wanted) if wanted else "")
     # In ASCII: the refusal is cut at 255 bytes, and half a character cannot be read.
     shown = location.encode("ascii", "backslashreplace").decode()[: SHOWN + len(_digest("")) - len(digest)]

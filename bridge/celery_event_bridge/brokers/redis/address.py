@@ -9,6 +9,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import msgspec
 
+from celery_event_bridge.brokers.celery_options import refuse_unknown_in_url
+
 SCHEMES = frozenset({"redis", "rediss", "redis+socket", "socket", "sentinel", "valkey", "valkeys"})
 TLS = frozenset({"rediss", "valkeys"})
 PORT, SENTINEL_PORT = 6379, 26379
@@ -75,6 +77,7 @@ def _address(url: str) -> Address:
     if "@" in parts.path + parts.query + parts.fragment or parts.netloc.count("@") > 1:
         raise ValueError("a / @ # or ? in the password is not %-encoded")
     query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    refuse_unknown_in_url(name for name in query if not name.startswith("ssl_"))
     options = _tls_options(query)
     username = unquote(parts.username) if parts.username else None
     password = unquote(parts.password) if parts.password is not None else None

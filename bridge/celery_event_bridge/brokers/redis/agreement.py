@@ -17,7 +17,9 @@ import msgspec
 from celery_event_bridge.brokers.redis.aside import Turn
 from celery_event_bridge.brokers.redis.control import Control
 from celery_event_bridge.brokers.redis.held import Window
+from celery_event_bridge.brokers.redis.holding_on import HoldingOn, is_without_writes
 from celery_event_bridge.brokers.redis.lease import KEPT, LEASE, SCRIPT, Lease, Outcome, seen
+from celery_event_bridge.brokers.redis.peers import Peers
 from celery_event_bridge.brokers.redis.silences import EVER, Position
 from celery_event_bridge.contract import SinkUnavailable, notices
 from celery_event_bridge.contract.broker import BrokerUnavailable
@@ -65,9 +67,11 @@ class Agreement:
         self._token = 0
         """The highest token that was heard on this server."""
         self._turn = Turn(owner)
+        self._peers = Peers(settings)
         self._aside_before = 0
         """Events that were set aside when some were published again last."""
         self._standing_by_for = ""
+        self._holding_on = HoldingOn()
         self._obstacles: dict[str, str] = {}
         """By the kind of what was refused: each stands until the next of that kind is not."""
 
@@ -88,6 +92,7 @@ class Agreement:
         self._link = link
         self.lease.new_connection(run)
         self._asked, self._unheard, self.due = [], None, 0.0
+        self._holding_on = HoldingOn()
         self._obstacles.clear()
 
     def attend(self, now: float, *, wants: bool) -> None:
@@ -99,6 +104,7 @@ class Agreement:
             self.ask(self.lease.action(now, wants=wants, whole=whole), now)
         if self._unheard is None and now >= self.due:
             self.send_mark(now)
+        self._peers.look(now)
 
     def confirmed(self, now: float) -> None:
         """Tell the others shortly that more is confirmed."""
@@ -125,7 +131,8 @@ class Agreement:
         window = self._window
         message = Control(
             self._unheard, self._owner, self.lease.token, position, released, window.silences.told(now),
-            len(window.aside.events),
+            len(window.aside.events), self._peers.ours.types, self._peers.ours.name,
+            self._holding_on.said(self._unheard),
         )  # fmt: skip
         self._linked.send("PUBLISH", self._names.control, msgspec.json.encode(message))
         self._asked.append(_MARK)
@@ -157,6 +164,7 @@ class Agreement:
             found = seen(reply)
         except (ValueError, TypeError) as exc:
             raise BrokerUnavailable(f"Redis at {self._linked.where} answers strangely: is it Redis?") from exc
+        self._holding_on = HoldingOn()
         # It may begin anew, as where the record was deleted: who forwards now would be passed over for ever.
         self._token = min(self._token, found.token)
         outcome = self.lease.answered(found, now)
@@ -168,6 +176,7 @@ class Agreement:
         is_awaited = message.mark == self._unheard
         if is_awaited:
             self._unheard, self._last_sent = None, self._sent
+            self._holding_on.heard(message.mark, now)
         self._window.mark(message.mark, now, self._last_sent)
         if self._turn.heard(message.owner, message.aside, now) and is_awaited:
             self._publish_again(now)
@@ -175,9 +184,13 @@ class Agreement:
             self._heard_of_another(message, now)
 
     def _heard_of_another(self, message: Control, now: float) -> None:
+        self._peers.heard(message, now)
         if not message.token or message.token < self._token:
             return  # who stands by, or one that was replaced and does not know
         self._token = message.token
+        if message.holds_on:
+            self.lease.another_holds_on()
+            self._holding_on.another(now)
         if message.position is not None:
             self.forwarder = message.position
         if message.released:
@@ -218,6 +231,11 @@ class Agreement:
             raise BrokerUnavailable(text)
         if kind is _MARK:
             self._unheard = None  # nobody hears it
+        elif kind is _LOOK and is_without_writes(text):
+            ours = self.lease.hold_on(now, self._holding_on.told_at)
+            if ours and not self._holding_on.begun:
+                self._holding_on.begun, self.due = True, now
+            text = f"{text}; {self._holding_on.consequence(now, ours=ours)}"
         elif kind is _LOOK:
             self.lease.unanswered(now)
             if "WRONGTYPE" in text:

@@ -8,8 +8,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from celery_event_bridge.brokers.redis import rights, spool_place
+from celery_event_bridge.brokers.redis.agreement import PROBE
+from celery_event_bridge.brokers.redis.control import Control
 from celery_event_bridge.brokers.redis.link import Link, connected
 from celery_event_bridge.brokers.redis.overheard import Overheard
+from celery_event_bridge.brokers.redis.peers import chosen
 from celery_event_bridge.brokers.redis.server import Server, server
 from celery_event_bridge.contract import Finding, SinkUnavailable
 from celery_event_bridge.contract.broker import BrokerUnavailable
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 
 LISTEN = 3.0
 """Seconds to listen for events: a worker sends a heartbeat every two."""
+SAID = 2 * PROBE
+"""Seconds in which each bridge has said which settings are its."""
 LIMIT = re.compile(rb"pubsub (\d+) (\d+) (\d+)")
 SMALL, SOFT = 8 * 2**20, 2 * 2**20
 """Bytes of the hard and of the soft limit of a subscriber's output buffer, under which a busy second may end the
@@ -32,6 +37,7 @@ ENDS = (
     "events are PUB/SUB here: what is published while no bridge is subscribed is lost, and a sink's outage is bounded "
     "by the replicas' memory"
 )
+TWO = "run two replicas at least"
 
 
 def findings(settings: Settings, location: Callable[[], str]) -> Iterator[Finding]:
@@ -116,8 +122,9 @@ def _on_server(
             f"{counted(parked, 'message')} parked in {names.rejected.decode()}: look at them with "
             "`celery-event-bridge rejected`",
         )
-    yield _subscribed(link, names.control)
-    yield _events(link, settings, address)
+    bridges = _bridges(link, names.control)
+    yield Finding("warn", f"{ENDS}; " + (f"{bridges} bridges are subscribed" if bridges > 1 else TWO))
+    yield from _heard(link, settings, address, say=bridges > 0)
 
 
 def _memory(link: Link, found: Server) -> Iterator[Finding]:
@@ -158,38 +165,45 @@ def _buffer(link: Link) -> Iterator[Finding]:
         yield Finding("ok", text)
 
 
-def _subscribed(link: Link, control: bytes) -> Finding:
+def _bridges(link: Link, control: bytes) -> int:
     reply = link.ask("PUBSUB", "NUMSUB", control)
     counts = [part for part in reply if isinstance(part, int)] if isinstance(reply, list) else []
-    bridges = counts[0] if counts else 0
-    if bridges > 1:
-        return Finding("warn", f"{ENDS}; {bridges} bridges are subscribed")
-    return Finding("warn", f"{ENDS}; run two replicas at least")
+    return counts[0] if counts else 0
 
 
-def _events(link: Link, settings: Settings, address: Address) -> Finding:
-    arrived: list[bytes] = []
+def _heard(link: Link, settings: Settings, address: Address, *, say: bool) -> Iterator[Finding]:
+    """Yield what comes of the events, and of the bridges where there are some to `say` anything."""
+    names, arrived, differing = settings.names, list[bytes](), dict[str, None]()
+    ours = chosen(settings)
+
+    def on_other(item: list[Any]) -> None:
+        if item[:2] == [b"message", names.control] and (message := Control.read(item[2])) is not None:
+            differing.update(dict.fromkeys(ours.differences(message)))
+
     with Overheard(settings, address) as others:
-        link.subscribe(settings.names.patterns, (settings.names.again,), arrived.append)
-        deadline = Deadline(LISTEN)
-        while not arrived and not deadline.passed:
-            link.read(0.1, arrived.append, lambda _: None)
-        channel = settings.names.base.decode()
-        if arrived:
-            return Finding("ok", f"events come on channel {channel}/*")
-        elsewhere = others.channels()
-    if elsewhere:
-        return Finding(
+        link.subscribe(names.patterns, (names.again, names.control), arrived.append)
+        deadline, said = Deadline(LISTEN), Deadline(SAID if say else 0.0)
+        while not (deadline.passed or (arrived and said.passed)):
+            link.read(0.1, arrived.append, on_other)
+        elsewhere = [] if arrived else others.channels()
+    for text in differing:
+        yield Finding("warn", text)
+    channel = names.base.decode()
+    if arrived:
+        yield Finding("ok", f"events come on channel {channel}/*")
+    elif elsewhere:
+        yield Finding(
             "warn",
             f"no event on channel {channel}/* for {LISTEN:g} s, but on {', '.join(elsewhere)}: the number in it is the "
             "database in Celery's broker_url, and what is before it the global_keyprefix; are they those of "
             "BRIDGE_BROKER_URL and BRIDGE_BROKER_TRANSPORT_OPTIONS?",
         )
-    return Finding(
-        "warn",
-        f"no event on channel {channel}/* for {LISTEN:g} s: does a worker run with -E, and are the database, "
-        "global_keyprefix and event_exchange those of Celery?",
-    )
+    else:
+        yield Finding(
+            "warn",
+            f"no event on channel {channel}/* for {LISTEN:g} s: does a worker run with -E, and are the database, "
+            "global_keyprefix and event_exchange those of Celery?",
+        )
 
 
 def _text(value: Any) -> str:

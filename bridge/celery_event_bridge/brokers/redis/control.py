@@ -23,6 +23,12 @@ class Control(msgspec.Struct, array_like=True, frozen=True):
     """Times in which it has heard nothing, of the last minute."""
     aside: int = 0
     """Events that it has and who forwards had not heard: it asks for its turn to publish them again."""
+    types: str | None = None
+    """Patterns of its BRIDGE_EVENT_TYPES, empty for all; None of who forwards nothing, or of an earlier version."""
+    name: str | None = None
+    """Its BRIDGE_BROKER_NAME, empty for none; None as above."""
+    holds_on: bool = False
+    """True of who forwards while the server takes no writes, and so no renewal."""
 
     @classmethod
     def read(cls, data: bytes) -> Control | None:

@@ -9,6 +9,10 @@ forwards only once LEASE seconds are over, by its own clock, since it first saw 
 given up; and by another `run_id` than that of the record, or by none, since it took the lease. It drops nothing
 meanwhile.
 
+While the server takes no writes at all (MISCONF, NOREPLICAS) nobody can take the lease, and whoever has it cannot renew
+it. It holds on by the refusals: each is as good as a renewal of when it was asked for, once all who listen have been
+told. For who takes the lease next, after that word, forwards LEASE seconds later: by then the holder has stopped.
+
 A token that grows with each holder marks what it says: what comes late from one before is passed over.
 """
 
@@ -170,6 +174,8 @@ class Lease:
         """Place where that one stores."""
         self._due = float("-inf")
         self._asked_at: float | None = None
+        self._another_holds_on = False
+        """True where another one has said that it holds on, until its lease is renewed."""
 
     def new_connection(self, run: str) -> None:
         """Take note of another connection, perhaps to another server: what was asked gets no answer any more.
@@ -221,6 +227,8 @@ class Lease:
         self._free_since = None if answer.holder else (self._free_since if self._free_since is not None else now)
         before = answer.record
         if before is not None and (before.owner, before.renewed) != self._renewed:
+            if self._renewed[0]:  # else it is seen for the first time, and may be old
+                self._another_holds_on = False
             self._renewed, self._renewed_since = (before.owner, before.renewed), now
         if answer.holder != self.owner or asked_at is None:
             lost = self.is_ours and bool(answer.holder)
@@ -237,6 +245,8 @@ class Lease:
 
     def _may_forward_from(self, before: Record | None, now: float) -> float:
         """Return when the lease of the one before is over, by our own clock: the server's may have been set."""
+        if self._another_holds_on:
+            return now + LEASE
         if before is not None and before.owner == before.said == self.owner:
             return now
         if before is None or "" == before.run or before.run != self.run:
@@ -246,6 +256,21 @@ class Lease:
     def unanswered(self, now: float) -> None:
         """Take note that the server would not say."""
         self._asked_at, self._due = None, now + RENEW
+
+    def hold_on(self, now: float, told_at: float | None) -> bool:
+        """Take note that the server takes no writes: nobody else has it. `told_at`: when all had been told of it.
+
+        Returns whether it is ours still.
+        """
+        asked_at = self._asked_at
+        self.unanswered(now)
+        if asked_at is not None and told_at is not None and told_at <= asked_at and self.holds(now):
+            self._valid_until = max(self._valid_until, asked_at + LEASE)
+        return self.holds(now)
+
+    def another_holds_on(self) -> None:
+        """Take note that another one goes on without a renewal: once it is ours, it is waited for."""
+        self._another_holds_on = True
 
     def expired(self, now: float) -> bool:
         """Give it up where it has run out by our own clock; returns whether it just has."""

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,17 @@ from celery_event_bridge.contract.values import counted
 if TYPE_CHECKING:
     from celery_event_bridge.brokers.redis.settings import Settings
 
+SNAPSHOT = """
+local digests = {}
+for at = 0, redis.call('LLEN', KEYS[1]) - 1, 1000 do
+  for _, element in ipairs(redis.call('LRANGE', KEYS[1], at, at + 999)) do
+    digests[#digests + 1] = redis.sha1hex(element)
+  end
+end
+return table.concat(digests)
+"""
+"""KEYS: the list. Returns what is in it at one moment, as digests of DIGEST hex digits."""
+DIGEST = 40
 PAGE = 100
 """Elements that are read at a time, or are on their way again."""
 PATIENCE = 30.0
@@ -87,24 +99,34 @@ class ParkedList:
             )
 
     def _remove(self, elements: list[bytes]) -> int:
-        removed = sum(int(self._ask("LREM", self._names.rejected, 1, element)) for element in elements)
+        """Remove as many of each as are given: of two that are alike, which one is the same."""
+        counted_by = Counter(elements)
+        removed = sum(int(self._ask("LREM", self._names.rejected, *each[::-1])) for each in counted_by.items())
         if removed:
             self._ask("DEL", self._names.size)  # counted anew by who parks next
         return removed
 
     def _elements(self) -> Iterator[bytes]:
-        """Yield those that are there now, by pages; what is parked meanwhile comes behind them."""
-        length, start, known = int(self._ask("LLEN", self._names.rejected)), 0, set[bytes]()
-        while start < length:
-            page = self._ask("LRANGE", self._names.rejected, start, start + PAGE - 1)
-            if not page:
-                return
-            for element in page:
-                digest = hashlib.blake2b(element, digest_size=16).digest()
-                if digest not in known:  # alike to the letter, or moved as the oldest were dropped
-                    known.add(digest)
-                    yield element
-            start += len(page)
+        """Yield those that are there now, by pages: each once, also of several that are alike.
+
+        What is parked meanwhile is passed over. Who takes some out meanwhile moves the others, so that a page leaves
+        some out: as long as some have not been seen, and more are found, it is looked through again.
+        """
+        digests = bytes(self._ask("EVAL", SNAPSHOT, 1, self._names.rejected))
+        left = Counter(digests[at : at + DIGEST] for at in range(0, len(digests), DIGEST))
+        found = True
+        while left and found:
+            start, found = 0, False
+            while left and (page := self._ask("LRANGE", self._names.rejected, start, start + PAGE - 1)):
+                for element in page:
+                    digest = hashlib.sha1(element, usedforsecurity=False).hexdigest().encode()
+                    if digest in left:
+                        left[digest] -= 1
+                        if not left[digest]:
+                            del left[digest]
+                        found = True
+                        yield element
+                start += len(page)
 
     def _ask(self, *command: str | bytes | int) -> Any:
         reply = self._link.ask(*command)

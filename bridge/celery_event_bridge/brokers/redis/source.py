@@ -13,14 +13,15 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from celery_event_bridge.brokers.no_events import NoEvents
 from celery_event_bridge.brokers.redis.agreement import Agreement
+from celery_event_bridge.brokers.redis.arrival import Arrival
 from celery_event_bridge.brokers.redis.control import Control
 from celery_event_bridge.brokers.redis.gaps import Gaps, tell_of, tell_of_aside
 from celery_event_bridge.brokers.redis.held import Window
 from celery_event_bridge.brokers.redis.hole import Hole
 from celery_event_bridge.brokers.redis.lease import Outcome
 from celery_event_bridge.brokers.redis.link import Link, Servers
-from celery_event_bridge.brokers.redis.no_events import NoEvents
 from celery_event_bridge.brokers.redis.server import server
 from celery_event_bridge.brokers.redis.spooled import Spooling
 from celery_event_bridge.contract.broker import Ack, BrokerUnavailable
@@ -38,8 +39,6 @@ ATTEND = 0.1
 """Seconds, at most, between two looks at what is due while nothing comes."""
 STEADY = 1.0
 """Seconds after which a connection that is lost was a good one, and another is made at once."""
-LAG = 1.0
-"""Seconds by which the keys of a server that took another one's place may be older than what that one was."""
 LAST_WORD = 1.0
 """Seconds that a stop waits for the lease to be given up."""
 
@@ -71,7 +70,9 @@ class RedisSource:
         )
         self._agreement = Agreement(settings, location, self._window, owner or uuid.uuid4().hex)
         self._gaps = Gaps()
-        self._no_events = NoEvents(self._names.base.decode())
+        self._no_events = NoEvents(
+            f"on channel {self._names.base.decode()}/*", "the database, global_keyprefix and event_exchange"
+        )
         self._budget = Budget(settings.max_inflight_bytes, settings.max_message_bytes)
         self._consuming = self._pausing = self._cancelled = False
         self._heard_at: float | None = None
@@ -79,14 +80,17 @@ class RedisSource:
         self._read_at = 0.0
         """Time when all that had come was last read: what is read next came after it, however late that is."""
         self._opened_at = 0.0
-        self._came: tuple[float, float] | None = None
-        """Time when we came to another server than before, and how long nothing had been heard then; until it says
-        what is confirmed."""
+        self._arrival = Arrival()
 
     @property
     def held_up(self) -> str | None:
         """Name what keeps anybody from forwarding; None while it is this one, or another one."""
         return self._agreement.held_up
+
+    @property
+    def forwards(self) -> bool:
+        """Return whether this one holds the lease."""
+        return self._agreement.lease.holds(self._clock.monotonic())
 
     # Opening and closing -------------------------------------------------------------------------------------------
 
@@ -103,7 +107,7 @@ class RedisSource:
         self._link = link
         now = self._clock.monotonic()
         if self._heard_at is not None and run != self._agreement.lease.run:
-            self._came = now, now - self._heard_at
+            self._arrival.at(now, now - self._heard_at)
         self._agreement.begin(link, run)
         self._no_events.begin(now)
         if self._heard_at is None:
@@ -250,7 +254,8 @@ class RedisSource:
         now = self._clock.monotonic()
         for reply in replies:
             outcome = self._agreement.answered(reply, now)
-            self._see_how_much_is_missed(now)
+            if seconds := self._arrival.missed(self._agreement.lease.last, now):
+                self._window.missed(seconds)
             if outcome.taken:
                 self._tell_of_takeover(outcome, now)
         self._read_at = now
@@ -269,17 +274,6 @@ class RedisSource:
                 self._gaps.heard(message, now)
 
     # What is lost --------------------------------------------------------------------------------------------------
-
-    def _see_how_much_is_missed(self, now: float) -> None:
-        """See how long nothing was heard at this server: in a partition, we were at another one that long."""
-        seen = self._agreement.lease.last
-        if self._came is None or seen is None:
-            return
-        (came_at, silent), self._came = self._came, None
-        if seen.record is not None:
-            seconds = (seen.now - seen.record.at) - (now - came_at)
-            if seconds > silent + LAG:
-                self._window.missed(seconds)
 
     def _tell_of_gaps(self, now: float) -> None:
         confirmed, forwards = now - self._window.age(now), self._agreement.lease.is_ours

@@ -8,20 +8,17 @@ once, by its body; and what this one has heard by itself it does not take a seco
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import logging
-import os
 import sqlite3
 import time
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
 from celery_event_bridge.brokers.envelope import opened
-from celery_event_bridge.brokers.redis.spool_lock import lock_of, locked
+from celery_event_bridge.brokers.redis.spool_file import COUNT, SCHEMA, SpoolFile, remove
+from celery_event_bridge.brokers.redis.spool_lock import locked
 from celery_event_bridge.contract import notices
 from celery_event_bridge.contract.broker import BrokerUnavailable
 from celery_event_bridge.contract.values import counted
@@ -35,12 +32,6 @@ RETRY = 1.0
 """Seconds between two attempts to write a file that cannot be written."""
 OVERLAP = 5.0
 """Seconds from our subscription on in which what another one has heard is taken as well, though we have heard it."""
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS heard (number INTEGER PRIMARY KEY, digest BLOB, payload BLOB, seconds REAL, at REAL);
-CREATE TABLE IF NOT EXISTS inherited (number INTEGER PRIMARY KEY AUTOINCREMENT, digest BLOB UNIQUE, payload BLOB);
-"""
-"""Events are rows of twice their number; without a payload it is a hole of so many seconds before one."""
-
 _EMPTY = sqlite3.connect(":memory:", check_same_thread=False)
 _EMPTY.executescript(SCHEMA)
 
@@ -50,9 +41,7 @@ class Spool:
 
     def __init__(self, folder: Path, queue: str, max_bytes: int) -> None:
         self._folder, self._queue, self._max_bytes = folder, queue, max_bytes
-        self._lock: IO[str] | None = None
-        self._file = folder / f"{queue}-{uuid.uuid4().hex[:12]}.spool"
-        self._database: sqlite3.Connection | None = None
+        self.file = SpoolFile(folder, queue)
         self._buffer: list[tuple[int, bytes, bytes | None, float | None, float]] = []
         self._bytes = 0
         self._retry_at = 0.0
@@ -83,7 +72,7 @@ class Spool:
             self._retry_at = time.monotonic() + RETRY
             notices.tell("waiting", f"{exc} Meanwhile what has no room in memory is dropped", subject="spool")
             return False
-        notices.over("waiting", f"the spool file {self._file} is written again", subject="spool")
+        notices.over("waiting", f"the spool file {self.file.path} is written again", subject="spool")
         return True
 
     def keep(self, number: int, payload: bytes, at: float) -> None:
@@ -129,7 +118,7 @@ class Spool:
         """Remove what lies before that number. Returns how many holes were among it."""
         if not self.write():
             return self._forget_unwritten(2 * before - 1)
-        if self._database is None:
+        if self.file.database is None:
             return 0
         holes = size = events = 0
         with self._writing() as database:
@@ -156,7 +145,7 @@ class Spool:
         `whole_since`: time since the epoch from which on this replica has heard everything by itself.
         """
         for file in sorted(self._folder.glob(f"{self._queue}-*.spool")):
-            if file == self._file:
+            if file == self.file.path:
                 continue
             with locked(file) as free:
                 if free:
@@ -166,21 +155,23 @@ class Spool:
         with self._writing() as database:
             before = database.total_changes
             try:
-                with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as other:
+                # Not while a bridge has it open, whatever has become of its lock.
+                with closing(sqlite3.connect(file, timeout=0.0)) as other:
+                    other.execute("PRAGMA locking_mode=EXCLUSIVE")
                     for table, more in (("inherited", ""), ("heard", "WHERE payload IS NOT NULL AND at < ?")):
                         rows = other.execute(
                             f"SELECT digest, payload FROM {table} {more} ORDER BY number",  # noqa: S608 - names of ours
                             (until,) if more else (),
                         )
                         database.executemany("INSERT OR IGNORE INTO inherited (digest, payload) VALUES (?, ?)", rows)
-                other.close()
             except sqlite3.Error as exc:
+                if exc.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                    return
                 text = f"spool file {file} cannot be read, and is left alone: {exc}"
                 notices.tell("waiting", text, subject=str(file))
                 return
             taken = database.total_changes - before
-        for each in (file, Path(f"{file}-wal"), Path(f"{file}-shm")):
-            each.unlink(missing_ok=True)
+        remove(file)
         log.info("%s of another bridge's spool file are forwarded by this one", counted(taken, "event"))
 
     def leave(self, payloads: Iterable[bytes]) -> None:
@@ -210,42 +201,41 @@ class Spool:
 
     # The file ------------------------------------------------------------------------------------------------------
 
+    def see_to_file(self) -> None:
+        """Look whether it is there still; what is in one that is not goes into another one. Never raises."""
+        file, before = self.file, self.file.path
+        try:
+            if not file.is_another():
+                file.lock_again()
+                return
+            count = file.carry_over()
+        except (sqlite3.Error, OSError) as exc:
+            text = f"{self._unusable(exc, 'made anew')} What is in the deleted one is lost if this bridge ends"
+            notices.tell("waiting", text, subject="spool")
+            return
+        text = f"spool file {before} was deleted, moved or replaced under this bridge"
+        notices.tell(
+            "stream-replaced", f"{text}: {counted(count, 'event')} of it are in {file.path} now", subject="spool"
+        )
+
     def close(self) -> None:
         """Close the file, and remove it where nothing is in it. Never raises."""
+        left = 1  # perhaps
         try:
             self.flush()
-        except BrokerUnavailable as exc:
-            log.warning("%s", exc)
-        left = 0
-        try:
             with self._reading() as database:
-                (left,) = database.execute(
-                    "SELECT (SELECT count(payload) FROM heard) + (SELECT count(*) FROM inherited)"
-                ).fetchone()
+                (left,) = database.execute(COUNT).fetchone()
         except BrokerUnavailable as exc:
             log.warning("%s", exc)
-            left = 1  # perhaps
-        if self._database is None:
-            return
-        self._database.close()
-        self._database = None
-        if not left:
-            self._file.unlink(missing_ok=True)
-        if self._lock is not None:
-            self._lock.close()
-            if not left:
-                lock_of(self._file).unlink(missing_ok=True)
-            self._lock = None
+        with suppress(OSError):
+            self.file.close(keep=bool(left))
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """Write, in one transaction; nothing is written where the file is found damaged."""
         try:
-            if self._database is None:
-                self._open()
-            assert self._database is not None
-            with self._database:
-                yield self._database
+            with self.file.opened() as database:
+                yield database
         except (sqlite3.Error, OSError) as exc:
             if not self._abandoned(exc):
                 raise self._unusable(exc, "written") from exc
@@ -254,45 +244,26 @@ class Spool:
     def _reading(self) -> Iterator[sqlite3.Connection]:
         """Read from the file; from an empty one where there is none, or once it is found damaged."""
         try:
-            yield self._database if self._database is not None else _EMPTY
+            yield self.file.database or _EMPTY
         except sqlite3.Error as exc:
             if not self._abandoned(exc):
                 raise self._unusable(exc, "read") from exc
 
     def _unusable(self, exc: Exception, how: str) -> BrokerUnavailable:
         return BrokerUnavailable(
-            f"the spool file {self._file} cannot be {how}: {exc}: is BRIDGE_SPOOL a directory of this user's, with "
+            f"the spool file {self.file.path} cannot be {how}: {exc}: is BRIDGE_SPOOL a directory of this user's, with "
             "room in it?"
         )
 
     def _abandoned(self, exc: Exception) -> bool:
         """Put a damaged file aside, and begin another one: what was in it is counted by whoever comes to it."""
-        if type(exc) is not sqlite3.DatabaseError or self._database is None:
+        if type(exc) is not sqlite3.DatabaseError or self.file.database is None:
             return False
-        aside = self._file.with_suffix(".damaged")
+        aside = self.file.put_aside()
         text = f"spool file {aside} is damaged, and what is in it is lost: {exc}"
         notices.tell("dropped", text, subject=str(aside), count=0)
-        with suppress(sqlite3.Error):
-            self._database.close()
-        self._database, self._bytes, self._handed = None, 0, 0
-        with suppress(OSError):
-            self._file.rename(aside)
-        for each in (Path(f"{self._file}-wal"), Path(f"{self._file}-shm"), lock_of(self._file)):
-            each.unlink(missing_ok=True)
-        if self._lock is not None:
-            self._lock.close()
-        self._file = self._folder / f"{self._queue}-{uuid.uuid4().hex[:12]}.spool"
+        self._bytes = self._handed = 0
         return True
-
-    def _open(self) -> None:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock = lock_of(self._file).open("a")
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        os.close(os.open(self._file, os.O_CREAT | os.O_RDWR, 0o600))
-        self._database = sqlite3.connect(self._file, isolation_level="IMMEDIATE")
-        self._database.execute("PRAGMA journal_mode=WAL")
-        self._database.execute("PRAGMA synchronous=NORMAL")
-        self._database.executescript(SCHEMA)
 
 
 def _digest(payload: bytes) -> bytes:

@@ -192,6 +192,7 @@ class Spooling:
             except BrokerUnavailable as exc:
                 notices.tell("waiting", str(exc), subject="spool")
         if now >= self._adopt_due:
+            self._spool.see_to_file()
             self.adopt(now)
 
     def adopt(self, now: float) -> None:
@@ -213,6 +214,7 @@ class Spooling:
 
     def close(self, now: float) -> None:
         """Leave what is not confirmed to who comes next. Never raises."""
+        self._spool.see_to_file()
         self.put_back(now)
         with suppress(BrokerUnavailable):
             if aside := self.window.aside.events:

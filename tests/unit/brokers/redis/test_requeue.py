@@ -17,10 +17,13 @@ from tests.support.redis_bench import SETTINGS
 from tests.support.redis_links import ListLink, SetClock
 
 
-def requeued(monkeypatch: pytest.MonkeyPatch, *, cut: bool) -> list[bytes]:
-    """Send again what is parked, beside one that forwards; return what is left."""
-    entry = ParkedEntry("2026-01-01", "decode", "no event", "", {}, "eA==", raw=True)
-    link = ListLink(SetClock(), SETTINGS.names, [msgspec.json.encode(entry)])
+def entry(number: int = 0) -> bytes:
+    return msgspec.json.encode(ParkedEntry("2026-01-01", "decode", f"{number}", "", {}, "eA==", raw=True))
+
+
+def requeued(monkeypatch: pytest.MonkeyPatch, *parked_before: bytes, cut: bool) -> tuple[int, ListLink]:
+    """Send again what is parked, beside one that forwards; return how many were sent, and the list."""
+    link, sent = ListLink(SetClock(), SETTINGS.names, [*parked_before]), 0
 
     def forwards(word: Control) -> None:
         if len(link.words) == 2:
@@ -35,18 +38,57 @@ def requeued(monkeypatch: pytest.MonkeyPatch, *, cut: bool) -> list[bytes]:
             with pytest.raises(BrokerUnavailable, match="has not heard"):
                 messages.requeue(lambda _: True)
         else:
-            assert 1 == messages.requeue(lambda _: True)
-    return link.elements
+            sent = messages.requeue(lambda _: True)
+    return sent, link
 
 
 def test_what_is_confirmed_leaves_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
     """By the place up to which all is."""
-    assert [] == requeued(monkeypatch, cut=False)
+    sent, link = requeued(monkeypatch, entry(), cut=False)
+    assert (1, []) == (sent, link.elements)
 
 
 def test_what_who_forwards_has_not_heard_stays_in_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its connection was cut just then, and its place lies behind."""
-    assert 1 == len(requeued(monkeypatch, cut=True))
+    sent, link = requeued(monkeypatch, entry(), cut=True)
+    assert (0, [entry()]) == (sent, link.elements)
+
+
+def test_each_of_several_that_are_alike_is_sent_and_taken_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two that were parked within one millisecond are alike to the letter."""
+    sent, link = requeued(monkeypatch, entry(1), entry(2), entry(1), cut=False)
+    assert (3, 3, []) == (sent, len(link.again), link.elements)
+
+
+def test_each_of_several_that_are_alike_is_shown_and_purged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as were chosen, and no more: one that was parked meanwhile stays."""
+    link = ListLink(SetClock(), SETTINGS.names, [entry(1), entry(2), entry(1)])
+    monkeypatch.setattr(parked, "connected_link", lambda *_, **__: cast("Link", link))
+    with parked.parked_messages(SETTINGS) as messages:
+        assert ["1", "2", "1"] == [content.parked.error for content in messages.contents()]
+        assert 2 == messages.purge(lambda one: one.error == "1")
+        assert [entry(2)] == link.elements
+
+
+@pytest.mark.parametrize("removed", [1, 30, 99, 100, 150, 10_000])
+def test_what_another_operator_takes_out_meanwhile_hides_nothing(monkeypatch: pytest.MonkeyPatch, removed: int) -> None:
+    """Each of the others is chosen all the same, once; what is parked meanwhile is left."""
+    link = ListLink(SetClock(), SETTINGS.names, [entry(number // 2) for number in range(1000)])
+    pages = 0
+
+    def another() -> None:
+        nonlocal pages
+        pages += 1
+        if pages % 2 == 0 and pages < 7:
+            del link.elements[:removed]
+            link.elements.append(b"parked meanwhile")
+
+    monkeypatch.setattr(parked, "connected_link", lambda *_, **__: cast("Link", link))
+    link.before_a_page = another
+    with parked.parked_messages(SETTINGS) as messages:
+        purged = messages.purge(lambda _: True)
+    assert {b"parked meanwhile"} == {*link.elements}
+    assert 1000 - 3 * removed <= purged <= 1000
 
 
 @pytest.mark.parametrize(
@@ -65,10 +107,9 @@ def test_what_somebody_else_has_put_into_the_list_is_shown_as_it_is(
     monkeypatch: pytest.MonkeyPatch, element: bytes
 ) -> None:
     """And holds up neither what a bridge has parked, nor its own removal."""
-    entry = msgspec.json.encode(ParkedEntry("2026-01-01", "decode", "no event", "", {}, "eA==", raw=True))
-    link = ListLink(SetClock(), SETTINGS.names, [element, entry])
+    link = ListLink(SetClock(), SETTINGS.names, [element, entry()])
     monkeypatch.setattr(parked, "connected_link", lambda *_, **__: cast("Link", link))
     with parked.parked_messages(SETTINGS) as messages:
         assert [element, b"x"] == [content.body for content in messages.contents()]
         assert 1 == messages.purge(lambda one: not one.reason)
-    assert [entry] == link.elements
+    assert [entry()] == link.elements

@@ -223,3 +223,16 @@ def test_a_message_that_is_refused_stays_said_while_the_lease_is_not() -> None:
     for _ in range(4):
         bench.turn(0.3)
     assert bench.source.held_up is None
+
+
+def test_who_forwards_says_so_and_no_other_one() -> None:
+    """From when it may hand out events until its lease is over, renewed or not."""
+    bench = Bench()
+    assert not bench.source.forwards
+    bench.take()
+    assert bench.source.forwards
+    bench.clock.now += 2.5
+    assert not bench.source.forwards
+    bench.link.holder = "b"
+    bench.turn()
+    assert not bench.source.forwards

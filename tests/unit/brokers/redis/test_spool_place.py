@@ -43,3 +43,42 @@ def test_a_containers_own_file_system(monkeypatch: pytest.MonkeyPatch) -> None:
     found = judged(Path("/spool-that-is-not-there"), 2**20)
     assert ("warn", True) == (found.verdict, "this is no volume" in found.text)
     assert "volume" not in judged(Path("/dev/shm/spool"), 2**20).text
+
+
+def test_a_place_where_nothing_can_be_made() -> None:
+    """FAIL, also for a user whose rights allow it: a bridge would find out in the first outage of its sink."""
+    assert "FAIL" == judged(Path("/proc/spool"), 2**20).verdict
+
+
+def test_a_name_that_cannot_be(tmp_path: Path) -> None:
+    """Likewise; what was made on the way to it is gone again."""
+    found = judged(tmp_path / "of" / "ours" / ("x" * 300), 2**20)
+    assert ("FAIL", True) == (found.verdict, "it cannot be made: File name too long" in found.text)
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_a_link_to_nowhere(tmp_path: Path) -> None:
+    """Likewise: no directory is made through it."""
+    (tmp_path / "spool").symlink_to(tmp_path / "not" / "there")
+    found = judged(tmp_path / "spool", 2**20)
+    assert ("FAIL", True) == (found.verdict, "it cannot be made: " in found.text)
+    assert ["spool"] == [each.name for each in tmp_path.iterdir()]
+
+
+def test_a_directory_that_takes_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FAIL, as where a disk or its inodes are used up, or by a quota."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    found = judged(tmp_path, 2**20)
+    assert ("FAIL", True) == (found.verdict, "it cannot be written: No space left on device" in found.text)
+
+
+def test_a_directory_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
+    """With what is in it, and it stays."""
+    (tmp_path / "spool").mkdir()
+    (tmp_path / "spool" / "file").touch()
+    assert "ok" == judged(tmp_path / "spool", 2**20).verdict
+    assert ["file"] == [each.name for each in (tmp_path / "spool").iterdir()]

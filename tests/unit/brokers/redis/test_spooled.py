@@ -43,10 +43,7 @@ def spool_in(folder: Path, max_bytes: int = LARGE) -> Spool:
 
 def killed(spool: Spool) -> None:
     """Let go of the file as the kernel does for a process that is killed: what was not written is gone."""
-    for each in (spool._database, spool._lock):
-        if each is not None:
-            each.close()
-    spool._database = spool._lock = None
+    spool.file.release()
 
 
 def window_in(folder: Path, max_bytes: int = LARGE) -> tuple[SpooledWindow, Spool]:

@@ -1,4 +1,4 @@
-"""NoEvents on the channel of the events: told of once, as another database or exchange than Celery's is silent too."""
+"""Silence of the events, told of once: another folder, database or exchange than Celery's is silent too."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ A_DAY = 86_400.0
 class NoEvents:
     """Follows how many events were heard. All times are monotonic, in seconds."""
 
-    def __init__(self, channel: str) -> None:
-        self._channel = channel
+    def __init__(self, where: str, same: str) -> None:
+        """Begin; `where` they should come, such as `on channel x`, and what has to be the `same` as Celery's."""
+        self._where, self._same = where, same
         self._heard = 0
         self._is_told = False
         self._since = self._due = 0.0
@@ -30,13 +31,13 @@ class NoEvents:
             self._heard, self._since = heard, now
             if self._is_told:
                 self._is_told = False
-                notices.over("no-events", f"events come on channel {self._channel}/*", subject=self._channel)
+                notices.over("no-events", f"events come {self._where}", subject=self._where)
         elif seconds >= QUIET_AFTER and now >= self._due:
             self._due, self._is_told = now + LOOK_INTERVAL, True  # it is counted with each look
             notices.tell(
                 "no-events",
-                f"no event has come on channel {self._channel}/* for {seconds:.0f} s: do workers run, and with -E "
-                "(worker_send_task_events), and are the database, global_keyprefix and event_exchange those of Celery?",
-                subject=self._channel,
+                f"no event has come {self._where} for {seconds:.0f} s: do workers run, and with -E "
+                f"(worker_send_task_events), and are {self._same} those of Celery?",
+                subject=self._where,
                 every=A_DAY,
             )

@@ -23,6 +23,7 @@ from celery_event_bridge.contract.broker import (
     Parking,
     RefusedForGood,
     Source,
+    longest_pause,
 )
 from celery_event_bridge.contract.clock import Clock
 from celery_event_bridge.contract.deadline import Deadline
@@ -73,19 +74,14 @@ class Relay:
     ) -> None:
         self._source = source
         self._parker = Parker(
-            parking,
-            metrics,
-            settings.retry_max_interval,
-            settings.max_inflight_bytes,
-            source.leaves_after,
-            clock,
+            parking, metrics, settings.retry_max_interval, settings.max_inflight_bytes, source.leaves_after, clock
         )
         self._settings = settings
         self._metrics = metrics
         self._status = status
         self._ledger: Ledger[Message] = Ledger()
         self._clock = clock
-        self._broker_outage = Outage("broker", settings.retry_max_interval, clock)
+        self._broker_outage = Outage("broker", longest_pause(source, settings.retry_max_interval), clock)
         self._sink_outage = Outage("sink", settings.retry_max_interval, clock)
         self._driver: Driver[Delivery[Message]] = Driver(
             sink, self._sink_outage, lambda delivery: delivery.released, clock

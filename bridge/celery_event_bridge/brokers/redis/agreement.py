@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import hiredis
@@ -16,8 +17,9 @@ import msgspec
 
 from celery_event_bridge.brokers.redis.aside import Turn
 from celery_event_bridge.brokers.redis.control import Control
+from celery_event_bridge.brokers.redis.gaps import Gaps
 from celery_event_bridge.brokers.redis.held import Window
-from celery_event_bridge.brokers.redis.lease import KEPT, LEASE, SCRIPT, Lease, Outcome, seen
+from celery_event_bridge.brokers.redis.lease import KEPT, LEASE, SCRIPT, Lease, Outcome, seen, written
 from celery_event_bridge.brokers.redis.silences import EVER, Position
 from celery_event_bridge.contract import SinkUnavailable, notices
 from celery_event_bridge.contract.broker import BrokerUnavailable
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("celery_event_bridge")
 TELL = 0.05
 """Seconds between two words of who forwards, while events are confirmed: the overlap of a takeover is about as long."""
+MOST_TOKENS = 20
 PROBE = 0.5
 """Seconds between two marks of ours otherwise."""
 ELSEWHERE = ("READONLY", "LOADING", "MASTERDOWN")
@@ -62,8 +65,11 @@ class Agreement:
         """Time when the next mark is to be sent."""
         self.forwarder: Position | None = None
         """Place up to which all is confirmed, by the last word of who forwards."""
+        self.gaps = Gaps()
         self._token = 0
         """The highest token that was heard on this server."""
+        self.tokens: list[int] = []
+        """Tokens of who was known to hold the lease of this server, the last ones."""
         self._turn = Turn(owner)
         self._aside_before = 0
         """Events that were set aside when some were published again last."""
@@ -81,10 +87,18 @@ class Agreement:
         """Return whether nothing that was asked is without an answer."""
         return not self._asked
 
+    def tell_of_gaps(self, now: float) -> None:
+        """Tell of what is known to be lost, and say so at once: nobody else has to."""
+        confirmed, forwards = now - self._window.age(now), self.lease.is_ours
+        if self.gaps.tell(self._linked.where, now, confirmed, forwards=forwards):
+            self.lease.hurry()
+            self.due = float("-inf")
+
     def begin(self, link: Link, run: str) -> None:
         """Go on by another connection; `run` is the id of the server's process."""
         if run != self.lease.run:
-            self._token = 0
+            self._token, self.tokens = 0, []
+            self.gaps.another_server()
         self._link = link
         self.lease.new_connection(run)
         self._asked, self._unheard, self.due = [], None, 0.0
@@ -109,10 +123,11 @@ class Agreement:
         lease = self.lease
         position = self._window.confirmed() if lease.is_ours else None
         mark, events = (position.mark, position.events) if position is not None else ("", 0)
+        age = max(deaf, self._window.age(now))
         self._linked.send(
             "EVAL", SCRIPT, 2, self._names.lease, self._names.record,
             lease.owner, int(LEASE * 1000), action, mark, events, lease.run, self._stored_in(), KEPT,
-            int(max(deaf, self._window.age(now)) * 1000),
+            int(age * 1000), written(self.gaps.unheard(now), age),
         )  # fmt: skip
         self._asked.append(_LATER_LOOK if self._unheard is not None and _MARK not in self._asked else _LOOK)
         lease.asked(now)
@@ -123,15 +138,23 @@ class Agreement:
         self._marks += 1
         self._unheard, self._sent = f"{self._owner[:12]}.{self._marks}", now
         window = self._window
+        age = window.age(now)
         message = Control(
-            self._unheard, self._owner, self.lease.token, position, released, window.silences.told(now),
-            len(window.aside.events),
+            self._unheard, self._owner, self.lease.token, position, released,
+            window.silences.told(now, age), len(window.aside.events), round(age, 3), self.gaps.unheard(now),
+            self.gaps.told(now),
         )  # fmt: skip
         self._linked.send("PUBLISH", self._names.control, msgspec.json.encode(message))
         self._asked.append(_MARK)
         if position is not None:
             self.forwarder = position
         self.due = now + PROBE
+
+    def say_told(self, now: float) -> None:
+        """Say a last word, so that nobody else tells of the same gaps. Never raises."""
+        if self.gaps.told(now):
+            with suppress(BrokerUnavailable):
+                self.send_mark(now, released=True)
 
     def give_up(self, now: float, deaf: float = 0.0) -> None:
         """Say how far all is confirmed, and leave the lease to another one. Raises BrokerUnavailable."""
@@ -160,6 +183,8 @@ class Agreement:
         # It may begin anew, as where the record was deleted: who forwards now would be passed over for ever.
         self._token = min(self._token, found.token)
         outcome = self.lease.answered(found, now)
+        if self.lease.is_ours:
+            self._note(self.lease.token)
         self._tell_of_roles(outcome)
         return outcome
 
@@ -172,12 +197,19 @@ class Agreement:
         if self._turn.heard(message.owner, message.aside, now) and is_awaited:
             self._publish_again(now)
         if message.owner != self._owner:
+            forwards = 0 < message.token >= self._token
+            self.gaps.heard(message, self._last_sent, now, forwards=forwards)
             self._heard_of_another(message, now)
+
+    def _note(self, token: int) -> None:
+        if token not in self.tokens:
+            self.tokens = [*self.tokens, token][-MOST_TOKENS:]
 
     def _heard_of_another(self, message: Control, now: float) -> None:
         if not message.token or message.token < self._token:
             return  # who stands by, or one that was replaced and does not know
         self._token = message.token
+        self._note(message.token)
         if message.position is not None:
             self.forwarder = message.position
         if message.released:

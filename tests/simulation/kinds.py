@@ -172,6 +172,7 @@ KINDS: Mapping[str, str] = {
     "kafka": "tests.simulation.kafka.kafka_kind:KafkaKind",
     "redis": "tests.simulation.redis.redis_kind:RedisKind",
     "pubsub": "tests.simulation.pubsub.pubsub_kind:PubSubKind",
+    "gaps": "tests.simulation.pubsub.gaps_kind:GapsKind",
 }
 """By name, where each is: a module is imported only if its kind is asked for, as it needs its client."""
 

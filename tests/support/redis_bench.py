@@ -8,6 +8,7 @@ from typing import cast
 from celery_event_bridge.brokers.redis.link import Link
 from celery_event_bridge.brokers.redis.settings import Settings
 from celery_event_bridge.brokers.redis.source import RedisSource
+from celery_event_bridge.contract.broker import Ack
 from tests.support.redis_links import SetClock, WrittenLink
 
 SETTINGS = Settings(broker_url="redis://h")
@@ -42,6 +43,12 @@ class Bench:
         for _ in range(10):  # nobody has held it: it waits a while
             self.turn(0.5)
         assert self.link.holder == "a"
+
+    def store(self, seconds: float = 0.0) -> None:
+        """Let time pass, and confirm what is handed out."""
+        self.clock.now += seconds
+        for message in self.source.poll(0.0):
+            self.source.acknowledge([Ack(message.lane, message.tag, multiple=False)])
 
     def turn(self, seconds: float = 0.0) -> list[bytes]:
         """Let time pass, and return what is handed out."""

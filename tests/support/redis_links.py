@@ -42,8 +42,8 @@ class WrittenLink:
         self.looks: list[Sequence[Any]] = []
         """Arguments of each call of the script."""
         self.holder = ""
-        self.record: Sequence[object] = [""] * 8
-        """Owner, at, mark, events, run, location, the last renewal, and who said `at`."""
+        self.record: Sequence[object] = [""] * 9
+        """Owner, at, mark, events, run, location, the last renewal, who said `at`, and the gaps that wait."""
         self.stands_still = 0.0
         """Seconds for which the process is stopped while it reads."""
         self.is_deaf = self.refuses = self.keeps_again = False

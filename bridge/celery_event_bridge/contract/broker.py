@@ -149,6 +149,20 @@ class Parcel(msgspec.Struct, frozen=True, eq=False):
     why: Rejection
 
 
+@runtime_checkable
+class Urgent(Protocol):
+    """An optional part of a source: what is published while it is not connected is lost."""
+
+    @property
+    def reconnects_within(self) -> float:
+        """Longest pause between two attempts to connect, in seconds."""
+
+
+def longest_pause(source: Source, usual: float) -> float:
+    """Return the longest pause between two attempts to connect, in seconds."""
+    return min(usual, source.reconnects_within) if isinstance(source, Urgent) else usual
+
+
 class Parking(Protocol):
     """A place for messages that can never be forwarded."""
 

@@ -25,6 +25,7 @@ from celery_event_bridge.contract.broker import (
     Source,
     StandsBy,
     is_ordered,
+    longest_pause,
 )
 from celery_event_bridge.contract.clock import Clock
 from celery_event_bridge.contract.deadline import Deadline
@@ -82,7 +83,7 @@ class Relay:
         self._status = status
         self._ledger: Ledger[Message] = Ledger()
         self._clock = clock
-        self._broker_outage = Outage("broker", settings.retry_max_interval, clock)
+        self._broker_outage = Outage("broker", longest_pause(source, settings.retry_max_interval), clock)
         self._sink_outage = Outage("sink", settings.retry_max_interval, clock)
         ordered = is_ordered(source)
         self._driver: Driver[Delivery[Message]] = Driver(sink, self._sink_outage, is_released, clock, ordered=ordered)

@@ -14,7 +14,7 @@ from tests.simulation.pubsub.keys import Keys, Refused, lease_script
 from tests.support.servers import Redis
 
 NAMES = (b"celeryev.bridge.lease", b"celeryev.bridge.record")
-FIELDS = ("token", "owner", "at", "mark", "events", "run", "location", "renewed", "said")
+FIELDS = ("token", "owner", "at", "mark", "events", "run", "location", "renewed", "said", "gaps")
 SHORT, LONG = 60, 60_000
 """Milliseconds of a lease: it has run out after a wait, or it never does."""
 
@@ -30,7 +30,7 @@ def drawn(draw: random.Random) -> list[str]:
     return [
         draw.choice("abc"), str(draw.choice([SHORT, LONG, LONG])), draw.choice(["look", "take", "take", "release"]),
         mark, str(draw.randrange(9)), draw.choice(["r1", "r2"]), draw.choice(["x", "y", ""]), "604800",
-        str(draw.randrange(5000)),
+        str(draw.randrange(5000)), draw.choice(["", "[[-1.5,-0.5]]"]),
     ]  # fmt: skip
 
 
@@ -74,7 +74,7 @@ def test_the_translation_says_what_the_script_says(client: Client, seed: int) ->
 
 def test_a_record_that_was_deleted_is_made_anew(client: Client) -> None:
     """By the next renewal: without it who forwards would not know that it is itself who does, and say nothing."""
-    argv = ["a", "2000", "take", "m", "0", "r", "x", "604800", "0"]
+    argv = ["a", "2000", "take", "m", "0", "r", "x", "604800", "0", ""]
     client.flushall()
     client.eval(SCRIPT, 2, *NAMES, *argv)
     client.delete(NAMES[1])
@@ -84,7 +84,7 @@ def test_a_record_that_was_deleted_is_made_anew(client: Client) -> None:
 
 def test_a_lease_lasts_no_longer_than_it_may(client: Client) -> None:
     """Also where somebody made it last, or the server's clock was set back: its holder may be dead."""
-    argv = ["a", str(int(LEASE * 1000)), "take", "", "0", "r", "x", "604800", "0"]
+    argv = ["a", str(int(LEASE * 1000)), "take", "", "0", "r", "x", "604800", "0", ""]
     for spoil in (lambda: client.persist(NAMES[0]), lambda: client.pexpire(NAMES[0], 3_600_000)):
         client.flushall()
         client.eval(SCRIPT, 2, *NAMES, *argv)

@@ -53,10 +53,10 @@ def lease_script(
 ) -> list[bytes]:
     """Run `celery_event_bridge.brokers.redis.lease.SCRIPT`. Raises Refused where memory is short, or nothing saved."""
     lease, record = names
-    owner, milliseconds, action, mark, events, run, location, kept, age = argv
+    owner, milliseconds, action, mark, events, run, location, kept, age, gaps = argv
     holder: str | bool = keys.get(lease, now) or False
     hash_: dict[str, str] = dict(keys.get(record, now) or {})
-    fields = ("owner", "at", "mark", "events", "run", "location", "renewed", "said")
+    fields = ("owner", "at", "mark", "events", "run", "location", "renewed", "said", "gaps")
     before = {name: hash_.get(name, "") for name in fields}
     token = int(hash_.get("token", "0"))
     place = str(now - int(age))
@@ -86,7 +86,7 @@ def lease_script(
     if before["owner"] == owner and (holder == owner or action == "release") and takes_writes:
         hash_ |= {"renewed": "" if action == "release" else str(now)}
         hash_ |= {"location": location} if location else {}
-        hash_ |= {"at": place, "said": owner} if mark or action != "release" else {}
+        hash_ |= {"at": place, "said": owner, "gaps": gaps} if mark or action != "release" else {}
         hash_ |= {"mark": mark, "events": events} if mark else {}
         keys.put(record, hash_, now + int(kept) * 1000)
     return [str(part).encode() for part in (holder or "", token, now, *before.values())]

@@ -224,7 +224,7 @@ def connected(servers: Any, process: Process, clock: Standing) -> ModelLink:
         raise BrokerUnavailable("no answer to a connection")
     server = servers.reached_by(process.name)
     if server is None:
-        raise BrokerUnavailable("connection refused")
+        raise BrokerUnavailable("connection refused") from ConnectionRefusedError()
     client = Client(server, process)
     process.wait(servers.delay())
     return ModelLink(client, clock)

@@ -13,6 +13,9 @@ from tests.simulation.pubsub.servers import Servers
 if TYPE_CHECKING:
     from tests.simulation.play import Play
 
+SHORT_LAG = 0.3
+"""Seconds by which keys are older, at most, where gaps are to be exact."""
+
 
 def _servers(play: Play) -> Servers:
     servers: Servers = play.kind.servers  # type: ignore[attr-defined]
@@ -108,6 +111,19 @@ def _fail_over(play: Play, card: Card) -> None:
     servers = _servers(play)
     if servers.master.up:
         servers.fail_over(card.who)
+
+
+def fail_over_soon(play: Play, card: Card) -> None:
+    """Promote a replica that lags a little: what it has of the lease says when it was the master's last."""
+    servers = _servers(play)
+    if servers.master.up:
+        servers.fail_over(SHORT_LAG * card.who)
+
+
+def restart_soon(play: Play, card: Card) -> None:
+    """Restart it with keys that are as old, as with an append-only file."""
+    servers = _servers(play)
+    servers.restart(card.seconds(0.02, 4.0), servers.master.keys_of(SHORT_LAG * card.who))
 
 
 def _part(play: Play, card: Card) -> None:

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from celery_event_bridge.brokers.redis import source as real
+from celery_event_bridge.brokers.redis import gaps, source as real
 from celery_event_bridge.brokers.redis.settings import Settings
+from celery_event_bridge.brokers.redis.times import Times
 from celery_event_bridge.contract import Sink, notices
 from celery_event_bridge.contract.broker import Parking, Source
 from tests.simulation import faults
@@ -59,6 +60,8 @@ class PubSubKind(Kind):
     cards: ClassVar[Cards] = {**faults.OF_REPLICAS, **faults.OF_STREAMS, **OF_PUBSUB}
     rare: ClassVar[Collection[str]] = RARE
     recovery: ClassVar[float] = 15.0
+    is_exact: ClassVar[bool] = False
+    """True where no gap may be told as longer than it is, but for a second."""
     relay: ClassVar[Mapping[str, Any]] = {"retry_max_interval": 0.7, "let_go_after": 3.0}
 
     def __init__(self, play: Play) -> None:
@@ -81,6 +84,7 @@ class PubSubKind(Kind):
         self.servers.on_again = self.truth.published_again
         self.count = 2 + int(world.random.random() * 3)
         """Replicas."""
+        self.is_lively = world.chance(0.8)
         self._sources: dict[int, WatchedSource] = {}
         self._owners = 0
         world.say("Redis", "replicas", self.count, "limit", self.servers.limit, "at once", self.servers.at_once)
@@ -91,7 +95,13 @@ class PubSubKind(Kind):
             Watched.truth.tells(kind, count, seconds)
             return True
 
-        return [(real, "Window", Watched), (notices, "tell", tell)]
+        tell_of_times = gaps.tell_of_times
+
+        def tell_of(times: Times, where: str) -> None:
+            Watched.truth.tells_of(times)
+            tell_of_times(times, where)
+
+        return [(real, "Window", Watched), (notices, "tell", tell), (gaps, "tell_of_times", tell_of)]
 
     def source(self, process: Process) -> Source:
         clock = Standing(process)
@@ -114,12 +124,6 @@ class PubSubKind(Kind):
 
     def is_parked(self, number: int) -> bool:
         return number in self.parked
-
-    def killed(self, replica: Replica) -> None:
-        """Excuse the gaps that go untold with it, and close its connection as the kernel does."""
-        for hole, _ in replica.source._gaps._pending:  # type: ignore[attr-defined]
-            self.truth.tells("gap", 1, hole.seconds)
-        super().killed(replica)
 
     def consumes(self, replica: Replica) -> bool:
         """Return whether a replica hears what is published."""

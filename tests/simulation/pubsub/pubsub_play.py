@@ -22,6 +22,12 @@ class PubSubPlay(Play):
 
     kind: PubSubKind
 
+    def _round(self) -> None:
+        """Publish one at least, in most plays: so it shows which times are lost, and which are not."""
+        if self.kind.is_lively:
+            self.publish(1, plain=True)
+        super()._round()
+
     def publish(self, count: int, *, junk: bool = False, expired: bool = False, plain: bool = False) -> list[Published]:
         """Publish so many messages, and return them; none where Redis is away."""
         taken: list[Published] = []
@@ -84,6 +90,8 @@ class PubSubPlay(Play):
             replica.check_rest()
         windows = [replica.source.window for replica in self.replicas]  # type: ignore[attr-defined]
         kind.truth.finish(windows, gaps=kind.servers.tells_truth, late=kind.servers.latest)
+        if kind.is_exact:
+            kind.truth.judge_told()
 
     def _forwards_soon(self) -> None:
         """Raise Broken where what is published a while after the last fault is not stored, or is there twice."""

@@ -21,6 +21,8 @@ from tests.simulation.scheduler import EPOCH, World
 if TYPE_CHECKING:
     from tests.simulation.pubsub.link import Client
 
+OLD = 1000.0
+"""Seconds for which a replica was there before it became the master."""
 REMEMBERED = 2.0
 """Seconds for which former states of the keys are kept: no replica of a server lags more."""
 
@@ -38,8 +40,10 @@ class Take:
 class Server:
     """One run."""
 
-    def __init__(self, servers: Servers, keys: Keys) -> None:
+    def __init__(self, servers: Servers, keys: Keys, age: float = 0.0) -> None:
+        """Begin; its process was there so many seconds before."""
         world = servers.world
+        self._began = world.now - age
         self.servers = servers
         self.world = world
         self.run = f"{int(world.random.random() * 2**64):016x}"
@@ -93,9 +97,7 @@ class Server:
                 client.push([b"subscribe", channel, 1], 50)
         elif name == b"INFO":
             refused = self.servers.hides_run
-            client.push_reply(
-                hiredis.ReplyError("NOPERM no info") if refused else b"x:1\r\nrun_id:" + self.run.encode()
-            )
+            client.push_reply(hiredis.ReplyError("NOPERM no info") if refused else self._info())
         elif name == b"PUBLISH":
             later = self.servers.answers_first
             item, size = [b"message", command[1], command[2]], len(command[2]) + 100
@@ -109,6 +111,11 @@ class Server:
             client.push_reply(self._script(command))
         else:
             raise Broken(f"left behind: {name!r} is no command that the bridge needs")
+
+    def _info(self) -> bytes:
+        """Say its age in whole seconds, of a clock that it looks at now and then."""
+        age = int(EPOCH + self.world.now) - int(EPOCH + self._began)
+        return f"x:1\r\nrun_id:{self.run}\r\nuptime_in_seconds:{age}\r\n".encode()
 
     def _script(self, command: Sequence[bytes]) -> object:
         servers, names = self.servers, self.servers.names
@@ -234,7 +241,7 @@ class Servers:
     def fail_over(self, ago: float) -> None:
         """Let a replica be the master, with the keys of so many seconds ago."""
         self.end_partition()
-        before, self.master = self.master, Server(self, self.master.keys_of(ago))
+        before, self.master = self.master, Server(self, self.master.keys_of(ago), OLD)
         self.world.say("Redis", "failed over, to run", self.master.run)
         before.stop()
 
@@ -243,7 +250,7 @@ class Servers:
     ) -> None:
         """Fail over behind a partition: who is connected to the old master stays so, for that time."""
         self.end_partition()
-        self.old, self.master = self.master, Server(self, self.master.keys_of(ago))
+        self.old, self.master = self.master, Server(self, self.master.keys_of(ago), OLD)
         self.stray = stray
         self.behind = {name: self.world.now + seconds for name in replicas if behind()}
         self.world.say("Redis", "failed over behind a partition, to run", self.master.run)

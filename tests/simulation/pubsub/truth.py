@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from celery_event_bridge.brokers.envelope import opened
 from celery_event_bridge.brokers.redis.silences import Position
+from celery_event_bridge.brokers.redis.times import Times, length
 from tests.simulation.messages import Published
 from tests.simulation.promises import Broken
 from tests.simulation.scheduler import World
@@ -52,6 +54,8 @@ class Truth:
         self.numbers: dict[bytes, int] = {}
         """By the body of what was published."""
         self.gaps: list[Told] = []
+        self.times: list[tuple[float, Times]] = []
+        """Times that were told of as gaps, and when."""
         self.dropped: dict[int, None] = {}
         """Messages that somebody has told of as dropped."""
         self.excused: dict[int, str] = {}
@@ -82,6 +86,30 @@ class Truth:
             self._world.say(who.name if who is not None else "?", "tells of", kind, count, seconds)
         if kind == "gap":
             self.gaps.append(Told(self._world.now, seconds))
+
+    def tells_of(self, times: Times) -> None:
+        """Take note of the times of a gap that is told of."""
+        self.times.append((self._world.now, times))
+
+    def judge_told(self) -> None:
+        """Raise Broken where a gap is told of as longer than what is missing shows, or at a time that is told twice."""
+        kept = [(sent.at, self.is_settled(number)) for number, sent in self.sent.items()]
+        for at, times in self.times:
+            wrong = sum(
+                min(second, end) - max(first, begin)
+                for begin, end in times
+                for (first, is_kept), (second, is_next_kept) in pairwise(kept)
+                if is_kept and is_next_kept and begin < second and first < end and second - first < APART
+            )
+            if wrong > NEAR:
+                raise Broken(
+                    f"told too long: {wrong:.3f} s of {length(times):.3f} s that are told of as a gap at {at:.3f} are "
+                    f"none, of the times {', '.join(f'{begin:.3f} to {end:.3f}' for begin, end in times)}"
+                )
+        told = sorted(one for _, times in self.times for one in times)
+        for (begin, end), (next_begin, _) in pairwise(told):
+            if next_begin < end - APART:
+                raise Broken(f"told twice: from {next_begin:.3f} on, of a gap from {begin:.3f} to {end:.3f}")
 
     def published_again(self, payload: bytes) -> None:
         """Take note that a bridge publishes a message that whoever forwards has not heard."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import hiredis
@@ -16,10 +17,12 @@ import msgspec
 
 from celery_event_bridge.brokers.redis.aside import Turn
 from celery_event_bridge.brokers.redis.control import Control
+from celery_event_bridge.brokers.redis.gaps import Gaps
 from celery_event_bridge.brokers.redis.held import Window
 from celery_event_bridge.brokers.redis.holding_on import HoldingOn, is_without_writes
-from celery_event_bridge.brokers.redis.lease import KEPT, LEASE, SCRIPT, Lease, Outcome, seen
+from celery_event_bridge.brokers.redis.lease import KEPT, LEASE, SCRIPT, Lease, Outcome, seen, written
 from celery_event_bridge.brokers.redis.peers import Peers
+from celery_event_bridge.brokers.redis.roles import Roles
 from celery_event_bridge.brokers.redis.silences import EVER, Position
 from celery_event_bridge.contract import SinkUnavailable, notices
 from celery_event_bridge.contract.broker import BrokerUnavailable
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("celery_event_bridge")
 TELL = 0.05
 """Seconds between two words of who forwards, while events are confirmed: the overlap of a takeover is about as long."""
+MOST_TOKENS = 20
 PROBE = 0.5
 """Seconds between two marks of ours otherwise."""
 ELSEWHERE = ("READONLY", "LOADING", "MASTERDOWN")
@@ -64,13 +68,16 @@ class Agreement:
         """Time when the next mark is to be sent."""
         self.forwarder: Position | None = None
         """Place up to which all is confirmed, by the last word of who forwards."""
+        self.gaps = Gaps()
         self._token = 0
         """The highest token that was heard on this server."""
+        self.tokens: list[int] = []
+        """Tokens of who was known to hold the lease of this server, the last ones."""
         self._turn = Turn(owner)
         self._peers = Peers(settings)
         self._aside_before = 0
         """Events that were set aside when some were published again last."""
-        self._standing_by_for = ""
+        self._roles = Roles()
         self._holding_on = HoldingOn()
         self._obstacles: dict[str, str] = {}
         """By the kind of what was refused: each stands until the next of that kind is not."""
@@ -85,10 +92,18 @@ class Agreement:
         """Return whether nothing that was asked is without an answer."""
         return not self._asked
 
+    def tell_of_gaps(self, now: float) -> None:
+        """Tell of what is known to be lost, and say so at once: nobody else has to."""
+        confirmed, forwards = now - self._window.age(now), self.lease.is_ours
+        if self.gaps.tell(self._linked.where, now, confirmed, forwards=forwards):
+            self.lease.hurry()
+            self.due = float("-inf")
+
     def begin(self, link: Link, run: str) -> None:
         """Go on by another connection; `run` is the id of the server's process."""
         if run != self.lease.run:
-            self._token = 0
+            self._token, self.tokens = 0, []
+            self.gaps.another_server()
         self._link = link
         self.lease.new_connection(run)
         self._asked, self._unheard, self.due = [], None, 0.0
@@ -115,10 +130,11 @@ class Agreement:
         lease = self.lease
         position = self._window.confirmed() if lease.is_ours else None
         mark, events = (position.mark, position.events) if position is not None else ("", 0)
+        age = max(deaf, self._window.age(now))
         self._linked.send(
             "EVAL", SCRIPT, 2, self._names.lease, self._names.record,
             lease.owner, int(LEASE * 1000), action, mark, events, lease.run, self._stored_in(), KEPT,
-            int(max(deaf, self._window.age(now)) * 1000),
+            int(age * 1000), written(self.gaps.unheard(now), age),
         )  # fmt: skip
         self._asked.append(_LATER_LOOK if self._unheard is not None and _MARK not in self._asked else _LOOK)
         lease.asked(now)
@@ -129,16 +145,23 @@ class Agreement:
         self._marks += 1
         self._unheard, self._sent = f"{self._owner[:12]}.{self._marks}", now
         window = self._window
+        age = window.age(now)
         message = Control(
-            self._unheard, self._owner, self.lease.token, position, released, window.silences.told(now),
-            len(window.aside.events), self._peers.ours.types, self._peers.ours.name,
-            self._holding_on.said(self._unheard),
+            self._unheard, self._owner, self.lease.token, position, released,
+            window.silences.told(now, age), len(window.aside.events), round(age, 3), self.gaps.unheard(now),
+            self.gaps.told(now), self._peers.ours.types, self._peers.ours.name, self._holding_on.said(self._unheard),
         )  # fmt: skip
         self._linked.send("PUBLISH", self._names.control, msgspec.json.encode(message))
         self._asked.append(_MARK)
         if position is not None:
             self.forwarder = position
         self.due = now + PROBE
+
+    def say_told(self, now: float) -> None:
+        """Say a last word, so that nobody else tells of the same gaps. Never raises."""
+        if self.gaps.told(now):
+            with suppress(BrokerUnavailable):
+                self.send_mark(now, released=True)
 
     def give_up(self, now: float, deaf: float = 0.0) -> None:
         """Say how far all is confirmed, and leave the lease to another one. Raises BrokerUnavailable."""
@@ -168,6 +191,8 @@ class Agreement:
         # It may begin anew, as where the record was deleted: who forwards now would be passed over for ever.
         self._token = min(self._token, found.token)
         outcome = self.lease.answered(found, now)
+        if self.lease.is_ours:
+            self._note(self.lease.token)
         self._tell_of_roles(outcome)
         return outcome
 
@@ -181,13 +206,20 @@ class Agreement:
         if self._turn.heard(message.owner, message.aside, now) and is_awaited:
             self._publish_again(now)
         if message.owner != self._owner:
+            forwards = 0 < message.token >= self._token
+            self.gaps.heard(message, self._last_sent, now, forwards=forwards)
             self._heard_of_another(message, now)
+
+    def _note(self, token: int) -> None:
+        if token not in self.tokens:
+            self.tokens = [*self.tokens, token][-MOST_TOKENS:]
 
     def _heard_of_another(self, message: Control, now: float) -> None:
         self._peers.heard(message, now)
         if not message.token or message.token < self._token:
             return  # who stands by, or one that was replaced and does not know
         self._token = message.token
+        self._note(message.token)
         if message.holds_on:
             self.lease.another_holds_on()
             self._holding_on.another(now)
@@ -257,23 +289,6 @@ class Agreement:
         self._asked.append(_MEND)
 
     def _tell_of_roles(self, outcome: Outcome) -> None:
-        lease, where = self.lease, self._linked.where
         self._obstacles.pop(_LOOK, None)
-        if outcome.taken:
-            self._standing_by_for = ""
-            log.info("this bridge forwards the events of Redis at %s, and the others stand by", where)
-        elif lease.holder and lease.holder not in (lease.owner, self._standing_by_for):
-            self._standing_by_for = lease.holder
-            log.info("another bridge forwards the events of Redis at %s: this one stands by", where)
-        if outcome.lost:
-            log.warning("another bridge has taken over the lease: this one stands by")
-        if lease.holder not in ("", lease.owner) and lease.location and (ours := self._stored_in()) not in (
-            "", lease.location,
-        ):  # fmt: skip
-            text = f"a bridge that stores in {lease.location} holds the lease, and this one stores in {ours}"
+        if text := self._roles.tell(outcome, self.lease, self._linked.where, self._stored_in):
             self._obstacles[_LOOK] = text
-            notices.tell(
-                "competitor",
-                f"{text}: what that one forwards this one does not; give one of them a BRIDGE_QUEUE of its own",
-                subject="lease",
-            )

@@ -23,6 +23,13 @@ class Control(msgspec.Struct, array_like=True, frozen=True):
     """Times in which it has heard nothing, of the last minute."""
     aside: int = 0
     """Events that it has and who forwards had not heard: it asks for its turn to publish them again."""
+    age: float | None = None
+    """Seconds for which something has not been confirmed: silences before are told of. None of an older version."""
+    gaps: tuple[tuple[float, float], ...] = ()
+    """Times in which it has heard nothing, of which it does not know that somebody has, or has told, in seconds before
+    the word was sent."""
+    told: tuple[tuple[float, float], ...] = ()
+    """Times that were told of as gaps, likewise."""
     types: str | None = None
     """Patterns of its BRIDGE_EVENT_TYPES, empty for all; None of who forwards nothing, or of an earlier version."""
     name: str | None = None

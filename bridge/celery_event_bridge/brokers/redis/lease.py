@@ -18,6 +18,7 @@ A token that grows with each holder marks what it says: what comes late from one
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -40,7 +41,7 @@ local holder = redis.call('GET', KEYS[1])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local record = redis.call('HMGET', KEYS[2], 'token', 'owner', 'at', 'mark', 'events', 'run', 'location', 'renewed',
-  'said')
+  'said', 'gaps')
 local token = tonumber(record[1] or '0') or 0
 if not (token >= 0 and token < 2^53) then token = 0 end
 local text, place = string.format('%.0f', now), string.format('%.0f', now - ARGV[9])
@@ -82,7 +83,7 @@ if record[2] == ARGV[1] and (holder == ARGV[1] or ARGV[3] == 'release') then
     redis.pcall('HSET', KEYS[2], 'location', ARGV[7])
   end
   if ARGV[4] ~= '' or ARGV[3] ~= 'release' then
-    redis.pcall('HSET', KEYS[2], 'at', place, 'said', ARGV[1])
+    redis.pcall('HSET', KEYS[2], 'at', place, 'said', ARGV[1], 'gaps', ARGV[10])
   end
   if ARGV[4] ~= '' then
     redis.pcall('HSET', KEYS[2], 'mark', ARGV[4], 'events', ARGV[5])
@@ -90,11 +91,11 @@ if record[2] == ARGV[1] and (holder == ARGV[1] or ARGV[3] == 'release') then
   redis.pcall('EXPIRE', KEYS[2], ARGV[8])
 end
 return {holder or '', string.format('%.0f', token), text, record[2] or '', record[3] or '', record[4] or '',
-  record[5] or '', record[6] or '', record[7] or '', record[8] or '', record[9] or ''}
+  record[5] or '', record[6] or '', record[7] or '', record[8] or '', record[9] or '', record[10] or ''}
 """
 """KEYS: the lease, the record. ARGV: owner, milliseconds, `look`, `take` or `release`, mark, events, run, location, how
-long the record is kept, and the milliseconds for which the oldest event has not been confirmed. Returns who holds it
-now, the token, the time in milliseconds, and the record as it was.
+long the record is kept, the milliseconds for which the oldest event has not been confirmed, and the gaps that are not
+told of. Returns who holds it now, the token, the time in milliseconds, and the record as it was.
 
 Taking it says nothing of what is confirmed: the answer may be lost, and with it who had held it and up to when. A
 lease that would last for longer than it may gets its time anew, and a record that is gone, or whose token is no number,
@@ -114,6 +115,13 @@ class Record(msgspec.Struct, frozen=True):
     """Time of the last renewal; empty where the lease was given up since."""
     said: str = ""
     """Name of who said `at`: another one than the owner, until that one knows that it holds the lease."""
+    gaps: Sequence[tuple[float, float]] = ()
+    """Times that nobody has heard and that were not told of yet, in seconds after `at`."""
+
+    @property
+    def renewed_at(self) -> float:
+        """Return that time in seconds since the epoch; 0.0 where there is none."""
+        return int(self.renewed) / 1000 if self.renewed.isdigit() else 0.0
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -139,14 +147,26 @@ class Outcome(msgspec.Struct, frozen=True):
 
 def seen(reply: Sequence[Any]) -> Seen:
     """Read the script's reply. Raises ValueError where it is none."""
-    holder, token, now, owner, at, mark, events, run, location, renewed, said = (
+    holder, token, now, owner, at, mark, events, run, location, renewed, said, gaps = (
         bytes(part).decode(errors="replace") for part in reply
     )
     record = None
     with suppress(ValueError):  # somebody has written into it: it says nothing
         position = Position(mark, int(events)) if mark else None
-        record = Record(owner, int(at or 0) / 1000, position, run, location, renewed, said) if owner else None
+        if owner:
+            record = Record(owner, int(at or 0) / 1000, position, run, location, renewed, said, _read(gaps))
     return Seen(holder, int(token), int(now) / 1000, record)
+
+
+def written(gaps: Sequence[tuple[float, float]], age: float) -> str:
+    """Return the text for the record of gaps in seconds before now, as it says for how long all is confirmed."""
+    return json.dumps([(round(age - begin, 3), round(age - end, 3)) for begin, end in gaps]) if gaps else ""
+
+
+def _read(gaps: str) -> Sequence[tuple[float, float]]:
+    with suppress(ValueError, RecursionError):  # somebody has written into it
+        return msgspec.json.decode(gaps, type=tuple[tuple[float, float], ...]) if gaps else ()
+    return ()
 
 
 class Lease:

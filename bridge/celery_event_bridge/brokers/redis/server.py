@@ -37,6 +37,8 @@ class Server(msgspec.Struct, frozen=True):
     """Bytes that it may use, `maxmemory`."""
     policy: str = ""
     """Setting `maxmemory-policy`."""
+    uptime: int | None = None
+    """Seconds since its process began."""
 
 
 def server(link: Link, *sections: str) -> Server:
@@ -57,6 +59,7 @@ def server(link: Link, *sections: str) -> Server:
         used=_number(fields.get("used_memory")),
         limit=_number(fields.get("maxmemory")),
         policy=fields.get("maxmemory_policy", ""),
+        uptime=int(up) if (up := fields.get("uptime_in_seconds", "")).isdigit() else None,
     )
 
 

@@ -12,7 +12,8 @@ from itertools import islice, zip_longest
 import msgspec
 
 KEPT = 60.0
-"""Seconds for which a silence is told of: longer than anybody holds events of before it without a word."""
+"""Seconds for which a silence is told of: longer than anybody holds events of before it without a word. For longer
+while something is not confirmed."""
 MOST = 20
 """Silences that are told of; two older ones become one."""
 MOST_MARKS = 10_000
@@ -119,15 +120,15 @@ class Silences:
         """Let the last one be so long."""
         self._own[-1].seconds = seconds
 
-    def told(self, now: float) -> tuple[Silence, ...]:
-        """Return those that the others have to know of."""
+    def told(self, now: float, age: float = 0.0) -> tuple[Silence, ...]:
+        """Return those that the others have to know of; of so many seconds at least, if that is long."""
         return tuple(
             Silence(
                 one.begin, now - one.after, one.run_before, one.end, now - one.before, one.run, one.seconds,
                 now - one.until,
             )
             for one in self._own
-            if one.end is not None and now - one.until < KEPT
+            if one.end is not None and now - one.until < max(KEPT, age)
         )  # fmt: skip
 
     def span(self, other: Silence, sent: float, now: float) -> tuple[int, int]:

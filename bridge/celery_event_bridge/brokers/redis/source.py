@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from celery_event_bridge.brokers.no_events import NoEvents
 from celery_event_bridge.brokers.redis.agreement import Agreement
-from celery_event_bridge.brokers.redis.arrival import Arrival
+from celery_event_bridge.brokers.redis.away import Away, Came
 from celery_event_bridge.brokers.redis.control import Control
-from celery_event_bridge.brokers.redis.gaps import Gaps, tell_of, tell_of_aside
+from celery_event_bridge.brokers.redis.gaps import EVER, tell_of, tell_of_aside
 from celery_event_bridge.brokers.redis.held import Window
-from celery_event_bridge.brokers.redis.hole import Hole
 from celery_event_bridge.brokers.redis.lease import Outcome
 from celery_event_bridge.brokers.redis.link import Link, Servers
 from celery_event_bridge.brokers.redis.server import server
@@ -39,6 +38,9 @@ ATTEND = 0.1
 """Seconds, at most, between two looks at what is due while nothing comes."""
 STEADY = 1.0
 """Seconds after which a connection that is lost was a good one, and another is made at once."""
+RECONNECT = 0.5
+"""Seconds between two attempts to connect, at most: what is published meanwhile is gone, and how long that was is known
+as exactly as the last one that failed."""
 LAST_WORD = 1.0
 """Seconds that a stop waits for the lease to be given up."""
 
@@ -49,6 +51,7 @@ class RedisSource:
     depths: Mapping[str, int] = {}
     """There is no queue: who does not hear an event never gets it."""
     leaves_after = None
+    reconnects_within = RECONNECT
 
     def __init__(
         self,
@@ -69,10 +72,10 @@ class RedisSource:
             self._spooling.window if self._spooling else Window(settings.max_inflight_bytes, clock.monotonic())
         )
         self._agreement = Agreement(settings, location, self._window, owner or uuid.uuid4().hex)
-        self._gaps = Gaps()
-        self._no_events = NoEvents(
-            f"on channel {self._names.base.decode()}/*", "the database, global_keyprefix and event_exchange"
-        )
+        self._gaps = self._agreement.gaps
+        self._away = Away(len(settings.addresses[0].sentinels), alone=len(settings.addresses) == 1)
+        looked_at = "the database, global_keyprefix and event_exchange"
+        self._no_events = NoEvents(f"on channel {self._names.base.decode()}/*", looked_at)
         self._budget = Budget(settings.max_inflight_bytes, settings.max_message_bytes)
         self._consuming = self._pausing = self._cancelled = False
         self._heard_at: float | None = None
@@ -80,7 +83,6 @@ class RedisSource:
         self._read_at = 0.0
         """Time when all that had come was last read: what is read next came after it, however late that is."""
         self._opened_at = 0.0
-        self._arrival = Arrival()
 
     @property
     def held_up(self) -> str | None:
@@ -96,29 +98,38 @@ class RedisSource:
 
     def open(self) -> None:
         """Connect and subscribe. What was heard before is kept, with a hole behind it."""
-        link = self._connect()
         try:
-            run = server(link, "server").run
+            link = self._connect()
+        except BrokerUnavailable as exc:
+            self._away.failed(exc, self._clock.monotonic())
+            raise
+        try:
+            found = server(link, "server")
             self._window.cut()
             link.subscribe(self._names.patterns, (self._names.control, self._names.again), self._window.hear)
         except BaseException:
             link.close()
             raise
         self._link = link
-        now = self._clock.monotonic()
-        if self._heard_at is not None and run != self._agreement.lease.run:
-            self._arrival.at(now, now - self._heard_at)
+        now, run = self._clock.monotonic(), found.run
+        before, tokens = self._agreement.lease.run, self._agreement.tokens
+        if away := self._away.ended(found, before, now):
+            self._gaps.away(*away)
         self._agreement.begin(link, run)
         self._no_events.begin(now)
         if self._heard_at is None:
             self._window.since = now
+            self._gaps.add(-EVER, now)
             if self._spooling is not None:
                 self._spooling.look()
                 self._spooling.adopt(now)
         else:
             # Others may have heard what this one has not: they go first.
+            self._gaps.add(self._heard_at, now)
             self._agreement.give_up(now, now - self._heard_at)
             self._window.deafened(now - self._heard_at, now)
+            if run != before:
+                self._away.came = Came(now, now - self._heard_at, found.uptime, tokens)
             log.info("subscribed to the events again, after %.3g s", now - self._heard_at)
         self._window.subscribed(run, now)
         self._heard_at = self._opened_at = self._read_at = now
@@ -148,7 +159,8 @@ class RedisSource:
             if aside.events:
                 agreement.attend(now, wants=False)
             self._read(0.05)
-        self._gaps.tell_all(link.where, now)
+        self._gaps.tell_all(link.where, now, forwards=was_ours)
+        agreement.say_told(now)
         link.close()
         self._link = None
         if self._spooling is not None:
@@ -177,7 +189,7 @@ class RedisSource:
             self._agreement.attend(now, wants=self._consuming)
             if dropped := self._window.aside.tell():
                 tell_of_aside(dropped, self._linked.where)
-            self._tell_of_gaps(now)
+            self._agreement.tell_of_gaps(now)
             if self._spooling is not None:
                 self._spooling.attend(now)
                 if self._is_asked_for() and (inherited := self._spooling.inheritance.take(MOST_MESSAGES)):
@@ -234,8 +246,6 @@ class RedisSource:
         for hole in holes:
             if hole.dropped:
                 tell_of(hole, self._linked.where)
-            else:
-                self._gaps.add(hole)
         return taken
 
     def _hear(self, timeout: float) -> None:
@@ -250,12 +260,16 @@ class RedisSource:
             self.open()
 
     def _read(self, timeout: float) -> None:
-        replies = self._linked.read(timeout, self._window.hear, self._pushed)
+        number = self._window.next_number
+        try:
+            replies = self._linked.read(timeout, self._window.hear, self._pushed)
+        finally:
+            if self._window.next_number != number:
+                self._heard_at = self._read_at
         now = self._clock.monotonic()
         for reply in replies:
             outcome = self._agreement.answered(reply, now)
-            if seconds := self._arrival.missed(self._agreement.lease.last, now):
-                self._window.missed(seconds)
+            self._see_how_much_is_missed(now)
             if outcome.taken:
                 self._tell_of_takeover(outcome, now)
         self._read_at = now
@@ -268,24 +282,19 @@ class RedisSource:
         if item[1] == self._names.again:
             self._window.hear_again(item[2])
         elif (message := Control.read(item[2])) is not None:
-            now = self._clock.monotonic()
-            self._agreement.heard(message, now)
-            if message.owner != self._agreement.lease.owner:
-                self._gaps.heard(message, now)
+            self._agreement.heard(message, self._clock.monotonic())
 
     # What is lost --------------------------------------------------------------------------------------------------
 
-    def _tell_of_gaps(self, now: float) -> None:
-        confirmed, forwards = now - self._window.age(now), self._agreement.lease.is_ours
-        self._gaps.tell(self._linked.where, now, confirmed, forwards=forwards)
+    def _see_how_much_is_missed(self, now: float) -> None:
+        """See how long nothing was heard at this server: in a partition, we were at another one that long."""
+        if missed := self._away.missed(self._agreement.lease.last, now):
+            begin, end = missed
+            self._window.missed(end - begin)
+            self._gaps.add(begin, end)
 
     def _tell_of_takeover(self, outcome: Outcome, now: float) -> None:
-        """Tell of what nobody has heard: from the last word of the one before to the beginning of what is here."""
-        record, window = outcome.record, self._window
-        if record is None or record.said == self._agreement.lease.owner:
-            return
-        if window.knows(record.position) or window.knows(self._agreement.forwarder):
-            return
-        seconds = (outcome.now - record.at) - (now - window.since)
-        if seconds > 0:
-            self._gaps.add(Hole(seconds, until=window.since))
+        record, agreement, window = outcome.record, self._agreement, self._window
+        if record is None or record.said != agreement.lease.owner:
+            known = record and (window.knows(record.position) or window.knows(agreement.forwarder))
+            self._gaps.taken_over(outcome, now, None if known else window.since)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from celery_event_bridge.brokers.redis.lease import GRACE, LEASE, RENEW, Lease, Record, Seen, seen
+from celery_event_bridge.brokers.redis.lease import GRACE, LEASE, RENEW, Lease, Record, Seen, seen, written
 from celery_event_bridge.brokers.redis.silences import Position
 
 
@@ -192,10 +192,24 @@ def test_who_holds_it_holds_on_where_the_record_is_made_anew() -> None:
     assert 9 == lease.token
 
 
+def test_gaps_that_wait_are_in_the_record() -> None:
+    """By the place up to which all is confirmed, so that no clock but the server's matters."""
+    text = written([(5.0, 4.0), (2.5, 2.0)], 3.0)
+    reply = [b"b", b"5", b"1000", b"b", b"990000", b"m", b"1", b"r", b"here", b"999", b"b", text.encode()]
+    found = seen(reply).record
+    assert found is not None
+    assert [*found.gaps] == [(-2.0, -1.0), (0.5, 1.0)]
+    assert "" == written([], 3.0)
+    for spoilt in (b"[[1]]", b"\xff", b"[" * 100_000, b"[[1e999,2]]"):
+        found = seen([*reply[:-1], spoilt]).record
+        assert found is not None
+        assert () == found.gaps
+
+
 @pytest.mark.parametrize("changed", [{4: b"yesterday"}, {6: b"many"}, {8: b"\xff"}, {3: b"\xff"}, {0: b"\xff\xfe"}])
 def test_what_somebody_has_written_into_it_ends_no_connection(changed: dict[int, bytes]) -> None:
     """A record that cannot be read says nothing, and a name that is none of ours is another one's."""
-    reply = [b"b", b"5", b"1000", b"b", b"990", b"m", b"1", b"r", b"here", b"999", b"b"]
+    reply = [b"b", b"5", b"1000", b"b", b"990", b"m", b"1", b"r", b"here", b"999", b"b", b""]
     for place, text in changed.items():
         reply[place] = text
     found = seen(reply)

@@ -114,6 +114,7 @@ def test_many_silences_become_fewer_that_are_longer() -> None:
     assert MOST == len(told)
     assert told[0].begin is None
     assert silences.told(1000.0) == ()
+    assert silences.told(1000.0, 950.0) == silences.told(1000.0, 1000.0) != (), "while something is not confirmed"
 
 
 STEPS = (

@@ -23,7 +23,7 @@ def _no_notices_before() -> Iterator[None]:
 
 
 def age(arguments: Any) -> float:
-    return float(arguments[-1]) / 1000
+    return float(arguments[8]) / 1000
 
 
 def test_the_record_says_since_when_something_is_not_confirmed() -> None:
@@ -55,7 +55,7 @@ def test_what_nobody_has_heard_at_another_server_is_a_gap() -> None:
     bench = Bench()
     bench.take()
     bench.source.drop()
-    bench.run, bench.record = "r2", ("a", round((bench.clock.now - 5.0) * 1000), "m", 0, "r", "here", "1", "a")
+    bench.run, bench.record = "r2", ("a", round((bench.clock.now - 5.0) * 1000), "m", 0, "r", "here", "1", "a", "")
     bench.source.open()
     bench.source.consume()
     bench.link.publish(b"1")
@@ -93,7 +93,7 @@ def test_who_forwards_is_listened_to_though_tokens_have_begun_anew() -> None:
 def test_a_gap_is_told_of_though_the_first_answer_was_lost() -> None:
     """The record names this one by then, and says since when nothing is confirmed still by another one's word."""
     bench = Bench()
-    bench.link.record = ("a", round((bench.clock.now - 7.0) * 1000), "m", 0, "r", "here", "1", "b")
+    bench.link.record = ("a", round((bench.clock.now - 7.0) * 1000), "m", 0, "r", "here", "1", "b", "")
     bench.take()
     assert 6.4 < notices.NOTICES.seconds("gap") < 7.1
 
@@ -236,3 +236,53 @@ def test_who_forwards_says_so_and_no_other_one() -> None:
     bench.link.holder = "b"
     bench.turn()
     assert not bench.source.forwards
+
+
+def test_an_event_shows_that_all_before_it_was_heard() -> None:
+    """A gap begins where the last one was read, and not at the last mark."""
+    bench = Bench()
+    bench.take()
+    bench.link.refuses_messages = True
+    for _ in range(3):
+        bench.link.publish(b"1")
+        bench.store(0.3)
+    bench.source.drop()
+    bench.source.open()
+    assert age(bench.link.looks[0]) < 0.4
+
+
+def test_who_tells_of_a_gap_says_so_to_the_others() -> None:
+    """They keep the same times, and would tell of them after it."""
+    bench = Bench()
+    bench.take()
+    bench.clock.now += 3.0
+    bench.source.drop()
+    bench.source.open()
+    bench.source.consume()
+    bench.link.publish(b"1")
+    for _ in range(12):
+        bench.store(0.5)
+    assert 2.9 < notices.NOTICES.seconds("gap") < 4.0
+    assert 1 == len(bench.link.words[-1].told)
+    assert () == bench.link.words[-1].gaps
+    assert any(word.gaps for word in bench.link.words), "it had waited"
+    assert any("[[" in str(look[9]) for look in bench.link.looks), "in the record, too"
+    assert "" == bench.link.looks[-1][9]
+
+
+def test_the_last_word_of_who_ends_says_what_it_has_told() -> None:
+    """Nobody hears it any more, but for those that were slow."""
+    bench = Bench()
+    bench.take()
+    bench.clock.now += 3.0
+    bench.source.drop()
+    bench.source.open()
+    bench.source.consume()
+    bench.link.publish(b"1")
+    for _ in range(7):
+        bench.store(0.3)
+    link = bench.link
+    assert 0.0 == notices.NOTICES.seconds("gap")
+    bench.source.close()
+    assert 2.9 < notices.NOTICES.seconds("gap") < 4.0
+    assert 1 == len(link.words[-1].told)

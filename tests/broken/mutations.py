@@ -2170,4 +2170,20 @@ MUTATIONS = (
             f"{UNIT}/brokers/redis/test_holding_on.py::test_who_takes_it_after_that_word_waits",
         ],
     ),
+    Mutation(
+        "what arrives on a lane that has left taken: RabbitMQ",
+        [
+            Change(
+                f"{RABBITMQ}/source.py",
+                "        if self._lanes.some_left:  # of one that is closed by now, too\n",
+                "        if any(lane.leaves for lane in self._lanes):\n",
+            )
+        ],
+        [f"{INTEGRATION}/rabbitmq/test_shards.py::test_each_workers_events_stay_in_order_whoever_dies"],
+    ),
+    Mutation(
+        "a master that is none any more written to: Redis",
+        [Change(f"{REDIS}/client.py", 'role[0] != b"master":', "False:")],
+        [f"{INTEGRATION}/redis/test_redis_sentinels.py::test_a_server_that_is_no_master_is_not_written_to"],
+    ),
 )

@@ -93,6 +93,16 @@ def test_a_reader_goes_on_at_the_new_master(watched: Sentinels) -> None:
     assert ids(events) == [record.id for record in found]
 
 
+def test_a_server_that_is_no_master_is_not_written_to(watched: Sentinels) -> None:
+    """Sentinels that have not heard of a failover name the old master, which is a replica by now."""
+    subject = sink(url(watched))
+    named = next(server for server in watched.servers if server.port == watched.master())
+    with named.client() as client:
+        client.replicaof("127.0.0.1", 9)
+    with pytest.raises(SinkUnavailable, match="no master any more"):
+        subject.open()
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [("nobody", "none knows a master of that name"), (NAME, "sentinels")],

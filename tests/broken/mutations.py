@@ -1912,7 +1912,7 @@ MUTATIONS = (
     Mutation(
         "a relay that does not ask for order",
         [Change(f"{FORWARD}/relay.py", "ordered = is_ordered(source)", "ordered = False")],
-        [f"{INTEGRATION}/rabbitmq/test_shards.py::test_each_workers_events_stay_in_order_whoever_dies"],
+        [f"{UNIT}/forward/test_relay_in_order.py::test_what_comes_back_goes_again_alone_and_in_its_first_order"],
     ),
     Mutation(
         "a sink that keeps no order taken",
@@ -1949,7 +1949,10 @@ MUTATIONS = (
     ),
     Mutation(
         "a gap left in the order: Kafka",
-        [Change(f"{KAFKA}/in_order.py", "        self._fatal = self._fatal or reason\n", "")],
+        [
+            Change(f"{KAFKA}/in_order.py", "        self._fatal = self._fatal or reason\n", ""),
+            Change(f"{KAFKA}/in_order.py", '{"enable.gapless.guarantee": "true"}', "{}"),
+        ],
         [f"{INTEGRATION}/kafka/test_kafka_in_order.py"],
     ),
     Mutation(

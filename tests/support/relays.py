@@ -34,10 +34,12 @@ class Clock:
 class House:
     """A relay and its three ends."""
 
-    def __init__(self, clock: Clock, *, leaves_after: float | None = 5.0, **settings: Any) -> None:
+    def __init__(
+        self, clock: Clock, *, leaves_after: float | None = 5.0, ordered: bool = False, **settings: Any
+    ) -> None:
         self.clock = clock
         self.source, self.sink, self.parking = FakeSource(), MemorySink(at_once=False), FakeParking()
-        self.source.leaves_after = leaves_after
+        self.source.leaves_after, self.source.ordered = leaves_after, ordered
         self.status = Status()
         values = {
             "broker_name": None,

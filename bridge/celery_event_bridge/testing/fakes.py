@@ -19,6 +19,7 @@ class FakeSource:
         self.depths: dict[str, int] = {}
         self.leaves_after: float | None = None
         self.held_up: str | None = None
+        self.ordered = False
         self.queue: list[Message] = []
         self.unacknowledged: dict[int, Message] = {}
         self.acknowledged: list[Message] = []

@@ -1911,7 +1911,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a relay that does not ask for order",
-        [Change(f"{FORWARD}/relay.py", "ordered = is_ordered(source)", "ordered = False")],
+        [Change(f"{FORWARD}/relay.py", "ordered=is_ordered(source)", "ordered=False")],
         [f"{UNIT}/forward/test_relay_in_order.py::test_what_comes_back_goes_again_alone_and_in_its_first_order"],
     ),
     Mutation(

@@ -22,6 +22,7 @@ SETTINGS = {
     "broker_name": None,
     "event_types": ("*",),
     "retry_max_interval": 5.0,
+    "linger": 0.0,
     "let_go_after": 6.0,
     "shutdown_timeout": 5.0,
 }

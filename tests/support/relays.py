@@ -47,6 +47,7 @@ class House:
             "max_message_bytes": 1000,
             "max_inflight_bytes": 100_000,
             "retry_max_interval": 10.0,
+            "linger": 0.0,
             "let_go_after": 30.0,
             "shutdown_timeout": 25.0,
         }

@@ -21,7 +21,16 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "Broker": ("broker_url", "broker_name"),
     "Intake": ("prefetch", "max_inflight_bytes", "max_message_bytes", "event_types", "redact"),
     "Sinks": ("sink",),
-    "Running": ("config", "retry_max_interval", "let_go_after", "shutdown_timeout", "http", "log_format", "log_level"),
+    "Running": (
+        "config",
+        "linger",
+        "retry_max_interval",
+        "let_go_after",
+        "shutdown_timeout",
+        "http",
+        "log_format",
+        "log_level",
+    ),
 }
 """The core's settings by group, in the order in which they are listed. A broker's own follow in its groups, and where
 it has others these come after the group Broker; a sink's follow the group Sinks.

@@ -40,6 +40,9 @@ class Settings(BrokerSettings):
         ("sqlite",), description="kafka, redis, sqlite, stdout, or several: kafka,redis"
     )
     config: Path | None = Field(None, description="TOML file of these settings; variables win over it")
+    linger: Seconds = Field(
+        0.0, ge=0, le=1, description="seconds that events may wait for others: less CPU at usual rates"
+    )
     retry_max_interval: Seconds = Field(10.0, gt=0, description="seconds that retries back off to at most")
     let_go_after: Seconds = Field(30.0, gt=0, description="seconds of sink outage until messages in hand go back")
     shutdown_timeout: Seconds = Field(25.0, ge=0, description="seconds to confirm what is in hand when stopped")

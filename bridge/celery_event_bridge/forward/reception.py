@@ -39,6 +39,8 @@ class Reception:
         self._parker = parker
         self._metrics = metrics
         self._pulse = pulse
+        self.taken = 0
+        """Messages that the last call took in hand."""
         self.waiting: Sequence[Message] = ()
         """Received and not decoded yet, because the byte budget is used up: a compressed one may be large."""
 
@@ -50,6 +52,7 @@ class Reception:
     def take(self, messages: Sequence[Message], now: float) -> None:
         """Take in hand what has arrived, after what waits."""
         messages = [*self.waiting, *messages] if self.waiting else messages
+        self.taken = 0
         ledger, bound = self._ledger, self._max_bytes
         if not messages or ledger.size > bound:
             self.waiting = messages
@@ -75,7 +78,7 @@ class Reception:
                     self._parker.add(delivery)
             if ledger.size > bound:
                 break
-        count = ledger.messages - before
+        self.taken = count = ledger.messages - before
         taken_in, self.waiting = messages[:count], messages[count:]
         redelivered = sum([message.redelivered for message in taken_in])
         self._metrics.received(count, redelivered, sum([message.expired for message in taken_in]))

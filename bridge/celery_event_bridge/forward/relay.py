@@ -31,6 +31,7 @@ from celery_event_bridge.contract.clock import Clock
 from celery_event_bridge.contract.deadline import Deadline
 from celery_event_bridge.forward.driver import Driver
 from celery_event_bridge.forward.ledger import Delivery, Ledger, is_released
+from celery_event_bridge.forward.linger import Linger
 from celery_event_bridge.forward.outage import Outage
 from celery_event_bridge.forward.parker import Parker
 from celery_event_bridge.forward.reception import Reception
@@ -78,23 +79,20 @@ class Relay:
         self._parker = Parker(
             parking, metrics, settings.retry_max_interval, settings.max_inflight_bytes, source.leaves_after, clock
         )
-        self._settings = settings
-        self._metrics = metrics
-        self._status = status
+        self._settings, self._metrics, self._status = settings, metrics, status
         self._ledger: Ledger[Message] = Ledger()
         self._clock = clock
         self._broker_outage = Outage("broker", longest_pause(source, settings.retry_max_interval), clock)
         self._sink_outage = Outage("sink", settings.retry_max_interval, clock)
-        ordered = is_ordered(source)
-        self._driver: Driver[Delivery[Message]] = Driver(sink, self._sink_outage, is_released, clock, ordered=ordered)
+        self._driver = Driver(sink, self._sink_outage, is_released, clock, ordered=is_ordered(source))
         self._pulse = Pulse(clock.monotonic)
         self._reception = Reception(settings, self._ledger, self._driver, self._parker, metrics, self._pulse)
+        self._linger = Linger(settings.linger, source, clock)
         self._state = State.AWAY
         self._has_consumed = False
         self._idle = False
         """True if the last turn brought no verdict."""
-        self._stopping = False
-        self._singly_at = float("-inf")
+        self._stopping, self._singly_at = False, float("-inf")
 
     def stop(self) -> None:
         """Finish what is in hand and return from `run`. May be called from a signal handler."""
@@ -132,6 +130,7 @@ class Relay:
             if isinstance(exc, GivenBack):
                 return  # no outage: the next turn connects, and reports then
         self._report()
+        self._linger.wait(self._reception.taken)
 
     def _forward(self) -> None:
         now = self._clock.monotonic()

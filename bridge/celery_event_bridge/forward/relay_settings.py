@@ -30,6 +30,10 @@ class RelaySettings(Protocol):
         """Seconds that the pauses between two attempts grow to."""
 
     @property
+    def linger(self) -> float:
+        """Seconds that events may wait for others."""
+
+    @property
     def let_go_after(self) -> float:
         """Seconds without a verdict after which what is in hand goes back to the broker."""
 

@@ -51,6 +51,8 @@ def test_addresses(text: str, address: tuple[str, int] | None) -> None:
 
 LIMITS = [
     ("BRIDGE_BROKER_NAME", "n" * 200, "n" * 201),
+    ("BRIDGE_LINGER", "0", "-0.001"),
+    ("BRIDGE_LINGER", "1", "1.001"),
     ("BRIDGE_PREFETCH", "1", "0"),
     ("BRIDGE_PREFETCH", "65535", "65536"),
     ("BRIDGE_SHARDS", "1", "0"),

@@ -2038,7 +2038,7 @@ MUTATIONS = (
         [
             Change(
                 f"{FORWARD}/relay.py",
-                "consuming and (not isinstance(source, StandsBy) or source.forwards)",
+                "consuming and (in_turns is None or in_turns.forwards)",
                 "consuming",
             ),
         ],

@@ -35,11 +35,19 @@ class House:
     """A relay and its three ends."""
 
     def __init__(
-        self, clock: Clock, *, leaves_after: float | None = 5.0, ordered: bool = False, **settings: Any
+        self,
+        clock: Clock,
+        *,
+        leaves_after: float | None = 5.0,
+        ordered: bool = False,
+        forwards: bool | None = None,
+        **settings: Any,
     ) -> None:
         self.clock = clock
         self.source, self.sink, self.parking = FakeSource(), MemorySink(at_once=False), FakeParking()
         self.source.leaves_after, self.source.ordered = leaves_after, ordered
+        if forwards is not None:
+            self.source.forwards = forwards  # type: ignore[attr-defined]
         self.status = Status()
         values = {
             "broker_name": None,

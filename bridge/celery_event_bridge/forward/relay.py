@@ -76,6 +76,7 @@ class Relay:
         clock: Clock = time,
     ) -> None:
         self._source = source
+        self._in_turns = source if isinstance(source, StandsBy) else None  # asked once: it takes as long as an event
         self._parker = Parker(
             parking, metrics, settings.retry_max_interval, settings.max_inflight_bytes, source.leaves_after, clock
         )
@@ -292,8 +293,8 @@ class Relay:
         status.queue_messages = self._source.depths
         asking = self._state is State.CONNECTED and self._sink_outage.reason is None
         status.held_up = "not consuming yet: the sink is being asked" if asking else self._source.held_up
-        consuming, source = self._state is State.CONSUMING, self._source
-        status.forwarding = consuming and (not isinstance(source, StandsBy) or source.forwards)
+        consuming, in_turns = self._state is State.CONSUMING, self._in_turns
+        status.forwarding = consuming and (in_turns is None or in_turns.forwards)
         status.stands_by = consuming and not status.forwarding
         self._pulse.turn(self._metrics.events_confirmed, status.inflight_messages, status.queue_messages)
         notices.tell_rest()

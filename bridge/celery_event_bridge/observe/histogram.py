@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 
 from prometheus_client.core import HistogramMetricFamily
@@ -10,6 +10,9 @@ from prometheus_client.registry import Collector
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
 """Upper bounds of the buckets, from a round trip to an outage."""
+
+FEW = 8
+"""Values up to which each is looked for by itself; the bounds are looked for among more."""
 
 
 class _Series:
@@ -38,6 +41,11 @@ class Histogram(Collector):
         series = self._series.get(label)
         if series is None:
             series = self._series[label] = _Series(len(SECONDS))
+        if len(seconds) < FEW:
+            for value in seconds:
+                series.counts[bisect_left(SECONDS, value)] += times
+                series.sum += max(0.0, value) * times
+            return
         ordered = sorted(seconds)
         below = 0
         for position, bound in enumerate(SECONDS):

@@ -227,7 +227,6 @@ def test_who_forwards_is_in_the_status(clock: Clock) -> None:
     house.source.fail = "connection reset"
     house.turn()
     assert (False, False) == (house.status.forwarding, house.status.stands_by)
-    house = House(clock)
-    house.source.forwards = False  # type: ignore[attr-defined]
+    house = House(clock, forwards=False)
     house.turn()
     assert (False, True) == (house.status.forwarding, house.status.stands_by)

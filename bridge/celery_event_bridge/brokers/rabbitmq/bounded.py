@@ -6,6 +6,8 @@ RabbitMQ does to `basic.consume` while a quorum queue has no leader, would be wa
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -21,6 +23,16 @@ CALL_TIMEOUT = 5.0
 """Seconds that a synchronous call may take before the connection counts as lost."""
 CONNECT_TIMEOUT = 10.0
 """Seconds that the whole login may take, once the name is resolved; each step of it has the client's own time-out."""
+
+
+def write_all(sock: socket.socket, data: memoryview | bytes) -> None:
+    """Write as `sendall` does, which asks first whether there is room: there is, but for a broker that is stuck."""
+    try:
+        written = os.write(sock.fileno(), data)
+    except BlockingIOError:
+        written = 0
+    if written < len(data):
+        sock.sendall(data[written:])
 
 
 class BoundedChannel(pyamqp.Channel):
@@ -86,6 +98,8 @@ class BoundedConnection(pyamqp.Connection):
         def set_up_bounded() -> None:
             set_up()
             transport._quick_recv = partial(self._receive, transport, transport._quick_recv)
+            if type(transport.sock) is socket.socket:
+                transport._write = partial(write_all, transport.sock)
 
         transport._setup_transport = set_up_bounded
         return transport

@@ -9,6 +9,7 @@ opinion about what is malformed.
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Mapping
 from struct import Struct, error as StructError  # noqa: N812
@@ -175,8 +176,13 @@ class BulkReader:
 
     def _receive(self, transport: Any) -> bytes:
         sock = transport.sock
-        if not hasattr(sock, "pending"):
-            received: bytes = sock.recv(CHUNK)
+        if type(sock) is socket.socket:
+            try:
+                received = os.read(sock.fileno(), CHUNK)  # `recv` would ask once more whether there is anything
+            except BlockingIOError as exc:
+                raise TimeoutError("nothing has come") from exc
+        elif not hasattr(sock, "pending"):
+            received = sock.recv(CHUNK)
         else:
             # TLS: a record is 16 KiB at most, and its beginning makes the socket readable.
             with transport.having_timeout(REST_TIMEOUT):

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from celery_event_bridge.brokers.rabbitmq.settings import Settings
     from celery_event_bridge.brokers.rabbitmq.topology import Topology
 
+LITTLE = 4096
+"""Bytes below which all that was there has been read: more is not asked for."""
 POLL_MESSAGES, POLL_BYTES = 500, 4 * CHUNK
 """Messages and bytes after which a poll reads no more, so that the loop turns."""
 
@@ -109,10 +111,10 @@ class AmqpSource:
             read = 0
             while self._readable.within(timeout):
                 try:
-                    read += self._reader.read(self._inbox)
+                    read += (came := self._reader.read(self._inbox))
                 except TimeoutError:
                     break
-                if len(self._inbox) >= POLL_MESSAGES or read >= POLL_BYTES:
+                if 0 < came < LITTLE or len(self._inbox) >= POLL_MESSAGES or read >= POLL_BYTES:
                     break
                 timeout = 0.0
         return self._take_inbox()

@@ -68,6 +68,9 @@ class Topology(msgspec.Struct, frozen=True):
         if ordered:
             # What expires behind a message in hand would be in overflow before it: see decision 26.
             live["x-single-active-consumer"] = True
+            if settings.shards > 1:
+                # In a cluster each on another node; by default all are led by the node of whoever declares them.
+                live["x-queue-leader-locator"] = "balanced"
         elif settings.queue_ttl:
             overflow = QueueSpec(
                 f"{settings.queue}.overflow", bounded | {"x-max-length-bytes": settings.overflow_max_bytes}

@@ -105,7 +105,8 @@ class rabbitmq(_Container):  # noqa: N801 - called like the function that makes 
     """RabbitMQ's official image."""
 
     def __init__(self) -> None:
-        super().__init__(RABBITMQ, 5672)
+        enabled = "rabbitmq-plugins enable --offline rabbitmq_consistent_hash_exchange"
+        super().__init__(RABBITMQ, 5672, "sh", "-c", f"{enabled} && exec docker-entrypoint.sh rabbitmq-server")
         self._vhosts: list[str] = []
 
     def url(self, vhost: str = "/") -> str:

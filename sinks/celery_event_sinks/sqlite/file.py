@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from celery_event_bridge.contract import SinkUnavailable, notices
-from celery_event_sinks.sqlite import checkpoint, log
+from celery_event_sinks.sqlite import checkpoint, log, table
 from celery_event_sinks.sqlite.content import Examiner, Mark, content
 from celery_event_sinks.sqlite.leftovers import GRACE, Leftovers, Place, name_of
 from celery_event_sinks.sqlite.whereabouts import Change, Places, Whereabouts
@@ -27,8 +27,6 @@ waits of 2 s were seen."""
 MODE = 0o600
 """Permissions of a file that we make."""
 READ = "SELECT 1 FROM sqlite_master LIMIT 1"
-LOG_LIMIT = 16 * 2**20
-"""Bytes that the log is cut to once it is folded into the file, after it had to grow."""
 
 
 class Left(Exception):
@@ -86,7 +84,7 @@ class EventFile:
                 self._make()
             connection = self._with_whole_log()
             try:
-                connection.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT}")
+                table.tune(connection)
                 prepare(connection)
                 if self._mode != "ro":
                     self._guard = self._connect("ro")

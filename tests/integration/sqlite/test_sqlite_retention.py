@@ -16,11 +16,11 @@ from celery_event_bridge.contract import Event, Outcome, Reading
 from celery_event_bridge.contract.notices import NOTICES
 from celery_event_bridge.reader import open_reader
 from celery_event_bridge.testing import deliver
-from celery_event_sinks.sqlite.file import LOG_LIMIT
 from celery_event_sinks.sqlite.overtaken import Removed
 from celery_event_sinks.sqlite.reader import SqliteReader
 from celery_event_sinks.sqlite.settings import SqliteSettings
 from celery_event_sinks.sqlite.sink import SqliteSink
+from celery_event_sinks.sqlite.table import LOG_LIMIT
 from tests.support import oracle
 from tests.support.streams import handle, ids, some
 

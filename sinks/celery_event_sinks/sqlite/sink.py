@@ -43,7 +43,6 @@ class SqliteSink(BlockingSink):
     name = "sqlite"
     batch_events = 8000
     """Each page of the index over ids is written once a batch: lists cost 0.86 of what they do in batches of 2,000."""
-    batch_bytes = 16 * 1024 * 1024
     Settings = SqliteSettings
 
     def __init__(self, settings: SqliteSettings, *, wal_pages: int = WAL_PAGES, grace: float = GRACE) -> None:

@@ -165,7 +165,7 @@ class Agreement:
 
     def give_up(self, now: float, deaf: float = 0.0) -> None:
         """Say how far all is confirmed, and leave the lease to another one. Raises BrokerUnavailable."""
-        self.ask("release", now, deaf)
+        self.ask(self.lease.farewell(now), now, deaf)
         self.send_mark(now, released=True)
 
     def answered(self, reply: Any, now: float) -> Outcome:
@@ -227,7 +227,7 @@ class Agreement:
             self.forwarder = message.position
         if message.released:
             self.lease.hurry()
-        if not self.lease.is_ours:
+        if not self.lease.is_ours and not message.aside:  # what it has set aside lies before that place
             said = self._last_sent, now
             if not self._window.confirmed_elsewhere(message.position, message.silences, said):
                 self._window.drop_older(now - self._standby_window)

@@ -10,6 +10,7 @@ FORWARD = "bridge/celery_event_bridge/forward"
 RABBITMQ = "bridge/celery_event_bridge/brokers/rabbitmq"
 KOMBU = "bridge/celery_event_bridge/brokers/kombu"
 REDIS_BROKER = f"{INTEGRATION}/redis_broker"
+SIMULATION = "tests/simulation"
 FOLDERS = f"{INTEGRATION}/kombu_transports/test_filesystem.py"
 CONFIG = "bridge/celery_event_bridge/config"
 AUDIT = "bridge/celery_event_bridge/audit"
@@ -2169,5 +2170,45 @@ MUTATIONS = (
         [
             f"{UNIT}/brokers/redis/test_holding_on.py::test_who_takes_it_after_that_word_waits",
         ],
+    ),
+    Mutation(
+        "the wait for another one forgotten by who takes the lease anew",
+        [
+            Change(
+                f"{BROKER_REDIS}/lease.py",
+                "max(self._from, self._may_forward_from(before, now))",
+                "self._may_forward_from(before, now)",
+            ),
+        ],
+        [
+            f"{UNIT}/brokers/redis/test_lease.py::test_who_takes_it_anew_while_it_waits_waits_on",
+            f"{SIMULATION}/test_pubsub.py::test_a_lease_that_is_deleted_twice_lets_nobody_forward_beside_another",
+        ],
+    ),
+    Mutation(
+        "a lease given up as free while one may forward still",
+        [Change(f"{BROKER_REDIS}/lease.py", 'return "release" if now >= self._from else "leave"', 'return "release"')],
+        [
+            f"{UNIT}/brokers/redis/test_lease.py::test_who_gives_it_up_while_it_waits_leaves_that_to_the_next",
+            f"{UNIT}/brokers/redis/test_source.py::"
+            "test_who_gives_it_up_before_it_forwards_leaves_a_lease_that_is_waited_for",
+            f"{SIMULATION}/test_pubsub.py::test_a_lease_that_is_given_up_too_early_lets_nobody_forward_beside_another",
+        ],
+    ),
+    Mutation(
+        "who leaves the lease not in the record",
+        [Change(f"{BROKER_REDIS}/lease.py", "ARGV[3] == 'release' and '' or text", "leaves and '' or text")],
+        [f"{REDIS_BROKER}/test_lease_script.py::test_who_leaves_it_says_when"],
+    ),
+    Mutation(
+        "what who forwards has set aside taken for confirmed",
+        [
+            Change(
+                f"{BROKER_REDIS}/agreement.py",
+                "if not self.lease.is_ours and not message.aside:",
+                "if not self.lease.is_ours:",
+            ),
+        ],
+        [f"{UNIT}/brokers/redis/test_again.py::test_what_who_forwards_has_set_aside_its_word_does_not_confirm"],
     ),
 )

@@ -2190,8 +2190,7 @@ MUTATIONS = (
         [Change(f"{BROKER_REDIS}/lease.py", 'return "release" if now >= self._from else "leave"', 'return "release"')],
         [
             f"{UNIT}/brokers/redis/test_lease.py::test_who_gives_it_up_while_it_waits_leaves_that_to_the_next",
-            f"{UNIT}/brokers/redis/test_source.py::"
-            "test_who_gives_it_up_before_it_forwards_leaves_a_lease_that_is_waited_for",
+            f"{UNIT}/brokers/redis/test_source.py::test_who_gives_it_up_before_it_forwards_leaves_a_wait",
             f"{SIMULATION}/test_pubsub.py::test_a_lease_that_is_given_up_too_early_lets_nobody_forward_beside_another",
         ],
     ),
@@ -2210,5 +2209,28 @@ MUTATIONS = (
             ),
         ],
         [f"{UNIT}/brokers/redis/test_again.py::test_what_who_forwards_has_set_aside_its_word_does_not_confirm"],
+    ),
+    Mutation(
+        "what was heard at another server taken for heard at this one",
+        [Change(f"{BROKER_REDIS}/gaps.py", "for begin, end in message.apart:", "for begin, end in ():")],
+        [
+            f"{UNIT}/brokers/redis/test_gaps.py::test_who_comes_from_another_server_later_has_not_heard_this_one",
+            f"{SIMULATION}/test_pubsub.py::test_who_comes_late_from_another_server_cuts_no_gap_short",
+        ],
+    ),
+    Mutation(
+        "what was heard at this server before another one came taken for unheard",
+        [Change(f"{BROKER_REDIS}/gaps.py", "min(now - end, came)", "now - end")],
+        [f"{UNIT}/brokers/redis/test_gaps.py::test_what_was_heard_at_this_server_before_another_one_came_is_no_gap"],
+    ),
+    Mutation(
+        "a gap behind a partition told of before who comes last has said what it has heard",
+        [Change(f"{BROKER_REDIS}/gaps.py", "one.due = None if one.apart else one.due", "pass")],
+        [f"{UNIT}/brokers/redis/test_gaps.py::test_a_gap_behind_a_partition_waits_for_who_comes_last"],
+    ),
+    Mutation(
+        "who has been at another server behind a partition not saying so",
+        [Change(f"{BROKER_REDIS}/source.py", "self._gaps.add(begin, end, apart=True)", "self._gaps.add(begin, end)")],
+        [f"{UNIT}/brokers/redis/test_gaps.py::test_who_comes_behind_a_partition_says_so"],
     ),
 )

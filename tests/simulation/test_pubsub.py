@@ -41,6 +41,17 @@ LEFT = {
     "6": left_by((5.0763, 0.8166), (4.8488, 0.3473), (0.2139, 0.8297), 4.1101),
 }
 
+LATE = {
+    "48": [Card(3.5695, "Redis parted", 0.2573, 0.9261), Card(7.1573, "connection half open", 0.5937, 0.85)],
+    "56": [Card(3.2458, "Redis parted", 0.2555, 0.9917), Card(7.8324, "connection half open", 0.9233, 0.8916)],
+}
+
+
+@pytest.mark.parametrize("seed", LATE)
+def test_who_comes_late_from_another_server_cuts_no_gap_short(seed: str) -> None:
+    """All were behind the partition: what that one has heard until then was published elsewhere."""
+    assert "" == play("pubsub", seed, LATE[seed])[0].failure
+
 
 @pytest.mark.parametrize("seed", TAKEN_ANEW)
 def test_a_lease_that_is_deleted_twice_lets_nobody_forward_beside_another(seed: str) -> None:
@@ -55,7 +66,7 @@ def test_a_lease_that_is_given_up_too_early_lets_nobody_forward_beside_another(s
 
 
 def test_an_event_that_was_published_again_is_held_in_its_new_place() -> None:
-    """Its first place, in the same window, is let go of with all that lies before what is confirmed: nothing is lost."""
+    """Its first place, in the same window, is let go of, as it lies before what is confirmed: nothing is lost."""
     assert "" == play("pubsub", "40", deleted_twice(0.4106, 0.0404, 0.5771))[0].failure
 
 

@@ -99,11 +99,11 @@ class Agreement:
             self.lease.hurry()
             self.due = float("-inf")
 
-    def begin(self, link: Link, run: str) -> None:
+    def begin(self, link: Link, run: str, now: float) -> None:
         """Go on by another connection; `run` is the id of the server's process."""
         if run != self.lease.run:
             self._token, self.tokens = 0, []
-            self.gaps.another_server()
+            self.gaps.another_server(now)
         self._link = link
         self.lease.new_connection(run)
         self._asked, self._unheard, self.due = [], None, 0.0
@@ -150,6 +150,7 @@ class Agreement:
             self._unheard, self._owner, self.lease.token, position, released,
             window.silences.told(now, age), len(window.aside.events), round(age, 3), self.gaps.unheard(now),
             self.gaps.told(now), self._peers.ours.types, self._peers.ours.name, self._holding_on.said(self._unheard),
+            self.gaps.apart(now),
         )  # fmt: skip
         self._linked.send("PUBLISH", self._names.control, msgspec.json.encode(message))
         self._asked.append(_MARK)

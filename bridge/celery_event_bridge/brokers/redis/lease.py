@@ -90,9 +90,9 @@ end
 return {holder or '', string.format('%.0f', token), text, record[2] or '', record[3] or '', record[4] or '',
   record[5] or '', record[6] or '', record[7] or '', record[8] or '', record[9] or '', record[10] or ''}
 """
-"""KEYS: the lease, the record. ARGV: owner, milliseconds, `look`, `take`, `release` or `leave`, mark, events, run, location,
-how long the record is kept, the milliseconds for which the oldest event has not been confirmed, and the gaps that are
-not told of. Returns who holds it now, the token, the time in milliseconds, and the record as it was.
+"""KEYS: the lease, the record. ARGV: owner, milliseconds, `look`, `take`, `release` or `leave`, mark, events, run,
+location, how long the record is kept, the milliseconds for which the oldest event has not been confirmed, and the gaps
+that are not told of. Returns who holds it now, the token, the time in milliseconds, and the record as it was.
 
 Taking it says nothing of what is confirmed: the answer may be lost, and with it who had held it and up to when. A
 lease that would last for longer than it may gets its time anew, and a record that is gone, or whose token is no number,

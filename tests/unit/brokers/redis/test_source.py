@@ -50,7 +50,7 @@ def test_a_lease_given_up_on_a_new_connection_says_that_nothing_was_heard() -> N
     assert 3.0 <= age(release) < 4.0
 
 
-def test_who_gives_it_up_before_it_forwards_leaves_a_lease_that_is_waited_for() -> None:
+def test_who_gives_it_up_before_it_forwards_leaves_a_wait() -> None:
     """Its connection is lost while it waits for one that may forward still: the next one would not."""
     bench = Bench()
     for _ in range(10):

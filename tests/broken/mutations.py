@@ -1695,8 +1695,8 @@ MUTATIONS = (
         [
             Change(
                 f"{BROKER_REDIS}/gaps.py",
-                "        self._stored = -EVER, []\n\n    def stored",
-                "        pass\n\n    def stored",
+                "        self._stored, self._came = (-EVER, []), now\n",
+                "        self._came = now\n",
             )
         ],
         [f"{UNIT}/brokers/redis/test_gaps.py::test_a_word_on_another_server_says_nothing_of_this_one"],

@@ -37,7 +37,7 @@ class Control(msgspec.Struct, array_like=True, frozen=True):
     holds_on: bool = False
     """True of who forwards while the server takes no writes, and so no renewal."""
     apart: tuple[tuple[float, float], ...] = ()
-    """Those of `gaps` in which it was at another server than this one, behind a partition."""
+    """Parts of `gaps` in which it was at another server than this one, behind a partition."""
 
     @classmethod
     def read(cls, data: bytes) -> Control | None:

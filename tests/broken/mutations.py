@@ -1695,8 +1695,8 @@ MUTATIONS = (
         [
             Change(
                 f"{BROKER_REDIS}/gaps.py",
-                "        self._stored, self._came = (-EVER, []), now\n",
-                "        self._came = now\n",
+                "self._stored, self._came, self._said_apart = (-EVER, []), now, []",
+                "self._came, self._said_apart = now, []",
             )
         ],
         [f"{UNIT}/brokers/redis/test_gaps.py::test_a_word_on_another_server_says_nothing_of_this_one"],
@@ -2220,7 +2220,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what was heard at this server before another one came taken for unheard",
-        [Change(f"{BROKER_REDIS}/gaps.py", "min(now - end, came)", "now - end")],
+        [Change(f"{BROKER_REDIS}/gaps.py", "min(now - end, self._came)", "now - end")],
         [f"{UNIT}/brokers/redis/test_gaps.py::test_what_was_heard_at_this_server_before_another_one_came_is_no_gap"],
     ),
     Mutation(
@@ -2230,7 +2230,18 @@ MUTATIONS = (
     ),
     Mutation(
         "who has been at another server behind a partition not saying so",
-        [Change(f"{BROKER_REDIS}/source.py", "self._gaps.add(begin, end, apart=True)", "self._gaps.add(begin, end)")],
+        [
+            Change(
+                f"{BROKER_REDIS}/source.py",
+                "self._gaps.add(begin, end, apart=self._away.is_apart)",
+                "self._gaps.add(begin, end)",
+            )
+        ],
         [f"{UNIT}/brokers/redis/test_gaps.py::test_who_comes_behind_a_partition_says_so"],
+    ),
+    Mutation(
+        "the time of a lease that was given up taken for when two servers parted",
+        [Change(f"{BROKER_REDIS}/away.py", " and bool(seen.record.renewed_at)", "")],
+        [f"{SIMULATION}/test_pubsub.py::test_a_lease_that_was_given_up_does_not_say_when_servers_parted"],
     ),
 )

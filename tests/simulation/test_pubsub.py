@@ -53,6 +53,12 @@ def test_who_comes_late_from_another_server_cuts_no_gap_short(seed: str) -> None
     assert "" == play("pubsub", seed, LATE[seed])[0].failure
 
 
+def test_a_lease_that_was_given_up_does_not_say_when_servers_parted() -> None:
+    """Who comes next finds no time of a renewal: what it missed is no longer than the others say."""
+    card = Card(3.397098029999727, "Redis failed over", 0.9586086201564052, 0.09716606150071072)
+    assert "" == play("gaps", "700233", [card])[0].failure
+
+
 @pytest.mark.parametrize("seed", TAKEN_ANEW)
 def test_a_lease_that_is_deleted_twice_lets_nobody_forward_beside_another(seed: str) -> None:
     """Who takes it anew waits for the first one still, whose renewals are late: it does not know yet."""

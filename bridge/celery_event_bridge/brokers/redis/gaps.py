@@ -73,8 +73,8 @@ class Gaps:
         self._stored: tuple[float, Times] = -EVER, []
         """Time up to which all is stored by the last word of who forwards, but for these times."""
         self._looked: float | None = None
-        self._came: float | None = None
-        """Time when we came from another server, until who forwards at this one has said what it has not heard."""
+        self._came, self._said_apart = -EVER, list[str]()
+        """Time when we came from another server, and who has said since that it was at another one, too."""
 
     # What is known -------------------------------------------------------------------------------------------------
 
@@ -94,7 +94,7 @@ class Gaps:
 
     def another_server(self, now: float) -> None:
         """Take note that what was said of another server does not hold for this one, to which we come now."""
-        self._stored, self._came = (-EVER, []), now
+        self._stored, self._came, self._said_apart = (-EVER, []), now, []
 
     def stored(self, until: float, times: Iterable[tuple[float, float]]) -> None:
         """Let go of what was published until then, as it is stored, but for those times."""
@@ -127,10 +127,10 @@ class Gaps:
         if message.released:  # who has just come may not have said all yet
             for one in self._unheard:
                 one.due = None if one.apart else one.due
-        if forwards and self._came is not None:
-            came, self._came = self._came, None
+        if message.apart and message.owner not in self._said_apart:
+            self._said_apart.append(message.owner)
             for begin, end in message.apart:
-                self.add(sent - begin, min(now - end, came), apart=True)
+                self.add(sent - begin, min(now - end, self._came), apart=True)
         if now - sent < LATE:
             told = [(now - begin, now - end) for begin, end in message.told]
             for one in self._unheard:

@@ -291,7 +291,7 @@ class RedisSource:
         if missed := self._away.missed(self._agreement.lease.last, now):
             begin, end = missed
             self._window.missed(end - begin)
-            self._gaps.add(begin, end, apart=True)
+            self._gaps.add(begin, end, apart=self._away.is_apart)
 
     def _tell_of_takeover(self, outcome: Outcome, now: float) -> None:
         record, agreement, window = outcome.record, self._agreement, self._window

@@ -64,7 +64,7 @@ class Away:
         self.came: Came | None = None
         """Set until the server that we came to says what is confirmed there."""
         self.is_apart = False
-        """True where the beginning of what was missed last is when both servers knew the same lease for the last time."""
+        """True where the beginning of what was missed last is when both servers knew the same lease last."""
 
     def failed(self, exc: BaseException, now: float) -> None:
         """Take note of an attempt to connect."""

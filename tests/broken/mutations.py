@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 UNIT, INTEGRATION = "tests/unit", "tests/integration"
+SIMULATION = "tests/simulation"
 FORWARD = "bridge/celery_event_bridge/forward"
 RABBITMQ = "bridge/celery_event_bridge/brokers/rabbitmq"
 KOMBU = "bridge/celery_event_bridge/brokers/kombu"
@@ -1694,8 +1695,8 @@ MUTATIONS = (
         [
             Change(
                 f"{BROKER_REDIS}/gaps.py",
-                "        self._stored = -EVER, []\n\n    def stored",
-                "        pass\n\n    def stored",
+                "self._stored, self._came, self._said_apart = (-EVER, []), now, []",
+                "self._came, self._said_apart = now, []",
             )
         ],
         [f"{UNIT}/brokers/redis/test_gaps.py::test_a_word_on_another_server_says_nothing_of_this_one"],
@@ -2188,5 +2189,78 @@ MUTATIONS = (
         "a master that is none any more written to: Redis",
         [Change(f"{REDIS}/client.py", 'role[0] != b"master":', "False:")],
         [f"{INTEGRATION}/redis/test_redis_sentinels.py::test_a_server_that_is_no_master_is_not_written_to"],
+    ),
+    Mutation(
+        "the wait for another one forgotten by who takes the lease anew",
+        [
+            Change(
+                f"{BROKER_REDIS}/lease.py",
+                "max(self._from, self._may_forward_from(before, now))",
+                "self._may_forward_from(before, now)",
+            ),
+        ],
+        [
+            f"{UNIT}/brokers/redis/test_lease.py::test_who_takes_it_anew_while_it_waits_waits_on",
+            f"{SIMULATION}/test_pubsub.py::test_a_lease_that_is_deleted_twice_lets_nobody_forward_beside_another",
+        ],
+    ),
+    Mutation(
+        "a lease given up as free while one may forward still",
+        [Change(f"{BROKER_REDIS}/lease.py", 'return "release" if now >= self._from else "leave"', 'return "release"')],
+        [
+            f"{UNIT}/brokers/redis/test_lease.py::test_who_gives_it_up_while_it_waits_leaves_that_to_the_next",
+            f"{UNIT}/brokers/redis/test_source.py::test_who_gives_it_up_before_it_forwards_leaves_a_wait",
+            f"{SIMULATION}/test_pubsub.py::test_a_lease_that_is_given_up_too_early_lets_nobody_forward_beside_another",
+        ],
+    ),
+    Mutation(
+        "who leaves the lease not in the record",
+        [Change(f"{BROKER_REDIS}/lease.py", "ARGV[3] == 'release' and '' or text", "leaves and '' or text")],
+        [f"{REDIS_BROKER}/test_lease_script.py::test_who_leaves_it_says_when"],
+    ),
+    Mutation(
+        "what who forwards has set aside taken for confirmed",
+        [
+            Change(
+                f"{BROKER_REDIS}/agreement.py",
+                "if not self.lease.is_ours and not message.aside:",
+                "if not self.lease.is_ours:",
+            ),
+        ],
+        [f"{UNIT}/brokers/redis/test_again.py::test_what_who_forwards_has_set_aside_its_word_does_not_confirm"],
+    ),
+    Mutation(
+        "what was heard at another server taken for heard at this one",
+        [Change(f"{BROKER_REDIS}/gaps.py", "for begin, end in message.apart:", "for begin, end in ():")],
+        [
+            f"{UNIT}/brokers/redis/test_gaps.py::test_who_comes_from_another_server_later_has_not_heard_this_one",
+            f"{SIMULATION}/test_pubsub.py::test_who_comes_late_from_another_server_cuts_no_gap_short",
+        ],
+    ),
+    Mutation(
+        "what was heard at this server before another one came taken for unheard",
+        [Change(f"{BROKER_REDIS}/gaps.py", "min(now - end, self._came)", "now - end")],
+        [f"{UNIT}/brokers/redis/test_gaps.py::test_what_was_heard_at_this_server_before_another_one_came_is_no_gap"],
+    ),
+    Mutation(
+        "a gap behind a partition told of before who comes last has said what it has heard",
+        [Change(f"{BROKER_REDIS}/gaps.py", "one.due = None if one.apart else one.due", "pass")],
+        [f"{UNIT}/brokers/redis/test_gaps.py::test_a_gap_behind_a_partition_waits_for_who_comes_last"],
+    ),
+    Mutation(
+        "who has been at another server behind a partition not saying so",
+        [
+            Change(
+                f"{BROKER_REDIS}/source.py",
+                "self._gaps.add(begin, end, apart=self._away.is_apart)",
+                "self._gaps.add(begin, end)",
+            )
+        ],
+        [f"{UNIT}/brokers/redis/test_gaps.py::test_who_comes_behind_a_partition_says_so"],
+    ),
+    Mutation(
+        "the time of a lease that was given up taken for when two servers parted",
+        [Change(f"{BROKER_REDIS}/away.py", " and bool(seen.record.renewed_at)", "")],
+        [f"{SIMULATION}/test_pubsub.py::test_a_lease_that_was_given_up_does_not_say_when_servers_parted"],
     ),
 )

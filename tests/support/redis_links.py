@@ -81,7 +81,7 @@ class WrittenLink:
         held = self.holder
         if self.takes_no_writes:
             pass
-        elif action == "release" and self.holder == owner:
+        elif action in ("release", "leave") and self.holder == owner:
             self.holder = ""
         elif action == "take" and not self.holder:
             self.holder = owner

@@ -28,9 +28,10 @@ def drawn(draw: random.Random) -> list[str]:
     """Return the arguments of a call."""
     mark = draw.choice(["", "m1", "m2"])
     return [
-        draw.choice("abc"), str(draw.choice([SHORT, LONG, LONG])), draw.choice(["look", "take", "take", "release"]),
-        mark, str(draw.randrange(9)), draw.choice(["r1", "r2"]), draw.choice(["x", "y", ""]), "604800",
-        str(draw.randrange(5000)), draw.choice(["", "[[-1.5,-0.5]]"]),
+        draw.choice("abc"), str(draw.choice([SHORT, LONG, LONG])),
+        draw.choice(["look", "take", "take", "release", "leave"]), mark, str(draw.randrange(9)),
+        draw.choice(["r1", "r2"]), draw.choice(["x", "y", ""]), "604800", str(draw.randrange(5000)),
+        draw.choice(["", "[[-1.5,-0.5]]"]),
     ]  # fmt: skip
 
 
@@ -91,3 +92,14 @@ def test_a_lease_lasts_no_longer_than_it_may(client: Client) -> None:
         spoil()
         client.eval(SCRIPT, 2, *NAMES, "b", *argv[1:])
         assert 0 < client.pttl(NAMES[0]) <= LEASE * 1000  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(("action", "is_said"), [("release", False), ("leave", True)])
+def test_who_leaves_it_says_when(client: Client, action: str, is_said: bool) -> None:
+    """So that the next one waits, as this one had to."""
+    argv = ["a", str(int(LEASE * 1000)), "take", "", "0", "r", "x", "604800", "0", ""]
+    client.flushall()
+    client.eval(SCRIPT, 2, *NAMES, *argv)
+    client.eval(SCRIPT, 2, *NAMES, *argv[:2], action, *argv[3:])
+    assert not client.exists(NAMES[0])
+    assert is_said == bool(client.hget(NAMES[1], "renewed"))

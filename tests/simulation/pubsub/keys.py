@@ -68,7 +68,8 @@ def lease_script(
     if holder and keys.until(lease) - now > int(milliseconds):
         takes_writes = True  # once a script has written, it is let
         keys.put(lease, holder, now + int(milliseconds))
-    if action == "release":
+    leaves = action in ("release", "leave")
+    if leaves:
         if holder == owner:
             keys.delete(lease)
             holder, takes_writes = False, True
@@ -83,10 +84,10 @@ def lease_script(
             hash_ |= {"token": str(token), "owner": owner, "run": run, "location": location, "renewed": str(now)}
             hash_.setdefault("at", place)
             keys.put(record, hash_, now + int(kept) * 1000)
-    if before["owner"] == owner and (holder == owner or action == "release") and takes_writes:
+    if before["owner"] == owner and (holder == owner or leaves) and takes_writes:
         hash_ |= {"renewed": "" if action == "release" else str(now)}
         hash_ |= {"location": location} if location else {}
-        hash_ |= {"at": place, "said": owner, "gaps": gaps} if mark or action != "release" else {}
+        hash_ |= {"at": place, "said": owner, "gaps": gaps} if mark or not leaves else {}
         hash_ |= {"mark": mark, "events": events} if mark else {}
         keys.put(record, hash_, now + int(kept) * 1000)
     return [str(part).encode() for part in (holder or "", token, now, *before.values())]

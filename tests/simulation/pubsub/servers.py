@@ -48,7 +48,7 @@ class Server:
         self.world = world
         self.run = f"{int(world.random.random() * 2**64):016x}"
         self.keys = keys
-        servers.lost_record |= bool(servers.takes) and servers.names.record not in keys.names()
+        servers.lost_record |= bool(servers.takes) and self.names_nobody
         self.up = True
         self.clients: list[Client] = []
         self._past: deque[tuple[float, Keys]] = deque([(world.now, keys.copied())])
@@ -62,6 +62,11 @@ class Server:
     def is_master(self) -> bool:
         """Return whether it is the master, or a partition keeps it from knowing better."""
         return self is self.servers.master
+
+    @property
+    def names_nobody(self) -> bool:
+        """Return whether it knows of nobody who has ever held the lease."""
+        return self.servers.names.record not in self.keys.names()
 
     def changed(self) -> None:
         """Remember the keys as they are now."""
@@ -102,7 +107,7 @@ class Server:
             later = self.servers.answers_first
             item, size = [b"message", command[1], command[2]], len(command[2]) + 100
             if command[1] == self.servers.names.again:
-                self.servers.on_again(command[2])
+                self.servers.on_again(command[2], self)
             listening = self.publish(command[1], item, size, client if later else None)
             client.push_reply(len(listening))
             if later and client in listening:
@@ -160,7 +165,7 @@ class Servers:
     def __init__(self, world: World, names: Names) -> None:
         self.world = world
         self.names = names
-        self.on_again: Callable[[bytes], None] = lambda _: None
+        self.on_again: Callable[[bytes, Server], None] = lambda *_: None
         """Called with each event that a bridge publishes again."""
         self.published = 0
         """Messages so far, on any server."""

@@ -60,8 +60,8 @@ class Truth:
         """Messages that somebody has told of as dropped."""
         self.excused: dict[int, str] = {}
         """Messages that are lost, in a way that the documents name."""
-        self.again: dict[int, int] = {}
-        """How often messages were published again by a bridge."""
+        self.again: dict[int, list[tuple[Server, float]]] = {}
+        """Messages that a bridge has published again, with where and when it did so."""
         self.needless = 0
         """Times that this was done with one that was stored."""
         self.anybody = False
@@ -75,6 +75,8 @@ class Truth:
         self.sent[message.number] = Sent(message, at, server, place, heard)
         if not self.anybody or not server.servers.takes:
             self.excused[message.number] = "no bridge has forwarded yet"
+        elif server.names_nobody:
+            self.excused[message.number] = "at a server that knows of no lease"
         if not heard and not server.is_master:
             self.excused[message.number] = "at a master that nobody knows any more"
         self.numbers[opened(payload, None, 0).body] = message.number
@@ -111,10 +113,10 @@ class Truth:
             if next_begin < end - APART:
                 raise Broken(f"told twice: from {next_begin:.3f} on, of a gap from {begin:.3f} to {end:.3f}")
 
-    def published_again(self, payload: bytes) -> None:
+    def published_again(self, payload: bytes, server: Server) -> None:
         """Take note that a bridge publishes a message that whoever forwards has not heard."""
         number = self.numbers[opened(payload, None, 0).body]
-        self.again[number] = self.again.get(number, 0) + 1
+        self.again.setdefault(number, []).append((server, self._world.now))
         self.needless += self.is_settled(number)
 
     def is_settled(self, number: int) -> bool:
@@ -131,12 +133,16 @@ class Truth:
         fates = [f"{window.owner}: {window.fate[number]}" for window in self.windows if number in window.fate]
         return ", ".join(fates) or "nobody has heard it"
 
-    def handed_out(self, number: int, owner: str) -> None:
-        """Judge that a replica forwards a message. Raises Broken where another one does, of new ones."""
+    def published(self, number: int, server: Server | None) -> tuple[Server, float]:
+        """Return where and when what is heard at a server was published: there again, if a bridge has done so."""
         sent = self.sent[number]
+        return next((one for one in self.again.get(number, ()) if one[0] is server), (sent.server, sent.at))
+
+    def handed_out(self, number: int, owner: str, server: Server, at: float) -> None:
+        """Judge that a replica forwards what was published there and then. Raises Broken where another one does."""
         last = owner
-        for take in sent.server.servers.takes:
-            if take.owner == owner or (take.server is sent.server and take.begins <= sent.at):
+        for take in server.servers.takes:
+            if take.owner == owner or (take.server is server and take.begins <= at):
                 last = take.owner
         if last != owner:
             raise Broken(

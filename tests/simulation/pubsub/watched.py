@@ -17,6 +17,7 @@ from tests.simulation.promises import Broken
 
 if TYPE_CHECKING:
     from tests.simulation.pubsub.link import ModelLink
+    from tests.simulation.pubsub.servers import Server
     from tests.simulation.pubsub.truth import Truth
 
 SLACK = 0.1
@@ -47,12 +48,15 @@ class Watched(Window):
         """Name of whose word it is that is taken in."""
         self.out: dict[int, None] = {}
         """Tags that were handed out: what comes back from the relay is handed out again, confirmed elsewhere or not."""
+        self.published: dict[int, tuple[Server, float]] = {}
+        """By tag, where and when it was published, for the last time before it was heard."""
         self.places: dict[str, int] = {}
         """Tags of what comes after each mark."""
         self.covered: dict[str, int] = {}
         """By the name of a replica, how far all is confirmed there by its last word that could be placed."""
         self.before_hole = 0
         """Tag of the last one that was heard before the last hole."""
+        self._comes_again = False
         self.truth.windows.append(self)
 
     @property
@@ -77,6 +81,8 @@ class Watched(Window):
         aside = self.set_aside()
         number = self.heard[tag] = self.truth.numbers[opened(payload, None, 0).body]
         self.numbers[number] = tag
+        link = self.source.link if self.source is not None and self._comes_again else None
+        self.published[tag] = self.truth.published(number, link.client.server if link is not None else None)
         self.held[tag] = self.now
         self.fate[number] = "held"
         super().hear(payload)
@@ -84,6 +90,12 @@ class Watched(Window):
             self._leaves(gone, "no room")
             self.dropped[gone] = None
         self.no_more(aside)
+
+    def hear_again(self, payload: bytes) -> None:
+        """Note what it is."""
+        self._comes_again = True
+        super().hear_again(payload)
+        self._comes_again = False
 
     def mark(self, name: str, now: float, after: float = 0.0) -> None:
         """Note its place, for good."""
@@ -155,6 +167,9 @@ class Watched(Window):
         if number in aside:
             self._leaves(tag, "set aside")
             return
+        if (newer := self.numbers[number]) > tag and newer in self.held:
+            self._leaves(tag, "published again")
+            return
         self._leaves(tag, f"confirmed by {self.said_by}")
         if not self.truth.is_settled(number) and number not in self.truth.dropped:
             raise Broken(
@@ -173,7 +188,8 @@ class Watched(Window):
         return {self.truth.numbers[body] for body in self.aside.events} if self.aside.events else set()
 
     def _leaves(self, tag: int, why: str) -> float:
-        self.fate[self.heard[tag]] = f"{why} at {self.now:.3f}"
+        if tag == self.numbers[self.heard[tag]]:  # else it was published again, and what becomes of that is said
+            self.fate[self.heard[tag]] = f"{why} at {self.now:.3f}"
         return self.held.pop(tag, self.now)
 
     def _here(self) -> tuple[int, list[int]]:
@@ -240,5 +256,5 @@ class WatchedSource(RedisSource):
             window.out[message.tag] = None
             if message.tag in window.acknowledged:
                 raise Broken(f"twice: {self.name} hands out what it has acknowledged")
-            truth.handed_out(window.heard[message.tag], self.owner)
+            truth.handed_out(window.heard[message.tag], self.owner, *window.published[message.tag])
         return messages

@@ -99,11 +99,11 @@ class Agreement:
             self.lease.hurry()
             self.due = float("-inf")
 
-    def begin(self, link: Link, run: str) -> None:
+    def begin(self, link: Link, run: str, now: float) -> None:
         """Go on by another connection; `run` is the id of the server's process."""
         if run != self.lease.run:
             self._token, self.tokens = 0, []
-            self.gaps.another_server()
+            self.gaps.another_server(now)
         self._link = link
         self.lease.new_connection(run)
         self._asked, self._unheard, self.due = [], None, 0.0
@@ -150,6 +150,7 @@ class Agreement:
             self._unheard, self._owner, self.lease.token, position, released,
             window.silences.told(now, age), len(window.aside.events), round(age, 3), self.gaps.unheard(now),
             self.gaps.told(now), self._peers.ours.types, self._peers.ours.name, self._holding_on.said(self._unheard),
+            self.gaps.apart(now),
         )  # fmt: skip
         self._linked.send("PUBLISH", self._names.control, msgspec.json.encode(message))
         self._asked.append(_MARK)
@@ -165,7 +166,7 @@ class Agreement:
 
     def give_up(self, now: float, deaf: float = 0.0) -> None:
         """Say how far all is confirmed, and leave the lease to another one. Raises BrokerUnavailable."""
-        self.ask("release", now, deaf)
+        self.ask(self.lease.farewell(now), now, deaf)
         self.send_mark(now, released=True)
 
     def answered(self, reply: Any, now: float) -> Outcome:
@@ -227,7 +228,7 @@ class Agreement:
             self.forwarder = message.position
         if message.released:
             self.lease.hurry()
-        if not self.lease.is_ours:
+        if not self.lease.is_ours and not message.aside:  # what it has set aside lies before that place
             said = self._last_sent, now
             if not self._window.confirmed_elsewhere(message.position, message.silences, said):
                 self._window.drop_older(now - self._standby_window)

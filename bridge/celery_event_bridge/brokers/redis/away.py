@@ -63,6 +63,8 @@ class Away:
         self._last = 0.0
         self.came: Came | None = None
         """Set until the server that we came to says what is confirmed there."""
+        self.is_apart = False
+        """True where the beginning of what was missed last is when both servers knew the same lease last."""
 
     def failed(self, exc: BaseException, now: float) -> None:
         """Take note of an attempt to connect."""
@@ -90,6 +92,7 @@ class Away:
         if came is None or seen is None:
             return None
         self.came = None
+        self.is_apart = seen.token in came.tokens and seen.record is not None and bool(seen.record.renewed_at)
         seconds = came.missed(seen, now)
         return (came.at - seconds, came.at) if seconds is not None else None
 

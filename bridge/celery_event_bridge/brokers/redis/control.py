@@ -36,6 +36,8 @@ class Control(msgspec.Struct, array_like=True, frozen=True):
     """Its BRIDGE_BROKER_NAME, empty for none; None as above."""
     holds_on: bool = False
     """True of who forwards while the server takes no writes, and so no renewal."""
+    apart: tuple[tuple[float, float], ...] = ()
+    """Parts of `gaps` in which it was at another server than this one, behind a partition."""
 
     @classmethod
     def read(cls, data: bytes) -> Control | None:

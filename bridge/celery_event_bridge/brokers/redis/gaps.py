@@ -5,6 +5,9 @@ and whenever it was cut off. With every mark it says which these are. Whoever fo
 too, as does the record of the lease: the others let go of what that one had heard of theirs. What is left is lost once
 those that live do not have it either: then whoever forwards tells of it, and says so to the others, who have kept it
 until then. So a gap that waits is not lost with the one that would tell of it. Pure but for the notices.
+
+What was heard at another server says nothing of this one. Who finds out that the two were apart says so, and who comes
+from another one later has not heard what that one has not.
 """
 
 from __future__ import annotations
@@ -53,6 +56,8 @@ class _Unheard(msgspec.Struct):
     """Parts that nobody is known to have stored."""
     due: float | None = None
     """Time when it is to be looked at; None while something behind it is not confirmed."""
+    apart: bool = False
+    """True where we were at another server, behind a partition."""
 
 
 class Gaps:
@@ -68,15 +73,17 @@ class Gaps:
         self._stored: tuple[float, Times] = -EVER, []
         """Time up to which all is stored by the last word of who forwards, but for these times."""
         self._looked: float | None = None
+        self._came, self._said_apart = -EVER, list[str]()
+        """Time when we came from another server, and who has said since that it was at another one, too."""
 
     # What is known -------------------------------------------------------------------------------------------------
 
-    def add(self, begin: float, end: float) -> None:
-        """Take note of a time in which nothing was heard."""
+    def add(self, begin: float, end: float, *, apart: bool = False) -> None:
+        """Take note of a time in which nothing was heard; `apart`: as we were at another server."""
         left = without([(begin, end)], [*self._away, *(times for _, times in self._told)])
         left = both(left, _unknown(*self._stored))
         if begin < end and left:
-            self._unheard.append(_Unheard(left))
+            self._unheard.append(_Unheard(left, apart=apart))
         if len(self._unheard) > MOST:  # two become one, which is looked at when the later one is due
             first = self._unheard.pop(0)
             self._unheard[0].left = joined([*first.left, *self._unheard[0].left])
@@ -85,9 +92,9 @@ class Gaps:
         """Take note that there was no server between those times."""
         self._away = [*self._away, (begin, end)][-MOST:]
 
-    def another_server(self) -> None:
-        """Take note that what was said of another server does not hold for this one."""
-        self._stored = -EVER, []
+    def another_server(self, now: float) -> None:
+        """Take note that what was said of another server does not hold for this one, to which we come now."""
+        self._stored, self._came, self._said_apart = (-EVER, []), now, []
 
     def stored(self, until: float, times: Iterable[tuple[float, float]]) -> None:
         """Let go of what was published until then, as it is stored, but for those times."""
@@ -117,6 +124,13 @@ class Gaps:
         """Take in another one's mark, which was sent after a time; `forwards` where it holds the lease."""
         if message.age is None:  # an older version, which does not say
             return
+        if message.released:  # who has just come may not have said all yet
+            for one in self._unheard:
+                one.due = None if one.apart else one.due
+        if message.apart and message.owner not in self._said_apart:
+            self._said_apart.append(message.owner)
+            for begin, end in message.apart:
+                self.add(sent - begin, min(now - end, self._came), apart=True)
         if now - sent < LATE:
             told = [(now - begin, now - end) for begin, end in message.told]
             for one in self._unheard:
@@ -136,12 +150,15 @@ class Gaps:
 
     def unheard(self, now: float) -> tuple[tuple[float, float], ...]:
         """Return the times that are not told of, in seconds before now."""
-        left = [part for one in self._unheard for part in one.left]
-        return tuple((round(now - begin, 3), round(now - end, 3)) for begin, end in left)
+        return _ago((part for one in self._unheard for part in one.left), now)
+
+    def apart(self, now: float) -> tuple[tuple[float, float], ...]:
+        """Return those in which we were at another server, likewise."""
+        return _ago((part for one in self._unheard if one.apart for part in one.left), now)
 
     def told(self, now: float) -> tuple[tuple[float, float], ...]:
         """Return the times that were told of in the last minute, in seconds before now."""
-        return tuple((round(now - begin, 3), round(now - end, 3)) for at, (begin, end) in self._told if now - at < KEPT)
+        return _ago((one for at, one in self._told if now - at < KEPT), now)
 
     # What the operator is told -------------------------------------------------------------------------------------
 
@@ -196,6 +213,10 @@ class Gaps:
         self._remember(left, now)
         tell_of_times(left, where)
         return True
+
+
+def _ago(times: Iterable[tuple[float, float]], now: float) -> tuple[tuple[float, float], ...]:
+    return tuple((round(now - begin, 3), round(now - end, 3)) for begin, end in times)
 
 
 def _unknown(until: float, times: Iterable[tuple[float, float]]) -> Times:

@@ -3,17 +3,15 @@
 Pure but for the script, which the server runs as one step. Whoever holds the lease counts its time from when the
 renewal was *sent*: it stops before the server lets anybody else in.
 
-A holder may live that the server knows nothing of: its lease was deleted, the server's clock was set, Redis was
-restarted without its data, or a replica of it was promoted that had not yet heard of the last renewal. So a new holder
-forwards only once LEASE seconds are over, by its own clock, since it first saw the last renewal, unless that lease was
-given up; and by another `run_id` than that of the record, or by none, since it took the lease. It drops nothing
-meanwhile.
+A holder may live that the server knows nothing of: its lease was deleted, the server's clock was set, or Redis was
+restarted or failed over, and has lost it. So a new holder forwards only once LEASE seconds are over, by its own clock,
+since it first saw the last renewal, unless that lease was given up; and by another `run_id` than that of the record, or
+by none, since it took the lease. It drops nothing meanwhile. Who takes it anew meanwhile waits on, and who gives it up
+*leaves* it: the next one waits, too.
 
-While the server takes no writes at all (MISCONF, NOREPLICAS) nobody can take the lease, and whoever has it cannot renew
-it. It holds on by the refusals: each is as good as a renewal of when it was asked for, once all who listen have been
-told. For who takes the lease next, after that word, forwards LEASE seconds later: by then the holder has stopped.
-
-A token that grows with each holder marks what it says: what comes late from one before is passed over.
+While the server takes no writes at all (MISCONF, NOREPLICAS) nobody can take the lease, and whoever has it holds on by
+the refusals: each is as good as a renewal of when it was asked for, once all who listen have been told. For who takes
+it next, after that word, forwards LEASE seconds later. What comes late from one before is known by its lower token.
 """
 
 from __future__ import annotations
@@ -45,7 +43,6 @@ local record = redis.call('HMGET', KEYS[2], 'token', 'owner', 'at', 'mark', 'eve
 local token = tonumber(record[1] or '0') or 0
 if not (token >= 0 and token < 2^53) then token = 0 end
 local text, place = string.format('%.0f', now), string.format('%.0f', now - ARGV[9])
-local renewed = text
 local function name_the_holder()
   token = math.max(token + 1, now)
   redis.call('HSET', KEYS[2], 'token', string.format('%.0f', token), 'owner', ARGV[1], 'run', ARGV[6],
@@ -61,12 +58,12 @@ if holder then
     redis.call('PEXPIRE', KEYS[1], ARGV[2])
   end
 end
-if ARGV[3] == 'release' then
+local leaves = ARGV[3] == 'release' or ARGV[3] == 'leave'
+if leaves then
   if holder == ARGV[1] then
     redis.call('DEL', KEYS[1])
     holder = false
   end
-  renewed = ''
 elseif holder == ARGV[1] then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
   if not record[2] or token == 0 then
@@ -77,12 +74,12 @@ elseif not holder and ARGV[3] == 'take' then
   holder = ARGV[1]
   name_the_holder()
 end
-if record[2] == ARGV[1] and (holder == ARGV[1] or ARGV[3] == 'release') then
-  redis.pcall('HSET', KEYS[2], 'renewed', renewed)
+if record[2] == ARGV[1] and (holder == ARGV[1] or leaves) then
+  redis.pcall('HSET', KEYS[2], 'renewed', ARGV[3] == 'release' and '' or text)
   if ARGV[7] ~= '' then
     redis.pcall('HSET', KEYS[2], 'location', ARGV[7])
   end
-  if ARGV[4] ~= '' or ARGV[3] ~= 'release' then
+  if ARGV[4] ~= '' or not leaves then
     redis.pcall('HSET', KEYS[2], 'at', place, 'said', ARGV[1], 'gaps', ARGV[10])
   end
   if ARGV[4] ~= '' then
@@ -93,9 +90,9 @@ end
 return {holder or '', string.format('%.0f', token), text, record[2] or '', record[3] or '', record[4] or '',
   record[5] or '', record[6] or '', record[7] or '', record[8] or '', record[9] or '', record[10] or ''}
 """
-"""KEYS: the lease, the record. ARGV: owner, milliseconds, `look`, `take` or `release`, mark, events, run, location, how
-long the record is kept, the milliseconds for which the oldest event has not been confirmed, and the gaps that are not
-told of. Returns who holds it now, the token, the time in milliseconds, and the record as it was.
+"""KEYS: the lease, the record. ARGV: owner, milliseconds, `look`, `take`, `release` or `leave`, mark, events, run,
+location, how long the record is kept, the milliseconds for which the oldest event has not been confirmed, and the gaps
+that are not told of. Returns who holds it now, the token, the time in milliseconds, and the record as it was.
 
 Taking it says nothing of what is confirmed: the answer may be lost, and with it who had held it and up to when. A
 lease that would last for longer than it may gets its time anew, and a record that is gone, or whose token is no number,
@@ -206,8 +203,7 @@ class Lease:
         if run != self.run:
             self.token = 0  # what it says of how far all is confirmed means nothing there
         self.run = run
-        self._asked_at = self.last = None
-        self._free_since = None
+        self._asked_at = self.last = self._free_since = None
         self._renewed = ("", "")
         self._due = float("-inf")
 
@@ -231,9 +227,13 @@ class Lease:
     def action(self, now: float, *, wants: bool, whole: bool) -> str:
         """Return what to ask for: `take` where it may be ours. `whole`: nothing was missed since the last record."""
         if not wants:
-            return "release" if self.is_ours else "look"
+            return self.farewell(now) if self.is_ours else "look"
         waited = self._free_since is not None and now - self._free_since >= GRACE
         return "take" if whole or waited or self.is_ours else "look"
+
+    def farewell(self, now: float) -> str:
+        """Return what to ask for to give it up: `leave` where the next one has to wait, as we do."""
+        return "release" if now >= self._from else "leave"
 
     def asked(self, now: float) -> None:
         """Take note that it is asked, now."""
@@ -260,7 +260,7 @@ class Lease:
         self.token = answer.token
         if not taken:
             return Outcome()
-        self._from = self._may_forward_from(before, now)
+        self._from = max(self._from, self._may_forward_from(before, now))
         return Outcome(taken=True, record=before, now=answer.now)
 
     def _may_forward_from(self, before: Record | None, now: float) -> float:

@@ -115,7 +115,7 @@ class RedisSource:
         before, tokens = self._agreement.lease.run, self._agreement.tokens
         if away := self._away.ended(found, before, now):
             self._gaps.away(*away)
-        self._agreement.begin(link, run)
+        self._agreement.begin(link, run, now)
         self._no_events.begin(now)
         if self._heard_at is None:
             self._window.since = now
@@ -291,7 +291,7 @@ class RedisSource:
         if missed := self._away.missed(self._agreement.lease.last, now):
             begin, end = missed
             self._window.missed(end - begin)
-            self._gaps.add(begin, end)
+            self._gaps.add(begin, end, apart=self._away.is_apart)
 
     def _tell_of_takeover(self, outcome: Outcome, now: float) -> None:
         record, agreement, window = outcome.record, self._agreement, self._window

@@ -151,6 +151,19 @@ def test_what_is_dropped_for_want_of_room_is_told_of() -> None:
     assert 0 < notices.NOTICES.counts()["dropped"] <= 3
 
 
+@pytest.mark.parametrize(("aside", "kept"), [(2, [b"1", b"2"]), (0, [])])
+def test_what_who_forwards_has_set_aside_its_word_does_not_confirm(aside: int, kept: list[bytes]) -> None:
+    """It has taken the lease meanwhile, and alone has them, but for those that have not let go of them."""
+    bench = Bench()
+    bench.link.holder = "b"
+    bench.link.say(Control("b.1", "b", 9, None))
+    bench.link.publish(b"1", b"2")
+    bench.link.say(Control("b.2", "b", 9, Position("b.1", 2), aside=aside))
+    bench.turn()
+    bench.link.holder = ""
+    assert kept == [body for _ in range(12) for body in bench.turn(0.5)]
+
+
 def test_a_stop_leaves_it_to_the_others() -> None:
     """It would be gone with this one."""
     bench = beside_one_that_was_cut()

@@ -9,6 +9,7 @@ import pytest
 from celery_event_bridge.brokers.redis.control import Control
 from celery_event_bridge.brokers.redis.gaps import ABSENT, EVER, FRESH, WAIT, Gaps
 from celery_event_bridge.contract import notices
+from tests.support.redis_bench import Bench
 
 Spans = tuple[tuple[float, float], ...]
 
@@ -144,10 +145,62 @@ def test_a_word_on_another_server_says_nothing_of_this_one() -> None:
     """Behind a partition that one has stored what was published there."""
     gaps = Gaps()
     say(gaps, "b", 101.0, confirmed=101.0)
-    gaps.another_server()
+    gaps.another_server(100.0)
     gaps.add(96.0, 100.0)
     let_pass(gaps, 103.0, 104.0 + ABSENT)
     assert 4.0 == pytest.approx(seconds())
+
+
+def from_another_server(gaps: Gaps, owner: str, now: float) -> None:
+    """Let a word arrive of one that was at another server from 90 on until then."""
+    times = ((now - 90.0, now - 100.0),)
+    gaps.heard(Control("m", owner, 0, None, False, (), 0, 0.0, times, apart=times), now, now, forwards=True)
+
+
+def test_who_comes_from_another_server_later_has_not_heard_this_one() -> None:
+    """What it heard until then was published at the other one, behind a partition; what came later is stored."""
+    gaps = Gaps()
+    gaps.another_server(110.0)
+    gaps.add(97.0, 110.0)
+    for now in (110.5, 111.0):
+        from_another_server(gaps, "b", now)
+        assert [(13.5, 10.5), (20.5, 10.5)] == [(b - now + 110.5, e - now + 110.5) for b, e in gaps.unheard(now)]
+    assert gaps.unheard(111.0)[1:] == gaps.apart(111.0)
+
+
+def test_what_was_heard_at_this_server_before_another_one_came_is_no_gap() -> None:
+    """It was here until that one forwarded, and has what was published meanwhile."""
+    gaps = Gaps()
+    gaps.another_server(95.0)
+    from_another_server(gaps, "b", 110.5)
+    assert [(20.5, 15.5)] == [*gaps.unheard(110.5)]
+
+
+def test_a_gap_behind_a_partition_waits_for_who_comes_last() -> None:
+    """Its first word says nothing yet of what was published here while it was at the other server."""
+    gaps = Gaps()
+    gaps.add(90.0, 100.0, apart=True)
+    gaps.tell("there", 101.0, 101.0, forwards=True)
+    now = 101.0 + WAIT - 0.1
+    gaps.heard(Control("m", "b", 0, None, True, (), 0, 0.0, ((3.0, 0.0),)), now, now, forwards=False)
+    gaps.tell("there", 101.0 + WAIT, 101.0 + WAIT, forwards=True)
+    assert 0.0 == seconds()
+    say(gaps, "b", now + 1.0, (90.0, now))
+    let_pass(gaps, now + 1.0, now + 1.0 + WAIT)
+    assert 10.0 == pytest.approx(seconds())
+
+
+def test_who_comes_behind_a_partition_says_so() -> None:
+    """The others that come later have been at the other server as well."""
+    bench = Bench()
+    bench.take()
+    bench.source.drop()
+    bench.run, bench.record = "r2", ("a", round((bench.clock.now - 5.0) * 1000), "m", 0, "r", "here", "1", "a", "")
+    bench.source.open()
+    bench.turn(0.6)
+    bench.turn(0.6)
+    ((begin, end),) = bench.link.words[-1].apart
+    assert 4.2 < begin - end < 5.1
 
 
 def test_the_others_keep_a_gap_until_it_is_told() -> None:

@@ -155,6 +155,30 @@ def test_a_lease_that_is_gone_too_early_is_waited_out() -> None:
     assert lease.holds(100.0 + LEASE), "the holder's time counts from before its last renewal was seen"
 
 
+def waiting() -> Lease:
+    """Return a lease that was taken at 100.0, and that waits until 102.0 for another one, whose lease was deleted."""
+    lease = Lease("a", "r")
+    lease.asked(100.0)
+    assert lease.answered(held_by("a", token=6, record=renewed("5")), 100.0).taken
+    return lease
+
+
+def test_who_takes_it_anew_while_it_waits_waits_on() -> None:
+    """Its own lease was deleted, too: the one before, which it waits for, forwards still."""
+    lease = waiting()
+    lease.asked(101.0)
+    own = Record("a", 990.0, None, "r", "here", "6", "a")
+    assert lease.answered(held_by("a", token=7, record=own), 101.0).taken
+    assert not lease.holds(100.0 + LEASE - 0.01)
+    assert lease.holds(100.0 + LEASE)
+
+
+def test_who_gives_it_up_while_it_waits_leaves_that_to_the_next() -> None:
+    """That one would forward at once, beside the one before that forwards still."""
+    assert "leave" == waiting().action(100.0 + LEASE - 0.01, wants=False, whole=True)
+    assert "release" == waiting().action(100.0 + LEASE, wants=False, whole=True)
+
+
 def test_what_was_taken_unbeknown_is_taken_from_the_one_before() -> None:
     """The answer was lost with the connection: who held it may forward still."""
     lease = Lease("a", "r")

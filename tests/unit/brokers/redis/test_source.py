@@ -50,6 +50,17 @@ def test_a_lease_given_up_on_a_new_connection_says_that_nothing_was_heard() -> N
     assert 3.0 <= age(release) < 4.0
 
 
+def test_who_gives_it_up_before_it_forwards_leaves_a_wait() -> None:
+    """Its connection is lost while it waits for one that may forward still: the next one would not."""
+    bench = Bench()
+    for _ in range(10):
+        if not bench.source.forwards and bench.link.holder != "a":
+            bench.turn(0.5)
+    bench.source.drop()
+    bench.source.open()
+    assert "leave" == bench.link.looks[0][2]
+
+
 def test_what_nobody_has_heard_at_another_server_is_a_gap() -> None:
     """Behind a partition this one heard the old master until just now: the new one has published meanwhile."""
     bench = Bench()

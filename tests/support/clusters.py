@@ -31,7 +31,12 @@ class Cluster:
     @property
     def url(self) -> str:
         """`BRIDGE_REDIS_URL`."""
-        return f"redis+cluster://{','.join(f'127.0.0.1:{node.port}' for node in self.nodes[:MASTERS])}"
+        return f"redis+cluster://{self.where}"
+
+    @property
+    def where(self) -> str:
+        """The nodes that are masters at the start."""
+        return ",".join(f"127.0.0.1:{node.port}" for node in self.nodes[:MASTERS])
 
     def start(self) -> None:
         """Start all, share out the slots, and wait until every node agrees."""
@@ -69,10 +74,12 @@ class Cluster:
         with node.client() as client:
             return _text(client.execute_command("CLUSTER", "MYID"))
 
-    def owner(self, stream: bytes) -> NativeRedis:
-        """Return the master of a stream, as the nodes say that answer."""
+    def owner(self, stream: bytes, but: NativeRedis | None = None) -> NativeRedis:
+        """Return the master of a stream, as the nodes say that answer; one of them is not asked."""
         slot = key_slot(stream)
         for node in self.nodes:
+            if node is but:
+                continue
             try:
                 with node.client() as client:
                     for first, last, master, *_ in _raw(client, "CLUSTER", "SLOTS"):

@@ -188,6 +188,11 @@ class SlotOwner:
         if self.address is not None:
             self._slots.shun(self.address)
 
+    @property
+    def is_shunned(self) -> bool:
+        """Return whether the node of the connection is left alone."""
+        return self.address is not None and self._slots.is_shunned(self.address)
+
     def find(self, seconds: float) -> Address:
         """Return host and port for a connection. Raises RedisError, OSError.
 
@@ -202,7 +207,7 @@ class SlotOwner:
             self._slots.learn(seconds)
         self._seen = self._slots.version
         self.address = self._slots.owner(self._slot)
-        if self._slots.is_shunned(self.address):
+        if self.is_shunned:
             raise RedisConnectionError(f"the node {self.address[0]}:{self.address[1]} does not answer")
         return self.address
 

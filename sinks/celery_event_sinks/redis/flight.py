@@ -18,6 +18,7 @@ from celery_event_bridge.contract.deadline import Deadline
 from celery_event_sinks.redis.client import Reply
 from celery_event_sinks.redis.cluster import Slots
 from celery_event_sinks.redis.in_order import MULTI, OrderedRedisSink, Transactions
+from celery_event_sinks.redis.replicas import Replicas
 from celery_event_sinks.redis.settings import RedisSettings
 from celery_event_sinks.redis.sink import RedisStreamsSink
 from celery_event_sinks.redis.slot_client import ASKING, SlotClient, SlotPipeline
@@ -26,6 +27,9 @@ PROBE = 1.0
 """Seconds for the question whether a stream that has failed would store again; all others wait meanwhile."""
 PAUSE, LONGEST_PAUSE = 0.05, 2.0
 """Seconds until it is asked again, twice as many each time."""
+
+WAIT_MILLISECONDS = 50
+"""For one WAIT, for which all other streams wait, too."""
 
 
 class SlotSettings(RedisSettings):
@@ -54,6 +58,7 @@ class SlotSink(RedisStreamsSink):
     def __init__(self, settings: SlotSettings) -> None:
         super().__init__(settings)
         self._pipeline = SlotPipeline(cast("SlotClient", self._client))
+        self._replicas = Replicas(self._client, settings.wait, settings.waitaof, WAIT_MILLISECONDS)
 
     def within(self, seconds: float) -> AbstractContextManager[Deadline]:
         """Give all that is asked one deadline."""
@@ -75,6 +80,7 @@ class OrderedSlotSink(OrderedRedisSink):
     def __init__(self, settings: SlotSettings) -> None:
         super().__init__(settings)
         self._pipeline = SlotTransactions(self._client)
+        self._replicas = Replicas(self._client, settings.wait, settings.waitaof, WAIT_MILLISECONDS)
 
     def within(self, seconds: float) -> AbstractContextManager[Deadline]:
         """Give all that is asked one deadline."""

@@ -10,7 +10,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redis.crc import key_slot
-from redis.exceptions import AskError, MovedError, RedisError, ResponseError, TimeoutError as RedisTimeoutError
+from redis.exceptions import (
+    AskError,
+    ConnectionError as RedisConnectionError,
+    MovedError,
+    RedisError,
+    ResponseError,
+    TimeoutError as RedisTimeoutError,
+)
 
 from celery_event_bridge.contract import SinkUnavailable
 from celery_event_bridge.contract.values import with_remedy
@@ -69,6 +76,12 @@ class SlotClient(RedisClient):
         both = [one for command in commands for one in (("ASKING",), command)]
         replies, lost = super().exchange(both)
         return replies[1::2], lost
+
+    def exchange_packed(self, packed: Sequence[bytes], count: int) -> tuple[list[Reply], SinkUnavailable | None]:
+        """Do the same, but not on a connection to a node that has just not answered another one of ours."""
+        if self._owner.is_shunned:
+            return [], self.lost(RedisConnectionError("does not answer"))
+        return super().exchange_packed(packed, count)
 
     def take_note(self, errors: Sequence[ResponseError]) -> None:
         """Remember where a node says that the stream is."""

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, cast
+from typing import cast
 
 from celery_event_bridge.contract import Event, Outcome, SinkUnavailable, Verdict
 from celery_event_bridge.contract.deadline import Deadline
@@ -21,7 +21,7 @@ from celery_event_sinks.redis.in_order import MULTI, OrderedRedisSink, Transacti
 from celery_event_sinks.redis.replicas import Replicas
 from celery_event_sinks.redis.settings import RedisSettings
 from celery_event_sinks.redis.sink import RedisStreamsSink
-from celery_event_sinks.redis.slot_client import ASKING, SlotClient, SlotPipeline
+from celery_event_sinks.redis.slot_client import ASKING, SlotClient, SlotPipeline, SlotSettings
 
 PROBE = 1.0
 """Seconds for the question whether a stream that has failed would store again; all others wait meanwhile."""
@@ -30,16 +30,6 @@ PAUSE, LONGEST_PAUSE = 0.05, 2.0
 
 WAIT_MILLISECONDS = 50
 """For one WAIT, for which all other streams wait, too."""
-
-
-class SlotSettings(RedisSettings):
-    """Settings of one stream of a cluster."""
-
-    slots: Any = None
-
-    def client(self) -> SlotClient:
-        """Return a client of whoever serves the stream."""
-        return SlotClient(self.url, self.tls_options(), self.slots, self.stream.encode())
 
 
 class SlotTransactions(Transactions):
@@ -95,8 +85,7 @@ class Flight:
     """Events of one stream: with the sink of its connection, or held."""
 
     def __init__(self, settings: RedisSettings, slots: Slots, stream: bytes, *, in_order: bool) -> None:
-        own = {**dict(settings), "stream": stream.decode(), "shards": 1, "slots": slots}
-        self.sink = (OrderedSlotSink if in_order else SlotSink)(SlotSettings.model_construct(**own))
+        self.sink = (OrderedSlotSink if in_order else SlotSink)(SlotSettings.of(settings, slots, stream))
         self.name = stream.decode(errors="replace")
         self._handed = 0
         """Events that the connection's sink owes a verdict on."""

@@ -139,7 +139,8 @@ def _from_url(url: str, settings: RedisSettings) -> dict[str, str]:
     try:
         same = (parts.hostname, parts.port or 6379) == (own.hostname, own.port or 6379)
     except ValueError:
-        same = False  # the settings say what is wrong with the port
+        # Several hosts, or a port that is none, of which the settings say what is wrong.
+        same = parts.netloc.rpartition("@")[2] == own.netloc.rpartition("@")[2]
     if not same or parts.scheme != own.scheme:
         return {"url": merged_url(parts, query, None), **fields}
     merged = merged_url(parts, query, settings.url)

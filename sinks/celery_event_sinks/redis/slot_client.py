@@ -26,6 +26,7 @@ from celery_event_sinks.redis.cluster import Slots, SlotOwner, cluster_of
 from celery_event_sinks.redis.errors import OF_A_CLUSTER, code_of
 from celery_event_sinks.redis.pipeline import EntryPipeline
 from celery_event_sinks.redis.replies import EntryReplies
+from celery_event_sinks.redis.settings import RedisSettings
 from celery_event_sinks.redis.timed import REPLY_TIMEOUT
 
 ASKING = b"*1\r\n$6\r\nASKING\r\n"
@@ -120,3 +121,18 @@ class SlotPipeline(EntryPipeline):
         """Send packed commands."""
         self._unread = self._unread if self.owed else EntryReplies(passed_over=b"OK")
         super().write([ASKING + command for command in commands] if self._slot_client.asking else commands)
+
+
+class SlotSettings(RedisSettings):
+    """Settings of one stream of a cluster."""
+
+    slots: Any = None
+
+    @classmethod
+    def of(cls, settings: RedisSettings, slots: Slots, stream: bytes) -> SlotSettings:
+        """Return those of this stream; the others' connections know where it is by the same `slots`."""
+        return cls.model_construct(**{**dict(settings), "stream": stream.decode(), "shards": 1, "slots": slots})
+
+    def client(self) -> SlotClient:
+        """Return a client of whoever serves the stream."""
+        return SlotClient(self.url, self.tls_options(), self.slots, self.stream.encode())

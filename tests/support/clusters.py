@@ -19,14 +19,14 @@ SLOTS = 16384
 class Cluster:
     """Nodes, the first of them masters at the start."""
 
-    def __init__(self, *options: str, replicas: int = MASTERS) -> None:
-        self.nodes = [self._node(*options) for _ in range(MASTERS + replicas)]
+    def __init__(self, *options: str, replicas: int = MASTERS, server: Sequence[str] = ()) -> None:
+        self.nodes = [self._node(*options, server=server) for _ in range(MASTERS + replicas)]
 
     @staticmethod
-    def _node(*options: str) -> NativeRedis:
+    def _node(*options: str, server: Sequence[str]) -> NativeRedis:
         own = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()), "--cluster-node-timeout", "1500")
         # Without a disk there is nothing to wait for, and a replica need not wait for the first synchronization.
-        return NativeRedis(*own, "--repl-diskless-sync-delay", "0", *options)
+        return NativeRedis(*own, "--repl-diskless-sync-delay", "0", *options, server=server)
 
     @property
     def url(self) -> str:
@@ -56,7 +56,7 @@ class Cluster:
         for number, node in enumerate(self.nodes[MASTERS:]):
             master = self.id_of(self.nodes[number])
             with node.client() as client:
-                until(lambda: client.execute_command("CLUSTER", "REPLICATE", master) is not None, 20, "it is a replica")
+                client.execute_command("CLUSTER", "REPLICATE", master)
         until(self.is_whole, 60, "the cluster is whole")
 
     def is_whole(self) -> bool:
@@ -88,6 +88,11 @@ class Cluster:
             except RedisError:
                 continue
         raise AssertionError(f"nobody serves slot {slot}")
+
+    def another(self, stream: bytes) -> NativeRedis:
+        """Return a master that does not serve this stream."""
+        owner = self.owner(stream)
+        return next(node for node in self.nodes[:MASTERS] if node is not owner)
 
     def move(self, stream: bytes, target: NativeRedis) -> Iterator[str]:
         """Move a stream's slot, stopping after each step."""
@@ -141,8 +146,8 @@ def _text(value: object) -> str:
 
 
 @contextmanager
-def cluster(*options: str, replicas: int = MASTERS) -> Iterator[Cluster]:
-    made = Cluster(*options, replicas=replicas)
+def cluster(*options: str, replicas: int = MASTERS, server: Sequence[str] = ()) -> Iterator[Cluster]:
+    made = Cluster(*options, replicas=replicas, server=server)
     try:
         made.start()
         yield made

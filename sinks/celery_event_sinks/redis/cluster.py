@@ -210,4 +210,3 @@ class SlotOwner:
         if self.is_shunned:
             raise RedisConnectionError(f"the node {self.address[0]}:{self.address[1]} does not answer")
         return self.address
-

@@ -82,7 +82,8 @@ class RedisClusterReader:
 
     def renew_lease(self) -> bool:
         """Let each node know of this consumer."""
-        return all([reader.renew_lease() for reader in self._there()])
+        ours = [reader.renew_lease() for reader in self._there()]
+        return all(ours)
 
     def commit(self, positions: Mapping[Hashable, Sequence[Any]]) -> bool:
         """Acknowledge these at the node of each."""

@@ -32,9 +32,7 @@ class RedisClusterSink:
     def __init__(self, settings: RedisSettings, *, in_order: bool = False, hold: float = HOLD) -> None:
         self._names = StreamNames(settings.stream, settings.shards)
         self._slots = slots_of(settings.url, settings.tls_options())
-        self._flights = {
-            stream: Flight(settings, self._slots, stream, in_order=in_order) for stream in self._names.all
-        }
+        self._flights = {stream: Flight(settings, self._slots, stream, in_order=in_order) for stream in self._names.all}
         self._hold = hold
         self._early: list[Verdict] = []
         """Decided during a look: what comes later must not overtake what has come back."""

@@ -12,9 +12,7 @@ WAIT_MILLISECONDS = 500
 class Replicas:
     """Asks on behalf of one client. It has to be the same connection that has written."""
 
-    def __init__(
-        self, client: RedisClient, wait: int, waitaof: int, milliseconds: int = WAIT_MILLISECONDS
-    ) -> None:
+    def __init__(self, client: RedisClient, wait: int, waitaof: int, milliseconds: int = WAIT_MILLISECONDS) -> None:
         self._client = client
         self._milliseconds = milliseconds
         self._wait = wait

@@ -22,7 +22,7 @@ from redis.exceptions import (
 from celery_event_bridge.contract import SinkUnavailable
 from celery_event_bridge.contract.values import with_remedy
 from celery_event_sinks.redis.client import Command, RedisClient, Reply
-from celery_event_sinks.redis.cluster import Slots, SlotOwner, cluster_of
+from celery_event_sinks.redis.cluster import SlotOwner, Slots, cluster_of
 from celery_event_sinks.redis.errors import OF_A_CLUSTER, code_of
 from celery_event_sinks.redis.pipeline import EntryPipeline
 from celery_event_sinks.redis.replies import EntryReplies

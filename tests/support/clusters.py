@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from redis import Redis as Client
 from redis.crc import key_slot
 from redis.exceptions import RedisError
 
+from tests.support.servers.certificates import redis_options
 from tests.support.servers.debian import free_port, until
 from tests.support.servers.redis import NativeRedis
 
@@ -19,8 +22,26 @@ SLOTS = 16384
 class Cluster:
     """Nodes, the first of them masters at the start."""
 
-    def __init__(self, *options: str, replicas: int = MASTERS, server: Sequence[str] = ()) -> None:
-        self.nodes = [self._node(*options, server=server) for _ in range(MASTERS + replicas)]
+    def __init__(
+        self,
+        *options: str,
+        replicas: int = MASTERS,
+        server: Sequence[str] = (),
+        certificates: Path | None = None,
+    ) -> None:
+        """With certificates each node has a port for TLS beside its plain one, and is known as `localhost`."""
+        self.tls_ports = [free_port() for _ in range(MASTERS + replicas)] if certificates else []
+        self.nodes = [
+            self._node(*options, *self._tls(certificates, number), server=server)
+            for number in range(MASTERS + replicas)
+        ]
+
+    def _tls(self, certificates: Path | None, number: int) -> Sequence[str]:
+        if certificates is None:
+            return ()
+        name = ("--cluster-announce-hostname", "localhost", "--cluster-preferred-endpoint-type", "hostname")
+        # Before Redis 7.2 a node names its port for TLS only where the nodes speak TLS among themselves.
+        return (*redis_options(certificates, self.tls_ports[number]), "--tls-cluster", "yes", *name)
 
     @staticmethod
     def _node(*options: str, server: Sequence[str]) -> NativeRedis:
@@ -32,6 +53,11 @@ class Cluster:
     def url(self) -> str:
         """`BRIDGE_REDIS_URL`."""
         return f"redis+cluster://{self.where}"
+
+    @property
+    def tls_url(self) -> str:
+        """The same with TLS."""
+        return f"rediss+cluster://{','.join(f'localhost:{port}' for port in self.tls_ports[:MASTERS])}"
 
     @property
     def where(self) -> str:
@@ -48,7 +74,8 @@ class Cluster:
                 client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
                 if number:
                     bus = _bus(first)
-                    client.execute_command("CLUSTER", "MEET", "127.0.0.1", first.port, bus)
+                    port = self.tls_ports[0] if self.tls_ports else first.port
+                    client.execute_command("CLUSTER", "MEET", "127.0.0.1", port, bus)
                 if number < MASTERS:
                     begin, end = SLOTS * number // MASTERS, SLOTS * (number + 1) // MASTERS - 1
                     client.execute_command("CLUSTER", "ADDSLOTSRANGE", begin, end)
@@ -146,8 +173,8 @@ def _text(value: object) -> str:
 
 
 @contextmanager
-def cluster(*options: str, replicas: int = MASTERS, server: Sequence[str] = ()) -> Iterator[Cluster]:
-    made = Cluster(*options, replicas=replicas, server=server)
+def cluster(*options: str, **how: Any) -> Iterator[Cluster]:
+    made = Cluster(*options, **how)
     try:
         made.start()
         yield made

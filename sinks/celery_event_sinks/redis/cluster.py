@@ -22,6 +22,8 @@ CLUSTERS = {"redis+cluster": "redis", "rediss+cluster": "rediss"}
 PORT = 6379
 LEAST = 0.1
 """Seconds for one node at least."""
+AGAIN = 0.25
+"""Seconds for which nobody is asked again after all were asked in vain: each stream would ask them all."""
 SHUNNED = 2.0
 """Seconds for which a node that did not answer in time is left alone: all its streams would wait for it in turn."""
 
@@ -78,6 +80,8 @@ class Slots:
         self._owners: Sequence[tuple[int, int, Address]] = ()
         self._turn: deque[Address] = deque(self.cluster.seeds)
         self._shunned: dict[Address, float] = {}
+        self._failure: tuple[float, Exception] | None = None
+        """Time when all were asked in vain, and why it was."""
 
     def owner(self, slot: int) -> Address:
         """Return the master that serves a slot. Raises ClusterDownError where none does."""
@@ -100,6 +104,8 @@ class Slots:
 
     def learn(self, seconds: float) -> None:
         """Ask the nodes in turn until one knows, within about so many seconds. Raises RedisError, OSError."""
+        if self._failure is not None and time.monotonic() < self._failure[0] + AGAIN:
+            raise self._failure[1]
         asked = sorted({*self._turn, *self.cluster.seeds}, key=self._place)
         each = max(LEAST, seconds / len(asked))
         failure: Exception = RedisConnectionError("no node")
@@ -116,7 +122,9 @@ class Slots:
                     self.shun(address)
                 continue
             self.version += 1
+            self._failure = None
             return
+        self._failure = time.monotonic(), failure
         raise failure
 
     def _place(self, address: Address) -> tuple[bool, int]:

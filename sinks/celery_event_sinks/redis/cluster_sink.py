@@ -40,19 +40,19 @@ class RedisClusterSink:
 
     def open(self) -> None:
         """Find the nodes, and one that serves a stream."""
-        reasons = []
-        with_deadline = Deadline(REPLY_TIMEOUT)
+        failure: SinkUnavailable | None = None
+        deadline = Deadline(REPLY_TIMEOUT)
         for flight in self._flights.values():
             try:
-                with flight.sink.within(max(PROBE, with_deadline.left())):
+                with flight.sink.within(max(PROBE, deadline.left())):
                     flight.sink.open()
+                return
             except SinkUnavailable as exc:
-                reasons.append(exc)
-                if with_deadline.passed:
+                failure = failure or exc
+                if deadline.passed:
                     break
-                continue
-            return
-        raise reasons[0]
+        if failure is not None:
+            raise failure
 
     def available(self) -> None:
         """Ask each stream. Raises SinkUnavailable if none would store."""
@@ -122,9 +122,12 @@ class RedisClusterSink:
             flight.close()
 
     def _ask(self, flights: Iterable[Flight]) -> None:
-        deadline = Deadline(REPLY_TIMEOUT)
+        deadline, reason = Deadline(REPLY_TIMEOUT), ""
         for flight in flights:
-            flight.ask(max(PROBE / 4, deadline.left()))
+            if reason and deadline.passed:
+                flight.trouble = flight.trouble or reason  # there may be many of them
+            elif not flight.ask(max(PROBE, deadline.left())):
+                reason = flight.trouble
 
     def _see_to_held(self) -> list[Verdict]:
         """Send again what is held, where that can be; returns what is given back."""

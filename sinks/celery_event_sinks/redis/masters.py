@@ -36,7 +36,7 @@ class Finder(Protocol):
 
     @property
     def kind(self) -> str:
-        """Who names it, in a few words."""
+        """Name of those who know, in a few words."""
 
     @property
     def where(self) -> str:

@@ -7,7 +7,6 @@ another one the next time; a node that says of itself that the cluster is down f
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -78,7 +77,8 @@ class Slots:
         self.version = 0
         """Number of times that they were learned."""
         self._owners: Sequence[tuple[int, int, Address]] = ()
-        self._turn: deque[Address] = deque(self.cluster.seeds)
+        self._turn: list[Address] = list(self.cluster.seeds)
+        """Nodes in the order in which they are to be asked."""
         self._shunned: dict[Address, float] = {}
         self._failure: tuple[float, Exception] | None = None
         """Time when all were asked in vain, and why it was."""
@@ -100,7 +100,7 @@ class Slots:
 
     def prefer(self, address: Address) -> None:
         """Ask this node next: another one has named it as the owner of a slot."""
-        self._turn.appendleft(address)
+        self._turn.insert(0, address)
 
     def learn(self, seconds: float) -> None:
         """Ask the nodes in turn until one knows, within about so many seconds. Raises RedisError, OSError."""
@@ -110,7 +110,7 @@ class Slots:
         each = max(LEAST, seconds / len(asked))
         failure: Exception = RedisConnectionError("no node")
         for address in asked:
-            self._turn.rotate(-1)
+            self._turn = [*(each for each in self._turn if each != address), address]
             try:
                 info, slots = self._ask(
                     self.cluster.node_url(address), each, (("CLUSTER", "INFO"), ("CLUSTER", "SLOTS"))
@@ -128,8 +128,8 @@ class Slots:
         raise failure
 
     def _place(self, address: Address) -> tuple[bool, int]:
-        known = list(self._turn)
-        return self.is_shunned(address), known.index(address) if address in known else len(known)
+        place = self._turn.index(address) if address in self._turn else len(self._turn)
+        return self.is_shunned(address), place
 
     def _take(self, address: Address, info: Any, slots: Any) -> None:
         """Take note of what a node has answered. Raises the error that it is."""
@@ -139,8 +139,10 @@ class Slots:
         if isinstance(info, bytes) and b"cluster_state:ok" not in info:
             raise ClusterDownError(f"CLUSTERDOWN {_uncovered(owners)} (as {address[0]}:{address[1]} says)")
         self._owners = owners
-        masters = dict.fromkeys(master for _, _, master in owners)
-        self._turn = deque([each for each in masters if each != address] + [address])
+        masters = {master for _, _, master in owners}
+        known = [each for each in self._turn if each in masters and each != address]
+        new = sorted(masters.difference(known, [address]))
+        self._turn = [*known, *new, address]
 
 
 def _address(node: Sequence[Any], asked: Address) -> Address:
@@ -153,7 +155,7 @@ def _uncovered(owners: Sequence[tuple[int, int, Address]]) -> str:
     free, begin = list[str](), 0
     for first, last, _ in sorted(owners):
         if first > begin:
-            free.append(f"{begin}-{first - 1}")
+            free.append(f"{begin}-{first - 1}" if first - 1 > begin else str(begin))
         begin = max(begin, last + 1)
     if begin <= 16383:
         free.append(f"{begin}-16383")

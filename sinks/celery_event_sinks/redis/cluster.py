@@ -15,6 +15,7 @@ import msgspec
 from redis.exceptions import ClusterDownError, ConnectionError as RedisConnectionError, RedisError, ResponseError
 
 from celery_event_sinks.redis.masters import NoMaster, address_of
+from celery_event_sinks.redis.timed import is_name, resolve
 
 CLUSTERS = {"redis+cluster": "redis", "rediss+cluster": "rediss"}
 """Schemes, and those of the nodes' own URLs."""
@@ -167,8 +168,10 @@ class SlotOwner:
 
     kind = "the nodes of the cluster"
 
-    def __init__(self, slots: Slots, slot: int) -> None:
+    def __init__(self, slots: Slots, slot: int, resolving: Callable[[str, int, float], None] = resolve) -> None:
+        """`resolving` waits until a name is resolved, or raises OSError."""
         self._slots = slots
+        self._resolve = resolving
         self._slot = slot
         self._seen = 0
         """Version of the slots by which it was found last."""
@@ -208,15 +211,20 @@ class SlotOwner:
 
         Where it was found is not believed again once that connection has ended.
         """
+        self.address = self._found(seconds)
+        if is_name(self.address[0]):
+            self._resolve(*self.address, seconds)
+        return self.address
+
+    def _found(self, seconds: float) -> Address:
         if self.asking is not None and not self._asked:
             self._asked = True
-            self.address = self.asking
             return self.asking
         self.asking = self.address = None
         if self._slots.version == self._seen:
             self._slots.learn(seconds)
         self._seen = self._slots.version
-        self.address = self._slots.owner(self._slot)
-        if self.is_shunned:
-            raise RedisConnectionError(f"the node {self.address[0]}:{self.address[1]} does not answer")
-        return self.address
+        owner = self._slots.owner(self._slot)
+        if self._slots.is_shunned(owner):
+            raise RedisConnectionError(f"the node {owner[0]}:{owner[1]} does not answer")
+        return owner

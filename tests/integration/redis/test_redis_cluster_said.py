@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,8 @@ from tests.support.redis_clusters import SHARDS, STREAMS, opened, sink
 from tests.support.servers import Redis
 from tests.support.servers.debian import until
 from tests.support.streams import some
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -112,6 +115,25 @@ def test_a_user_without_the_right_to_ask_is_told(small: Cluster) -> None:
     assert "cluster" in found
     assert "permissions" in found
     assert "pw" not in found
+
+
+@pytest.mark.parametrize("ordered", [False, True], ids=["at will", "in order"])
+def test_the_rights_of_the_page_suffice(small: Cluster, ordered: bool) -> None:
+    """For storing, and while a slot is on its way."""
+    rights = "+xadd +ping +info +xlen +xinfo +xrange +time +ttl +persist +role"
+    more = "+multi +exec +cluster|info +cluster|slots +asking"
+    page = (ROOT / "docs/how-to/rights.md").read_text().replace("\\|", "|")
+    assert all(f"{each}" in page for each in (rights, *more.split()))
+    for node in small.nodes:
+        with node.client() as client:
+            command = ["ACL", "SETUSER", "bridge", "on", ">pw", "~celery-events*", *rights.split(), *more.split()]
+            client.execute_command(*command)
+    subject = opened(small.url.replace("://", "://bridge:pw@"), ordered=ordered)
+    subject.look()
+    for number, _ in enumerate(small.move(STREAMS[0], small.another(STREAMS[0]))):
+        verdicts = deliver(subject, some(300, 300 * number), 30)
+        assert {Outcome.STORED} == {verdict.outcome for verdict in verdicts}
+    assert 900 == sum(len(each) for each in small.entries(STREAMS).values())
 
 
 def test_a_password_goes_to_every_node(small: Cluster) -> None:

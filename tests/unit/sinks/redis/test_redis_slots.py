@@ -43,6 +43,11 @@ class Nodes:
         return Slots("redis+cluster://a:1,b:2", self)
 
 
+def at(slots: Slots, slot: int) -> SlotOwner:
+    """Return the owner of a slot; nobody is asked for names."""
+    return SlotOwner(slots, slot, lambda host, port, seconds: None)
+
+
 @pytest.mark.parametrize(
     ("url", "node"),
     [
@@ -136,7 +141,7 @@ def test_where_a_connection_led_is_not_believed_again() -> None:
     """Nor are the nodes asked where another stream has asked them since."""
     nodes = Nodes(a=table(A), b=table(B))
     slots = nodes.slots()
-    one, other = SlotOwner(slots, 1), SlotOwner(slots, 2)
+    one, other = at(slots, 1), at(slots, 2)
     assert (A, A) == (one.find(1.0), other.find(1.0))
     assert ["a"] == nodes.asked
     nodes.answers["a"] = table(B)
@@ -146,7 +151,7 @@ def test_where_a_connection_led_is_not_believed_again() -> None:
 
 def test_asking_leads_to_the_node_that_was_named_once() -> None:
     """Another connection after it goes to the owner again, and says it no more."""
-    owner = SlotOwner(Nodes(a=table(A), b=table(A)).slots(), 1)
+    owner = at(Nodes(a=table(A), b=table(A)).slots(), 1)
     owner.find(1.0)
     owner.ask("", 9)
     assert ("a", 9) == owner.find(1.0)
@@ -159,10 +164,20 @@ def test_a_node_that_did_not_answer_in_time_is_left_alone() -> None:
     """And asked last who serves what."""
     nodes = Nodes(a=table(A), b=table(A))
     slots = nodes.slots()
-    owner = SlotOwner(slots, 1)
+    owner = at(slots, 1)
     owner.find(1.0)
     owner.shun()
     assert owner.is_shunned
     with pytest.raises(RedisConnectionError, match="a:1 does not answer"):
         owner.find(1.0)
     assert ["a", "b"] == nodes.asked
+
+
+def test_a_name_is_resolved_within_the_time_for_the_connection() -> None:
+    """The resolver alone knows no deadline; an address needs none."""
+    asked = []
+    for host in ("a", "::1"):
+        slots = Nodes(a=[[0, 16383, [host.encode(), 7]]]).slots()
+        owner = SlotOwner(slots, 1, lambda *name: asked.append(name))
+        assert (host, 7) == owner.find(1.5)
+    assert [("a", 7, 1.5)] == asked

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 
 from celery_event_bridge.contract import Event, Finding, SinkUnavailable, Verdict, notices
 from celery_event_bridge.contract.deadline import Deadline
-from celery_event_sinks.redis.flight import PROBE, Flight
+from celery_event_sinks.redis.flight import PROBE, Flight, OrderedSlotSink, SlotSink
 from celery_event_sinks.redis.names import StreamNames
 from celery_event_sinks.redis.settings import RedisSettings
-from celery_event_sinks.redis.slot_client import slots_of
+from celery_event_sinks.redis.slot_client import SlotSettings, slots_of
 from celery_event_sinks.redis.timed import REPLY_TIMEOUT
 
 HOLD = 10.0
@@ -32,7 +32,11 @@ class RedisClusterSink:
     def __init__(self, settings: RedisSettings, *, in_order: bool = False, hold: float = HOLD) -> None:
         self._names = StreamNames(settings.stream, settings.shards)
         self._slots = slots_of(settings.url, settings.tls_options())
-        self._flights = {stream: Flight(settings, self._slots, stream, in_order=in_order) for stream in self._names.all}
+        kind = OrderedSlotSink if in_order else SlotSink
+        self._flights = {
+            stream: Flight(kind(SlotSettings.of(settings, self._slots, stream)), stream.decode(errors="replace"))
+            for stream in self._names.all
+        }
         self._hold = hold
         self._early: list[Verdict] = []
         """Decided during a look: what comes later must not overtake what has come back."""

@@ -9,17 +9,15 @@ from __future__ import annotations
 import select
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import cast
+from typing import Protocol, cast
 
-from celery_event_bridge.contract import Event, Outcome, SinkUnavailable, Verdict
+from celery_event_bridge.contract import Advisor, Event, Outcome, Sink, SinkUnavailable, Verdict, Watcher
 from celery_event_bridge.contract.deadline import Deadline
 from celery_event_sinks.redis.client import Reply
-from celery_event_sinks.redis.cluster import Slots
 from celery_event_sinks.redis.in_order import MULTI, OrderedRedisSink, Transactions
 from celery_event_sinks.redis.replicas import Replicas
-from celery_event_sinks.redis.settings import RedisSettings
 from celery_event_sinks.redis.sink import RedisStreamsSink
 from celery_event_sinks.redis.slot_client import ASKING, SlotClient, SlotPipeline, SlotSettings
 
@@ -81,12 +79,23 @@ class OrderedSlotSink(OrderedRedisSink):
         return False
 
 
+class StreamSink(Sink, Watcher, Advisor, Protocol):
+    """A sink of one stream, as a flight needs it."""
+
+    def within(self, seconds: float) -> AbstractContextManager[Deadline]:
+        """Give all that is asked one deadline."""
+
+    def await_by(self, poller: select.poll) -> bool:
+        """Let the poller wake up when there is something to do; returns whether it would."""
+
+
 class Flight:
     """Events of one stream: with the sink of its connection, or held."""
 
-    def __init__(self, settings: RedisSettings, slots: Slots, stream: bytes, *, in_order: bool) -> None:
-        self.sink = (OrderedSlotSink if in_order else SlotSink)(SlotSettings.of(settings, slots, stream))
-        self.name = stream.decode(errors="replace")
+    def __init__(self, sink: StreamSink, name: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self.sink = sink
+        self.name = name
+        self._clock = clock
         self._handed = 0
         """Events that the connection's sink owes a verdict on."""
         self._held: deque[Event] = deque()
@@ -173,10 +182,10 @@ class Flight:
         self.sink.close()
 
     def _hold(self) -> None:
-        self._since = self._since or time.monotonic()
+        self._since = self._since or self._clock()
 
     def _fail(self) -> None:
         """Wait longer each time; the first time not at all, as the slot may have moved only."""
         pause = min(LONGEST_PAUSE, PAUSE * 2**self._failures) if self._failures else 0.0
         self._failures += 1
-        self._due = time.monotonic() + pause
+        self._due = self._clock() + pause

@@ -51,6 +51,40 @@ def test_events_go_to_the_node_of_their_stream(nodes: Cluster, ordered: bool) ->
 
 
 @BOTH
+def test_a_stream_is_stored_while_its_slot_is_on_its_way(nodes: Cluster, ordered: bool) -> None:
+    """Before its key goes, after that, and with the slot at its new owner; no outage, and nothing is waited for."""
+    subject = opened(nodes.url, ordered=ordered, shards=1)
+    events = some(400)
+    deliver(subject, events[:100], 30)
+    for number, _ in enumerate(nodes.move(b"celery-events", nodes.another(b"celery-events")), 1):
+        verdicts = deliver(subject, events[100 * number : 100 * (number + 1)], 30)
+        assert {Outcome.STORED} == {verdict.outcome for verdict in verdicts}
+    assert ids(events) == [each[b"id"].decode() for each in nodes.entries([b"celery-events"])[b"celery-events"]]
+
+
+def test_what_comes_back_in_a_look_is_not_overtaken(nodes: Cluster) -> None:
+    """A look settles what is on its way; what comes next waits behind that."""
+    subject = opened(nodes.url, ordered=True, shards=1)
+    events = some(20)
+    deliver(subject, events[:5], 30)
+    with nodes.owner(b"celery-events").client() as client:
+        client.config_set("maxmemory", "1")
+        subject.send(events[5:10])
+        client.config_set("maxmemory", "0")
+    subject.look()
+    subject.send(events[10:])
+    undecided = 15
+
+    def decided() -> bool:
+        nonlocal undecided
+        undecided -= sum(len(each.events) for each in subject.verdicts(0.1) if each.outcome is Outcome.STORED)
+        return not undecided
+
+    until(decided, 20, "all are stored")
+    assert ids(events) == [each[b"id"].decode() for each in nodes.entries([b"celery-events"])[b"celery-events"]]
+
+
+@BOTH
 def test_a_slot_is_moved_under_load(nodes: Cluster, ordered: bool) -> None:
     """What comes while its key is on its way goes to where it is (ASK), and later to the new owner (MOVED)."""
     subject = opened(nodes.url, ordered=ordered)

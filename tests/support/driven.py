@@ -18,6 +18,7 @@ from tests.support.servers.debian import PATIENCE
 WINDOW = 2000
 """Events in hand at most, as `BRIDGE_PREFETCH`."""
 TURN = 0.01
+LONG = 0.5
 
 
 class Driven:
@@ -30,7 +31,8 @@ class Driven:
         self.stored: set[str] = set()
         self.longest = 0.0
         """Seconds for which nothing was stored at most, while something was to be."""
-        self._ordered = ordered
+        self.blocked = 0.0
+        """Seconds that calls of the sink took, of those that took longer than LONG."""
         self._driver: Driver[int] = Driver(sink, self.outage, lambda _: False, ordered=ordered)
 
     def run(self, during: Callable[[], Any], *, rate: int = 5000, seconds: float = 1.0) -> None:
@@ -72,6 +74,8 @@ class Driven:
             for event in verdict.events:
                 del self._driver.owners[event]
             self.stored.update(event.id for event in verdict.events)
+        if (took := time.monotonic() - now) > LONG:
+            self.blocked += took
         self.longest = max(self.longest, self._driver.stuck_for(time.monotonic()))
         time.sleep(max(0.0, now + TURN - time.monotonic()))
 

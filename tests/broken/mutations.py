@@ -2263,4 +2263,141 @@ MUTATIONS = (
         [Change(f"{BROKER_REDIS}/away.py", " and bool(seen.record.renewed_at)", "")],
         [f"{SIMULATION}/test_pubsub.py::test_a_lease_that_was_given_up_does_not_say_when_servers_parted"],
     ),
+    Mutation(
+        "what comes later sent ahead of what came back: Redis Cluster",
+        [
+            Change(f"{REDIS}/flight.py", "        if self._held or self.trouble:\n", "        if self.trouble:\n"),
+        ],
+        [
+            f"{UNIT}/sinks/redis/test_redis_flights.py::test_what_came_back_goes_before_what_comes_later",
+        ],
+    ),
+    Mutation(
+        "what came back sent again before all is decided: Redis Cluster",
+        [
+            Change(
+                f"{REDIS}/flight.py",
+                "if not self._held or self._handed or now < self._due:",
+                "if not self._held or now < self._due:",
+            ),
+        ],
+        [
+            f"{UNIT}/sinks/redis/test_redis_flights.py::test_nothing_goes_out_again_before_all_is_decided",
+        ],
+    ),
+    Mutation(
+        "a stream that is away asked without a pause: Redis Cluster",
+        [
+            Change(
+                f"{REDIS}/flight.py",
+                "if not self._held or self._handed or now < self._due:",
+                "if not self._held or self._handed:",
+            ),
+        ],
+        [
+            f"{UNIT}/sinks/redis/test_redis_flights.py::test_a_stream_that_is_away_is_asked_with_growing_pauses",
+        ],
+    ),
+    Mutation(
+        "what comes back held anew each time: Redis Cluster",
+        [
+            Change(f"{REDIS}/flight.py", "self._since = self._since or self._clock()", "self._since = self._clock()"),
+        ],
+        [
+            f"{UNIT}/sinks/redis/test_redis_flights.py::test_what_comes_back_again_and_again_is_held_since_the_first_time",
+        ],
+    ),
+    Mutation(
+        "what came back in a look overtaken: Redis Cluster",
+        [
+            Change(f"{REDIS}/cluster_sink.py", "            self._early += flight.collect()\n", ""),
+        ],
+        [
+            f"{INTEGRATION}/redis/test_redis_cluster.py::test_what_comes_back_in_a_look_is_not_overtaken",
+        ],
+    ),
+    Mutation(
+        "a slot's node believed after the connection to it has ended",
+        [
+            Change(f"{REDIS}/cluster.py", "if self._slots.version == self._seen:", "if self._seen == 0:"),
+        ],
+        [
+            f"{UNIT}/sinks/redis/test_redis_slots.py::test_where_a_connection_led_is_not_believed_again",
+        ],
+    ),
+    Mutation(
+        "a node that says that its cluster is down believed",
+        [
+            Change(
+                f"{REDIS}/cluster.py", 'if isinstance(info, bytes) and b"cluster_state:ok" not in info:', "if False:"
+            ),
+        ],
+        [
+            f"{UNIT}/sinks/redis/test_redis_slots.py::test_the_first_that_knows_is_believed",
+        ],
+    ),
+    Mutation(
+        "the same node of a cluster asked each time",
+        [
+            Change(
+                f"{REDIS}/cluster.py",
+                "        self._turn = [*known, *new, address]\n",
+                "        self._turn = [address, *known, *new]\n",
+            ),
+        ],
+        [
+            f"{UNIT}/sinks/redis/test_redis_slots.py::test_another_is_asked_the_next_time",
+        ],
+    ),
+    Mutation(
+        "a key that is on its way not followed: Redis Cluster",
+        [
+            Change(
+                f"{REDIS}/slot_client.py",
+                "                self._owner.ask(error.host, error.port)\n",
+                "                pass\n",
+            ),
+        ],
+        [
+            f"{INTEGRATION}/redis/test_redis_cluster.py::test_a_stream_is_stored_while_its_slot_is_on_its_way",
+        ],
+    ),
+    Mutation(
+        "a transaction without ASKING",
+        [
+            Change(f"{REDIS}/flight.py", 'if not cast("SlotClient", self._client).asking:', "if True:"),
+        ],
+        [
+            f"{INTEGRATION}/redis/test_redis_cluster.py::test_a_stream_is_stored_while_its_slot_is_on_its_way",
+        ],
+    ),
+    Mutation(
+        "a node that stands still waited for a stream at a time",
+        [
+            Change(f"{REDIS}/slot_client.py", "        if self._owner.is_shunned:\n", "        if False:\n"),
+        ],
+        [
+            f"{INTEGRATION}/redis/test_redis_cluster.py::test_a_master_that_stands_still_holds_up_the_others_for_one_call",
+        ],
+    ),
+    Mutation(
+        "a stream that stores nothing not named: Redis Cluster",
+        [
+            Change(
+                f"{REDIS}/cluster_sink.py", "before, self.troubles = self.troubles, found", "before = self.troubles"
+            ),
+        ],
+        [
+            f"{INTEGRATION}/redis/test_redis_cluster_said.py::test_a_stream_without_a_node_waits_while_the_others_store",
+        ],
+    ),
+    Mutation(
+        "nodes of a cluster asked in a name that nobody waits to be resolved",
+        [
+            Change(f"{REDIS}/cluster.py", "        if is_name(self.address[0]):\n", "        if False:\n"),
+        ],
+        [
+            f"{UNIT}/sinks/redis/test_redis_slots.py::test_a_name_is_resolved_within_the_time_for_the_connection",
+        ],
+    ),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -106,6 +106,11 @@ def looked_at(url: str, count: int = 20, **settings: Any) -> Any:
 
 def as_contract(url: str) -> list[tuple[Any, ...]]:
     """Return what a plain client finds, as `SinkContract` compares it."""
+    return contract_of(oracle.in_redis(url))
+
+
+def contract_of(entries: Iterable[Mapping[bytes, bytes]]) -> list[tuple[Any, ...]]:
+    """Return entries as `SinkContract` compares them."""
     return [
         (
             entry[b"id"].decode(),
@@ -117,5 +122,5 @@ def as_contract(url: str) -> list[tuple[Any, ...]]:
             entry[b"data"],
             entry.get(b"content_type", b"application/json").decode(),
         )
-        for entry in oracle.in_redis(url)
+        for entry in entries
     ]

@@ -43,6 +43,7 @@ KINDS: Mapping[str, str] = {
     "unparkable": "messages wait that can be neither forwarded nor parked",
     "stream-made": "the stream was not there and was made",
     "topic-down": "one topic of several stores nothing, while the others do",
+    "stream-down": "one stream of several stores nothing, while the others do",
     "stream-replaced": "the stream, or the file, is another one than before",
     "stream-shrunk": "events are gone from the stream that were there before",
     "stored-again": "events that the stream took for stored already were gone, and were written again",

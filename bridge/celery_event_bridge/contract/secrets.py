@@ -20,7 +20,7 @@ _URL = re.compile(
 )
 _SCHEMES = frozenset(
     ("amqp", "amqps", "pyamqp", "redis", "rediss", "redis+cluster", "redis+sentinel", "sentinel", "valkey", "valkeys")
-) | {"unix", "kafka", "sqlite"}
+) | {"rediss+cluster", "rediss+sentinel", "unix", "kafka", "sqlite"}
 """Schemes that are shown of a URL that cannot be taken apart."""
 _SHOWN = frozenset(
     {"channel_max", "confirm_publish", "connect_timeout", "db", "frame_max", "health_check_interval", "heartbeat"}

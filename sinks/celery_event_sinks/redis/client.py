@@ -35,7 +35,7 @@ from celery_event_sinks.redis.errors import (
     is_of_the_login,
     remedy_of,
 )
-from celery_event_sinks.redis.masters import masters_of
+from celery_event_sinks.redis.masters import Finder, masters_of
 from celery_event_sinks.redis.replies import NoReply
 from celery_event_sinks.redis.timed import CONNECT_TIMEOUT, REPLY_TIMEOUT, answers_plainly, is_name, resolve, timed
 
@@ -64,7 +64,8 @@ class RedisClient:
 
     def _use(self, url: str) -> None:
         """Prepare a connection. Raises ValueError or TypeError where it is no URL."""
-        self._masters, plain = masters_of(url, self._tls)
+        masters, plain = masters_of(url, self._tls)
+        self._masters: Finder | None = masters
         options: dict[str, Any] = parse_url(plain)  # type: ignore[no-untyped-call]
         connection_class = options.pop("connection_class", Connection)
         self._is_tls = issubclass(connection_class, SSLConnection)
@@ -185,7 +186,7 @@ class RedisClient:
         if self._masters is not None:
             self._send(self._connection.pack_command("ROLE"))
             if not isinstance(role := self._reply(), ResponseError) and role[0] != b"master":
-                raise RedisConnectionError("the sentinels name a server that is no master any more, or not yet")
+                raise RedisConnectionError(f"{self._masters.kind} name a server that is no master any more, or not yet")
 
     def close(self) -> None:
         """Disconnect. Never raises."""

@@ -42,7 +42,7 @@ OF_THE_COMMAND = frozenset(
 """Another connection would get the same answer. Every other code is about the state of the server."""
 NO_TLS = "it speaks no TLS on that port: redis:// instead of rediss://"
 NO_STREAMS = "it is a sentinel, or no Redis of version 5 or newer; give the address of the master itself"
-_OF_A_CLUSTER = frozenset(("MOVED", "ASK", "CLUSTERDOWN", "CROSSSLOT", "TRYAGAIN"))
+OF_A_CLUSTER = frozenset(("MOVED", "ASK", "CLUSTERDOWN", "CROSSSLOT", "TRYAGAIN"))
 OF_THE_LOGIN = frozenset(("NOAUTH", "WRONGPASS", "NOPERM"))
 
 
@@ -80,9 +80,11 @@ def is_of_the_login(error: BaseException) -> bool:
 
 def remedy_of(error: BaseException) -> str:
     """Return what to do where the server is of a kind that is not served, or TLS fails; else the empty text."""
-    if code_of(error) in _OF_A_CLUSTER:
-        return "it is a node of a Redis Cluster, which is not available yet; choose a server that is in none"
+    if code_of(error) in OF_A_CLUSTER:
+        return "it is a node of a Redis Cluster: redis+cluster:// instead of redis://"
     text = str(error)
+    if "cluster support disabled" in text:
+        return "it is in no Redis Cluster: redis:// instead of redis+cluster://"
     return tls_remedy(text, "BRIDGE_REDIS_TLS", NO_TLS) or (NO_STREAMS if "unknown command" in text else "")
 
 

@@ -47,7 +47,7 @@ class Transactions(EntryPipeline):
 
     def _carried_out(self, commands: Sequence[bytes]) -> tuple[list[Reply], SinkUnavailable | None]:
         # By itself: were it refused, what follows would be carried out one by one.
-        begun, lost = self._client.exchange_packed((MULTI,), 1)
+        begun, lost = self._begin()
         if lost is not None:
             return [], lost
         if isinstance(begun[0], ResponseError):
@@ -60,6 +60,9 @@ class Transactions(EntryPipeline):
             return stored, None
         refused = (answer for answer in answers if isinstance(answer, ResponseError))
         return [next(refused, stored)] * len(commands), None
+
+    def _begin(self) -> tuple[list[Reply], SinkUnavailable | None]:
+        return self._client.exchange_packed((MULTI,), 1)
 
 
 class OrderedRedisSink(RedisStreamsSink):

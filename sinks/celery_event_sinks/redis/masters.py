@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar, Protocol
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 import msgspec
@@ -31,9 +31,25 @@ class NoMaster(ValueError):
     """A URL of sentinels that cannot be read. The text repeats nothing of it."""
 
 
+class Finder(Protocol):
+    """Somebody who knows for each connection where it has to lead: to a master."""
+
+    @property
+    def kind(self) -> str:
+        """Name of those who know, in a few words."""
+
+    @property
+    def where(self) -> str:
+        """The same for every replica."""
+
+    def find(self, seconds: float) -> tuple[str, int]:
+        """Return host and port of the master, within about so many seconds. Raises RedisError, OSError."""
+
+
 class Masters(msgspec.Struct, frozen=True):
     """A master's name, and the sentinels that know where it is."""
 
+    kind: ClassVar[str] = "the sentinels"
     name: str
     sentinels: Sequence[tuple[str, int]]
     options: Mapping[str, Any]
@@ -85,14 +101,15 @@ def masters_of(url: str, tls: Mapping[str, Any]) -> tuple[Masters | None, str]:
     query = dict(parse_qsl(parts.query))
     own = {option.removeprefix("sentinel_"): query.pop(option) for option in OWN if option in query}
     options = own | ({"ssl": True, **tls} if parts.scheme == "rediss+sentinel" else {})
-    sentinels = [_address(host) for host in hosts.split(",")]
+    sentinels = [address_of(host, PORT) for host in hosts.split(",")]
     netloc = f"{login}@master" if login else "master"
     plain = urlunsplit((SCHEMES[parts.scheme], netloc, f"/{database}", urlencode(query), ""))
     return Masters(unquote(name), sentinels, options), plain
 
 
-def _address(text: str) -> tuple[str, int]:
+def address_of(text: str, port: int) -> tuple[str, int]:
+    """Return host and port of a text, which may leave out the port. Raises NoMaster."""
     found = _HOST.match(text.strip())
-    if found is None or not 0 < int(found["port"] or PORT) < 65536:
+    if found is None or not 0 < int(found["port"] or port) < 65536:
         raise NoMaster("sentinels are host:26379, separated by commas")
-    return found["v6"] or found["host"], int(found["port"] or PORT)
+    return found["v6"] or found["host"], int(found["port"] or port)

@@ -12,8 +12,9 @@ WAIT_MILLISECONDS = 500
 class Replicas:
     """Asks on behalf of one client. It has to be the same connection that has written."""
 
-    def __init__(self, client: RedisClient, wait: int, waitaof: int) -> None:
+    def __init__(self, client: RedisClient, wait: int, waitaof: int, milliseconds: int = WAIT_MILLISECONDS) -> None:
         self._client = client
+        self._milliseconds = milliseconds
         self._wait = wait
         self._waitaof = waitaof
         self.wanted = bool(wait or waitaof)
@@ -29,11 +30,11 @@ class Replicas:
             raise SinkUnavailable("the connection was lost before the replicas had it")
         wait, waitaof = self._wait, self._waitaof
         if wait:
-            have = self._client.ask("WAIT", wait, WAIT_MILLISECONDS)
+            have = self._client.ask("WAIT", wait, self._milliseconds)
             if not isinstance(have, int) or have < wait:
                 return self._too_few("BRIDGE_REDIS_WAIT", wait, have)
         if waitaof:
-            have = self._client.ask("WAITAOF", 1, waitaof, WAIT_MILLISECONDS)
+            have = self._client.ask("WAITAOF", 1, waitaof, self._milliseconds)
             if not isinstance(have, list) or have[0] < 1 or have[1] < waitaof:
                 return self._too_few("BRIDGE_REDIS_WAITAOF", waitaof, have)
         return None

@@ -21,7 +21,9 @@ class _Failed(Exception):
 class EntryReplies:
     """Replies, as they come: bytes for the id of an entry, text for an error."""
 
-    def __init__(self) -> None:
+    def __init__(self, passed_over: bytes | None = None) -> None:
+        """`passed_over`: a reply to something else than an entry, which may come between them."""
+        self._passed_over = passed_over
         self._replies = hiredis.Reader(
             protocolError=NoReply, replyError=_Failed, notEnoughData=_NOT_WHOLE, errors="replace"
         )
@@ -30,6 +32,8 @@ class EntryReplies:
         """Return the replies that are whole now. Raises NoReply; what follows on this connection nobody can tell."""
         self._replies.feed(received)
         replies: list[Any] = list(iter(self._replies.gets, _NOT_WHOLE))
+        if self._passed_over is not None:
+            replies = [reply for reply in replies if reply != self._passed_over]
         try:
             # All at once: a look at each costs more than hiredis does.
             if b",".join(replies).translate(None, _DIGITS) == b",".join([b"-"] * len(replies)):

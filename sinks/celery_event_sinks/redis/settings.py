@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FilePath, fi
 from celery_event_bridge.contract import secret_files
 from celery_event_bridge.contract.values import Name, is_one_line
 from celery_event_sinks.redis.client import RedisClient
+from celery_event_sinks.redis.cluster import CLUSTERS, cluster_of
 from celery_event_sinks.redis.masters import SCHEMES, NoMaster, masters_of
 from celery_event_sinks.redis.trim import Trim, trim_rule
 
@@ -47,10 +48,8 @@ class RedisSettings(BaseModel):
             scheme, elsewhere = urlsplit(value).scheme, urlsplit(value).query + urlsplit(value).fragment
         except ValueError:  # whose text may repeat the password
             raise ValueError("not a URL: the host is wrong; an IPv6 address is [::1]") from None
-        if scheme in ("redis+cluster", "rediss+cluster"):
-            raise ValueError(f"{scheme}:// is not available yet")
-        if scheme not in ("redis", "rediss", "unix", *SCHEMES):
-            raise ValueError("expected redis://, rediss://, redis+sentinel:// or unix://")
+        if scheme not in ("redis", "rediss", "unix", *SCHEMES, *CLUSTERS):
+            raise ValueError("expected redis://, rediss://, redis+sentinel://, redis+cluster:// or unix://")
         try:
             path = "" if scheme == "unix" else urlsplit(value).path
             if not is_one_line(value):
@@ -61,7 +60,8 @@ class RedisSettings(BaseModel):
                 raise ValueError("its host is behind a ? or #")
             masters, _ = masters_of(value, {})
             path = path if masters is None else path.strip("/").partition("/")[2]
-            RedisClient(value)
+            cluster = cluster_of(value) if scheme in CLUSTERS else None
+            RedisClient(cluster.node_url(cluster.seeds[0]) if cluster else value)
         except NoMaster:
             raise
         except (ValueError, TypeError) as exc:
@@ -89,15 +89,19 @@ class RedisSettings(BaseModel):
 
     def client(self) -> RedisClient:
         """Return a client of that server, not connected yet."""
+        return RedisClient(self.url, self.tls_options())
+
+    def tls_options(self) -> dict[str, Any]:
+        """Return redis-py's options `ssl_*`."""
         files = {"ssl_ca_certs": self.tls_ca, "ssl_certfile": self.tls_cert, "ssl_keyfile": self.tls_key}
         options: dict[str, Any] = {name: str(file) for name, file in files.items() if file}
         if not self.tls_verify:
             options |= {"ssl_cert_reqs": "none", "ssl_check_hostname": False}
-        return RedisClient(self.url, options)
+        return options
 
 
 def _is_tls(url: str) -> bool:
-    return urlsplit(url).scheme in ("rediss", "rediss+sentinel")
+    return urlsplit(url).scheme in ("rediss", "rediss+sentinel", "rediss+cluster")
 
 
 def merged_url(parts: SplitResult, query: Mapping[str, str], settings_url: str | None) -> str:
@@ -135,7 +139,8 @@ def _from_url(url: str, settings: RedisSettings) -> dict[str, str]:
     try:
         same = (parts.hostname, parts.port or 6379) == (own.hostname, own.port or 6379)
     except ValueError:
-        same = False  # the settings say what is wrong with the port
+        # Several hosts, or a port that is none, of which the settings say what is wrong.
+        same = parts.netloc.rpartition("@")[2] == own.netloc.rpartition("@")[2]
     if not same or parts.scheme != own.scheme:
         return {"url": merged_url(parts, query, None), **fields}
     merged = merged_url(parts, query, settings.url)

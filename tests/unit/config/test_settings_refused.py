@@ -98,9 +98,20 @@ def test_what_a_later_version_will_serve_is_refused(name: str, text: str) -> Non
     assert "not available yet" in error(**{name: text})
 
 
-def test_redis_clusters_are_refused_until_they_can_be_served() -> None:
-    """A cluster is not taken for a single server."""
-    assert "not available yet" in error(BRIDGE_SINK="redis", BRIDGE_REDIS_URL="redis+cluster://h:1")
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("redis+cluster://h:1,h2:2/0", "a cluster has no databases"),
+        ("redis+cluster://u:sesame@h:1,h2:x", "nodes are host:6379, separated by commas"),
+        ("redis+cluster://", "nodes are host:6379"),
+        ("redis+sentinel://h:1/", "the master's name"),
+    ],
+)
+def test_urls_of_clusters_and_sentinels_that_are_none(url: str, said: str) -> None:
+    """What is wrong is said, without the password."""
+    (line,) = error(BRIDGE_SINK="redis", BRIDGE_REDIS_URL=url).splitlines()
+    assert said in line
+    assert "sesame" not in line
 
 
 def test_all_errors_are_said_at_once() -> None:

@@ -7,7 +7,7 @@ after a delay; with the connection dies what is under way in either direction.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tests.simulation.messages import Published
 from tests.simulation.promises import Broken
@@ -163,9 +163,10 @@ class Connection:
         self.rabbit.connections.remove(self)
         for channel in self.channels:
             channel.close()
-        self.rabbit.world.after(noticed_after, self._notice, why)
+        self.rabbit.world.after(noticed_after, self.notice, why)
 
-    def _notice(self, why: str) -> None:
+    def notice(self, why: str) -> None:
+        """Let the client know that it is gone."""
         self.error = why
         self.lost()
 
@@ -221,6 +222,11 @@ class RabbitMQ:
     def overflow(self) -> Queue:
         """Return the queue of what has expired."""
         return self.queues["overflow"]
+
+    @property
+    def consumed(self) -> Sequence[Queue]:
+        """Return the queues that bridges consume."""
+        return (self.live, self.overflow)
 
     def entered(self, message: Published) -> None:
         """Take note that a queue has a message once more."""

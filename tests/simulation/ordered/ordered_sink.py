@@ -63,7 +63,7 @@ class OrderedSink(ModelSink):
                 world.after(AWHILE * world.random.random(), self._answer, Outcome.RETRY, request, self._generation)
                 continue
             pipeline.arrives_at = max(pipeline.arrives_at, world.now + self._delay())
-            world.after(pipeline.arrives_at - world.now, self._take, request, self._generation, pipeline)
+            world.at(pipeline.arrives_at, self._take, request, self._generation, pipeline)
 
     def _take(self, events: Sequence[Event], generation: int, pipeline: Pipeline) -> None:
         """Take a request at the stream. It is there, though its client may be gone."""

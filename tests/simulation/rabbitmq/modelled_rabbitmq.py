@@ -134,7 +134,7 @@ class Connection:
         """Let these arrive after those before them."""
         world = self.rabbit.world
         self._to_client_at = max(self._to_client_at, world.now + self.rabbit.delay())
-        world.after(self._to_client_at - world.now, self._deliver, deliveries)
+        world.at(self._to_client_at, self._deliver, deliveries)
 
     def _deliver(self, deliveries: list[tuple[Channel, int, Entry]]) -> None:
         if self.open:
@@ -144,7 +144,7 @@ class Connection:
         """Let a frame arrive after those before it."""
         world = self.rabbit.world
         self._to_broker_at = max(self._to_broker_at, world.now + self.rabbit.delay())
-        world.after(self._to_broker_at - world.now, self._take, call, arguments)
+        world.at(self._to_broker_at, self._take, call, arguments)
 
     def _take(self, call: Callable[..., None], arguments: tuple[object, ...]) -> None:
         if not self.open:

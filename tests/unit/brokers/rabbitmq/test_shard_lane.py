@@ -19,8 +19,10 @@ class Channel:
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.arguments: Any = None
+        self.prefetch = 0
 
-    def basic_qos(self, *_: Any) -> None:
+    def basic_qos(self, _: int, prefetch: int, __: bool) -> None:
+        self.prefetch = prefetch
         self.calls.append("qos")
 
     def basic_consume(self, *_: Any, arguments: Any, consumer_tag: str, **__: Any) -> str:
@@ -40,7 +42,7 @@ class Channel:
 
 def lane(priority: int = 2) -> tuple[ShardLane, Channel]:
     channel = Channel()
-    made = ShardLane(channel, "q.0", Window(2000, 2**20, SHARD_PREFETCH), lambda _: None, expired=False)
+    made = ShardLane(channel, "q.0", Window(2000, 2**20), lambda _: None, expired=False)
     made.priority = priority
     made.consume()
     return made, channel
@@ -53,6 +55,18 @@ def arrive(shard: ShardLane, *tags: int) -> None:
 def test_it_stands_in_line_by_its_priority() -> None:
     """RabbitMQ gives the shard to the highest, from 4.0 on."""
     assert {"x-priority": 2} == lane()[1].arguments
+
+
+def test_all_that_stand_in_line_have_the_same_prefetch() -> None:
+    """Whatever the settings, the sizes, or what came before: RabbitMQ puts what goes back behind what had gone back."""
+    shard, channel = lane()
+    found = [channel.prefetch]
+    shard.window.shrink()
+    shard.consume()
+    found.append(channel.prefetch)
+    small = ShardLane(channel, "q.0", Window(10, 2**20), lambda _: None, expired=False)
+    small.consume()
+    assert [SHARD_PREFETCH] * 3 == [*found, channel.prefetch]
 
 
 def test_nothing_cancels_it() -> None:

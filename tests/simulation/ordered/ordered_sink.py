@@ -15,7 +15,7 @@ from tests.simulation.process import Process
 A_REQUEST = 50
 """Events of a request."""
 AWHILE = 2.0
-"""Seconds after which what is given back is told of, at most: each request has a time of its own."""
+"""Seconds after which what is given back is told of, at most, where each request has a time of its own."""
 
 
 class Pipeline:
@@ -40,17 +40,42 @@ class OrderedSink(ModelSink):
         """`pace`: seconds that a request takes at most, each way."""
         super().__init__(process, stream)
         self._pace = pace
+        self._tells_at_once = process.world.chance(0.5)
+        self._owed: dict[Event, None] = {}
+        """Events without a verdict, in the order in which they were handed over."""
         self._pipeline = Pipeline()
 
     def open(self) -> None:
         super().open()
         self._pipeline = Pipeline()
 
+    def send(self, events: Sequence[Event]) -> None:
+        self._owed.update(dict.fromkeys(events))
+        super().send(events)
+
     def verdicts(self, timeout: float) -> Sequence[Verdict]:
-        verdicts = super().verdicts(timeout)
-        if self._pipeline.given_up and any(verdict.outcome is Outcome.RETRY for verdict in verdicts):
+        verdicts = [*super().verdicts(timeout)]
+        for verdict in verdicts:
+            for event in verdict.events:
+                del self._owed[event]
+        if self._pipeline.given_up and self._tells_at_once:
+            verdicts += self._all_given_back()
+        if self._pipeline.given_up and not self._owed:
             self._pipeline = Pipeline()  # whoever was told hands over in order from now on
         return verdicts
+
+    def close(self) -> None:
+        super().close()
+        self._owed.clear()
+
+    def _all_given_back(self) -> Sequence[Verdict]:
+        """Give back whatever is owed, in groups that have no order, as where each has a reason of its own."""
+        owed, random = [*self._owed], self._stream.world.random
+        self._owed.clear()
+        self._undecided.clear()
+        groups = [owed[first : first + A_REQUEST] for first in range(0, len(owed), A_REQUEST)]
+        random.shuffle(groups)
+        return [Verdict(Outcome.RETRY, group, "given back") for group in groups]
 
     def _delay(self) -> float:
         return self._stream.slow + 0.0005 + self._pace * self._stream.world.random.random()
@@ -60,7 +85,7 @@ class OrderedSink(ModelSink):
         for first in range(0, len(events), A_REQUEST):
             request = events[first : first + A_REQUEST]
             if pipeline.given_up:
-                world.after(AWHILE * world.random.random(), self._answer, Outcome.RETRY, request, self._generation)
+                world.after(AWHILE * world.random.random(), self._fails, request, self._generation, pipeline)
                 continue
             pipeline.arrives_at = max(pipeline.arrives_at, world.now + self._delay())
             world.at(pipeline.arrives_at, self._take, request, self._generation, pipeline)
@@ -106,7 +131,8 @@ class OrderedSink(ModelSink):
     def _fails(self, events: Sequence[Event], generation: int, pipeline: Pipeline) -> None:
         """Know of a failure: whatever the stream says of those behind it is not listened to."""
         pipeline.given_up = True
-        self._answer(Outcome.RETRY, events, generation)
+        self._hears(Outcome.RETRY, events, generation, pipeline)
 
     def _hears(self, outcome: Outcome, events: Sequence[Event], generation: int, pipeline: Pipeline) -> None:
-        self._answer(Outcome.RETRY if pipeline.given_up else outcome, events, generation)
+        if pipeline is self._pipeline:
+            self._answer(Outcome.RETRY if pipeline.given_up else outcome, events, generation)

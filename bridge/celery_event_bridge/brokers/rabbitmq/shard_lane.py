@@ -51,8 +51,10 @@ class ShardLane(Lane):
         super().consume({"x-priority": self.priority} | dict(arguments or {}))
 
     def finish(self) -> None:
-        """Take no more: what arrives goes back as the channel closes."""
+        """Take no more: what arrives goes back as the channel closes. What was acknowledged has arrived then."""
         self.leave()
+        # Asked for what it has, for the answer: to wait for the broker is what a cancel would do beside.
+        self._channel.basic_qos(0, self.prefetch, False)  # noqa: FBT003 - AMQP's own positional flag
 
     def adjust(self, room: Room) -> None:
         """Change nothing: where the budget is used up, it leaves."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-from celery_event_bridge.contract.broker import Message, Source
+from celery_event_bridge.contract.broker import Message, Source, is_ordered
 from tests.simulation.promises import Broken
 
 
@@ -21,6 +21,11 @@ class JudgedSource:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._source, name)
+
+    @property
+    def ordered(self) -> bool:
+        """Tell whether the source is; a protocol's test does not ask `__getattr__`, from Python 3.12 on."""
+        return is_ordered(self._source)
 
     def poll(self, timeout: float) -> Sequence[Message]:
         """Judge each. Raises Broken where one is of a lane that is closed, or comes twice, or not in order."""

@@ -40,13 +40,14 @@ def _give_back(play: Play, card: Card) -> None:
     _source(play, card).gives_back = True
 
 
-def _mix(play: Play, card: Card) -> None:
+def mix(play: Play, card: Card) -> None:
+    """Publish many, each fourth of which has to be parked."""
     for _ in range(int(card.seconds(3, 60))):
         play.publish(3)
         play.publish(1, junk=True)
 
 
-def _stop_all(play: Play, card: Card) -> None:
+def stop_all(play: Play, card: Card) -> None:
     """Stop one after the other, as a deployment does, while the stream may be away."""
     for number, replica in enumerate(play.replicas):
         play.world.after(number * card.seconds(0.1, 3.0), replica.stop)
@@ -71,8 +72,8 @@ CARDS: faults.Cards = {
     "all of a replica's shards handed over": _leave_all,
     "all given back": _give_back,
     "channel closed": _close_channel,
-    "burst, with some that has to be parked": _mix,
-    "all replicas stopped, one by one": _stop_all,
+    "burst, with some that has to be parked": mix,
+    "all replicas stopped, one by one": stop_all,
 }
 WITHOUT = ("dead letters refused", "dead letters doubled")
 

@@ -91,6 +91,7 @@ class OrderedSource(ModelSource):
     def cancel(self) -> None:
         """Take nothing more: to cancel would give what comes next to the next in line, before ours is stored."""
         self.leave_all()
+        self._answered()  # what was acknowledged has arrived
         self._inbox = []
 
     def drop(self) -> None:

@@ -11,13 +11,18 @@ from tests.simulation.rabbitmq.modelled_rabbitmq import Channel, RabbitMQ
 from tests.simulation.scheduler import World
 
 
+def first_in_line(queue: Queue) -> Channel | None:
+    """Return the single active consumer of a queue, if it has room."""
+    active = next((one for one in queue.consumers if one.consuming), None)
+    return active if active is not None and active.outstanding < active.prefetch else None
+
+
 class Shard(Queue):
     """A quorum queue that delivers to the first in line alone, for as long as its channel is open and not cancelled."""
 
     def turn(self) -> Channel | None:
         """Return whose turn it is, if that one has room."""
-        active = next((one for one in self.consumers if one.consuming), None)
-        return active if active is not None and active.outstanding < active.prefetch else None
+        return first_in_line(self)
 
 
 class ShardedRabbitMQ(RabbitMQ):
@@ -52,11 +57,17 @@ class ShardedRabbitMQ(RabbitMQ):
     def publish(self, message: Published, *, expired: bool = False) -> bool:
         """Take a message of a worker; False where its shard refuses it, or nobody can tell."""
         assert not expired, "a shard has no overflow"
-        # What names no worker has no order to keep.
-        worker = message.headers.get("hostname", str(message.number))
-        shard = self._shards[zlib.crc32(worker.encode()) % self._count]
-        if not self.up or self.alarm or self.stalled or shard.full(len(message.body)):
-            return False
-        self._taken(message)
-        shard.add(message)
-        return True
+        taken = super().publish(message)
+        if taken:
+            self._taken(message)
+        return taken
+
+    def place(self, message: Published) -> Queue:
+        """Return the shard of a message."""
+        return self._shards[number_of(message, self._count)]
+
+
+def number_of(message: Published, shards: int) -> int:
+    """Return the number of a message's shard. What names no worker has no order to keep."""
+    worker = message.headers.get("hostname", str(message.number))
+    return zlib.crc32(worker.encode()) % shards

@@ -111,6 +111,7 @@ class Channel:
             entries, self.unacknowledged = list(self.unacknowledged.values()), {}
             for queue in dict.fromkeys(entry.queue for entry in entries):
                 queue.give_back([entry for entry in entries if entry.queue is queue])
+            self.queue.pump()  # it is another one's turn
 
 
 class Connection:
@@ -244,10 +245,15 @@ class RabbitMQ:
 
         One that is `expired` is in overflow at once.
         """
-        if not self.up or self.alarm or self.stalled or self.live.full(len(message.body)):
+        queue = self.place(message)
+        if not self.up or self.alarm or self.stalled or queue.full(len(message.body)):
             return False
-        (self.overflow if expired else self.live).add(message, expired=expired)
+        (self.overflow if expired else queue).add(message, expired=expired)
         return True
+
+    def place(self, message: Published) -> Queue:
+        """Return the queue that a worker's message goes to."""
+        return self.live
 
     def connect(self, client: str, arrived: Callable[[list[tuple[Channel, int, Entry]]], None]) -> Connection:
         """Let a client in."""

@@ -53,10 +53,14 @@ class Broker(RabbitMQ):
         """Connections that were made to consume."""
         self.declares_itself = True
         """True where the bridge's user may declare; else somebody does, and again what is deleted."""
+        self.shards = 0
+        """Shards that a bridge consumes, each on a channel more."""
         self._alarm = False
         self._slow = 0.0
         self._nowhere = Queue(self, "nowhere", 0, None, rejects=False)
         self._judge = removed
+        self.judged = frozenset({LIVE, OVERFLOW})
+        """Queues that bridges acknowledge in."""
         super().__init__(world, self._leaves, bound=0, overflow=0)
 
     def begin(self) -> None:
@@ -104,7 +108,7 @@ class Broker(RabbitMQ):
         return True
 
     def _leaves(self, message: Published, queue: str, how: str) -> None:
-        if queue in (LIVE, OVERFLOW):
+        if queue in self.judged:
             self.world.say(queue, how, message.number)
             self._judge(message, queue, how)
 

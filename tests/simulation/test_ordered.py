@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from celery_event_bridge.brokers.rabbitmq.lanes import Lanes
+from celery_event_bridge.brokers.rabbitmq.shard_lane import ShardLane
 from celery_event_bridge.forward import relay
 from celery_event_bridge.forward.driver import Driver
 from tests.simulation.ordered.ordered_sink import OrderedSink
@@ -76,3 +78,40 @@ def test_what_lets_an_event_overtake_another_is_found(
     break_it(monkeypatch)
     found = next((done.failure for seed in range(SEEDS) if (done := play("ordered", str(seed))[0]).failure), "")
     assert found.startswith("overtaken:"), found
+
+
+# On the wire --------------------------------------------------------------------------------------------------------
+
+
+def take_what_comes_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What arrives on a lane that has left is handed out, also once its channel is closed."""
+    monkeypatch.setattr(Lanes, "some_left", property(lambda self: False))
+
+
+def look_at_open_lanes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What arrives while the channel is closed is handed out, and what came before it was not."""
+    monkeypatch.setattr(Lanes, "some_left", property(lambda self: any(lane.leaves for lane in self)))
+
+
+def cancel_a_shard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next in line is given what follows while we have something in hand."""
+    leave = ShardLane.leave
+
+    def cancelled(self: ShardLane) -> None:
+        leave(self)
+        self.cancel()
+
+    monkeypatch.setattr(ShardLane, "leave", cancelled)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "verdict"),
+    [(take_what_comes_too_late, "twice:"), (look_at_open_lanes_alone, "twice:"), (cancel_a_shard, "overtaken:")],
+)
+def test_on_the_wire_it_is_found_too(
+    monkeypatch: pytest.MonkeyPatch, break_it: Callable[[pytest.MonkeyPatch], None], verdict: str
+) -> None:
+    """In the plug-in, within some seeds."""
+    break_it(monkeypatch)
+    failures = (done.failure for seed in range(10, 10 + SEEDS) if (done := play("shards", str(seed))[0]).failure)
+    assert any(failure.startswith(verdict) for failure in failures)

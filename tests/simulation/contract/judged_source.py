@@ -31,7 +31,7 @@ class JudgedSource:
         """Judge each. Raises Broken where one is of a lane that is closed, or comes twice, or not in order."""
         messages = self._source.poll(timeout)
         for message in messages:
-            if message.lane in self._closed:
+            if message.lane in self._closed or was_closed(message.lane):
                 raise Broken(f"twice: delivery {message.tag} is of a channel that was closed before")
             if message.tag <= self._open.get(message.lane, 0):
                 raise Broken(
@@ -58,3 +58,8 @@ class JudgedSource:
     def _close(self) -> None:
         self._closed.update(self._open)
         self._open.clear()
+
+
+def was_closed(lane: Any) -> bool:
+    """Return whether the plug-in has closed a lane, as it does with one of several that it hands over."""
+    return getattr(lane, "leaves", False) and not lane._channel.is_open

@@ -11,7 +11,7 @@ from tests.simulation import faults
 from tests.simulation.contract.stream import Stream
 from tests.simulation.faults import Card
 from tests.simulation.kinds import BOUND, Kind
-from tests.simulation.ordered.order import Order
+from tests.simulation.ordered.order_judge import Order
 from tests.simulation.ordered.ordered_sink import OrderedSink
 from tests.simulation.ordered.ordered_source import OrderedSource
 from tests.simulation.ordered.shards import ShardedRabbitMQ

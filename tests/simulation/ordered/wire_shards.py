@@ -10,7 +10,7 @@ from celery_event_bridge.contract import Sink
 from tests.simulation.contract.stream import Stream
 from tests.simulation.faults import Card
 from tests.simulation.messages import Published
-from tests.simulation.ordered.order import Order
+from tests.simulation.ordered.order_judge import Order
 from tests.simulation.ordered.ordered_kind import PACES, mix, stop_all
 from tests.simulation.ordered.ordered_sink import OrderedSink
 from tests.simulation.ordered.shards import number_of

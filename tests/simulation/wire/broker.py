@@ -37,7 +37,7 @@ class Broker(RabbitMQ):
         connection: Callable[[Broker, Line], AmqpConnection],
     ) -> None:
         """`connection` makes the server's end of one."""
-        self._connection = connection
+        self._connection, self._judge = connection, removed
         self.name, self.operator = LIVE, ""  # of the live queue by the present settings; of a command that is heard now
         self.version = VERSIONS[int(world.random.random() * len(VERSIONS))]
         self.exchanges: dict[str, Exchange] = {"": Exchange("direct", auto_delete=False)}
@@ -53,14 +53,10 @@ class Broker(RabbitMQ):
         """Connections that were made to consume."""
         self.declares_itself = True
         """True where the bridge's user may declare; else somebody does, and again what is deleted."""
-        self.shards = 0
-        """Shards that a bridge consumes, each on a channel more."""
         self._alarm = False
         self._slow = 0.0
         self._nowhere = Queue(self, "nowhere", 0, None, rejects=False)
-        self._judge = removed
-        self.judged = frozenset({LIVE, OVERFLOW})
-        """Queues that bridges acknowledge in."""
+        self.judged, self.shards = frozenset({LIVE, OVERFLOW}), 0  # queues that bridges acknowledge in; shards of them
         super().__init__(world, self._leaves, bound=0, overflow=0)
 
     def begin(self) -> None:

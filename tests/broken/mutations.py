@@ -1809,8 +1809,8 @@ MUTATIONS = (
         [
             Change(
                 f"{RABBITMQ}/shard_lane.py",
-                "        self.leave()\n\n    def adjust",
-                "        self.cancel()\n\n    def adjust",
+                "        self.leave()\n        # Asked",
+                "        self.cancel()\n        # Asked",
             )
         ],
         [f"{UNIT}/brokers/rabbitmq/test_shard_lane.py::test_nothing_cancels_it"],
@@ -1820,11 +1820,25 @@ MUTATIONS = (
         [
             Change(
                 f"{RABBITMQ}/shard_lane.py",
-                '        """Change nothing: the first prefetch holds, and past twice the budget all goes back."""\n',
+                '        """Change nothing: where the budget is used up, it leaves."""\n',
                 "        super().adjust(room)\n",
             )
         ],
         [f"{UNIT}/brokers/rabbitmq/test_shard_lane.py::test_nothing_cancels_it"],
+    ),
+    Mutation(
+        "a shard's prefetch that differs",
+        [
+            Change(
+                f"{RABBITMQ}/shard_lane.py", "        return SHARD_PREFETCH\n", "        return self.window.prefetch\n"
+            )
+        ],
+        [f"{UNIT}/brokers/rabbitmq/test_shard_lane.py::test_all_that_stand_in_line_have_the_same_prefetch"],
+    ),
+    Mutation(
+        "in order, given back singly at a stop",
+        [Change(f"{FORWARD}/relay.py", "() if self._driver.ordered else ", "")],
+        [f"{UNIT}/forward/test_relay_stops.py::test_in_an_order_a_stop_gives_back_by_closing_alone"],
     ),
     Mutation(
         "a shard's lane that stands by replaced",
@@ -1902,12 +1916,12 @@ MUTATIONS = (
     ),
     Mutation(
         "in order, what comes back behind what is new",
-        [Change(f"{FORWARD}/driver.py", "        if self._again and self._ordered:\n", "        if False:\n")],
+        [Change(f"{FORWARD}/driver.py", "        if self._again and self.ordered:\n", "        if False:\n")],
         [f"{UNIT}/forward/test_driver.py::test_in_order_what_comes_back_goes_ahead_in_its_first_order"],
     ),
     Mutation(
         "in order, verdicts not waited for",
-        [Change(f"{FORWARD}/driver.py", "or (self._ordered and self._again and self.handed)", "")],
+        [Change(f"{FORWARD}/driver.py", "or (self.ordered and self._again and self.handed)", "")],
         [f"{UNIT}/forward/test_driver.py::test_in_order_what_comes_back_goes_ahead_in_its_first_order"],
     ),
     Mutation(

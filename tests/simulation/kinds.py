@@ -165,7 +165,9 @@ class Kind:
 KINDS: Mapping[str, str] = {
     "contract": "tests.simulation.kinds:Kind",
     "account": "tests.simulation.account.account_kind:AccountKind",
+    "ordered": "tests.simulation.ordered.ordered_kind:OrderedKind",
     "wire": "tests.simulation.wire.wire:Wire",
+    "shards": "tests.simulation.ordered.wire_shards:WireShards",
     "operators": "tests.simulation.operators.operators_kind:Operators",
     "sqlite": "tests.simulation.sqlite.sqlite_kind:SqliteKind",
     "reading": "tests.simulation.sqlite.reading_kind:ReadingKind",

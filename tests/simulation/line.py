@@ -108,7 +108,7 @@ class Line:
                 self._to_client_at = at
             else:
                 self._to_server_at = at
-            self.world.after(at - self.world.now, self._at_client if to_client else self._at_server, piece)
+            self.world.at(at, self._at_client if to_client else self._at_server, piece)
 
     def _pieces(self, data: bytes | None) -> list[bytes | None]:
         if data is None or not self.crumbs:

@@ -83,7 +83,7 @@ class Play:
         calm.pass_through(self)
         self.kind.finish()
         self.kind.judge()
-        queues = (self.kind.rabbit.live, self.kind.rabbit.overflow)
+        queues = self.kind.rabbit.consumed
         for replica in self.replicas:
             replica.check_rest()
         self.oracle.finish([f"{len(one)} messages wait in {one.name}" for one in queues if len(one)])

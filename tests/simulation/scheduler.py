@@ -42,8 +42,12 @@ class World:
 
     def after(self, seconds: float, call: Callable[..., None], *arguments: Any) -> None:
         """Let `call` be made so many seconds from now."""
+        self.at(self.now + seconds, call, *arguments)
+
+    def at(self, time: float, call: Callable[..., None], *arguments: Any) -> None:
+        """Let `call` be made at that time, after all that are to be made then: a difference added again may be less."""
         self._number += 1
-        heapq.heappush(self._heap, (self.now + seconds, self._number, call, arguments))
+        heapq.heappush(self._heap, (time, self._number, call, arguments))
 
     def run(self, until: float) -> None:
         """Make all calls that are due up to that time."""

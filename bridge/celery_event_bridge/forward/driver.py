@@ -45,7 +45,7 @@ class Driver(Generic[OwnerT]):
         self._clock = clock
         self.outage = outage
         self._released = released
-        self._ordered = ordered
+        self.ordered = ordered
         self.owners: dict[Event, OwnerT] = {}
         """Owners of the events that are pending or with the sink, in the order in which these came."""
         self.pending: deque[Event] = deque()
@@ -120,11 +120,11 @@ class Driver(Generic[OwnerT]):
         """Hand over what is pending, unless an outage says when. To be called in each turn, also with nothing."""
         if not self.busy:
             self._progress_at = now  # it could decide nothing
-        if not self.waiting or now < self.outage.due or (self._ordered and self._again and self.handed):
+        if not self.waiting or now < self.outage.due or (self.ordered and self._again and self.handed):
             return
         if not self.handed and self.outage.reason is None:
             self._progress_at = now
-        if self._again and self._ordered:
+        if self._again and self.ordered:
             back, self._again = set(self._again), []
             events = [event for event in self.owners if event in back]
         else:

@@ -170,7 +170,7 @@ class Ledger(Generic[MessageT]):
         """Let go of what holds up settled ones, at the end: to be given back before these are acknowledged.
 
         What is undecided, waits to be parked or is aside would be the broker's again with the close anyway. Returns
-        what names it to the broker.
+        what names it to the broker. Not for what has an order: singly given back it comes again behind those after it.
         """
         holding = [delivery for lane in self._lanes.values() for delivery in lane.before_the_last_settled()]
         return [self.give_back(delivery) for delivery in holding]

@@ -262,7 +262,7 @@ class Relay:
             while (self._unfinished() or self._clock.monotonic() < settled) and not deadline.passed:
                 self._forward()
                 self._source.poll(OWED_WAIT)  # for the heartbeat; what still arrives goes back unread
-            held_up = self._ledger.take_held_up()
+            held_up = () if self._driver.ordered else self._ledger.take_held_up()
             if held_up:
                 self._source.give_back(held_up)
                 # With them gone one cumulative acknowledgement names all that is confirmed, and nothing else.

@@ -79,7 +79,7 @@ class ModelSource:
             self._process.wait(TURN)
         self._connected()
         arrived, self._inbox = self._inbox, []
-        arrived = [one for one in arrived if one[0].open]
+        arrived = [one for one in arrived if self._takes(one[0])]
         if arrived:
             self._quiet_since = self._process.world.now
         self.in_hand.update(((channel, tag), entry.message) for channel, tag, entry in arrived)
@@ -96,6 +96,10 @@ class ModelSource:
             )
             for channel, tag, entry in arrived
         ]
+
+    def _takes(self, channel: Channel) -> bool:
+        """Return whether what has arrived on a channel is taken."""
+        return channel.open
 
     def steer(self, held_bytes: int, largest: Callable[[], int]) -> None:
         connection = self._connected()

@@ -91,6 +91,9 @@ class ModelSink:
             assert event not in self._undecided, f"{event.id} was handed over again before its verdict"
             assert event not in self._decided, f"{event.id} was handed over again after its last verdict"
         self._undecided.update(events)
+        self._dispatch(events)
+
+    def _dispatch(self, events: Sequence[Event]) -> None:
         # What does not fit into one request is several, and they need not be answered in order.
         for first in range(0, len(events), 50):
             self._stream.world.after(self._delay(), self._arrive, events[first : first + 50], self._generation)
@@ -107,6 +110,11 @@ class ModelSink:
         self._undecided.clear()
         self._verdicts.clear()
 
+    @staticmethod
+    def is_refused(event: Event) -> bool:
+        """Return whether the stream never takes an event."""
+        return POISON.encode() in event.data
+
     def heal(self) -> None:
         """Let nothing more befall its batches."""
         self.lose_answers = self.fail_batches = self.halve = self.late = 0
@@ -121,9 +129,9 @@ class ModelSink:
             world.after(GIVES_UP * world.random.random(), self._answer, Outcome.RETRY, events, generation)
             return
         kept, refused = events, ()
-        if any(POISON.encode() in event.data for event in events):
-            refused = [event for event in events if POISON.encode() in event.data]
-            kept = [event for event in events if POISON.encode() not in event.data]
+        if any(map(self.is_refused, events)):
+            refused = [event for event in events if self.is_refused(event)]
+            kept = [event for event in events if not self.is_refused(event)]
         if self.fail_batches:
             self.fail_batches -= 1
             self._answer(Outcome.RETRY, events, generation)

@@ -163,17 +163,22 @@ class Queue:
         self.size -= len(entry.message.body)
         return entry
 
+    def turn(self) -> Channel | None:
+        """Return whose turn it is: of those that have room, the next."""
+        room = [one for one in self.consumers if one.consuming and one.outstanding < one.prefetch]
+        if not room:
+            return None
+        self._turn += 1
+        return room[self._turn % len(room)]
+
     def pump(self) -> None:
         """Deliver what is ready to consumers that have room, in turn."""
         if self.rabbit.stalled:
             return
         batches: dict[Channel, list[Entry]] = {}
         while len(self):
-            room = [one for one in self.consumers if one.consuming and one.outstanding < one.prefetch]
-            if not room:
+            if (channel := self.turn()) is None:
                 break
-            self._turn += 1
-            channel = room[self._turn % len(room)]
             entry = (self.returned or self.ready).popleft()
             self.size -= len(entry.message.body)
             entry.delivered = self.rabbit.world.now

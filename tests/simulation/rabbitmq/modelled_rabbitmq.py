@@ -7,7 +7,7 @@ after a delay; with the connection dies what is under way in either direction.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tests.simulation.messages import Published
 from tests.simulation.promises import Broken
@@ -111,6 +111,7 @@ class Channel:
             entries, self.unacknowledged = list(self.unacknowledged.values()), {}
             for queue in dict.fromkeys(entry.queue for entry in entries):
                 queue.give_back([entry for entry in entries if entry.queue is queue])
+            self.queue.pump()  # it is another one's turn
 
 
 class Connection:
@@ -134,7 +135,7 @@ class Connection:
         """Let these arrive after those before them."""
         world = self.rabbit.world
         self._to_client_at = max(self._to_client_at, world.now + self.rabbit.delay())
-        world.after(self._to_client_at - world.now, self._deliver, deliveries)
+        world.at(self._to_client_at, self._deliver, deliveries)
 
     def _deliver(self, deliveries: list[tuple[Channel, int, Entry]]) -> None:
         if self.open:
@@ -144,7 +145,7 @@ class Connection:
         """Let a frame arrive after those before it."""
         world = self.rabbit.world
         self._to_broker_at = max(self._to_broker_at, world.now + self.rabbit.delay())
-        world.after(self._to_broker_at - world.now, self._take, call, arguments)
+        world.at(self._to_broker_at, self._take, call, arguments)
 
     def _take(self, call: Callable[..., None], arguments: tuple[object, ...]) -> None:
         if not self.open:
@@ -163,9 +164,10 @@ class Connection:
         self.rabbit.connections.remove(self)
         for channel in self.channels:
             channel.close()
-        self.rabbit.world.after(noticed_after, self._notice, why)
+        self.rabbit.world.after(noticed_after, self.notice, why)
 
-    def _notice(self, why: str) -> None:
+    def notice(self, why: str) -> None:
+        """Let the client know that it is gone."""
         self.error = why
         self.lost()
 
@@ -222,6 +224,11 @@ class RabbitMQ:
         """Return the queue of what has expired."""
         return self.queues["overflow"]
 
+    @property
+    def consumed(self) -> Sequence[Queue]:
+        """Return the queues that bridges consume."""
+        return (self.live, self.overflow)
+
     def entered(self, message: Published) -> None:
         """Take note that a queue has a message once more."""
 
@@ -238,10 +245,15 @@ class RabbitMQ:
 
         One that is `expired` is in overflow at once.
         """
-        if not self.up or self.alarm or self.stalled or self.live.full(len(message.body)):
+        queue = self.place(message)
+        if not self.up or self.alarm or self.stalled or queue.full(len(message.body)):
             return False
-        (self.overflow if expired else self.live).add(message, expired=expired)
+        (self.overflow if expired else queue).add(message, expired=expired)
         return True
+
+    def place(self, message: Published) -> Queue:
+        """Return the queue that a worker's message goes to."""
+        return self.live
 
     def connect(self, client: str, arrived: Callable[[list[tuple[Channel, int, Entry]]], None]) -> Connection:
         """Let a client in."""

@@ -122,7 +122,9 @@ class AmqpConnection(Connection):
             assert channel is None, f"{self.client} opens channel {number} again"
             channel = self.numbered[number] = AmqpChannel(self, number)
             self.channels.append(channel)
-            assert len(self.numbered) <= MOST_CHANNELS, f"{self.client} has {len(self.numbered)} channels"
+            assert len(self.numbered) <= MOST_CHANNELS + self.broker.shards, (
+                f"{self.client} has {len(self.numbered)} channels"
+            )
             self.write(amqp.method(number, (amqp.CHANNEL, 11), "S", b""))
         elif channel is None:
             raise AssertionError(f"{self.client} sends on channel {number}, which is not open")

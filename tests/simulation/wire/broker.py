@@ -37,7 +37,7 @@ class Broker(RabbitMQ):
         connection: Callable[[Broker, Line], AmqpConnection],
     ) -> None:
         """`connection` makes the server's end of one."""
-        self._connection = connection
+        self._connection, self._judge = connection, removed
         self.name, self.operator = LIVE, ""  # of the live queue by the present settings; of a command that is heard now
         self.version = VERSIONS[int(world.random.random() * len(VERSIONS))]
         self.exchanges: dict[str, Exchange] = {"": Exchange("direct", auto_delete=False)}
@@ -56,7 +56,7 @@ class Broker(RabbitMQ):
         self._alarm = False
         self._slow = 0.0
         self._nowhere = Queue(self, "nowhere", 0, None, rejects=False)
-        self._judge = removed
+        self.judged, self.shards = frozenset({LIVE, OVERFLOW}), 0  # queues that bridges acknowledge in; shards of them
         super().__init__(world, self._leaves, bound=0, overflow=0)
 
     def begin(self) -> None:
@@ -104,7 +104,7 @@ class Broker(RabbitMQ):
         return True
 
     def _leaves(self, message: Published, queue: str, how: str) -> None:
-        if queue in (LIVE, OVERFLOW):
+        if queue in self.judged:
             self.world.say(queue, how, message.number)
             self._judge(message, queue, how)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tests.simulation.ordered.shards import first_in_line
 from tests.simulation.rabbitmq.modelled_queues import Queue
 
 if TYPE_CHECKING:
+    from tests.simulation.rabbitmq.modelled_rabbitmq import Channel
     from tests.simulation.wire.amqp_channel import AmqpChannel
     from tests.simulation.wire.broker import Broker
 
@@ -61,4 +63,14 @@ class NamedQueue(Queue):
     @property
     def consumed_by(self) -> int:
         """Return how many consume it."""
-        return sum(channel.consuming for channel in self.consumers)
+        count = sum(channel.consuming for channel in self.consumers)
+        return min(1, count) if self.is_single else count
+
+    @property
+    def is_single(self) -> bool:
+        """Return whether one consumer at a time is active; RabbitMQ counts that one alone."""
+        return bool(self.arguments.get("x-single-active-consumer"))
+
+    def turn(self) -> Channel | None:
+        """Return whose turn it is."""
+        return first_in_line(self) if self.is_single else super().turn()

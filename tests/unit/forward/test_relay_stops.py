@@ -8,6 +8,7 @@ import pytest
 
 from celery_event_bridge.contract import Outcome
 from celery_event_bridge.contract.broker import BrokerUnavailable
+from celery_event_bridge.testing import FakeSource
 from tests.support.relays import BAD, EVENTS, Clock, House, bodies
 
 
@@ -115,6 +116,19 @@ def test_at_the_end_nothing_is_acknowledged_singly(house: House, clock: Clock, m
     assert 1 == house.relay.run()
     assert {True} == {ack.multiple for ack in house.source.acks}
     assert [EVENTS[1]] == [each.body for each in house.source.queue]
+
+
+def test_in_an_order_a_stop_gives_back_by_closing_alone(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is given back singly comes again on the same channel, and with its close goes back behind those after it."""
+    monkeypatch.setattr(FakeSource, "ordered", True, raising=False)
+    house = House(clock)
+    house.source.publish(EVENTS[0], BAD, EVENTS[1])
+    house.turn(3)
+    house.sink.decide(Outcome.RETRY)
+    house.turn()
+    house.relay.stop()
+    assert 3 == house.relay.run()
+    assert [EVENTS[0], BAD, EVENTS[1]] == [message.body for message in house.source.queue]
 
 
 def test_a_stop_with_the_sink_away_gives_back_at_once(house: House, clock: Clock) -> None:

@@ -65,11 +65,16 @@ class Lane:
         """Tell whether the broker has a consumer of ours on this channel."""
         return self._consumer is not None
 
+    @property
+    def prefetch(self) -> int:
+        """Messages that it may have in hand."""
+        return self.window.prefetch
+
     def consume(self, arguments: Mapping[str, Any] | None = None) -> None:
         """Start to receive, with the window's prefetch. What was received before does not count against it."""
         self.aside = 0
         self._begins()
-        self._channel.basic_qos(0, self.window.prefetch, False)  # noqa: FBT003 - AMQP's own positional flag
+        self._channel.basic_qos(0, self.prefetch, False)  # noqa: FBT003 - AMQP's own positional flag
         tag = f"{OUR_TAG}{self._owner}{uuid.uuid4().hex[: 11 - len(self._owner)]}"
         self._consumer = self._channel.basic_consume(
             self.queue, consumer_tag=tag, callback=self._arrived, on_cancel=self._ended, arguments=arguments
@@ -118,7 +123,7 @@ class Lane:
     @property
     def crowded(self) -> bool:
         """Tell whether messages that stay in hand for long take up half of the prefetch, and it should consume anew."""
-        return self.consuming and 2 * self.aside >= self.window.prefetch
+        return self.consuming and 2 * self.aside >= self.prefetch
 
     def close(self) -> None:
         """Close the channel: what is not acknowledged goes back to the queue, what arrives meanwhile too."""

@@ -14,10 +14,10 @@ from celery_event_bridge.brokers.rabbitmq.delivered import Delivered
 from celery_event_bridge.brokers.rabbitmq.former import FormerQueues
 from celery_event_bridge.brokers.rabbitmq.lane import Lane
 from celery_event_bridge.brokers.rabbitmq.presence import OUR_TAG, presence_queue
-from celery_event_bridge.brokers.rabbitmq.shard_lane import SHARD_PREFETCH, ShardLane
+from celery_event_bridge.brokers.rabbitmq.shard_lane import ShardLane
 from celery_event_bridge.brokers.rabbitmq.share_out import ShareOut
 from celery_event_bridge.brokers.rabbitmq.watches import Watches
-from celery_event_bridge.brokers.rabbitmq.window import FIRST_PREFETCH, Window
+from celery_event_bridge.brokers.rabbitmq.window import Window
 from celery_event_bridge.contract.broker import BrokerUnavailable
 
 if TYPE_CHECKING:
@@ -49,8 +49,7 @@ class Lanes:
         """Taker of their deliveries."""
         # Overflow's share is small: fresh events go first.
         share = settings.max_inflight_bytes * 3 // 4 // len(topology.lives)
-        first = SHARD_PREFETCH if topology.ordered else FIRST_PREFETCH
-        self._live_windows = {queue.name: Window(settings.prefetch, share, first) for queue in topology.lives}
+        self._live_windows = {queue.name: Window(settings.prefetch, share) for queue in topology.lives}
         self._overflow_window = Window(min(settings.prefetch, OVERFLOW_PREFETCH), settings.max_inflight_bytes // 4)
         shards, presence = [queue.name for queue in topology.lives], presence_queue(topology.name)
         self._shares = ShareOut(shards, presence, self._reopen) if topology.ordered else None
@@ -121,6 +120,12 @@ class Lanes:
         """See to an even share of the shards. Raises GivenBack."""
         if self._shares is not None:
             self._shares.see_to(self._open, self._watches.upkeep.asking)
+
+    def take_no_more(self) -> None:
+        """Let each shard of which something is in hand be handed over, since the memory is used up."""
+        for lane in self._open:
+            if isinstance(lane, ShardLane) and not lane.empty:
+                lane.leave()
 
     def replace_quiet(self) -> None:
         """Replace each on which nothing arrives; to be called with nothing in hand."""

@@ -17,7 +17,8 @@ from celery_event_bridge.brokers.rabbitmq.lane import Lane
 from celery_event_bridge.contract.budget import Room
 
 SHARD_PREFETCH = 256
-"""Messages asked for before any size is known. It stays so: to ask for more it would have to be cancelled."""
+"""Messages that each consumer of a shard may have in hand, whatever the settings. RabbitMQ puts what goes back behind
+what went back before: one with fewer, which had got only a part of that, would put its own behind the rest."""
 RECENT = 5.0
 """Seconds after its last delivery for which a lane counts as the active one of its queue."""
 
@@ -40,16 +41,23 @@ class ShardLane(Lane):
         self._singly: set[int] = set()
         """Tags past that one that are acknowledged, or given back."""
 
+    @property
+    def prefetch(self) -> int:
+        """Messages that it may have in hand."""
+        return SHARD_PREFETCH
+
     def consume(self, arguments: Mapping[str, Any] | None = None) -> None:
         """Stand in line."""
         super().consume({"x-priority": self.priority} | dict(arguments or {}))
 
     def finish(self) -> None:
-        """Take no more: what arrives goes back as the channel closes."""
+        """Take no more: what arrives goes back as the channel closes. What was acknowledged has arrived then."""
         self.leave()
+        # Asked for what it has, for the answer: to wait for the broker is what a cancel would do beside.
+        self._channel.basic_qos(0, self.prefetch, False)  # noqa: FBT003 - AMQP's own positional flag
 
     def adjust(self, room: Room) -> None:
-        """Change nothing: the first prefetch holds, and past twice the budget all goes back."""
+        """Change nothing: where the budget is used up, it leaves."""
 
     def observe(self, messages: Sequence[Delivered]) -> None:
         """Take note of those that have arrived on it."""

@@ -33,10 +33,11 @@ class ShareOut:
     def see_to(self, lanes: Sequence[Lane], asking: Questions) -> None:
         """Look, if it is time to. Raises GivenBack, and what the client raises."""
         now = time.monotonic()
-        own = {lane.queue: lane for lane in lanes if isinstance(lane, ShardLane) and lane.queue in self._shards}
-        if self._is_handing_over(own.values(), now) or now < self._due:
+        ordered = [lane for lane in lanes if isinstance(lane, ShardLane)]
+        if self._is_handing_over(ordered, now) or now < self._due:
             return
         self._due = now + BALANCE_INTERVAL
+        own = {lane.queue: lane for lane in lanes if isinstance(lane, ShardLane) and lane.queue in self._shards}
         active = [queue for queue, lane in own.items() if lane.progresses(now)]
         for queue in self._balance.surplus(active, self._replicas(asking)):
             own[queue].leave()

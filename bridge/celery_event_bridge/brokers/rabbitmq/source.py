@@ -126,14 +126,20 @@ class AmqpSource:
             return
         held_bytes += sum(len(message.body) for message in self._inbox)
         room = self._budget.room(held_bytes, largest)
-        if room is Room.GIVE_BACK:
+        is_full = room in (Room.PAUSE, Room.GIVE_BACK)
+        if is_full and self.ordered:
+            # A smaller prefetch, with which all would come again, would turn an order round.
+            room = Room.PAUSE
+            self._lanes.take_no_more()
+        elif room is Room.GIVE_BACK:
             # What the broker has already written to the socket cannot be called back, only cut off.
             for lane in self._lanes:
                 lane.window.shrink()
             self._urls.go_to(self._urls.current)
             raise GivenBack(f"{held_bytes} bytes in hand, twice BRIDGE_MAX_INFLIGHT_BYTES: given back")
-        with translated("sharing the shards out"):
-            self._lanes.share_out()
+        if not is_full:
+            with translated("sharing the shards out"):
+                self._lanes.share_out()
         if not held_bytes:
             self._go_where_something_waits()
             with translated("consuming anew, as nothing has come for a while"):

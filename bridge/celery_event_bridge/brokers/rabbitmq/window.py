@@ -17,12 +17,12 @@ COPIES = 3
 class Window:
     """The prefetch of one lane."""
 
-    def __init__(self, limit: int, budget: int, first: int = FIRST_PREFETCH) -> None:
+    def __init__(self, limit: int, budget: int) -> None:
         self._limit = limit
         self._budget = budget
         self._mean = 0.0
         self._seen = 0
-        self.prefetch = min(limit, first)
+        self.prefetch = min(limit, FIRST_PREFETCH)
         """Messages; what the lane should consume with now."""
 
     @property

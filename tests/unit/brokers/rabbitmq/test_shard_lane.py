@@ -19,8 +19,10 @@ class Channel:
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.arguments: Any = None
+        self.prefetch = 0
 
-    def basic_qos(self, *_: Any) -> None:
+    def basic_qos(self, _: int, prefetch: int, __: bool) -> None:
+        self.prefetch = prefetch
         self.calls.append("qos")
 
     def basic_consume(self, *_: Any, arguments: Any, consumer_tag: str, **__: Any) -> str:
@@ -40,7 +42,7 @@ class Channel:
 
 def lane(priority: int = 2) -> tuple[ShardLane, Channel]:
     channel = Channel()
-    made = ShardLane(channel, "q.0", Window(2000, 2**20, SHARD_PREFETCH), lambda _: None, expired=False)
+    made = ShardLane(channel, "q.0", Window(2000, 2**20), lambda _: None, expired=False)
     made.priority = priority
     made.consume()
     return made, channel
@@ -55,6 +57,18 @@ def test_it_stands_in_line_by_its_priority() -> None:
     assert {"x-priority": 2} == lane()[1].arguments
 
 
+def test_all_that_stand_in_line_have_the_same_prefetch() -> None:
+    """Whatever the settings, the sizes, or what came before: RabbitMQ puts what goes back behind what had gone back."""
+    shard, channel = lane()
+    found = [channel.prefetch]
+    shard.window.shrink()
+    shard.consume()
+    found.append(channel.prefetch)
+    small = ShardLane(channel, "q.0", Window(10, 2**20), lambda _: None, expired=False)
+    small.consume()
+    assert [SHARD_PREFETCH] * 3 == [*found, channel.prefetch]
+
+
 def test_nothing_cancels_it() -> None:
     """Neither a budget that is used up, nor a stop: RabbitMQ would give what comes next to somebody else at once."""
     shard, channel = lane()
@@ -62,7 +76,7 @@ def test_nothing_cancels_it() -> None:
     for room in Room:
         shard.adjust(room)
     shard.finish()
-    assert (["qos", "consume"], True) == (channel.calls, shard.leaves)
+    assert (["qos", "consume", "qos"], True) == (channel.calls, shard.leaves), "the last one waits for an answer"
 
 
 def test_it_is_empty_once_all_that_it_has_taken_is_acknowledged() -> None:

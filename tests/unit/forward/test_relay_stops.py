@@ -8,7 +8,6 @@ import pytest
 
 from celery_event_bridge.contract import Outcome
 from celery_event_bridge.contract.broker import BrokerUnavailable
-from celery_event_bridge.testing import FakeSource
 from tests.support.relays import BAD, EVENTS, Clock, House, bodies
 
 
@@ -118,10 +117,9 @@ def test_at_the_end_nothing_is_acknowledged_singly(house: House, clock: Clock, m
     assert [EVENTS[1]] == [each.body for each in house.source.queue]
 
 
-def test_in_an_order_a_stop_gives_back_by_closing_alone(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_an_order_a_stop_gives_back_by_closing_alone(clock: Clock) -> None:
     """What is given back singly comes again on the same channel, and with its close goes back behind those after it."""
-    monkeypatch.setattr(FakeSource, "ordered", True, raising=False)
-    house = House(clock)
+    house = House(clock, ordered=True)
     house.source.publish(EVENTS[0], BAD, EVENTS[1])
     house.turn(3)
     house.sink.decide(Outcome.RETRY)

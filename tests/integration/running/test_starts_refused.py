@@ -86,7 +86,7 @@ def test_the_disk_is_full(start_bridge: Callable[..., Bridge], broker_url: str, 
     [
         ({"BRIDGE_SINK": "kafka", "BRIDGE_KAFKA_ACKS": "1"}, "BRIDGE_KAFKA_ACKS=1: would break the promise"),
         ({"BRIDGE_SINK": "kafka", "BRIDGE_KAFKA_TOPICS": "x"}, "BRIDGE_KAFKA_TOPICS: neither a setting nor"),
-        ({"BRIDGE_SHARDS": "4"}, "BRIDGE_SHARDS=4: not available yet"),
+        ({"BRIDGE_REDACT": "args"}, "BRIDGE_REDACT=args: not available yet"),
         ({"BRIDGE_PREFETCH": "many"}, "BRIDGE_PREFETCH=many: expected a whole number"),
         ({"BRIDGE_BROKER_URL": "sqs://:open-sesame@h/0"}, "BRIDGE_BROKER_URL=sqs://:**@h/0: Celery's events cannot be"),
     ],

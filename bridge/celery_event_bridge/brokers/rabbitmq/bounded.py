@@ -19,6 +19,8 @@ from kombu.transport import pyamqp
 from celery_event_bridge.brokers.rabbitmq.frames import legible_names, tolerant_frame_handler
 from celery_event_bridge.contract.deadline import Deadline
 
+PLAIN = socket.socket
+"""Class of a socket without TLS."""
 CALL_TIMEOUT = 5.0
 """Seconds that a synchronous call may take before the connection counts as lost."""
 CONNECT_TIMEOUT = 10.0
@@ -98,7 +100,7 @@ class BoundedConnection(pyamqp.Connection):
         def set_up_bounded() -> None:
             set_up()
             transport._quick_recv = partial(self._receive, transport, transport._quick_recv)
-            if type(transport.sock) is socket.socket:
+            if type(transport.sock) is PLAIN:
                 transport._write = partial(write_all, transport.sock)
 
         transport._setup_transport = set_up_bounded

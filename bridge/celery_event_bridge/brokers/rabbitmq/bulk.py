@@ -19,6 +19,7 @@ import structlog
 from amqp import spec
 from amqp.serialization import PROPERTY_CLASSES
 
+from celery_event_bridge.brokers.rabbitmq.bounded import PLAIN
 from celery_event_bridge.brokers.rabbitmq.delivered import Delivered
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ class BulkReader:
 
     def _receive(self, transport: Any) -> bytes:
         sock = transport.sock
-        if type(sock) is socket.socket:
+        if type(sock) is PLAIN:
             try:
                 received = os.read(sock.fileno(), CHUNK)  # `recv` would ask once more whether there is anything
             except BlockingIOError as exc:

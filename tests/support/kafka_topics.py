@@ -45,6 +45,8 @@ def described(bootstrap: str, name: str) -> TopicDescription | None:
 
 def shape(server: NativeKafka, name: str) -> tuple[int, int, str]:
     """Partitions, replicas and `min.insync.replicas`."""
+    # Of three nodes one may not know it yet, or no leader of it.
+    until(lambda: all(described(port, name) for port in server.bootstrap.split(",")), 20, "every node knows the topic")
     found = described(server.bootstrap, name)
     assert found is not None
     properties = config_of(server, name)

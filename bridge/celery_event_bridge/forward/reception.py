@@ -91,4 +91,4 @@ class Reception:
 
     def forget(self) -> None:
         """Drop what waits: the broker has it back."""
-        self.waiting = ()
+        self.waiting, self.taken = (), 0

@@ -48,3 +48,16 @@ def test_an_event_on_its_own_is_handed_over_and_acknowledged_at_once() -> None:
     house.turn()
     assert EVENTS[:1] == bodies(house)
     assert EVENTS[1:] == [event.data for event in house.sink.undecided]
+
+
+def test_nothing_is_waited_for_once_the_broker_is_lost() -> None:
+    """What the last turn before it had received says nothing of those that look for it."""
+    clock = Clock()
+    house = House(clock, linger=0.5, retry_max_interval=0.01)
+    house.turn(2)
+    house.source.publish(EVENTS[0])
+    house.turn()
+    house.source.fail = "connection reset"
+    began = clock.now
+    house.turn(3)
+    assert clock.now - began < 0.5
